@@ -1,0 +1,1 @@
+"""FinanceHub on Dagster: market data as partitioned, checked and explained assets."""

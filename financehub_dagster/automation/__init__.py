@@ -1,0 +1,1 @@
+"""Jobs, schedules, sensors and hooks over the assets."""

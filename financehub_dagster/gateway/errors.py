@@ -1,0 +1,99 @@
+"""What can go wrong between us and a vendor, as one tree.
+
+    ProviderError
+    ├── UnknownSymbol      the vendor does not know the symbol          never retried
+    ├── BadRequest         we asked for something impossible            never retried
+    ├── BadKey             key missing, invalid or disabled             never retried
+    ├── NotInPlan          the plan does not include the endpoint       never retried
+    ├── Limited            the vendor, or our own limit, says wait
+    │   ├── BurstLimit     for seconds                                  retried in the call
+    │   ├── QuotaSpent     until a reset                                deferred
+    │   └── Banned         until a time                                 silence until then
+    ├── BreakerOpen        too many failures lately                     not sent at all
+    └── Transient          may go away by itself                        retried in the call
+        ├── Unreachable    no connection
+        └── Malformed      an answer that cannot be read
+
+An empty answer is not an error: it is an answer with no rows. Messages carry no URL and no key.
+"""
+
+from datetime import datetime
+
+
+class ProviderError(Exception):
+    """A vendor could not serve one piece of work.
+
+    provider names the vendor; the message is one line that says what happened and, where there is one, the remedy.
+    """
+
+    retryable = False
+
+    def __init__(self, provider: str, message: str, *, symbol: str | None = None) -> None:
+        super().__init__(f"{provider}: {message}" if symbol is None else f"{provider}: {symbol}: {message}")
+        self.provider = provider
+        self.symbol = symbol
+
+
+class UnknownSymbol(ProviderError):
+    """The vendor does not know the symbol."""
+
+
+class BadRequest(ProviderError):
+    """The vendor refused the request as impossible."""
+
+
+class BadKey(ProviderError):
+    """The key is missing, invalid or disabled."""
+
+
+class NotInPlan(ProviderError):
+    """The key's plan does not include what was asked."""
+
+
+class Limited(ProviderError):
+    """A limit stands between us and the answer; retry_after is seconds, until an instant in UTC, where known."""
+
+    def __init__(
+        self,
+        provider: str,
+        message: str,
+        *,
+        symbol: str | None = None,
+        retry_after: float | None = None,
+        until: datetime | None = None,
+    ) -> None:
+        super().__init__(provider, message, symbol=symbol)
+        self.retry_after = retry_after
+        self.until = until
+
+
+class BurstLimit(Limited):
+    """Too many calls in a short window."""
+
+    retryable = True
+
+
+class QuotaSpent(Limited):
+    """The day's or month's budget is used up."""
+
+
+class Banned(Limited):
+    """The vendor blocks us for a time."""
+
+
+class BreakerOpen(Limited):
+    """Our own circuit breaker holds calls back."""
+
+
+class Transient(ProviderError):
+    """A failure that may go away by itself: a 5xx, a timeout, a reset."""
+
+    retryable = True
+
+
+class Unreachable(Transient):
+    """No connection to the vendor could be made."""
+
+
+class Malformed(Transient):
+    """The answer is not what the vendor documents: truncated, garbage, or of another shape."""

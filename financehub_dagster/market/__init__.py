@@ -1,0 +1,1 @@
+"""Pure domain: instruments, calendars, bars, quality rules and indicators. No SQL, no network, no Dagster."""

@@ -1,0 +1,1 @@
+"""The sample market: the vendors' wire formats on loopback, answered from recorded prices."""

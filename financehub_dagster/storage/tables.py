@@ -1,0 +1,185 @@
+"""The declared tables of the market database; migrations must end at exactly these.
+
+Belongs here: columns, keys and their meaning. Does not belong here: queries. Prices are double precision: every
+vendor decimal of up to 15 significant digits comes back as the same digits.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"})
+
+Double = sa.Double
+Instant = sa.DateTime(timezone=True)
+
+INDICATOR_COLUMNS = (
+    "sma_20 sma_50 sma_200 ema_12 ema_26 rsi_14 macd macd_signal macd_hist bb_upper bb_middle bb_lower atr_14 adx_14 "
+    "stoch_k stoch_d cci_20 obv mfi_14 willr_14 roc_10 psar supertrend donchian_upper donchian_lower keltner_upper "
+    "keltner_lower"
+).split()
+
+
+def _daily_bars(name: str, what: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("symbol", sa.Text, primary_key=True),
+        sa.Column("date", sa.Date, primary_key=True, comment="session date"),
+        sa.Column("open", Double, nullable=False, comment="split-adjusted"),
+        sa.Column("high", Double, nullable=False, comment="split-adjusted"),
+        sa.Column("low", Double, nullable=False, comment="split-adjusted"),
+        sa.Column("close", Double, nullable=False, comment="split-adjusted, not adjusted for dividends"),
+        sa.Column("adj_close", Double, comment="adjusted for splits and dividends"),
+        sa.Column("volume", Double, nullable=False, comment="units traded"),
+        sa.Column("source", sa.Text, nullable=False, comment="the provider that answered"),
+        sa.Column("fetched_at", Instant, nullable=False),
+        comment=what,
+    )
+
+
+instruments = sa.Table(
+    "instruments",
+    metadata,
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("asset_type", sa.Text, nullable=False, comment="stock, crypto, etf, index or fx"),
+    sa.Column("exchange", sa.Text, nullable=False, comment="ISO 10383 MIC"),
+    sa.Column("currency", sa.Text, nullable=False, comment="ISO 4217"),
+    sa.Column("timezone", sa.Text, nullable=False, comment="IANA name"),
+    sa.Column("is_active", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("market_cap", Double, comment="in units of currency"),
+    sa.Column("aliases", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb"), comment="provider -> symbol"),
+    sa.Column("updated_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
+    comment="The only universe: what is fetched, computed and reported.",
+)
+
+stock_prices_daily = _daily_bars("stock_prices_daily", "Daily OHLCV bars of stocks, ETFs and indices.")
+crypto_prices_daily = _daily_bars("crypto_prices_daily", "Daily OHLCV bars of cryptos in USD, sessions from 00:00 UTC.")
+
+corporate_actions = sa.Table(
+    "corporate_actions",
+    metadata,
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("date", sa.Date, primary_key=True, comment="ex-date"),
+    sa.Column("kind", sa.Text, primary_key=True, comment="dividend, split or capital_gain"),
+    sa.Column("value", Double, nullable=False, comment="cash per share (split-adjusted), or new shares per old share"),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("fetched_at", Instant, nullable=False),
+    comment="Dividends, splits and capital gains.",
+)
+
+indicators_daily = sa.Table(
+    "indicators_daily",
+    metadata,
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("date", sa.Date, primary_key=True, comment="session date"),
+    *(sa.Column(name, Double) for name in INDICATOR_COLUMNS),
+    sa.Column("computed_at", Instant, nullable=False),
+    comment="Technical indicators over the full stored history; warm-up rows are NULL.",
+)
+
+price_revisions = sa.Table(
+    "price_revisions",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("date", sa.Date, nullable=False),
+    sa.Column("old", JSONB, nullable=False, comment="the replaced row, all columns but the key"),
+    sa.Column("replaced_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("run_id", sa.Text),
+    sa.Index("price_revisions_row_idx", "table_name", "symbol", "date"),
+    comment="Every value that was replaced, so that a table can be read as it was known at a time.",
+)
+
+rejected_rows = sa.Table(
+    "rejected_rows",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("date", sa.Date, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False, comment="the quality rule it broke"),
+    sa.Column("row", JSONB, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("rejected_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("run_id", sa.Text),
+    sa.UniqueConstraint("table_name", "symbol", "date", "rule", "source", name="rejected_rows_once_key"),
+    comment="Rows a vendor sent that no table accepts; one row per rule and source, however often it is sent.",
+)
+
+dirty_marks = sa.Table(
+    "dirty_marks",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True, comment="the derived table that has to be recomputed"),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("dirty_from", sa.Date, nullable=False, comment="first session whose inputs changed"),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1"), comment="grows with each mark"),
+    comment="Instruments whose derived rows are stale from a date on.",
+)
+
+task_failures = sa.Table(
+    "task_failures",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("task_name", sa.Text, nullable=False),
+    sa.Column("partition_key", sa.Text, nullable=False, server_default=""),
+    sa.Column("symbol", sa.Text, nullable=False, server_default=""),
+    sa.Column("provider", sa.Text),
+    sa.Column("kwargs", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    sa.Column("exception", sa.Text, nullable=False),
+    sa.Column("traceback", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("1")),
+    sa.Column("status", sa.Text, nullable=False, server_default="open"),
+    sa.Column("first_failed_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("last_failed_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("next_retry_at", Instant),
+    sa.Column("run_id", sa.Text),
+    sa.CheckConstraint(
+        "status in ('open','retrying','parked','resolved','discarded')", name="task_failures_status_check"
+    ),
+    sa.Index(
+        "task_failures_live_key",
+        "task_name",
+        "partition_key",
+        "symbol",
+        unique=True,
+        postgresql_where=sa.text("status in ('open','retrying','parked')"),
+    ),
+    comment="The dead letters: one live row per piece of failed work.",
+)
+
+rate_limits = sa.Table(
+    "rate_limits",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True, comment="ip, or a key's fingerprint"),
+    sa.Column("limit_name", sa.Text, primary_key=True, comment="which of the provider's limits"),
+    sa.Column("tat", Instant, nullable=False, comment="theoretical arrival time of the next call (GCRA)"),
+    comment="One row per limit, moved by one UPDATE on the database's clock, shared by every process.",
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("capability", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False, server_default=sa.text("0"), comment="in a row"),
+    sa.Column("open_until", Instant, comment="no call before this"),
+    sa.Column("probe_until", Instant, comment="one process holds the half-open probe until this"),
+    sa.Column("reason", sa.Text),
+    comment="Circuit breakers, shared by every process.",
+)
+
+api_usage = sa.Table(
+    "api_usage",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True, comment="ip, or a key's fingerprint"),
+    sa.Column("day", sa.Date, primary_key=True, comment="UTC"),
+    sa.Column("outcome", sa.Text, primary_key=True, comment="ok, or the name of the error"),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("weight", sa.BigInteger, nullable=False),
+    comment="Vendor calls by day and outcome.",
+)

@@ -1,0 +1,3 @@
+"""Registers the fixtures every suite shares."""
+
+pytest_plugins = ["financehub_dagster_tests.fixtures.database", "financehub_dagster_tests.fixtures.sandbox"]
