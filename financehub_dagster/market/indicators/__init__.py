@@ -1,0 +1,1 @@
+"""Technical indicators: a declared list of columns (`columns`, light) over one engine (`engine`, imported lazily)."""
