@@ -7,16 +7,15 @@ vendor decimal of up to 15 significant digits comes back as the same digits.
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
+
 metadata = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"})
 
 Double = sa.Double
 Instant = sa.DateTime(timezone=True)
 
-INDICATOR_COLUMNS = (
-    "sma_20 sma_50 sma_200 ema_12 ema_26 rsi_14 macd macd_signal macd_hist bb_upper bb_middle bb_lower atr_14 adx_14 "
-    "stoch_k stoch_d cci_20 obv mfi_14 willr_14 roc_10 psar supertrend donchian_upper donchian_lower keltner_upper "
-    "keltner_lower"
-).split()
+STAMP = {"stamp": True}
+"""Marks a column that says when a row was made; two rows that differ in nothing else are the same row."""
 
 
 def _daily_bars(name: str, what: str) -> sa.Table:
@@ -32,7 +31,7 @@ def _daily_bars(name: str, what: str) -> sa.Table:
         sa.Column("adj_close", Double, comment="adjusted for splits and dividends"),
         sa.Column("volume", Double, nullable=False, comment="units traded"),
         sa.Column("source", sa.Text, nullable=False, comment="the provider that answered"),
-        sa.Column("fetched_at", Instant, nullable=False),
+        sa.Column("fetched_at", Instant, nullable=False, info=STAMP),
         comment=what,
     )
 
@@ -65,7 +64,7 @@ corporate_actions = sa.Table(
     sa.Column("kind", sa.Text, primary_key=True, comment="dividend, split or capital_gain"),
     sa.Column("value", Double, nullable=False, comment="cash per share (split-adjusted), or new shares per old share"),
     sa.Column("source", sa.Text, nullable=False),
-    sa.Column("fetched_at", Instant, nullable=False),
+    sa.Column("fetched_at", Instant, nullable=False, info=STAMP),
     comment="Dividends, splits and capital gains.",
 )
 
@@ -75,7 +74,7 @@ indicators_daily = sa.Table(
     sa.Column("symbol", sa.Text, primary_key=True),
     sa.Column("date", sa.Date, primary_key=True, comment="session date"),
     *(sa.Column(name, Double) for name in INDICATOR_COLUMNS),
-    sa.Column("computed_at", Instant, nullable=False),
+    sa.Column("computed_at", Instant, nullable=False, info=STAMP),
     comment="Technical indicators over the full stored history; warm-up rows are NULL.",
 )
 
@@ -86,7 +85,7 @@ price_revisions = sa.Table(
     sa.Column("table_name", sa.Text, nullable=False),
     sa.Column("symbol", sa.Text, nullable=False),
     sa.Column("date", sa.Date, nullable=False),
-    sa.Column("old", JSONB, nullable=False, comment="the replaced row, all columns but the key"),
+    sa.Column("old", JSONB, nullable=False, comment="the replaced row, all columns but symbol and date"),
     sa.Column("replaced_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("run_id", sa.Text),
     sa.Index("price_revisions_row_idx", "table_name", "symbol", "date"),

@@ -1,0 +1,130 @@
+"""Connections to the market database.
+
+Belongs here: the engine, its pool and timeouts, and the translation of driver errors into one line each. Does not
+belong here: any query.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
+
+from financehub_dagster.storage import urls
+from financehub_dagster.storage.errors import DatabaseError, DatabaseUnreachable, NotMigrated, WrongPassword
+
+__all__ = [
+    "Connection",
+    "Engine",
+    "connection_error",
+    "describe",
+    "make_engine",
+    "market_engine",
+    "reset_engine",
+    "transaction",
+]
+
+CONNECT_SECONDS = 10
+LOCK_SECONDS = 120
+"""A writer waits this long for another one before it gives up."""
+
+_MIGRATE = "run `financehub db upgrade`"
+_MISSING = {"42P01", "42703", "3F000"}
+"""SQLSTATE of undefined table, column and schema (PostgreSQL documentation, appendix A)."""
+
+
+@cache
+def market_engine() -> Engine:
+    """The engine of this process; connects, and starts the embedded server, at its first use and again after a loss."""
+    if urls.is_embedded():
+        placeholder = URL.create(urls.MARKET_DRIVER, username="postgres", database=urls.EMBEDDED_DATABASE)
+        return make_engine(placeholder, embedded=True)
+    return make_engine(urls.market_url())
+
+
+def reset_engine() -> None:
+    """Close the engine of this process; the next call of `market_engine` reads the settings again."""
+    if market_engine.cache_info().currsize:
+        market_engine().dispose()
+    market_engine.cache_clear()
+
+
+def make_engine(url: URL, *, embedded: bool = False, **options: Any) -> Engine:
+    """An engine on `url` with our timeouts and errors; `options` go to sqlalchemy.create_engine."""
+    defaults = {"pool_size": 4, "max_overflow": 12, "pool_pre_ping": True, "pool_timeout": 30}
+    if "poolclass" in options:
+        defaults = {}
+    engine = sa.create_engine(
+        url,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "financehub"},
+        **{**defaults, **options},
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+        if embedded:
+            parameters["host"] = urls.embedded_url().query["host"]
+        return open_connection(url, *arguments, **parameters)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.execute(f"set time zone 'UTC'; set lock_timeout = '{LOCK_SECONDS}s'")
+        connection.commit()
+
+    event.listen(engine, "handle_error", _translate)
+    return engine
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """A connection to the market database in one transaction: committed at the end, rolled back on any error."""
+    with market_engine().begin() as connection:
+        yield connection
+
+
+def open_connection(url: URL, *arguments: Any, **parameters: Any) -> Any:
+    """A psycopg connection; raises DatabaseError in the place of the driver's errors, `url` naming the server in them."""
+    import psycopg
+
+    try:
+        return psycopg.connect(*arguments, **parameters)
+    except psycopg.OperationalError as error:
+        raise connection_error(url, str(error)) from None
+
+
+def connection_error(url: URL, reason: str) -> DatabaseError:
+    """The typed error for a connection that failed with the driver's `reason`."""
+    place = describe(url)
+    if "password" in reason or "no pg_hba.conf entry" in reason or ('role "' in reason and "does not exist" in reason):
+        return WrongPassword(f"{place} refuses user {url.username!r} or the password: correct FINANCEHUB_DATABASE_URL")
+    if 'database "' in reason and "does not exist" in reason:
+        return NotMigrated(f"{place} does not exist: {_MIGRATE}")
+    first = next((line.strip() for line in reason.splitlines() if line.strip()), "no answer")
+    if url.password:
+        first = first.replace(str(url.password), "***")
+    return DatabaseUnreachable(
+        f"{place} cannot be reached ({first}): start the server or correct FINANCEHUB_DATABASE_URL"
+    )
+
+
+def describe(url: URL) -> str:
+    """Names the database and the server of `url`, without user and password."""
+    host = url.host or url.query.get("host") or "the local socket"
+    port = f":{url.port}" if url.port else ""
+    return f"database {url.database!r} on {host if isinstance(host, str) else host[0]}{port}"
+
+
+def _translate(context: ExceptionContext) -> BaseException | None:
+    """One line for a lost connection and for tables that are not there; everything else stays as it is."""
+    error, engine = context.original_exception, context.engine
+    if context.is_pre_ping or engine is None:
+        return None
+    if context.is_disconnect:
+        return connection_error(engine.url, str(error))
+    if getattr(error, "sqlstate", None) in _MISSING:
+        first = str(error).splitlines()[0]
+        return NotMigrated(f"{describe(engine.url)} is older than this program ({first}): {_MIGRATE}")
+    return None

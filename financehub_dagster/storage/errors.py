@@ -1,0 +1,38 @@
+"""What can go wrong with the database, as one tree. Messages are one line, name the remedy and carry no password.
+
+DatabaseError
+├── DatabaseUnreachable   nothing answers, or the connection was lost
+├── WrongPassword         the server refuses the user or the password
+├── NotMigrated           the database or a table is missing, or older than this program
+├── UnsupportedPlatform   no embedded PostgreSQL here
+├── EmbeddedFailed        the embedded PostgreSQL cannot be created, started or stopped
+└── BadRows               rows that the table cannot hold; nothing was written
+"""
+
+
+class DatabaseError(Exception):
+    """The database cannot do what was asked; the message is one line with the remedy."""
+
+
+class DatabaseUnreachable(DatabaseError):
+    """Nothing answers at the address, or the connection was lost."""
+
+
+class WrongPassword(DatabaseError):
+    """The server refuses the user or the password."""
+
+
+class NotMigrated(DatabaseError):
+    """The database or a table is missing, or is older than this program."""
+
+
+class UnsupportedPlatform(DatabaseError):
+    """There is no embedded PostgreSQL for this platform."""
+
+
+class EmbeddedFailed(DatabaseError):
+    """The embedded PostgreSQL cannot be created, started or stopped."""
+
+
+class BadRows(DatabaseError):
+    """Rows that the table cannot hold; nothing was written."""

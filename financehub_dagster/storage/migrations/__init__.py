@@ -1,0 +1,97 @@
+"""The schema of the market database, step by step; run from here, without an ini file.
+
+`upgrade` brings a database to the newest step, `versions/` holds the steps, `env.py` is Alembic's entry. Does not
+belong here: the declared tables, which the newest step must equal (`storage.tables`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.pool import NullPool
+
+from financehub_dagster.storage.databases import ensure_database
+from financehub_dagster.storage.engine import make_engine
+from financehub_dagster.storage.errors import DatabaseError
+from financehub_dagster.storage.urls import MARKET_DRIVER, market_url
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_MIGRATE_LOCK = 7_236_400_002
+"""Advisory lock under which migrations run: any number that nobody else uses."""
+
+
+def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None, str | None]:
+    """Bring the market database (or the one at `url`) to `revision`, creating it if missing.
+
+    Returns the revisions before and after. One transaction: a step that fails leaves the database as it was. Concurrent
+    calls wait for each other. Raises DatabaseError, also for a database that a newer program has migrated.
+    """
+    from alembic import command
+
+    url = url or market_url()
+    ensure_database(url)
+    with _migrating(url) as (connection, config):
+        before = _revision(connection)
+        _refuse_unknown(before, config)
+        command.upgrade(config, revision)
+        return before, _revision(connection)
+
+
+def downgrade(url: URL, revision: str) -> None:
+    """Take the database at `url` back to `revision`; "base" removes every table."""
+    from alembic import command
+
+    with _migrating(url) as (_, config):
+        command.downgrade(config, revision)
+
+
+def current(url: URL | None = None) -> str | None:
+    """The revision of the market database (or the one at `url`); None if it was never migrated; raises DatabaseError."""
+    engine = make_engine((url or market_url()).set(drivername=MARKET_DRIVER), poolclass=NullPool)
+    with engine.connect() as connection:
+        return _revision(connection)
+
+
+def head() -> str:
+    """The newest revision this program knows."""
+    from alembic.script import ScriptDirectory
+
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def _config(connection: Connection | None = None) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _migrating(url: URL) -> Iterator[tuple[Connection, "Config"]]:
+    engine = make_engine(url.set(drivername=MARKET_DRIVER), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
+        yield connection, _config(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    from alembic.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_unknown(revision: str | None, config: "Config") -> None:
+    from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise DatabaseError(
+            f"the database is at revision {revision}, which this program does not know: upgrade the program"
+        )

@@ -1,0 +1,110 @@
+"""The migrations end at the declared tables, from wherever they start."""
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.engine import URL
+
+from financehub_dagster.storage import migrations
+from financehub_dagster.storage.databases import autocommit
+from financehub_dagster.storage.embedded.binaries import bin_folder
+from financehub_dagster.storage.errors import DatabaseError, NotMigrated
+from financehub_dagster.storage.tables import metadata
+from financehub_dagster_tests.fixtures.database import Database, DatabaseServer
+
+
+def differences(url: URL) -> list[Any]:
+    with autocommit(url) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, metadata))
+
+
+def schema(url: URL) -> str:
+    """The schema as pg_dump writes it, without Alembic's own table."""
+    address = ["-h", str(url.query["host"]), "-U", str(url.username), str(url.database)]
+    command = [str(bin_folder() / "pg_dump"), "--schema-only", "--exclude-table=alembic_version", *address]
+    dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return "\n".join(line for line in dump.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
+
+
+def test_the_newest_migration_equals_the_declared_tables(empty_database: URL) -> None:
+    migrations.upgrade(empty_database)
+    assert differences(empty_database) == []
+
+
+def test_the_newest_migration_equals_the_declared_tables_to_the_last_check_and_comment(
+    empty_database: URL, database_server: DatabaseServer
+) -> None:
+    migrations.upgrade(empty_database)
+    declared = database_server.create()
+    with autocommit(declared) as connection:
+        metadata.create_all(connection)
+    assert schema(empty_database) == schema(declared)
+    database_server.drop(declared)
+
+
+def test_down_and_up_again_ends_at_the_same_tables(empty_database: URL) -> None:
+    migrations.upgrade(empty_database)
+    first = schema(empty_database)
+    migrations.downgrade(empty_database, "base")
+    with autocommit(empty_database) as connection:
+        assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+    migrations.upgrade(empty_database)
+    assert schema(empty_database) == first
+
+
+def test_upgrade_reports_where_it_came_from_and_where_it_ended(empty_database: URL) -> None:
+    assert migrations.current(empty_database) is None
+    assert migrations.upgrade(empty_database) == (None, migrations.head())
+    assert migrations.upgrade(empty_database) == (migrations.head(), migrations.head())
+    assert migrations.current(empty_database) == migrations.head()
+
+
+def test_a_missing_database_is_created(database_server: DatabaseServer) -> None:
+    url = database_server.url("not_there_yet")
+    with pytest.raises(NotMigrated, match="financehub db upgrade"):
+        migrations.current(url)
+    migrations.upgrade(url)
+    assert migrations.current(url) == migrations.head()
+    database_server.drop(url)
+
+
+def test_eight_upgrades_at_once_end_at_the_same_tables(database_server: DatabaseServer) -> None:
+    url = database_server.url("wanted_by_all")
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(migrations.upgrade, [url] * 8))
+    assert sorted(before is None for before, _ in results) == [False] * 7 + [True]
+    assert differences(url) == []
+    database_server.drop(url)
+
+
+def test_a_database_of_a_newer_program_is_left_alone(empty_database: URL) -> None:
+    migrations.upgrade(empty_database)
+    with autocommit(empty_database) as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+    with pytest.raises(DatabaseError, match="9999.*upgrade the program"):
+        migrations.upgrade(empty_database)
+
+
+def test_a_database_without_tables_is_reported_with_the_remedy(
+    empty_database: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster_tests.fixtures.database import clear_caches
+
+    monkeypatch.setenv("FINANCEHUB_DATABASE_URL", empty_database.render_as_string(hide_password=False))
+    clear_caches()
+    with pytest.raises(NotMigrated, match="financehub db upgrade") as caught, transaction() as connection:
+        connection.execute(sa.text("select * from instruments"))
+    assert "\n" not in str(caught.value)
+    clear_caches()
+
+
+def test_the_database_fixture_is_migrated_and_empty(database: Database) -> None:
+    with database.engine.connect() as connection:
+        assert connection.execute(sa.text("select count(*) from instruments")).scalar() == 0
