@@ -1,0 +1,83 @@
+"""Dirty marks: instruments whose derived rows are stale from a date on.
+
+Belongs here: setting, reading and clearing them. Does not belong here: recomputing.
+
+Whoever recomputes reads the marks first and clears exactly those versions after writing: a mark that was set again in
+the meantime has a higher version and stays.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
+
+from financehub_dagster.storage.tables import dirty_marks
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An instrument's derived rows are stale from `dirty_from` on; `version` grows each time it is marked."""
+
+    dirty_from: date
+    version: int
+
+
+def mark_dirty(connection: Connection, table: str, changed_from: Mapping[str, date]) -> None:
+    """Mark each symbol's rows of the derived `table` stale from its date, or from the earlier one it has already."""
+    if not changed_from:
+        return
+    symbols = sorted(changed_from)
+    rows = _rows(symbols, sa.Text, [changed_from[symbol] for symbol in symbols], sa.Date)
+    marked = insert(dirty_marks).from_select(
+        ["table_name", "symbol", "dirty_from"], sa.select(sa.literal(table), rows.c.first, rows.c.second)
+    )
+    connection.execute(
+        marked.on_conflict_do_update(
+            index_elements=[dirty_marks.c.table_name, dirty_marks.c.symbol],
+            set_={
+                "dirty_from": sa.func.least(dirty_marks.c.dirty_from, marked.excluded.dirty_from),
+                "version": dirty_marks.c.version + 1,
+            },
+        )
+    )
+
+
+def read_marks(connection: Connection, table: str, symbols: Sequence[str] | None = None) -> dict[str, Mark]:
+    """The marks of the derived `table` by symbol, for `symbols` or for all."""
+    query = sa.select(dirty_marks.c.symbol, dirty_marks.c.dirty_from, dirty_marks.c.version).where(
+        dirty_marks.c.table_name == table
+    )
+    if symbols is not None:
+        query = query.where(dirty_marks.c.symbol == sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text))))
+    return {symbol: Mark(since, version) for symbol, since, version in connection.execute(query)}
+
+
+def clear_marks(connection: Connection, table: str, marks: Mapping[str, Mark]) -> int:
+    """Clear the marks that still are as they were read; returns how many."""
+    if not marks:
+        return 0
+    symbols = sorted(marks)
+    rows = _rows(symbols, sa.Text, [marks[symbol].version for symbol in symbols], sa.BigInteger)
+    done = sa.delete(dirty_marks).where(
+        dirty_marks.c.table_name == table,
+        dirty_marks.c.symbol == rows.c.first,
+        dirty_marks.c.version == rows.c.second,
+    )
+    return connection.execute(done).rowcount
+
+
+def _rows(
+    first: Sequence[object],
+    first_type: type[sa.types.TypeEngine[object]],
+    second: Sequence[object],
+    second_type: type[sa.types.TypeEngine[object]],
+) -> sa.FromClause:
+    """Two arrays side by side as rows with the columns `first` and `second`."""
+    return (
+        sa.func.unnest(sa.cast(first, sa.ARRAY(first_type)), sa.cast(second, sa.ARRAY(second_type)))
+        .table_valued("first", "second")
+        .render_derived()
+    )

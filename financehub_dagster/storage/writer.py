@@ -1,0 +1,175 @@
+"""The one writer: arrays into a table, touching only what differs, in a transaction the caller owns.
+
+Belongs here: how rows get into any table with a natural key, what was replaced, and which derived rows that makes stale.
+Does not belong here: what the rows mean.
+
+The rows are copied into a temporary table and joined with the target: equal rows are left alone, different ones are
+updated, missing ones inserted. Writers of one table take turns from there to the end of their transactions, so that
+they neither deadlock nor miss what the other has written, and counts and revisions are exact. A transaction that writes
+several tables writes them in the order of `tables.metadata`, or two such transactions may wait for each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
+from sqlalchemy.engine import Connection
+
+from financehub_dagster.storage import marks, tables
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from financehub_dagster.storage.batch import Batch
+
+_WRITE_LOCK = 7_236_401
+"""First half of the advisory locks of writers, the table's oid is the second: any number that nobody else uses."""
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What a write did, in rows; changed_from maps each symbol with a new or changed row to the earliest such session."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    changed_from: Mapping[str, date] = field(default_factory=dict)
+
+
+def write(
+    connection: Connection,
+    table: sa.Table,
+    columns: "Mapping[str, NDArray[np.generic]]",
+    *,
+    run_id: str | None,
+    keep_revisions: bool,
+    derived: Sequence[str] = (),
+) -> WriteResult:
+    """Store rows of `table` given as arrays of one length by column name, within the caller's transaction.
+
+    Missing values (NaN, NaT, None) become NULL; of rows with the same key the last one counts. Rows that differ from
+    the stored ones in nothing but when they were made count as unchanged and are not written. With `keep_revisions` the
+    replaced rows go to price_revisions under `run_id`; for each table of `derived` the changed instruments are marked
+    dirty. Raises BadRows for values the table cannot hold, before anything is written; DatabaseError.
+    """
+    from financehub_dagster.storage.batch import make_batch
+
+    batch = make_batch(table, columns)
+    if not batch.rows:
+        return WriteResult()
+    statements = _statements(table)
+    connection.execute(statements.create)
+    _copy(connection, statements.incoming.name, batch)
+    connection.execute(statements.lock)
+    matched, differing = connection.execute(statements.compare).one()
+    replaced: Sequence[sa.Row[Any]] = ()
+    added: Sequence[sa.Row[Any]] = ()
+    if differing and keep_revisions:
+        connection.execute(statements.keep, {"run_id": run_id})
+    if differing:
+        replaced = connection.execute(statements.update).all()
+    if matched < batch.rows:
+        added = connection.execute(statements.insert).all()
+    connection.execute(statements.drop)
+    inserted, updated = sum(row.rows for row in added), sum(row.rows for row in replaced)
+    changed_from = _earliest([*replaced, *added])
+    for name in derived:
+        marks.mark_dirty(connection, name, changed_from)
+    return WriteResult(inserted, updated, batch.rows - inserted - updated, changed_from)
+
+
+def _copy(connection: Connection, name: str, batch: "Batch") -> None:
+    from psycopg import sql
+
+    from financehub_dagster.storage.copy_format import encode
+
+    statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(name))
+    with connection.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for piece in encode(batch.fields, batch.rows):
+            copy.write(piece)
+
+
+def _earliest(rows: Sequence[sa.Row[Any]]) -> dict[str, date]:
+    earliest: dict[str, date] = {}
+    for row in rows:
+        if row.session is not None:
+            earliest[row.symbol] = min(row.session, earliest.get(row.symbol, row.session))
+    return earliest
+
+
+@dataclass(frozen=True)
+class _Statements:
+    """The SQL of one table's writes."""
+
+    incoming: sa.Table
+    create: sa.schema.CreateTable
+    drop: sa.schema.DropTable
+    lock: sa.Executable
+    compare: sa.Select[tuple[int, int]]
+    keep: sa.Insert
+    update: sa.Select[Any]
+    insert: sa.Select[Any]
+
+
+@cache
+def _statements(table: sa.Table) -> _Statements:
+    key = [column.name for column in table.primary_key.columns]
+    values = [column.name for column in table.columns if column.name not in key]
+    compared = [name for name in values if not table.c[name].info.get("stamp")]
+    incoming = sa.Table(
+        f"incoming_{table.name}",
+        sa.MetaData(),
+        *(sa.Column(column.name, column.type) for column in table.columns),
+        prefixes=["TEMPORARY"],
+        postgresql_on_commit="DROP",
+    )
+    same_key = sa.and_(*(table.c[name] == incoming.c[name] for name in key))
+    differs = sa.or_(sa.false(), *(table.c[name].is_distinct_from(incoming.c[name]) for name in compared))
+    update = sa.update(table).values({name: incoming.c[name] for name in values}).where(same_key, differs)
+    absent = sa.select(*incoming.c).where(~sa.exists().where(same_key))
+    insert = sa.insert(table).from_select(list(incoming.c.keys()), absent)
+    return _Statements(
+        incoming,
+        sa.schema.CreateTable(incoming),
+        sa.schema.DropTable(incoming),
+        sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK, sa.cast(sa.cast(table.name, REGCLASS), sa.Integer))),
+        sa.select(sa.func.count(), sa.func.count().filter(differs)).select_from(sa.join(incoming, table, same_key)),
+        _keep(table, incoming, same_key, differs),
+        _by_symbol(table, update),
+        _by_symbol(table, insert),
+    )
+
+
+def _session(table: sa.Table) -> sa.ColumnElement[date]:
+    """The session a row belongs to: its date, or the UTC day of its time."""
+    if "date" in table.c:
+        return table.c.date
+    if "ts" in table.c:
+        return sa.cast(sa.func.timezone("UTC", table.c.ts), sa.Date)
+    return sa.cast(sa.null(), sa.Date)
+
+
+def _by_symbol(table: sa.Table, statement: sa.Update | sa.Insert) -> sa.Select[Any]:
+    """Run `statement`; one row per symbol: how many rows were written, and the earliest session among them."""
+    symbol = table.c.symbol if "symbol" in table.c else sa.cast(sa.null(), sa.Text)
+    written = statement.returning(symbol.label("symbol"), _session(table).label("session")).cte("written")
+    count, earliest = sa.func.count().label("rows"), sa.func.min(written.c.session).label("session")
+    return sa.select(written.c.symbol, earliest, count).group_by(written.c.symbol)
+
+
+def _keep(
+    table: sa.Table, incoming: sa.Table, same_key: sa.ColumnElement[bool], differs: sa.ColumnElement[bool]
+) -> sa.Insert:
+    """Copy the stored rows that are about to be replaced to price_revisions."""
+    old = sa.func.to_jsonb(table.table_valued(), type_=JSONB)
+    for name in ("symbol", "date"):
+        old = old.op("-", return_type=JSONB())(sa.cast(name, sa.Text))
+    symbol = table.c.get("symbol", sa.null())
+    row = sa.select(sa.literal(table.name), symbol, _session(table), old, sa.bindparam("run_id", type_=sa.Text))
+    rows = row.select_from(sa.join(incoming, table, same_key)).where(differs)
+    return sa.insert(tables.price_revisions).from_select(["table_name", "symbol", "date", "old", "run_id"], rows)
