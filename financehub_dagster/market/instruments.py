@@ -1,11 +1,18 @@
 """Instruments: what can be priced, and how each vendor calls it.
 
-Belongs here: the Instrument value, its validation and the parsing of import files. Does not belong here: storing them.
+Belongs here: the Instrument value and the validation of its fields. Does not belong here: storing them, or reading
+files of them (`instrument_files`, whose functions this module hands on).
 """
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from financehub_dagster.market.exchanges import NO_MARKET, exchanges
 
 
 class AssetType(StrEnum):
@@ -16,6 +23,10 @@ class AssetType(StrEnum):
     ETF = "etf"
     INDEX = "index"
     FX = "fx"
+
+
+class InstrumentError(ValueError):
+    """An instrument, or a file of instruments, cannot be used; the message is one line that says what to correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +50,139 @@ class Instrument:
     def symbol_at(self, provider: str) -> str:
         """The symbol under which `provider` knows this instrument."""
         return self.aliases.get(provider, self.symbol)
+
+
+class FieldError(InstrumentError):
+    """One field of an instrument is wrong; `column` names it."""
+
+    def __init__(self, column: str, problem: str) -> None:
+        super().__init__(f"{column}: {problem}")
+        self.column = column
+        self.problem = problem
+
+
+REQUIRED = ("symbol", "name", "asset_type", "exchange")
+COLUMNS = (*REQUIRED, "currency", "timezone", "is_active", "market_cap", "aliases")
+"""The columns of an import file; those not required may be left out or left empty."""
+
+_SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=&/-]{0,31}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_PROVIDER = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_VENDOR_SYMBOL = re.compile(r"[!-:<-~]{1,64}")
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def instrument_from_text(fields: Mapping[str, str]) -> Instrument:
+    """The instrument that these texts, by column, describe; raises FieldError on the first that is wrong.
+
+    A missing or empty currency is USD, timezone the exchange's, is_active true, market_cap unknown, aliases none.
+    aliases read `provider=symbol`, separated by semicolons.
+    """
+    text = {column: fields.get(column, "").strip() for column in COLUMNS}
+    for column in REQUIRED:
+        if not text[column]:
+            raise FieldError(column, "is missing")
+    exchange = _exchange(text["exchange"])
+    asset_type = _asset_type(text["asset_type"], exchange)
+    return Instrument(
+        symbol=_symbol(text["symbol"]),
+        name=_name(text["name"]),
+        asset_type=asset_type,
+        exchange=exchange,
+        currency=_currency(text["currency"] or "USD"),
+        timezone=_timezone(text["timezone"] or exchanges()[exchange].timezone),
+        is_active=_flag(text["is_active"] or "true"),
+        market_cap=_market_cap(text["market_cap"]),
+        aliases=_aliases(text["aliases"]),
+    )
+
+
+def parse_instruments(path: Path | str) -> list[Instrument]:
+    """All instruments of a CSV or YAML file, in its order; raises InstrumentError if a single one is wrong."""
+    from financehub_dagster.market import instrument_files
+
+    return instrument_files.parse(Path(path))
+
+
+def default_universe() -> list[Instrument]:
+    """The instruments that come with the package."""
+    from financehub_dagster.market import instrument_files
+
+    return instrument_files.default_universe()
+
+
+def _symbol(text: str) -> str:
+    if not _SYMBOL.fullmatch(text):
+        remedy = (
+            f"write {text.upper()!r}" if _SYMBOL.fullmatch(text.upper()) else "use A-Z, 0-9 and . - ^ = & /, at most 32"
+        )
+        raise FieldError("symbol", f"{text!r} is not a symbol: {remedy}")
+    return text
+
+
+def _name(text: str) -> str:
+    if not text.isprintable() or len(text) > 200:
+        raise FieldError("name", "has a control character or is longer than 200 characters")
+    return text
+
+
+def _exchange(text: str) -> str:
+    if text not in exchanges():
+        remedy = f"use its ISO 10383 code such as XNYS or XNAS, or {NO_MARKET} for cryptos and currencies"
+        raise FieldError("exchange", f"{text!r} is not a known market identifier (MIC): {remedy}")
+    return text
+
+
+def _asset_type(text: str, exchange: str) -> AssetType:
+    if text not in list(AssetType):
+        raise FieldError("asset_type", f"{text!r} is not one of {', '.join(AssetType)}")
+    kind = AssetType(text)
+    if kind is AssetType.CRYPTO and exchange != NO_MARKET:
+        raise FieldError("exchange", f"a crypto is traded on no single market: write {NO_MARKET} instead of {exchange}")
+    if kind in (AssetType.STOCK, AssetType.ETF) and exchange == NO_MARKET:
+        raise FieldError("exchange", f"{NO_MARKET} means no market: name the exchange that lists this {kind}")
+    return kind
+
+
+def _currency(text: str) -> str:
+    if not _CURRENCY.fullmatch(text):
+        raise FieldError("currency", f"{text!r} is not an ISO 4217 code (three capital letters, such as USD)")
+    return text
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise FieldError("timezone", f"{text!r} is not an IANA time zone such as America/New_York") from None
+    return text
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _FLAGS:
+        raise FieldError("is_active", f"{text!r} is neither true nor false")
+    return _FLAGS[text.lower()]
+
+
+def _market_cap(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise FieldError("market_cap", f"{text!r} is not a positive number in units of currency, without separators")
+    return value
+
+
+def _aliases(text: str) -> dict[str, str]:
+    aliases: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, text.split(";"))):
+        provider, separator, symbol = (part.strip() for part in pair.partition("="))
+        if not separator or not _PROVIDER.fullmatch(provider) or not _VENDOR_SYMBOL.fullmatch(symbol):
+            raise FieldError("aliases", f"{pair!r} is not provider=symbol (several are separated by semicolons)")
+        if provider in aliases:
+            raise FieldError("aliases", f"{provider} is named twice")
+        aliases[provider] = symbol
+    return aliases
