@@ -1,0 +1,149 @@
+"""The sandbox from outside: starting it as a process and steering it.
+
+Belongs here: what a demo or a test needs to run and control a sandbox. Does not belong here: the server. Importing this
+module loads neither the server nor NumPy.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import requests
+
+from financehub_dagster.sandbox.errors import SandboxError
+
+_STOP_SECONDS = 5.0
+_CONTROL_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass
+class Sandbox:
+    """A sandbox that answers at `url` (http://host:port)."""
+
+    url: str
+    _session: requests.Session = field(default_factory=requests.Session, repr=False)
+
+    @property
+    def yahoo_url(self) -> str:
+        """What YAHOO_BASE_URL has to be."""
+        return f"{self.url}/yahoo"
+
+    @property
+    def binance_url(self) -> str:
+        """What BINANCE_BASE_URL has to be."""
+        return f"{self.url}/binance"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point the platform's providers here."""
+        return {"YAHOO_BASE_URL": self.yahoo_url, "BINANCE_BASE_URL": self.binance_url}
+
+    def fault(self, kind: str, **options: Any) -> None:
+        """Spoil requests: kind status | timeout | reset | slow | truncated | garbage | empty | html.
+
+        Options: vendor, path (part of it), symbol (ours), status, retry_after, seconds, times, after.
+        """
+        self._control("POST", "faults", {"kind": kind, **options})
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults in force with the number of requests each has spoilt (`served`)."""
+        return list(self._control("GET", "faults"))
+
+    def clear_faults(self) -> None:
+        """All is well again."""
+        self._control("DELETE", "faults")
+
+    def calls(self, vendor: str | None = None, symbol: str | None = None, detail: bool = False) -> dict[str, Any]:
+        """What was asked: total, by_vendor, by_path, by_symbol, by_key, by_status, by_fault, worst_second, calls."""
+        query = {"vendor": vendor, "symbol": symbol, "detail": "1" if detail else None}
+        return dict(self._control("GET", "calls", query=query))
+
+    def clear_calls(self) -> None:
+        """Count from zero again."""
+        self._control("DELETE", "calls")
+
+    def list_synthetic(self, count: int, prefix: str = "SIM", asset_type: str = "stock") -> list[dict[str, Any]]:
+        """List invented instruments SIM0001 ...; their symbol, exchange and aliases."""
+        return list(self._control("POST", "listings", {"count": count, "prefix": prefix, "asset_type": asset_type}))
+
+    def delist(self, symbol: str) -> None:
+        """From now on no vendor knows this symbol."""
+        self._control("POST", "delistings", {"symbol": symbol})
+
+    def split(self, symbol: str, day: date, ratio: float) -> None:
+        """Declare `ratio` new shares per old one from `day` on; all earlier prices are then served divided by it."""
+        self._control("POST", "splits", {"symbol": symbol, "date": day.isoformat(), "ratio": ratio})
+
+    def dividend(self, symbol: str, day: date, amount: float) -> None:
+        """Declare a dividend per share with ex-date `day`."""
+        self._control("POST", "dividends", {"symbol": symbol, "date": day.isoformat(), "amount": amount})
+
+    def set_bar(self, symbol: str, day: date, **values: float | None) -> None:
+        """Serve these values (open, high, low, close, volume) in one bar; None is served as a missing value."""
+        self._control("POST", "bars", {"symbol": symbol, "date": day.isoformat(), **values})
+
+    def drop_bar(self, symbol: str, day: date) -> None:
+        """Serve no bar for this session."""
+        self._control("POST", "bars", {"symbol": symbol, "date": day.isoformat(), "drop": True})
+
+    def freeze(self, now: datetime | None) -> None:
+        """Stop the market's clock at a time with offset, or let it run on with None."""
+        self._control("POST", "clock", {"now": None if now is None else now.isoformat()})
+
+    def limit(self, vendor: str, calls: int | None, window_seconds: float | None = None) -> None:
+        """Enforce `calls` per window (Binance: weight per minute); None puts the vendor's own limit back."""
+        self._control("POST", "limits", {"vendor": vendor, "calls": calls, "window_seconds": window_seconds})
+
+    def latency(self, milliseconds: float) -> None:
+        """Delay every answer."""
+        self._control("POST", "latency", {"milliseconds": milliseconds})
+
+    def reset(self) -> None:
+        """Back to how it started: no faults, no calls, no changes, the real clock."""
+        self._control("DELETE", "")
+
+    def _control(
+        self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, str | None] | None = None
+    ) -> Any:
+        address = f"{self.url}/_control/{path}"
+        answer = self._session.request(method, address, json=body, params=query, timeout=_CONTROL_TIMEOUT_SECONDS)
+        if answer.status_code != 200:
+            raise SandboxError(f"sandbox {method} {path}: {answer.json()['error']}")
+        return answer.json()
+
+
+@contextmanager
+def running_sandbox(port: int = 0, *, host: str = "127.0.0.1", latency_ms: float = 0.0) -> Iterator[Sandbox]:
+    """A sandbox process that answers, for as long as the block runs; port 0 takes a free one.
+
+    The process ends with the block and also when this process dies, since it reads a pipe that only this process holds.
+    Raises SandboxError where it cannot start; the reason is then on standard error.
+    """
+    options = ["--host", host, "--port", str(port), "--latency-ms", str(latency_ms), "--until-stdin-closes"]
+    command = [sys.executable, "-m", "financehub_dagster.sandbox", *options]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().strip()
+            if not address:
+                raise SandboxError(f"the sandbox did not start (exit code {process.wait()})")
+            box = Sandbox(address)
+            try:
+                yield box
+            finally:
+                box._session.close()
+        finally:
+            process.stdin.close()
+            _wait_or_kill(process)
+
+
+def _wait_or_kill(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()

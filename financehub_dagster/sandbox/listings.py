@@ -1,0 +1,84 @@
+"""Which instruments the sample market lists.
+
+Belongs here: the register of instruments and how it starts out, as the default universe plus whatever was recorded
+beyond it. Does not belong here: prices, or which of the instruments a vendor carries.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.errors import SandboxError
+
+#: Recorded by the minute but no part of the default universe; vendors' health probes ask for it.
+_SPY = Instrument("SPY", "SPDR S&P 500 ETF Trust", AssetType.ETF, "ARCX", "USD", "America/New_York")
+
+
+def default_listing() -> tuple[Instrument, ...]:
+    """The platform's default universe and SPY."""
+    text = files("financehub_dagster.market").joinpath("universe.csv").read_text(encoding="utf-8")
+    universe = tuple(_instrument(row) for row in csv.DictReader(text.splitlines()))
+    return universe if any(each.symbol == _SPY.symbol for each in universe) else (*universe, _SPY)
+
+
+def synthetic(count: int, prefix: str = "SIM", asset_type: AssetType = AssetType.STOCK) -> list[Instrument]:
+    """`count` invented instruments SIM0001, SIM0002, ...: stocks of XNYS, or cryptos known to Binance and Yahoo."""
+    names = [f"{prefix}{number:04d}" for number in range(1, count + 1)]
+    if asset_type is AssetType.CRYPTO:
+        return [
+            Instrument(
+                name,
+                f"Synthetic {name}",
+                asset_type,
+                "XXXX",
+                aliases={"binance": f"{name}USDT", "yahoo": f"{name}-USD"},
+            )
+            for name in names
+        ]
+    return [Instrument(name, f"Synthetic {name}", asset_type, "XNYS", "USD", "America/New_York") for name in names]
+
+
+class Register:
+    """The instruments listed now, by symbol."""
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._start = {each.symbol: each for each in instruments}
+        self._listed = dict(self._start)
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(list(self._listed.values()))
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def get(self, symbol: str) -> Instrument | None:
+        """The instrument listed under this symbol of ours."""
+        return self._listed.get(symbol)
+
+    def add(self, instruments: Iterable[Instrument]) -> None:
+        """List more instruments; one that is listed already is replaced."""
+        self._listed.update({each.symbol: each for each in instruments})
+
+    def remove(self, symbol: str) -> None:
+        """Delist; raises SandboxError for a symbol that is not listed."""
+        if self._listed.pop(symbol, None) is None:
+            raise SandboxError(f"{symbol} is not listed in the sandbox")
+
+    def reset(self) -> None:
+        """Back to the listing the sandbox started with."""
+        self._listed = dict(self._start)
+
+
+def _instrument(row: dict[str, str]) -> Instrument:
+    pairs = (pair.partition("=") for pair in row["aliases"].split(";") if pair)
+    return Instrument(
+        symbol=row["symbol"],
+        name=row["name"],
+        asset_type=AssetType(row["asset_type"]),
+        exchange=row["exchange"],
+        currency=row["currency"],
+        timezone=row["timezone"],
+        market_cap=float(row["market_cap"]) if row["market_cap"] else None,
+        aliases={vendor: name for vendor, _, name in pairs},
+    )

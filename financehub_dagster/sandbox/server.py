@@ -1,0 +1,165 @@
+"""The sandbox server: every vendor below a path of its own, the control endpoint beside them.
+
+Belongs here: joining the parts and serving them. Does not belong here: anything of one vendor; a new one is a new
+file and one line in `build_app`.
+"""
+
+import asyncio
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Router
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from financehub_dagster.sandbox.binance import Binance
+from financehub_dagster.sandbox.calls import Call, fingerprint
+from financehub_dagster.sandbox.control import Control
+from financehub_dagster.sandbox.errors import SandboxError
+from financehub_dagster.sandbox.faults import TRANSPORT, Wire
+from financehub_dagster.sandbox.market import Market
+from financehub_dagster.sandbox.vendor import Vendor
+from financehub_dagster.sandbox.yahoo import Yahoo
+
+DEFAULT_PORT = 8765
+
+
+def build_app(market: Market | None = None, latency_ms: float = 0.0) -> Starlette:
+    """The whole sandbox as an ASGI application over `market` (default: the default universe on the real clock)."""
+    market = Market() if market is None else market
+    control = Control(market, [Yahoo(market), Binance(market)], latency_ms / 1000)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        market.warm_up()
+        yield
+
+    mounts = [Mount(f"/{name}", _Gate(vendor, control)) for name, vendor in control.vendors.items()]
+    return Starlette(routes=[Mount("/_control", Router(control.routes)), *mounts], lifespan=lifespan)
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    *,
+    latency_ms: float = 0.0,
+    announce: Callable[[str], None] = print,
+    until_stdin_closes: bool = False,
+) -> None:
+    """Serve until interrupted; port 0 takes a free one.
+
+    `announce` gets the address (http://host:port) once it answers. With `until_stdin_closes` the server ends when its
+    standard input does, which is how it follows a parent that dies. Raises SandboxError where the port cannot be had.
+    """
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        raise SandboxError(f"port {port} on {host} cannot be used ({error.strerror}); choose another one") from None
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        build_app(latency_ms=latency_ms),
+        loop="asyncio",
+        http=_Protocol,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config, lambda: announce(address))
+    if until_stdin_closes:
+        threading.Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
+    with listener:
+        server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Tells when it has started."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._tell()
+
+
+class _Protocol(H11Protocol):
+    """HTTP that leaves the connection's transport in the scope, so that a fault can cut the connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        inner = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[TRANSPORT] = self.transport
+            await inner(scope, receive, send)
+
+        self.app = app
+
+
+class _Gate:
+    """Stands before one vendor: counts, spoils, refuses, delays, and only then lets it answer."""
+
+    def __init__(self, vendor: Vendor, control: Control) -> None:
+        self._vendor = vendor
+        self._router = Router(vendor.routes, redirect_slashes=False)
+        self._control = control
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        at = time.time()
+        request = Request(scope, receive)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        identity = self._vendor.identify(request)
+        fault = self._control.faults.take(self._vendor.name, path, identity.symbols)
+        response = self._vendor.admit(identity, at)
+        if fault is not None and fault.kind == "status":
+            response = self._vendor.refusal(fault.status, fault.retry_after)
+        if response is None:
+            response = await self._answer(scope, receive)
+        response.headers.update(self._vendor.headers(at))
+        self._control.journal.add(
+            Call(
+                at=at,
+                vendor=self._vendor.name,
+                host=request.headers.get("host", ""),
+                method=request.method,
+                path=path,
+                symbols=identity.symbols,
+                key=fingerprint(identity.key),
+                weight=identity.weight,
+                status=response.status_code,
+                fault=None if fault is None else fault.kind,
+            )
+        )
+        if self._control.latency:
+            await asyncio.sleep(self._control.latency)
+        wire = Wire(scope, receive, send)
+        await (wire.answer(response) if fault is None else wire.play(fault, response))
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        """The vendor's answer, held back instead of sent."""
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        await self._router(scope, receive, keep)
+        response = Response(b"".join(each.get("body", b"") for each in messages[1:]), messages[0]["status"])
+        response.raw_headers = list(messages[0]["headers"])
+        return response
+
+
+def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+    sys.stdin.buffer.read()
+    server.should_exit = True

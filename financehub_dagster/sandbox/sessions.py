@@ -1,0 +1,54 @@
+"""When markets are open: the sessions of an exchange, and every UTC day for cryptos.
+
+Belongs here: session dates with their opening and closing instants. Does not belong here: prices. Imports
+exchange_calendars and NumPy: only the sandbox server imports this module.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FIRST_DAY = date(2009, 1, 1)
+_LAST_DAY = date(2035, 12, 31)
+_DAY_SECONDS = 86_400
+
+#: ISO 10383: "no market", the exchange of every crypto in the universe.
+NO_MARKET = "XXXX"
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Sessions in order: date as datetime64[D], opens and closes as int64 UTC epoch seconds (closes excluded)."""
+
+    date: NDArray[np.datetime64]
+    opens: NDArray[np.int64]
+    closes: NDArray[np.int64]
+
+
+@cache
+def sessions_of(exchange: str) -> Sessions:
+    """All sessions of a market identifier code from 2009 to 2035; raises ValueError for an unknown exchange."""
+    if exchange == NO_MARKET:
+        return _every_day()
+    return _exchange_sessions(exchange)
+
+
+def _every_day() -> Sessions:
+    days = np.arange(np.datetime64(_FIRST_DAY, "D"), np.datetime64(_LAST_DAY, "D") + 1)
+    opens = days.astype("datetime64[s]").astype(np.int64)
+    return Sessions(days, opens, opens + _DAY_SECONDS)
+
+
+def _exchange_sessions(exchange: str) -> Sessions:
+    import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName
+
+    try:
+        calendar = exchange_calendars.get_calendar(exchange, start=_FIRST_DAY.isoformat(), end=_LAST_DAY.isoformat())
+    except InvalidCalendarName:
+        raise ValueError(f"exchange {exchange}: no trading calendar; use its ISO 10383 code") from None
+    dates = calendar.sessions.to_numpy().astype("datetime64[D]")
+    return Sessions(dates, calendar.opens_nanos // 1_000_000_000, calendar.closes_nanos // 1_000_000_000)
