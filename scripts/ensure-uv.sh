@@ -40,11 +40,11 @@ fetch_with() {
     PIP_ROOT_USER_ACTION=ignore
     export PIP_DISABLE_PIP_VERSION_CHECK PIP_ROOT_USER_ACTION
     if "$1" -m pip --version >/dev/null 2>&1; then
-        "$1" -m pip install --quiet --target "$2" "$WANTED" >&2 && return 0
+        "$1" -m pip install -qq --target "$2" "$WANTED" >&2 && return 0
         return 1
     fi
     if "$1" -m venv "$2" >/dev/null 2>&1 || "$1" -m virtualenv --quiet "$2" >/dev/null 2>&1; then
-        "$2/bin/python" -m pip install --quiet "$WANTED" >&2 && return 0
+        "$2/bin/python" -m pip install -qq "$WANTED" >&2 && return 0
     fi
     return 1
 }

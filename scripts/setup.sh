@@ -62,21 +62,20 @@ main() {
     fi
     uv=$("$ROOT/scripts/ensure-uv.sh" "$python") || exit 1
 
-    if venv_is_sound; then
-        set --
+    if [ -z "$python" ] && venv_is_sound; then
+        set -- --quiet
+    elif [ -n "${PYTHON:-}" ]; then
+        set -- --python "$python"
     else
         rm -rf "$VENV"
         set -- --python "${python:-3.12}"
-    fi
-    if [ -n "${PYTHON:-}" ]; then
-        set -- --python "$python"
     fi
     if "$uv" sync --project "$ROOT" --frozen "$@" >&2; then
         return 0
     fi
     if [ -z "$python" ] && [ ! -x "$VENV/bin/python" ]; then
-        fail "no Python 3.12 or 3.13 found and none could be downloaded: install one (apt install python3.12," \
-            "dnf install python3.12, brew install python@3.12, pyenv install 3.12) or name one this user can run:" \
+        fail "no Python 3.12 or 3.13 found and none could be downloaded: install one (the distribution's python3.12 or" \
+            "python3.13, brew install python@3.12, pyenv install 3.12) or name one that $(id -un) can run:" \
             "make setup PYTHON=/path/to/python3.12"
     fi
     fail "the locked packages could not be installed (see above): check the network and free disk space, run make again."
