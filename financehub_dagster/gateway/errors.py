@@ -14,10 +14,13 @@
         ├── Unreachable    no connection
         └── Malformed      an answer that cannot be read
 
-An empty answer is not an error: it is an answer with no rows. Messages carry no URL and no key.
+An empty answer is not an error: it is an answer with no rows. Messages carry no URL and no key: they are redacted here,
+where they are built.
 """
 
 from datetime import datetime
+
+from financehub_dagster.gateway.redaction import redact
 
 
 class ProviderError(Exception):
@@ -29,7 +32,7 @@ class ProviderError(Exception):
     retryable = False
 
     def __init__(self, provider: str, message: str, *, symbol: str | None = None) -> None:
-        super().__init__(f"{provider}: {message}" if symbol is None else f"{provider}: {symbol}: {message}")
+        super().__init__(redact(f"{provider}: {message}" if symbol is None else f"{provider}: {symbol}: {message}"))
         self.provider = provider
         self.symbol = symbol
 
@@ -86,9 +89,15 @@ class BreakerOpen(Limited):
 
 
 class Transient(ProviderError):
-    """A failure that may go away by itself: a 5xx, a timeout, a reset."""
+    """A failure that may go away by itself: a 5xx, a timeout, a reset; retry_after is seconds, where known."""
 
     retryable = True
+
+    def __init__(
+        self, provider: str, message: str, *, symbol: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(provider, message, symbol=symbol)
+        self.retry_after = retry_after
 
 
 class Unreachable(Transient):

@@ -1,6 +1,6 @@
 """What every provider offers the assets, independent of the vendor.
 
-Belongs here: the shapes of answers and the protocol of a daily-bars provider. Does not belong here: anything of one vendor.
+Belongs here: the shapes of answers and the protocols a provider fulfils. Does not belong here: anything of one vendor.
 """
 
 from dataclasses import dataclass
@@ -35,4 +35,22 @@ class DailyBarsProvider(Protocol):
 
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions from `start` to `end`, both included; raises ProviderError."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConnectionReport:
+    """A vendor answered a cheap question: latency in seconds of the whole call, detail in one line, calls it took."""
+
+    provider: str
+    latency: float
+    detail: str
+    calls: int
+
+
+class HealthChecked(Protocol):
+    """A vendor that can be asked whether it is there."""
+
+    def test_connection(self) -> ConnectionReport:
+        """Ask the cheapest question the vendor answers; raises ProviderError."""
         ...

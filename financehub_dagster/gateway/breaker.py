@@ -1,0 +1,67 @@
+"""The circuit breaker of one vendor and capability.
+
+Belongs here: which outcomes open and close it. Does not belong here: its state, which every process shares in storage.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, Limited, ProviderError, Transient
+from financehub_dagster.gateway.policy import BreakerSettings
+from financehub_dagster.storage import breakers
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Opens after failures in a row, or at once and for all of a provider when the vendor asks for silence."""
+
+    engine: Callable[[], sa.Engine]
+    provider: str
+    capability: str
+    settings: BreakerSettings
+
+    def check(self, symbol: str | None = None) -> None:
+        """Raise BreakerOpen when calls are held back; claims nothing."""
+        self._refuse(breakers.look(self.engine(), self.provider, self.capability), symbol)
+
+    def admit(self, symbol: str | None = None) -> tuple[str, ...]:
+        """Ask to send one call now, and return the half-open breakers it is the probe of; raises BreakerOpen."""
+        admission = breakers.admit(self.engine(), self.provider, self.capability, self.settings.probe_seconds)
+        self._refuse(admission, symbol)
+        return admission.probes
+
+    def _refuse(self, admission: breakers.Admission, symbol: str | None) -> None:
+        if admission.allowed:
+            return
+        until = None if admission.until is None else admission.until.astimezone(UTC)
+        when = "a probe has returned" if until is None else f"{until:%Y-%m-%d %H:%M:%S} UTC"
+        wait = None if until is None else max((until - datetime.now(UTC)).total_seconds(), 0.0)
+        message = f"not asked before {when}: {admission.reason}"
+        raise BreakerOpen(self.provider, message, symbol=symbol, retry_after=wait, until=until)
+
+    def answered(self, probes: tuple[str, ...]) -> None:
+        """The vendor answered this call, if only to say that it cannot serve it."""
+        breakers.succeed(self.engine(), self.provider, self.capability, probes)
+
+    def failed(self, error: ProviderError) -> None:
+        """This call is given up for now."""
+        if isinstance(error, Limited):
+            seconds = error.retry_after if error.retry_after is not None else self.settings.open_seconds
+            breakers.hold(self.engine(), self.provider, breakers.ANY, str(error), seconds)
+        else:
+            breakers.fail(
+                self.engine(),
+                self.provider,
+                self.capability,
+                str(error),
+                threshold=self.settings.threshold,
+                open_seconds=self.settings.open_seconds,
+            )
+
+    @staticmethod
+    def is_failure(error: ProviderError) -> bool:
+        """Does this error speak against the vendor, rather than against what was asked?"""
+        return isinstance(error, Transient | Banned | BurstLimit)

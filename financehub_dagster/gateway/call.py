@@ -1,0 +1,60 @@
+"""The piece of work that the requests of this thread belong to.
+
+Belongs here: passing on, past a client library that knows nothing of it, for which instrument and under which governor
+a request is made, and counting the requests. Does not belong here: sending them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from financehub_dagster.gateway.governor import Governor
+
+
+@dataclass(slots=True)
+class Call:
+    """One piece of work: `requests` counts what left for it, the tries that failed included.
+
+    answered_at is the vendor's clock at its last answer, in UTC.
+    """
+
+    governor: "Governor"
+    capability: str
+    symbol: str | None = None
+    base_url: str | None = None
+    requests: int = 0
+    answered_at: datetime | None = None
+
+    @property
+    def clock(self) -> datetime:
+        """The time by the vendor's clock, ours before its first answer; in UTC."""
+        return self.answered_at or datetime.now(UTC)
+
+
+_current: ContextVar[Call | None] = ContextVar("financehub_call", default=None)
+
+
+class Ungoverned(RuntimeError):
+    """A governed session was used outside of any call; a programming error, nothing was sent."""
+
+
+@contextmanager
+def calling(call: Call) -> Iterator[Call]:
+    """Make `call` the one that this thread's requests belong to."""
+    token = _current.set(call)
+    try:
+        yield call
+    finally:
+        _current.reset(token)
+
+
+def current_call() -> Call:
+    """The call this thread is in; raises Ungoverned outside of one."""
+    call = _current.get()
+    if call is None:
+        raise Ungoverned("a governed session was used outside of `calling(...)`")
+    return call

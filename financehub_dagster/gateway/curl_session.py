@@ -1,0 +1,107 @@
+"""The governed session for client libraries built on curl_cffi.
+
+Belongs here: one try over curl_cffi with bounded time and size, its failures as typed errors, and stand-in addresses.
+Does not belong here: limits, retries and the meaning of answers (the governor). Imports curl_cffi: import this module
+inside functions only.
+"""
+
+from typing import Any, override
+from urllib.parse import urlsplit
+
+from curl_cffi import CurlOpt
+from curl_cffi.requests import Response, Session
+from curl_cffi.requests import exceptions as curl
+
+from financehub_dagster.gateway.addresses import host_of, stand_in
+from financehub_dagster.gateway.call import Call, current_call
+from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, Transient, Unreachable
+from financehub_dagster.gateway.governor import Exchange
+from financehub_dagster.gateway.redaction import guard_logger
+from financehub_dagster.gateway.reply import Reply
+
+_NO_PROXY_FOR = "127.0.0.1,::1,localhost"
+
+
+class GovernedCurlSession(Session[Response]):
+    """A curl_cffi `Session` that sends nothing outside of a call, and everything through its governor.
+
+    A usable answer is returned; anything else raises ProviderError. Redirects are not followed. The timeout a caller
+    passes is ignored in favour of the policy's. Safe to share between threads: the governor and the stand-in address
+    are those of the calling thread's call.
+    """
+
+    def __init__(self, logger: str | None = None) -> None:
+        super().__init__(impersonate="chrome", curl_options={CurlOpt.NOPROXY: _NO_PROXY_FOR})
+        if logger is not None:
+            guard_logger(logger)
+
+    @override
+    def request(self, method: Any, url: str, **kwargs: Any) -> Response:  # type: ignore[override]
+        """Send one request under the current call's governor; raises ProviderError."""
+        call = current_call()
+        patience = call.governor.policy.patience
+        kwargs = {**kwargs, "allow_redirects": False}
+        target = url
+        if call.base_url is not None:
+            target = stand_in(url, call.base_url)
+            kwargs["headers"] = {**(kwargs.get("headers") or {}), "Host": host_of(url)}
+            kwargs["http_version"] = "v1"  # without TLS, curl would ask for an upgrade that plain servers refuse
+
+        def once(seconds: float) -> Response:
+            connect = min(patience.connect, seconds)
+            kwargs["timeout"] = (connect, seconds - connect)
+            return self._once(call, method, target, patience.body_bytes, kwargs)
+
+        path = urlsplit(url).path
+        return call.governor.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
+
+    def _once(self, call: Call, method: Any, url: str, most_bytes: int, kwargs: dict[str, Any]) -> Response:
+        body = _BoundedBody(most_bytes)
+        try:
+            response = super().request(method, url, content_callback=body.take, **kwargs)
+        except curl.RequestException as error:
+            raise _typed(call, error, body) from None
+        response.content = bytes(body.data)
+        return response
+
+
+class _BoundedBody:
+    """Collects a body up to a size; curl aborts the transfer when a callback takes less than it was given."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.data = bytearray()
+        self.too_large = False
+
+    def take(self, chunk: bytes) -> int:
+        if len(self.data) + len(chunk) > self.most_bytes:
+            self.too_large = True
+            return -1
+        self.data += chunk
+        return len(chunk)
+
+
+def _typed(call: Call, error: curl.RequestException, body: _BoundedBody) -> ProviderError:
+    provider, symbol = call.governor.policy.provider, call.symbol
+    if body.too_large:
+        return Malformed(provider, f"the answer is larger than {body.most_bytes:,} bytes", symbol=symbol)
+    if isinstance(error, curl.DNSError | curl.ProxyError | curl.SSLError | curl.ConnectTimeout):
+        return Unreachable(provider, f"no connection ({type(error).__name__}); is the network up?", symbol=symbol)
+    if isinstance(error, curl.Timeout):
+        return Transient(provider, "no complete answer in time", symbol=symbol)
+    if isinstance(error, curl.IncompleteRead | curl.ContentDecodingError | curl.ChunkedEncodingError):
+        return Malformed(provider, f"the answer broke off ({type(error).__name__})", symbol=symbol)
+    if type(error) is curl.ConnectionError and error.code == _COULDNT_CONNECT:
+        return Unreachable(provider, "no connection could be made; is the network up?", symbol=symbol)
+    if isinstance(error, curl.InvalidURL | curl.ImpersonateError | curl.SessionClosed):
+        return BadRequest(provider, f"cannot be sent ({type(error).__name__})", symbol=symbol)
+    return Transient(provider, "the connection was closed before the answer", symbol=symbol)
+
+
+_COULDNT_CONNECT = 7
+"""CURLE_COULDNT_CONNECT, https://curl.se/libcurl/c/libcurl-errors.html"""
+
+
+def _reply(call: Call, path: str, response: Response) -> Reply:
+    headers = {name.lower(): value or "" for name, value in response.headers.items()}
+    return Reply(call.governor.policy.provider, path, response.status_code, headers, response.content, call.symbol)

@@ -1,0 +1,68 @@
+"""How a vendor wants to be asked: limits, patience and what its answers mean.
+
+Belongs here: the values a provider hands to its governor. Does not belong here: any vendor's numbers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.storage.limits import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The times of one request, in seconds.
+
+    connect and total bound one try, body_bytes the size of its answer. A request is tried at most `tries` times within
+    `budget` seconds, counted from its first slot, with pauses of first_pause x 2^n plus jitter up to longest_pause. No
+    slot is waited for longer than `max_wait`.
+    """
+
+    connect: float = 5.0
+    total: float = 15.0
+    body_bytes: int = 64 * 2**20
+    tries: int = 4
+    first_pause: float = 2.0
+    longest_pause: float = 32.0
+    jitter: float = 1.0
+    budget: float = 30.0
+    max_wait: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSettings:
+    """Open after `threshold` failed requests in a row, for `open_seconds`, doubling with each failed probe.
+
+    A probe that is not heard of within `probe_seconds` counts as lost.
+    """
+
+    threshold: int = 5
+    open_seconds: float = 30.0
+    probe_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a vendor's answer means.
+
+    refusal: the error an answer stands for, None when it is usable. weight: what a request to a path costs of the
+    limits. pause: seconds of silence that a usable answer asks for, as when the vendor's own counter runs full.
+    """
+
+    refusal: Callable[[Reply], ProviderError | None]
+    weight: Callable[[str], int] = field(default=lambda _path: 1)
+    pause: Callable[[Reply], float] = field(default=lambda _reply: 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything the governor has to know about one vendor; scope is "ip", or a key's fingerprint."""
+
+    provider: str
+    limits: tuple[Limit, ...]
+    meaning: Meaning
+    patience: Patience = Patience()
+    breaker: BreakerSettings = BreakerSettings()
+    scope: str = "ip"

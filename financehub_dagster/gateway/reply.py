@@ -1,0 +1,118 @@
+"""What came back from a vendor, whichever client library fetched it, and what any vendor's HTTP status means.
+
+Belongs here: the library-neutral answer, Retry-After and the meaning of a bare status. Does not belong here: the error
+bodies of one vendor, which its provider reads first.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from financehub_dagster.gateway.errors import (
+    BadKey,
+    BadRequest,
+    Banned,
+    BurstLimit,
+    Malformed,
+    NotInPlan,
+    ProviderError,
+    Transient,
+)
+
+BAN_SECONDS = 300.0
+"""How long we stay silent after a block that names no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer. headers are lower case; path is the vendor's, without query; symbol is what was asked about."""
+
+    provider: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    symbol: str | None = None
+
+    def json(self) -> Any:
+        """The body as JSON; raises Malformed, naming what came instead."""
+        if not self.body.strip():
+            raise Malformed(self.provider, "the answer is empty", symbol=self.symbol)
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            raise Malformed(self.provider, f"the answer is not JSON: {self.excerpt()}", symbol=self.symbol) from None
+
+    def excerpt(self, length: int = 80) -> str:
+        """The beginning of the body in one printable line."""
+        text = " ".join(self.body[: 4 * length].decode("utf-8", "replace").split())
+        return "".join(c if c.isprintable() else "?" for c in text)[:length] or "(empty)"
+
+    @property
+    def server_time(self) -> datetime:
+        """The vendor's clock from the Date header, ours where there is none; in UTC."""
+        return parse_http_date(self.headers.get("date", "")) or datetime.now(UTC)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the vendor asks us to wait, from Retry-After as seconds or as an HTTP date; None without one."""
+        value = self.headers.get("retry-after", "").strip()
+        if not value:
+            return None
+        at = parse_http_date(value)
+        if at is not None:
+            return max((at - self.server_time).total_seconds(), 0.0)
+        try:
+            seconds = float(value)
+        except ValueError:
+            return None
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def parse_http_date(value: str) -> datetime | None:
+    """An HTTP date (RFC 9110 section 5.6.7) in UTC; None for anything else."""
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def banned(reply: Reply, message: str, seconds: float | None = None) -> Banned:
+    """A block that ends after Retry-After, `seconds`, or BAN_SECONDS, whichever is known first."""
+    wait = next(each for each in (reply.retry_after, seconds, BAN_SECONDS) if each is not None)
+    until = datetime.now(UTC) + timedelta(seconds=wait)
+    return Banned(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
+
+
+def burst_limit(reply: Reply, message: str = "too many requests") -> BurstLimit:
+    """Too many calls in a short window, with the end of the wait where the vendor names it."""
+    wait = reply.retry_after
+    until = None if wait is None else datetime.now(UTC) + timedelta(seconds=wait)
+    return BurstLimit(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
+
+
+def refusal_of_status(reply: Reply) -> ProviderError | None:
+    """The error a status stands for when the body says nothing better; None for 2xx."""
+    status, provider, symbol = reply.status, reply.provider, reply.symbol
+    said = f"HTTP {status}: {reply.excerpt()}"
+    if 200 <= status < 300:
+        return None
+    if status == 429:
+        return burst_limit(reply, said)
+    if status == 401:
+        return BadKey(provider, f"not authorized ({said})", symbol=symbol)
+    if status in (403, 418):
+        return banned(reply, f"this address is refused ({said})")
+    if status == 451:
+        return NotInPlan(provider, f"not served to this country ({said})", symbol=symbol)
+    if status in (408, 425) or status >= 500:
+        return Transient(provider, said, symbol=symbol, retry_after=reply.retry_after)
+    if 300 <= status < 400:
+        return Malformed(provider, f"sent elsewhere instead of answering (HTTP {status})", symbol=symbol)
+    return BadRequest(provider, said, symbol=symbol)

@@ -1,0 +1,104 @@
+"""The governed session for client libraries built on `requests`.
+
+Belongs here: one try over `requests` with bounded time and size, and its failures as typed errors. Does not belong
+here: limits, retries and the meaning of answers (the governor).
+"""
+
+import time
+from typing import Any, override
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from financehub_dagster.gateway.call import Call, current_call
+from financehub_dagster.gateway.errors import BadRequest, Malformed, Transient, Unreachable
+from financehub_dagster.gateway.governor import Exchange
+from financehub_dagster.gateway.redaction import guard_logger
+from financehub_dagster.gateway.reply import Reply
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class GovernedSession(requests.Session):
+    """A `requests.Session` that sends nothing outside of a call, and everything through its governor.
+
+    A usable answer is returned with its body read; anything else raises ProviderError. Redirects are not followed. The
+    timeout a caller passes is ignored in favour of the policy's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        guard_logger("urllib3.connectionpool")
+
+    @override
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send one prepared request under the current call's governor; raises ProviderError."""
+        call = current_call()
+        kwargs = {**kwargs, "stream": True, "allow_redirects": False}
+
+        def once(seconds: float) -> requests.Response:
+            patience = call.governor.policy.patience
+            kwargs["timeout"] = (min(patience.connect, seconds), seconds)
+            return self._once(call, request, time.monotonic() + seconds, patience.body_bytes, kwargs)
+
+        path = urlsplit(request.url or "").path
+        return call.governor.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
+
+    def _once(
+        self, call: Call, request: requests.PreparedRequest, deadline: float, most_bytes: int, kwargs: dict[str, Any]
+    ) -> requests.Response:
+        provider, symbol = call.governor.policy.provider, call.symbol
+        try:
+            response = super().send(request, **kwargs)
+            _read_body(call, response, deadline, most_bytes)
+        except (requests.ConnectTimeout, requests.exceptions.SSLError) as error:
+            raise Unreachable(provider, f"no connection ({type(error).__name__})", symbol=symbol) from None
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
+            raise Transient(provider, "no complete answer in time", symbol=symbol) from None
+        except requests.ConnectionError as error:
+            raise _connection_error(call, error) from None
+        except (urllib3.exceptions.HTTPError, requests.exceptions.ContentDecodingError) as error:
+            raise Malformed(provider, f"the answer broke off ({type(error).__name__})", symbol=symbol) from None
+        except OSError as error:
+            raise Transient(provider, f"the connection failed ({type(error).__name__})", symbol=symbol) from None
+        except requests.RequestException as error:
+            raise BadRequest(provider, f"cannot be sent ({type(error).__name__})", symbol=symbol) from None
+        return response
+
+
+def _connection_error(call: Call, error: requests.ConnectionError) -> Transient:
+    """A refused connection or an unknown host never reached the vendor; a reset did."""
+    provider, symbol = call.governor.policy.provider, call.symbol
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ProxyError):
+        return Unreachable(provider, "no connection could be made; is the network up?", symbol=symbol)
+    return Transient(provider, "the connection was closed before the answer", symbol=symbol)
+
+
+def _read_body(call: Call, response: requests.Response, deadline: float, most_bytes: int) -> None:
+    """Read the body as it comes, so that neither a slow drip nor an endless stream can hold us."""
+    provider, symbol = call.governor.policy.provider, call.symbol
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most_bytes:
+                raise Malformed(provider, f"the answer is larger than {most_bytes:,} bytes", symbol=symbol)
+            if time.monotonic() > deadline:
+                raise Transient(provider, "no complete answer in time", symbol=symbol)
+    except BaseException:
+        response.close()
+        raise
+    # requests has no public way to hand over a body that was read from the raw stream.
+    response._content = b"".join(chunks)
+    response._content_consumed = True  # type: ignore[attr-defined]
+    response.raw.release_conn()
+
+
+def _reply(call: Call, path: str, response: requests.Response) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(call.governor.policy.provider, path, response.status_code, headers, response.content, call.symbol)

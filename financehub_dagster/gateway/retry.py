@@ -1,0 +1,88 @@
+"""Trying a request again, within bounds.
+
+Belongs here: which errors are worth another try, how long to pause, and when to give up. Does not belong here: what a
+try does. Retries across runs belong to the dead letters.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential_jitter
+from tenacity.wait import wait_base
+
+from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.gateway.policy import Patience
+
+
+@dataclass(slots=True)
+class Budget:
+    """The time one request may take in all; it starts to run with the first try that is sent."""
+
+    seconds: float
+    started: float | None = None
+
+    def start(self) -> None:
+        """Begin to count, once."""
+        if self.started is None:
+            self.started = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """Seconds that remain."""
+        return self.seconds if self.started is None else self.seconds - (time.monotonic() - self.started)
+
+
+class _Pause(wait_base):
+    """Exponential with jitter, and never shorter than the vendor's Retry-After."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._exponential = wait_exponential_jitter(
+            multiplier=patience.first_pause, max=patience.longest_pause, jitter=patience.jitter
+        )
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        return max(self._exponential(retry_state), retry_after_of(_error(retry_state)) or 0.0)
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return None if state.outcome is None else state.outcome.exception()
+
+
+def retry_after_of(error: BaseException | None) -> float | None:
+    """Seconds the vendor asked for with this error."""
+    seconds = getattr(error, "retry_after", None)
+    return seconds if isinstance(seconds, int | float) else None
+
+
+def retrying(
+    patience: Patience,
+    budget: Budget,
+    worth_another_try: Callable[[ProviderError], bool],
+    before_pause: Callable[[ProviderError, float], None],
+) -> Retrying:
+    """A tenacity controller; when it gives up, the last error is raised as it was.
+
+    A pause that would not fit into what is left of the budget is not begun.
+    """
+
+    def again(state: RetryCallState) -> bool:
+        error = _error(state)
+        return isinstance(error, ProviderError) and worth_another_try(error)
+
+    def out_of_time(state: RetryCallState) -> bool:
+        return state.upcoming_sleep >= budget.left
+
+    def announce(state: RetryCallState) -> None:
+        error = _error(state)
+        if isinstance(error, ProviderError):
+            before_pause(error, state.upcoming_sleep)
+
+    tries = stop_after_attempt(patience.tries)
+    return Retrying(
+        stop=lambda state: tries(state) or out_of_time(state),
+        wait=_Pause(patience),
+        retry=again,
+        before_sleep=announce,
+        reraise=True,
+    )

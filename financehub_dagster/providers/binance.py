@@ -1,0 +1,158 @@
+"""Binance spot, by way of python-binance: daily bars of cryptos against USDT.
+
+Belongs here: the resource, its limits, paging, symbols and parsing. Does not belong here: what an answer on the wire
+means (binance_wire) and the client library (binance_client).
+"""
+
+import threading
+from datetime import UTC, date, datetime, time, timedelta
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from financehub_dagster.gateway.call import Call, calling
+from financehub_dagster.gateway.errors import Malformed, UnknownSymbol
+from financehub_dagster.gateway.governor import Governor
+from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers import binance_wire
+from financehub_dagster.providers.base import ConnectionReport, DailyBars
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.limits import Limit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from financehub_dagster.providers.binance_client import BinanceClient
+
+NAME = "binance"
+BASE_URL = "https://api.binance.com"
+QUOTE = "USDT"
+"""What stands for the dollar."""
+PAGE = 1000
+"""Most klines in one answer (Binance, market data endpoints)."""
+DAY_MS = 86_400_000
+
+
+class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Binance's public market data. It counts weight per address: 6,000 a minute, of which a page of bars takes 2."""
+
+    weight_per_minute: int = Field(default=6000, ge=40, description="Most request weight per minute from this address.")
+    base_url: str | None = Field(
+        default=None, description=f"Stands in for {BASE_URL}; default: BINANCE_BASE_URL, else Binance itself."
+    )
+    timeout: float = Field(default=15.0, gt=0, description="Seconds one try may take in all.")
+    first_pause: float = Field(default=2.0, ge=0, description="Seconds before the second try; doubles with each.")
+    breaker_threshold: int = Field(default=5, ge=1, description="Failed requests in a row that open the breaker.")
+    breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
+
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)
+    _client: Any = PrivateAttr(default=None)
+    _pairs: dict[str, str] | None = PrivateAttr(default=None)
+
+    def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+        """Finished UTC days from `start` to `end`, both included; raises ProviderError.
+
+        One request per 1,000 days. Volume is in units of the crypto; adj_close is close, there are no actions.
+        """
+        import pandas as pd
+
+        with calling(self._call("daily_bars", instrument.symbol)) as call:
+            pair = instrument.aliases.get(NAME) or self._pair(instrument.symbol)
+            bars = _frame(self._klines(call, pair, start, end))
+        actions = pd.DataFrame(
+            {
+                "date": pd.Series([], dtype="datetime64[s]"),
+                "kind": pd.Series([], dtype="str"),
+                "value": pd.Series([], dtype="float64"),
+            }
+        )
+        return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), call.requests)
+
+    def test_connection(self) -> ConnectionReport:
+        """Binance's own ping, which costs the least weight there is; raises ProviderError."""
+        started = perf_counter()
+        with calling(self._call("test_connection", None)) as call:
+            self._library().ping()
+        return ConnectionReport(NAME, perf_counter() - started, "ping answered", call.requests)
+
+    def _klines(self, call: Call, pair: str, start: date, end: date) -> list[list[Any]]:
+        """All finished klines of the range, page by page, each next page beginning after the last kline received."""
+        first, last = _millis(start), _millis(end + timedelta(days=1)) - 1
+        rows: list[list[Any]] = []
+        while first <= last:
+            page = self._library().get_klines(symbol=pair, interval="1d", startTime=first, endTime=last, limit=PAGE)
+            rows.extend(page)
+            if len(page) < PAGE:
+                break
+            following = max(row[0] for row in page) + DAY_MS
+            if following <= first:
+                raise Malformed(NAME, "a page of klines does not advance", symbol=call.symbol)
+            first = following
+        now = int(call.clock.timestamp() * 1000)
+        return [row for row in rows if row[6] < now and _millis(start) <= row[0] <= last]
+
+    def _pair(self, base: str) -> str:
+        """The symbol of base against USDT that trades, as exchangeInfo knows it; fetched once per resource."""
+        with self._lock:
+            pairs = self._pairs
+        if pairs is None:
+            listed = self._library().get_exchange_info()["symbols"]
+            pairs = {
+                each["baseAsset"]: each["symbol"]
+                for each in listed
+                if each["quoteAsset"] == QUOTE and each["status"] == "TRADING"
+            }
+            with self._lock:
+                self._pairs = pairs
+        if base not in pairs:
+            remedy = "add a `binance` alias to the instrument if it trades under another name"
+            raise UnknownSymbol(NAME, f"no {QUOTE} pair trades it; {remedy}", symbol=base)
+        return pairs[base]
+
+    def _library(self) -> "BinanceClient":
+        from financehub_dagster.providers.binance_client import make_client
+
+        with self._lock:
+            if self._client is None:
+                self._client = make_client(self._address())
+            return self._client  # type: ignore[no-any-return]
+
+    def _address(self) -> str:
+        stand_in = self.base_url or get_settings().binance_base_url
+        return BASE_URL if stand_in is None else str(stand_in).rstrip("/")
+
+    def _call(self, capability: str, symbol: str | None) -> Call:
+        limit = Limit("weight", self.weight_per_minute, 60.0, heaviest=binance_wire.HEAVIEST)
+        policy = Policy(
+            provider=NAME,
+            limits=(limit,),
+            meaning=Meaning(
+                refusal=binance_wire.refusal,
+                weight=binance_wire.weight,
+                pause=lambda reply: binance_wire.pause(reply, self.weight_per_minute),
+            ),
+            patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
+            breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
+        )
+        return Call(Governor(policy), capability, symbol)
+
+
+def _millis(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp()) * 1000
+
+
+def _frame(rows: list[list[Any]]) -> "pd.DataFrame":
+    """Klines as bars in date order, each once; strings become the nearest double."""
+    import numpy as np
+    import pandas as pd
+
+    opened = np.array([row[0] for row in rows], dtype="int64")
+    bars = pd.DataFrame({"date": pd.Series(opened // 1000).astype("datetime64[s]")})
+    for position, name in enumerate(("open", "high", "low", "close"), start=1):
+        bars[name] = np.array([float(row[position]) for row in rows], dtype="float64")
+    bars["adj_close"] = bars["close"]
+    bars["volume"] = np.array([float(row[5]) for row in rows], dtype="float64")
+    return bars.drop_duplicates("date", keep="last").sort_values("date", ignore_index=True)

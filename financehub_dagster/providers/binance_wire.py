@@ -1,0 +1,127 @@
+"""What Binance's answers mean.
+
+Belongs here: statuses, error codes, weights, and the shape of a kline. Does not belong here: frames.
+Source: https://developers.binance.com/docs/binance-spot-api-docs (REST API, errors, limits).
+"""
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from financehub_dagster.gateway.errors import (
+    BadKey,
+    BadRequest,
+    Malformed,
+    NotInPlan,
+    ProviderError,
+    Transient,
+    UnknownSymbol,
+)
+from financehub_dagster.gateway.reply import Reply, banned, burst_limit, refusal_of_status
+
+WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "time": 1}
+HEAVIEST = 20
+SHORTEST_BAN = 120.0
+"""Bans last from 2 minutes to 3 days."""
+FULL = 0.95
+"""From this share of the minute's weight on, by Binance's own count, we wait for the next minute."""
+DAY_MS = 86_400_000
+
+UNKNOWN_SYMBOL = -1121
+TOO_MANY_REQUESTS = -1003
+MOMENTARY = {-1000, -1001, -1006, -1007, -1008, -1016}
+"""Unknown error, disconnected, unexpected response, timeout, overloaded, shutting down."""
+KEY = {-2014, -2015, -1002}
+"""Bad key format, key or permissions refused, unauthorized."""
+_BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+
+
+def weight(path: str) -> int:
+    """What a request to `path` costs."""
+    return WEIGHTS[path.rsplit("/", 1)[-1]]
+
+
+def pause(reply: Reply, weight_per_minute: int) -> float:
+    """Seconds until Binance's count of this minute begins anew, once it is nearly full, whoever filled it."""
+    used = reply.headers.get("x-mbx-used-weight-1m", "")
+    if not used.isdigit() or int(used) < FULL * weight_per_minute:
+        return 0.0
+    return 60.0 - reply.server_time.timestamp() % 60.0
+
+
+def refusal(reply: Reply) -> ProviderError | None:
+    """The error this answer stands for; None for a usable one."""
+    if 200 <= reply.status < 300:
+        return _unreadable(reply)
+    code, message = _said(reply)
+    if reply.status == 418:
+        return banned(reply, f"this address is banned ({message})", _ban_seconds(message))
+    if reply.status == 429 or code == TOO_MANY_REQUESTS:
+        return burst_limit(reply, message)
+    if reply.status == 451:
+        remedy = "Binance does not serve this country; set BINANCE_BASE_URL=https://data-api.binance.vision"
+        return NotInPlan(reply.provider, remedy, symbol=reply.symbol)
+    if reply.status in (401, 403) or reply.status >= 500:
+        return refusal_of_status(reply)
+    if reply.status == 404:
+        return BadRequest(reply.provider, "no such address there; check BINANCE_BASE_URL", symbol=reply.symbol)
+    if code == UNKNOWN_SYMBOL:
+        return UnknownSymbol(reply.provider, f"{message} Check its `binance` alias", symbol=reply.symbol)
+    if code in MOMENTARY:
+        return Transient(reply.provider, f"{message} ({code})", symbol=reply.symbol, retry_after=reply.retry_after)
+    if code in KEY:
+        return BadKey(reply.provider, f"{message} ({code})", symbol=reply.symbol)
+    if code is not None:
+        return BadRequest(reply.provider, f"{message} ({code})", symbol=reply.symbol)
+    return refusal_of_status(reply)
+
+
+def _said(reply: Reply) -> tuple[int | None, str]:
+    """Code and message of the error body; None and the body's beginning where it is not Binance's."""
+    try:
+        answer = reply.json()
+    except Malformed:
+        answer = None
+    if not isinstance(answer, dict) or not isinstance(answer.get("code"), int):
+        return None, f"HTTP {reply.status}: {reply.excerpt()}"
+    return answer["code"], str(answer.get("msg", ""))
+
+
+def _ban_seconds(message: str) -> float:
+    found = _BANNED_UNTIL.search(message)
+    if found is None:
+        return SHORTEST_BAN
+    return max(int(found[1]) / 1000 - datetime.now(UTC).timestamp(), 0.0)
+
+
+def _unreadable(reply: Reply) -> ProviderError | None:
+    answer = reply.json()
+    endpoint = reply.path.rsplit("/", 1)[-1]
+    problem = None
+    if endpoint == "klines":
+        problem = _kline_problem(answer)
+    elif endpoint == "exchangeInfo" and not (isinstance(answer, dict) and isinstance(answer.get("symbols"), list)):
+        problem = "exchangeInfo lists no symbols"
+    return None if problem is None else Malformed(reply.provider, problem, symbol=reply.symbol)
+
+
+def _kline_problem(answer: Any) -> str | None:
+    if not isinstance(answer, list):
+        return f"expected a list of klines, got {type(answer).__name__}"
+    for row in answer:
+        if not (isinstance(row, list) and len(row) >= 7 and isinstance(row[0], int) and isinstance(row[6], int)):
+            return f"not a kline: {str(row)[:80]}"
+        if row[0] % DAY_MS:
+            return f"a daily kline opens at {row[0]}, which is not midnight UTC"
+        if not all(_is_decimal(value) for value in row[1:6]):
+            return f"a kline's numbers cannot be read: {row[1:6]}"
+    return None
+
+
+def _is_decimal(value: Any) -> bool:
+    """Binance sends decimals as strings."""
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False

@@ -1,0 +1,195 @@
+"""Yahoo Finance, by way of yfinance: daily bars and corporate actions of stocks, ETFs, indices, currencies and cryptos.
+
+Belongs here: the resource, its limits, and turning yfinance's frame into bars. Does not belong here: what an answer on
+the wire means (yahoo_wire) and keeping yfinance from asking more than it should (yahoo_client).
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from financehub_dagster.gateway.call import Call, calling
+from financehub_dagster.gateway.errors import BadRequest
+from financehub_dagster.gateway.governor import Governor
+from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers import yahoo_wire
+from financehub_dagster.providers.base import ConnectionReport, DailyBars
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.limits import Limit
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+NAME = "yahoo"
+PRICES = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Adj Close": "adj_close"}
+ACTIONS = {"Dividends": "dividend", "Stock Splits": "split", "Capital Gains": "capital_gain"}
+MINOR_UNITS = {"GBp": ("GBP", 100.0), "GBX": ("GBP", 100.0), "ZAc": ("ZAR", 100.0), "ILA": ("ILS", 100.0)}
+"""Units some exchanges quote in, and how many of them make one of the currency (yfinance, scrapers/history.py)."""
+SETTLES = timedelta(hours=1)
+"""A session whose last trade came before its close (a thinly traded share) counts as finished this long after it."""
+
+
+class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Yahoo Finance. It publishes no limits; what it tolerates from one address is about one request per second."""
+
+    requests_per_second: float = Field(default=1.0, gt=0, description="Most requests per second from this address.")
+    base_url: str | None = Field(
+        default=None, description="Stands in for https://*.yahoo.com; default: YAHOO_BASE_URL, else Yahoo itself."
+    )
+    timeout: float = Field(default=15.0, gt=0, description="Seconds one try may take in all.")
+    first_pause: float = Field(default=2.0, ge=0, description="Seconds before the second try; doubles with each.")
+    breaker_threshold: int = Field(default=5, ge=1, description="Failed requests in a row that open the breaker.")
+    breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
+
+    def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+        """Finished sessions from `start` to `end`, both included, and the actions in that range; raises ProviderError.
+
+        One request. Prices are split-adjusted as of today; adj_close is adjusted for dividends as well.
+        """
+        from financehub_dagster.providers import yahoo_client
+
+        symbol = instrument.symbol_at(NAME).upper()
+        with calling(self._call("daily_bars", symbol)) as call:
+            answer = yahoo_client.history(symbol, instrument.timezone, start, end + timedelta(days=1))
+        if answer is None:
+            bars, actions = _no_bars()
+        else:
+            divisor = _units_per(instrument, symbol, answer.meta)
+            bars = _bars(answer.frame, divisor)
+            bars = bars[~_unfinished(bars["date"], answer.meta, call.clock)]
+            actions = _actions(answer.frame, divisor)
+        return DailyBars(
+            instrument.symbol,
+            _between(bars, start, end),
+            _between(actions, start, end),
+            NAME,
+            datetime.now(UTC),
+            call.requests,
+        )
+
+    def test_connection(self) -> ConnectionReport:
+        """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""
+        from financehub_dagster.providers import yahoo_client
+
+        started = perf_counter()
+        today = datetime.now(UTC).date()
+        with calling(self._call("test_connection", "SPY")) as call:
+            answer = yahoo_client.history(
+                "SPY", "America/New_York", today - timedelta(days=7), today + timedelta(days=1)
+            )
+        detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.meta['regularMarketTime']}"
+        return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
+
+    def _call(self, capability: str, symbol: str) -> Call:
+        stand_in = self.base_url or get_settings().yahoo_base_url
+        return Call(Governor(self._policy()), capability, symbol, None if stand_in is None else str(stand_in))
+
+    def _policy(self) -> Policy:
+        limit = Limit("requests", 1, 1.0 / self.requests_per_second)
+        return Policy(
+            provider=NAME,
+            limits=(limit,),
+            meaning=Meaning(refusal=yahoo_wire.refusal),
+            patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
+            breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
+        )
+
+
+def _units_per(instrument: Instrument, symbol: str, meta: dict[str, Any]) -> float:
+    """By how much prices are divided to be in the instrument's currency; raises BadRequest when it is another one."""
+    quoted = str(meta["currency"])
+    if quoted == instrument.currency:
+        return 1.0
+    currency, divisor = MINOR_UNITS.get(quoted, (quoted, 1.0))
+    if currency != instrument.currency:
+        remedy = "correct the instrument's currency or its yahoo alias"
+        raise BadRequest(NAME, f"is quoted in {quoted}, not in {instrument.currency}: {remedy}", symbol=symbol)
+    return divisor
+
+
+def _bars(frame: "pd.DataFrame", divisor: float) -> "pd.DataFrame":
+    """Rows with all four prices, in date order; Yahoo's float32 prices as the decimals they were made from."""
+    import numpy as np
+
+    whole = frame.dropna(subset=["Open", "High", "Low", "Close"])
+    bars = _dated(whole)
+    for theirs, ours in PRICES.items():
+        bars[ours] = _decimals(whole[theirs].to_numpy(np.float64)) / divisor
+    bars["volume"] = whole["Volume"].to_numpy(np.float64)
+    return bars.sort_values("date", ignore_index=True)
+
+
+def _decimals(prices: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """The decimals that float32 prices were made from; a price that is no float32 is left alone."""
+    import numpy as np
+
+    from financehub_dagster.market.bars import shortest_float32
+
+    single = prices.astype(np.float32).astype(np.float64) == prices
+    return np.where(single, shortest_float32(prices), prices)
+
+
+def _actions(frame: "pd.DataFrame", divisor: float) -> "pd.DataFrame":
+    """One row per dividend, split and capital gain."""
+    import numpy as np
+    import pandas as pd
+
+    found = []
+    for column, kind in ACTIONS.items():
+        if column in frame:
+            rows = frame[frame[column].fillna(0.0) != 0.0]
+            part = _dated(rows)
+            values = rows[column].to_numpy(np.float64)
+            part["kind"], part["value"] = kind, values if kind == "split" else values / divisor
+            found.append(part)
+    actions = pd.concat(found, ignore_index=True)
+    return actions.sort_values(["date", "kind"], ignore_index=True)
+
+
+def _dated(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """A new frame whose only column is the session date in the exchange's timezone."""
+    import pandas as pd
+
+    index = pd.DatetimeIndex(frame.index)
+    return pd.DataFrame({"date": index.tz_localize(None).normalize().astype("datetime64[s]")})
+
+
+def _unfinished(dates: "pd.Series[Any]", meta: dict[str, Any], now: datetime) -> "pd.Series[Any]":
+    """Which rows belong to a session that has not closed.
+
+    Yahoo appends the running session as a row like any other, and says in its meta when that session closes: an early
+    close included, which a fixed closing time would miss, and its own delay (up to 20 minutes on some exchanges), which
+    a calendar would miss. The session is over once a trade at or after the close is in, or an hour later without one.
+    """
+    import pandas as pd
+
+    period = meta["currentTradingPeriod"]["regular"]
+    opens, closes, last_trade = (pd.Timestamp(at) for at in (period["start"], period["end"], meta["regularMarketTime"]))
+    session = opens.tz_localize(None).normalize()
+    if now < closes or (last_trade < closes and now < closes + SETTLES):
+        return dates >= session
+    today = pd.Timestamp(now).tz_convert(opens.tz).tz_localize(None).normalize()
+    return dates >= max(session + pd.Timedelta(days=1), today)
+
+
+def _between(frame: "pd.DataFrame", start: date, end: date) -> "pd.DataFrame":
+    import pandas as pd
+
+    kept = frame["date"].between(pd.Timestamp(start), pd.Timestamp(end))
+    return frame[kept].reset_index(drop=True)
+
+
+def _no_bars() -> "tuple[pd.DataFrame, pd.DataFrame]":
+    import pandas as pd
+
+    dates = pd.Series([], dtype="datetime64[s]")
+    numbers = pd.Series([], dtype="float64")
+    names = ["open", "high", "low", "close", "adj_close", "volume"]
+    bars = pd.DataFrame({"date": dates, **dict.fromkeys(names, numbers)})
+    return bars, pd.DataFrame({"date": dates, "kind": pd.Series([], dtype="str"), "value": numbers})

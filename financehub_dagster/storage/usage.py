@@ -1,0 +1,63 @@
+"""How many calls each vendor got, by day and outcome.
+
+Belongs here: counting and reading the counts. Does not belong here: limits, which keep their own rows.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage.tables import api_usage
+
+OK = "ok"
+ABORTED = "aborted"
+"""The outcome of a call that an interrupt of our own ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Calls of one provider and scope on one UTC day that ended in `outcome`: ok, aborted, or the name of the error."""
+
+    provider: str
+    scope: str
+    day: date
+    outcome: str
+    calls: int
+    weight: int
+
+
+_COUNT = sa.text(
+    """
+    INSERT INTO api_usage AS u (provider, scope, day, outcome, calls, weight)
+    SELECT :provider, :scope, CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date), :outcome, 1, :weight
+    FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quick
+    ON CONFLICT (provider, scope, day, outcome) DO UPDATE SET
+        calls = u.calls + 1, weight = u.weight + excluded.weight
+    """
+)
+
+
+def count(engine: sa.Engine, provider: str, scope: str, outcome: str, weight: int = 1) -> None:
+    """Add one call of `weight` to today's count, in a transaction of its own."""
+    asked = {"provider": provider, "scope": scope, "outcome": outcome, "weight": weight}
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(_COUNT, asked)
+
+
+def read(engine: sa.Engine, since: date) -> list[Usage]:
+    """The counts from `since` on, latest day first."""
+    query = (
+        sa.select(
+            api_usage.c.provider,
+            api_usage.c.scope,
+            api_usage.c.day,
+            api_usage.c.outcome,
+            api_usage.c.calls,
+            api_usage.c.weight,
+        )
+        .where(api_usage.c.day >= since)
+        .order_by(api_usage.c.day.desc(), api_usage.c.provider, api_usage.c.scope, api_usage.c.outcome)
+    )
+    with engine.connect() as connection:
+        return [Usage(*row) for row in connection.execute(query)]

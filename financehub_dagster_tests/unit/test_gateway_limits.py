@@ -1,0 +1,138 @@
+"""The shared limiter on a real PostgreSQL: however many processes ask, never more than the limit in any window."""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster.storage import limits
+from financehub_dagster.storage.limits import Limit, Slot
+from financehub_dagster.storage.tables import rate_limits
+from financehub_dagster_tests.fixtures.database import Database
+
+FAST = Limit("fast", 50, 1.0)
+
+HAMMER = """
+import time
+from financehub_dagster.storage import limits
+from financehub_dagster.storage.engine import market_engine
+limit = limits.Limit("hammer", 40, 1.0)
+for _ in range(100):
+    before = time.time()
+    slot = limits.reserve(market_engine(), "vendor", "ip", (limit,), max_wait=1e6)
+    print(before + slot.wait, time.time() + slot.wait)
+"""
+
+
+def test_slots_are_spaced_two_percent_wider_than_the_limit(database: Database) -> None:
+    waits = [limits.reserve(database.engine, "v", "ip", (Limit("second", 1, 1.0),)).wait for _ in range(4)]
+    assert waits[0] == 0.0
+    assert waits[1:] == pytest.approx([1.02, 2.04, 3.06], abs=0.3)
+
+
+def test_a_slot_beyond_the_patience_of_the_caller_is_not_taken(database: Database) -> None:
+    slow = (Limit("minute", 1, 60.0),)
+    assert limits.reserve(database.engine, "v", "ip", slow) == Slot(granted=True, wait=0.0)
+    refused = [limits.reserve(database.engine, "v", "ip", slow, max_wait=10.0) for _ in range(3)]
+    assert [slot.granted for slot in refused] == [False, False, False]
+    assert [slot.wait for slot in refused] == pytest.approx([61.2] * 3, abs=1.0)
+    assert limits.reserve(database.engine, "v", "ip", slow, max_wait=120.0).granted
+
+
+def test_of_several_limits_all_or_none_are_taken(database: Database) -> None:
+    second, minute = Limit("second", 10, 1.0), Limit("minute", 1, 60.0)
+    assert limits.reserve(database.engine, "v", "ip", (second, minute)).granted
+    for _ in range(20):
+        assert not limits.reserve(database.engine, "v", "ip", (second, minute), max_wait=1.0).granted
+    assert limits.reserve(database.engine, "v", "ip", (second,), max_wait=1.0).wait < 0.2
+
+
+def test_calls_delayed_by_one_limit_do_not_bunch_up_in_another(database: Database) -> None:
+    wide, narrow = Limit("wide", 100, 1.0), Limit("narrow", 2, 1.0)
+    limits.hold(database.engine, "v", "ip", (wide,), 5.0)
+    started = time.monotonic()
+    due = []
+    for _ in range(6):
+        slot = limits.reserve(database.engine, "v", "ip", (wide, narrow))
+        due.append(time.monotonic() - started + slot.wait)
+    assert min(later - sooner for sooner, later in pairwise(due)) > 0.45
+
+
+def test_a_heavy_call_takes_the_room_of_several(database: Database) -> None:
+    weighty = (Limit("weight", 6000, 60.0, heaviest=20),)
+    limits.reserve(database.engine, "v", "ip", weighty, weight=20)
+    wait = limits.reserve(database.engine, "v", "ip", weighty, weight=2).wait
+    assert 0.0 < wait <= 20 * 60.0 * 1.02 / 5981
+
+
+@pytest.mark.parametrize("weights", [[8, 1, 8, 1, 8], [1, 8, 8, 1, 8], [3, 8, 2, 7, 8], [8, 8, 8]])
+def test_weights_never_add_up_to_more_than_the_limit_in_any_window(weights: list[int]) -> None:
+    limit = Limit("credits", 20, 60.0, heaviest=8)
+    sent, at = [], 0.0
+    for weight in weights * 20:
+        sent.append((at, weight))
+        at += limit.spacing(weight)
+    worst = max(sum(w for t, w in sent if begin <= t < begin + limit.period) for begin, _ in sent)
+    assert 8 < worst <= limit.amount
+
+
+@pytest.mark.parametrize("weight", [0, 21])
+def test_a_weight_outside_the_declared_range_is_refused(weight: int) -> None:
+    with pytest.raises(ValueError, match="limit weight: weight"):
+        Limit("weight", 6000, 60.0, heaviest=20).spacing(weight)
+
+
+def test_a_limit_that_allows_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="limit none"):
+        Limit("none", 0, 1.0)
+
+
+def test_nobody_gets_a_slot_while_the_limits_are_on_hold(database: Database) -> None:
+    limits.hold(database.engine, "v", "ip", (FAST,), 30.0)
+    limits.hold(database.engine, "v", "ip", (FAST,), 5.0)
+    slot = limits.reserve(database.engine, "v", "ip", (FAST,), max_wait=10.0)
+    assert not slot.granted
+    assert slot.wait == pytest.approx(30.0, abs=2.0)
+
+
+def test_scopes_and_providers_do_not_share_their_limits(database: Database) -> None:
+    limits.hold(database.engine, "v", "ip", (FAST,), 30.0)
+    assert limits.reserve(database.engine, "v", "key-1", (FAST,)).wait == 0.0
+    assert limits.reserve(database.engine, "w", "ip", (FAST,)).wait == 0.0
+
+
+def test_threads_that_create_the_rows_at_once_still_share_them(database: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        slots = list(pool.map(lambda _: limits.reserve(database.engine, "v", "ip", (FAST,)), range(40)))
+    assert all(slot.granted for slot in slots)
+    assert max(slot.wait for slot in slots) == pytest.approx(39 * 1.02 / 50, abs=0.3)
+
+
+def test_processes_that_hammer_never_exceed_the_limit_in_any_window(database: Database) -> None:
+    limit = Limit("hammer", 40, 1.0)
+    limits.hold(database.engine, "vendor", "ip", (limit,), 60.0)
+    first = next_slot(database)
+    workers = [subprocess.Popen([sys.executable, "-c", HAMMER], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    slots: list[tuple[float, float]] = []
+    for worker in workers:
+        output, _ = worker.communicate(timeout=120)
+        assert worker.returncode == 0
+        for line in output.splitlines():
+            earliest, latest = map(float, line.split())
+            slots.append((earliest, latest))
+    assert len(slots) == 400
+    assert (next_slot(database) - first).total_seconds() == pytest.approx(400 * 1.02 / 40, abs=1e-3)
+    slots.sort(key=lambda slot: slot[1])
+    # A slot lies between the two instants around its reservation; the 40th after it is outside of its window.
+    assert min(later[1] - sooner[0] for sooner, later in zip(slots, slots[40:], strict=False)) > 1.0
+
+
+def next_slot(database: Database) -> datetime:
+    with database.engine.connect() as connection:
+        found: datetime = connection.execute(sa.select(rate_limits.c.tat)).scalar_one()
+        return found
