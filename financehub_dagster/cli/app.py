@@ -1,0 +1,41 @@
+"""The command tree, and the one place where errors become lines and exit codes.
+
+Belongs here: assembling commands and the exit. Does not belong here: what a command does.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from financehub_dagster.cli import errors
+from financehub_dagster.cli.command import new_app
+from financehub_dagster.cli.commands import backfill, database, demo, instruments, platform, sandbox
+
+app = new_app("FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.")
+demo.register(app)
+platform.register(app)
+database.register(app)
+instruments.register(app)
+backfill.register(app)
+sandbox.register(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code. Errors are one line on stderr, and `{"error": …}` with --json."""
+    try:
+        return int(app(args=list(arguments), prog_name="financehub", standalone_mode=False) or 0)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.DONE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where any error becomes a line
+        line, code = errors.explain(error)
+        if "--debug" in arguments:
+            traceback.print_exception(error, file=sys.stderr)
+        if line:
+            sys.stderr.write(f"financehub: {line}\n")
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": line}) + "\n")
+        return code

@@ -1,0 +1,93 @@
+"""Months, tables and symbols as people type them, turned into what a run needs.
+
+Belongs here: refusing what cannot be meant, before anything is touched. Does not belong here: running it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from financehub_dagster.cli.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from financehub_dagster.market.instruments import AssetType, Instrument
+
+
+def month(option: str, text: str) -> date:
+    """The first day of the month of a YYYY-MM or YYYY-MM-DD; raises WrongUsage."""
+    try:
+        return date.fromisoformat(f"{text}-01" if len(text) == 7 else text).replace(day=1)
+    except ValueError:
+        raise WrongUsage(f"{option} {text}: not a month; write it as 2024-03 or 2024-03-15") from None
+
+
+def months(first: str, last: str, start: date, today: date) -> tuple[date, date]:
+    """The first days of the months from `--from` to `--to`; both must lie between `start` and `today`."""
+    begin, end = month("--from", first), month("--to", last)
+    if begin > end:
+        raise WrongUsage(f"--from {first} lies after --to {last}: exchange them")
+    if end > today.replace(day=1):
+        raise WrongUsage(f"--to {last} lies in the future: the running month is {today:%Y-%m}")
+    if begin < start.replace(day=1):
+        raise WrongUsage(
+            f"--from {first} lies before {start:%Y-%m}, where the history begins: FINANCEHUB_HISTORY_START sets that"
+        )
+    return begin, end
+
+
+def table(name: str, known: Iterable[str]) -> str:
+    """`name`, if there is a table of that name; raises WrongUsage."""
+    names = sorted(known)
+    if name in names:
+        return name
+    raise WrongUsage(f"unknown table {name}: {_meant(name, names)}")
+
+
+def split_symbols(texts: Sequence[str] | None) -> list[str] | None:
+    """Symbols from options that may be repeated or hold commas, upper case, each once; None when there are none."""
+    if not texts:
+        return None
+    symbols = [symbol.strip().upper() for text in texts for symbol in text.split(",")]
+    return list(dict.fromkeys(symbol for symbol in symbols if symbol)) or None
+
+
+def instruments_for(
+    tables: Sequence[str],
+    symbols: Sequence[str] | None,
+    universe: Sequence["Instrument"],
+    takes: Mapping[str, Sequence["AssetType"]],
+) -> list["Instrument"]:
+    """The instruments a run over `tables` works on; raises WrongUsage for unknown symbols and those no table takes.
+
+    `takes` maps a price table to its kinds; any other table takes them all. Without `symbols`: the active ones.
+    """
+    kinds = {kind for name in tables for kind in takes.get(name, [k for group in takes.values() for k in group])}
+    if symbols is None:
+        chosen = [instrument for instrument in universe if instrument.is_active and instrument.asset_type in kinds]
+        if not chosen:
+            raise WrongUsage("no active instrument for this table: `financehub instruments import` or `add` some first")
+        return chosen
+    known = {instrument.symbol: instrument for instrument in universe}
+    for symbol in known_symbols(symbols, universe):
+        if known[symbol].asset_type not in kinds:
+            raise WrongUsage(f"{symbol} is of type {known[symbol].asset_type}, which {', '.join(tables)} does not take")
+    return [known[symbol] for symbol in symbols]
+
+
+def known_symbols(symbols: Sequence[str], universe: Sequence["Instrument"]) -> Sequence[str]:
+    """`symbols`, if instruments of these names exist; raises WrongUsage naming the first that does not."""
+    known = [instrument.symbol for instrument in universe]
+    for symbol in symbols:
+        if symbol not in known:
+            raise WrongUsage(f"unknown symbol {symbol}: {_meant(symbol, known)}")
+    return symbols
+
+
+def _meant(text: str, known: Sequence[str]) -> str:
+    close = get_close_matches(text, known, n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    if len(known) <= 12:
+        return f"there are {', '.join(known)}"
+    return "`financehub instruments list --all` shows what there is"

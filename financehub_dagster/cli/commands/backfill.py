@@ -1,0 +1,136 @@
+"""`backfill` and `update`: bringing tables up to date by hand, through Dagster runs.
+
+Belongs here: these commands' options and messages. Does not belong here: how a run is launched or watched.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from financehub_dagster.cli.command import command
+from financehub_dagster.cli.console import Cell, Console
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import dagster as dg
+
+    from financehub_dagster.cli.runs import RunResult
+
+From = Annotated[str, typer.Option("--from", help="First month, as 2024-03 or any day in it.", metavar="MONTH")]
+To = Annotated[str, typer.Option("--to", help="Last month, included.", metavar="MONTH")]
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option("--symbols", help="Only these, separated by commas; all active ones when not given.", metavar="A,B"),
+]
+
+# Closures of an exchange last a week at most, so the session before any day lies in its own month or this far back.
+LOOKBACK = timedelta(days=7)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+    command(app, "backfill")(backfill)
+    command(app, "update")(update)
+
+
+def backfill(
+    console: Console,
+    table: Annotated[str, typer.Argument(help="The table to fill.", metavar="TABLE")],
+    first: From,
+    last: To,
+    symbols: Symbols = None,
+) -> None:
+    """Fill whole months of a table in one run; doing it again stores nothing new."""
+    from financehub_dagster.cli import arguments, prepare
+    from financehub_dagster.cli.runs import code_location, universe
+    from financehub_dagster.settings import get_settings
+
+    for option, text in (("--from", first), ("--to", last)):
+        arguments.month(option, text)
+    home = prepare.act_on_home(console)
+    months = arguments.months(first, last, get_settings().financehub_history_start, datetime.now(UTC).date())
+
+    from financehub_dagster.assets.config import BARS_OF
+
+    arguments.table(table, _partitioned_tables(code_location()))
+    wanted = arguments.split_symbols(symbols)
+    prepare.require_migrated()
+    chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)
+    prepare.require_vendors(home)
+    result = _run(console, [table], months, wanted, len(chosen))
+    _report(console, result)
+
+
+def update(console: Console, symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")]) -> None:
+    """Bring every table of one instrument up to date: the running month and what the last week may lack."""
+    from financehub_dagster.cli import arguments, prepare
+    from financehub_dagster.cli.runs import universe
+    from financehub_dagster.settings import get_settings
+
+    home = prepare.act_on_home(console)
+    prepare.require_migrated()
+
+    from financehub_dagster.assets.config import BARS_OF
+
+    wanted = [symbol.strip().upper()]
+    [instrument] = arguments.instruments_for(list(BARS_OF), wanted, universe(), BARS_OF)
+    tables = [name for name, kinds in BARS_OF.items() if instrument.asset_type in kinds]
+    prepare.require_vendors(home)
+    today = datetime.now(UTC).date()
+    start = max(today - LOOKBACK, get_settings().financehub_history_start)
+    months = (start.replace(day=1), today.replace(day=1))
+    result = _run(console, [*tables, "indicators_daily"], months, wanted, 1)
+    _report(console, result)
+
+
+def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
+    graph = definitions.resolve_asset_graph()
+    return [key.to_user_string() for key in graph.materializable_asset_keys if graph.get(key).partitions_def]
+
+
+def _run(
+    console: Console,
+    tables: list[str],
+    months: "tuple[date, date]",
+    symbols: list[str] | None,
+    instruments: int,
+) -> "RunResult":
+    from financehub_dagster.cli.runs import code_location, run_tables
+    from financehub_dagster.cli.signals import stop_signals
+
+    with stop_signals() as stop:
+        totals = dict.fromkeys(tables, instruments)
+        return run_tables(console, stop, code_location(), tables, months, symbols, totals)
+
+
+def _report(console: Console, result: "RunResult") -> None:
+    from financehub_dagster.cli.runs import require_stored
+
+    for symbol, reason in result.failures.items():
+        console.warn(f"{symbol} failed: {reason}")
+    require_stored(result)
+    for name, verdict in result.checks.items():
+        if verdict != "passed":
+            console.warn(f"check {verdict}: {name}")
+    console.result(result.as_dict(), lambda: _show(console, result))
+
+
+def _show(console: Console, result: "RunResult") -> None:
+    columns = ["table", "inserted", "updated", "unchanged", "rejected", "instruments", "failed", "calls", "span"]
+    rows: list[list[Cell]] = [
+        [
+            t.table,
+            t.rows_inserted,
+            t.rows_updated,
+            t.rows_unchanged,
+            t.rows_rejected,
+            t.instruments_done,
+            t.instruments_failed,
+            t.vendor_calls,
+            t.span,
+        ]
+        for t in result.tables
+    ]
+    console.table(f"run {result.run_id[:8]}", columns, rows)

@@ -1,0 +1,85 @@
+"""`up`, `down` and `status`: the platform as running processes.
+
+Belongs here: these commands' options and messages. Does not belong here: how processes are kept alive (supervisor).
+"""
+
+import os
+from typing import Annotated
+
+import typer
+
+from financehub_dagster.cli.command import command
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.home import Home, Mode, home_in_use, home_to_start
+
+DEFAULT_PORT = 3000
+Port = Annotated[int, typer.Option("--port", help="Port of the webserver on 127.0.0.1.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+    command(app, "up")(up)
+    command(app, "down")(down)
+    command(app, "status")(status)
+
+
+def up(
+    console: Console,
+    port: Port = DEFAULT_PORT,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Resume a demo: the sample market instead of vendors.")
+    ] = False,
+) -> None:
+    """Run the platform here until Ctrl-C: database, webserver, daemon and code location."""
+    from financehub_dagster.cli import launch
+    from financehub_dagster.cli.services import require_free
+    from financehub_dagster.cli.signals import StopRequested, stop_signals
+    from financehub_dagster.cli.state import sole_supervisor
+    from financehub_dagster.cli.supervisor import Supervisor
+
+    mode = Mode.SANDBOX if sandbox else Mode.LIVE
+    home = home_to_start(mode)
+    home.check_mode(mode)
+    with sole_supervisor(home), stop_signals() as stop:
+        require_free(port)
+        sandbox_url = launch.open_home(home, mode, console)
+        with Supervisor(home, os.environ, console) as supervisor:
+            if sandbox_url is not None:
+                launch.start_sandbox(supervisor, sandbox_url, stop)
+            url = launch.start_pages(supervisor, port, stop)
+            launch.start_daemon(supervisor)
+            console.result(_started(home, mode, url, sandbox_url), lambda: _show_started(console, home, url))
+            try:
+                supervisor.serve(stop)
+            except StopRequested:
+                console.note("stopping")
+
+
+def _started(home: Home, mode: Mode, url: str, sandbox_url: str | None) -> dict[str, object]:
+    return {"url": url, "home": str(home.path), "mode": str(mode), "sandbox": sandbox_url, "pid": os.getpid()}
+
+
+def _show_started(console: Console, home: Home, url: str) -> None:
+    console.say(f"FinanceHub is up: {url}")
+    console.say(f"logs: {home.logs}; Ctrl-C here or `financehub down` stops it")
+
+
+def down(console: Console) -> None:
+    """Stop what runs in this folder's platform; does nothing when nothing runs."""
+    from financehub_dagster.cli.stopping import stop_platform
+
+    home = home_in_use()
+    stopped = stop_platform(home)
+    console.result(
+        {"home": str(home.path), "stopped": stopped},
+        lambda: console.say(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running"),
+    )
+
+
+def status(console: Console) -> None:
+    """Show what runs, what is stored and which runs are in progress."""
+    from financehub_dagster.cli.reports.status import collect, show
+
+    home = home_in_use()
+    found = collect(home)
+    console.result(found.as_dict(), lambda: show(console, found))

@@ -1,0 +1,125 @@
+"""What the command line says: results on stdout, everything else on stderr.
+
+Belongs here: tables, notes, warnings and progress. Does not belong here: deciding what went wrong (see errors).
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+Cell = str | int | float | bool | date | datetime | Path | None
+
+
+class Progress(Protocol):
+    """Told how far a piece of work has come."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` units of `what` are finished."""
+        ...
+
+
+@dataclass
+class Console:
+    """Where a command writes; `as_json` makes stdout one JSON document."""
+
+    as_json: bool = False
+    debug: bool = False
+
+    def result(self, data: Mapping[str, Any], show: Callable[[], None] | None = None) -> None:
+        """Give the command's result: `data` as JSON, or whatever `show` prints."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, default=_jsonable, indent=2) + "\n")
+            sys.stdout.flush()
+        elif show is not None:
+            show()
+
+    def say(self, text: str) -> None:
+        """Print one line of a human-readable result."""
+        if not self.as_json:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Tell the person something that is not the result."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def warn(self, text: str) -> None:
+        """Tell the person that something needs attention though the command goes on."""
+        self.note(f"warning: {text}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Print a table; numbers are right-aligned with thousands separators."""
+        from rich.console import Console as Terminal
+        from rich.table import Table
+
+        data = [list(row) for row in rows]
+        table = Table(title=title or None, title_justify="left", header_style="bold")
+        for index, name in enumerate(columns):
+            numeric = bool(data) and all(isinstance(row[index], int | float | None) for row in data)
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for row in data:
+            table.add_row(*(_text(cell) for cell in row))
+        terminal = Terminal(markup=False, highlight=False, soft_wrap=False)
+        if not terminal.is_terminal:
+            terminal.width = max(terminal.width, 160)
+        terminal.print(table)
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Progress]:
+        """A progress bar on stderr; silent with --json and where stderr is not a terminal."""
+        if self.as_json or not sys.stderr.isatty():
+            yield _silent
+            return
+        with _bar(title) as report:
+            yield report
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody is watching."""
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Progress]:
+    from rich.console import Console as Terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Terminal(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+        waiting: list[TaskID] = [bars.add_task(title, total=None)]
+
+        def report(what: str, done: int, total: int) -> None:
+            if waiting:
+                bars.remove_task(waiting.pop())
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    if isinstance(cell, float):
+        return f"{cell:,.1f}"
+    return str(cell)
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)

@@ -1,0 +1,160 @@
+"""Which platform a command acts on: its folder, its mode, and the environment its processes get.
+
+Belongs here: choosing and preparing the home folder. Does not belong here: starting anything in it.
+Sandbox prices never share a home with real ones: the mode is written into the home and the other mode is refused.
+"""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+
+from financehub_dagster.cli.env_file import EnvFile
+from financehub_dagster.cli.errors import CommandError, WrongUsage
+
+
+class Mode(StrEnum):
+    """What the prices in a home are: a vendor's, or the sandbox's."""
+
+    LIVE = "live"
+    SANDBOX = "sandbox"
+
+
+DEFAULT_FOLDER = {Mode.LIVE: "live", Mode.SANDBOX: "demo"}
+STARTED_BY = {Mode.LIVE: "financehub up", Mode.SANDBOX: "financehub demo"}
+
+
+@dataclass(frozen=True)
+class Home:
+    """One platform's folder: the embedded database, Dagster's home, logs, and what is running."""
+
+    path: Path
+    dagster: Path
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files, one per process."""
+        return self.path / "logs"
+
+    @property
+    def state_file(self) -> Path:
+        """Who supervises this home, and which processes."""
+        return self.path / "supervisor.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the supervisor for as long as it lives."""
+        return self.path / "supervisor.lock"
+
+    @property
+    def ports_file(self) -> Path:
+        """Ports this home has had before."""
+        return self.path / "ports.json"
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode written into the home; None before anything was started in it."""
+        file = self.path / "mode"
+        if not file.exists():
+            return None
+        text = file.read_text().strip()
+        if text not in set(Mode):
+            raise CommandError(f"{file}: says {text!r}, must say live or sandbox")
+        return Mode(text)
+
+    def check_mode(self, mode: Mode) -> None:
+        """Raise WrongUsage when the home is of the other mode."""
+        held = self.mode
+        if held is not None and held is not mode:
+            raise WrongUsage(
+                f"{self.path} holds {held} data, which must not mix with {mode} data: choose another FINANCEHUB_HOME, "
+                f"or start it with `financehub up{' --sandbox' if held is Mode.SANDBOX else ''}`"
+            )
+
+    def prepare(self, mode: Mode) -> None:
+        """Create the folders, write the mode and Dagster's configuration; a dagster.yaml of the user's stays."""
+        self.check_mode(mode)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.dagster.mkdir(parents=True, exist_ok=True)
+        (self.path / "mode").write_text(f"{mode}\n")
+        target = self.dagster / "dagster.yaml"
+        if self.dagster == self.path / "dagster" or not target.exists():
+            target.write_text(files("financehub_dagster.cli").joinpath("dagster.yaml").read_text(encoding="utf-8"))
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables that lead a process here."""
+        return {"FINANCEHUB_HOME": str(self.path), "DAGSTER_HOME": str(self.dagster)}
+
+
+def env_file() -> EnvFile:
+    """The `.env` of the current folder."""
+    path = Path.cwd() / ".env"
+    try:
+        return EnvFile.read(path)
+    except UnicodeDecodeError:
+        raise CommandError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+
+
+def home_to_start(mode: Mode, environment: Mapping[str, str] = os.environ) -> Home:
+    """The home that `up` and `demo` use: FINANCEHUB_HOME, or ./.financehub/live and ./.financehub/demo."""
+    chosen = _given("FINANCEHUB_HOME", environment) or f".financehub/{DEFAULT_FOLDER[mode]}"
+    return _home(chosen, environment)
+
+
+def home_in_use(environment: Mapping[str, str] = os.environ) -> Home:
+    """The home every other command acts on: what was last started in this folder, unless FINANCEHUB_HOME says else.
+
+    Raises WrongUsage when the two disagree: Dagster's own commands would follow `.env`, ours the environment.
+    """
+    given = _given("FINANCEHUB_HOME", environment)
+    started = env_file().block.get("FINANCEHUB_HOME")
+    if given and started and _absolute(given) != _absolute(started):
+        raise WrongUsage(
+            f"FINANCEHUB_HOME is {given} but .env here leads to {started}: unset FINANCEHUB_HOME, or run "
+            "`financehub up` to point .env to it"
+        )
+    return _home(given or started or f".financehub/{DEFAULT_FOLDER[Mode.LIVE]}", environment)
+
+
+def enter(home: Home, mode: Mode, environment: MutableMapping[str, str] = os.environ) -> list[str]:
+    """Make this process act on `home`: export `.env`'s own lines and the home's variables; returns notes to show."""
+    for name, value in env_file().own.items():
+        if not environment.get(name):
+            environment[name] = value
+    environment.update(home.variables())
+    if mode is Mode.SANDBOX and environment.pop("FINANCEHUB_DATABASE_URL", ""):
+        return ["FINANCEHUB_DATABASE_URL is set and not used: sandbox prices stay in the embedded database"]
+    return []
+
+
+def block_for(home: Home, mode: Mode, sandbox_url: str | None = None) -> dict[str, str]:
+    """What `.env` says about a started platform; the database address is only ever blanked, never written."""
+    values = home.variables()
+    if mode is Mode.SANDBOX:
+        values["FINANCEHUB_DATABASE_URL"] = ""
+    if sandbox_url is not None:
+        values |= sandbox_variables(sandbox_url)
+    return values
+
+
+def sandbox_variables(sandbox_url: str) -> dict[str, str]:
+    """The vendors' addresses on a sandbox."""
+    from financehub_dagster.sandbox.client import Sandbox
+
+    return Sandbox(sandbox_url).environment
+
+
+def _given(name: str, environment: Mapping[str, str]) -> str | None:
+    return environment.get(name) or env_file().own.get(name) or None
+
+
+def _home(chosen: str, environment: Mapping[str, str]) -> Home:
+    path = _absolute(chosen)
+    dagster = _given("DAGSTER_HOME", environment)
+    return Home(path, _absolute(dagster) if dagster else path / "dagster")
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).expanduser().resolve()

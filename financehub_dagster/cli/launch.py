@@ -1,0 +1,56 @@
+"""Starting the whole platform of a home, in the order in which its parts need each other.
+
+Belongs here: the order of starting. Does not belong here: command-line options and messages of one command.
+"""
+
+import os
+
+from financehub_dagster.cli import ports, prepare, services
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, sandbox_variables
+from financehub_dagster.cli.signals import StopSignals
+from financehub_dagster.cli.supervisor import Supervisor
+
+# One transaction for the events of many partitions: it halves the bookkeeping of long backfills.
+RUN_ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "500", "PYTHONUNBUFFERED": "1"}
+
+
+def open_home(home: Home, mode: Mode, console: Console) -> str | None:
+    """Prepare folders, environment, `.env`, database and universe; returns the sandbox's address in sandbox mode."""
+    home.prepare(mode)
+    for note in enter(home, mode):
+        console.warn(note)
+    url = f"http://{ports.HOST}:{ports.remembered(home.ports_file, 'sandbox')}" if mode is Mode.SANDBOX else None
+    env_file().write_block(block_for(home, mode, url))
+    os.environ.update(RUN_ENVIRONMENT | (sandbox_variables(url) if url else {}))
+    before, after = prepare.migrate()
+    if before != after:
+        console.note(f"database: migrated to {after}")
+    count = prepare.load_default_universe()
+    if count:
+        console.note(f"instruments: {count} from the default universe")
+    return url
+
+
+def start_sandbox(supervisor: Supervisor, url: str, stop: StopSignals) -> None:
+    """Start the sandbox and wait until it answers."""
+    supervisor.start(services.sandbox(int(url.rpartition(":")[2])))
+    supervisor.wait_ready("sandbox", stop)
+
+
+def start_pages(supervisor: Supervisor, port: int, stop: StopSignals, *, wait: bool = True) -> str:
+    """Start code server and webserver; returns the address of the pages, by default once they show the code."""
+    code_port = ports.pick_free()
+    workspace = services.write_workspace(supervisor.home, code_port)
+    supervisor.start(services.code_server(code_port))
+    supervisor.wait_ready("code-server", stop)
+    service = services.dagster_webserver(port, workspace)
+    supervisor.start(service)
+    if wait:
+        supervisor.wait_ready("webserver", stop)
+    return str(service.url)
+
+
+def start_daemon(supervisor: Supervisor) -> None:
+    """Start what makes schedules, sensors and queued runs move."""
+    supervisor.start(services.daemon(supervisor.home.path / "workspace.yaml"))

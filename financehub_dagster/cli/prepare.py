@@ -1,0 +1,68 @@
+"""From an empty folder to a database that can be worked on.
+
+Belongs here: the steps that `up`, `demo`, `backfill` and others share before their own work. Does not belong here: SQL.
+"""
+
+import os
+
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.home import Home, Mode, enter, home_in_use, sandbox_variables
+from financehub_dagster.cli.state import running
+
+
+def act_on_home(console: Console) -> Home:
+    """Lead this process to the platform that was last started here; a new home becomes a live one."""
+    home = home_in_use()
+    mode = home.mode or Mode.LIVE
+    home.prepare(mode)
+    for note in enter(home, mode):
+        console.warn(note)
+    return home
+
+
+def require_vendors(home: Home) -> None:
+    """Lead this process to the home's vendors; raises CommandError when they are the sandbox's and it does not run."""
+    if home.mode is not Mode.SANDBOX:
+        return
+    state = running(home)
+    url = None if state is None else state.urls.get("sandbox")
+    if url is None:
+        raise CommandError(f"{home.path} holds sandbox data and its sandbox is not running: `financehub up --sandbox`")
+    os.environ.update(sandbox_variables(url))
+
+
+def migrate() -> tuple[str | None, str | None]:
+    """Create and migrate the market database; returns the revisions before and after."""
+    from financehub_dagster.storage import migrations
+
+    return migrations.upgrade()
+
+
+def require_migrated() -> None:
+    """Raise CommandError unless the market database is at the newest revision."""
+    from financehub_dagster.storage import migrations
+    from financehub_dagster.storage.errors import NotMigrated
+
+    try:
+        current = migrations.current()
+    except NotMigrated:
+        current = None
+    if current != migrations.head():
+        found = f"at revision {current}, this program needs {migrations.head()}" if current else "not set up yet"
+        raise CommandError(f"the database is {found}: run `financehub db upgrade`")
+
+
+def load_default_universe() -> int:
+    """Store the instruments that come with the package if there are none; returns how many were stored."""
+    from financehub_dagster.market.instruments import default_universe
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.history import row_count
+    from financehub_dagster.storage.instruments import upsert_instruments
+
+    with transaction() as connection:
+        if row_count(connection, "instruments"):
+            return 0
+        instruments = default_universe()
+        upsert_instruments(connection, instruments)
+        return len(instruments)

@@ -1,0 +1,112 @@
+"""Processes that live in sessions of their own, and ending a session completely.
+
+Belongs here: spawning, and terminating everything a process has started. Does not belong here: what the processes are.
+Each child leads a session: its descendants stay in it when their parent dies, so that all of them can be found.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+POLL_SECONDS = 0.05
+CLOCK_SLACK = 2.0
+"""Seconds by which two readings of one start time may differ: it is derived from the machine's boot time."""
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The first process of a session; `created` (seconds since 1970) tells it from a later owner of the same pid."""
+
+    name: str
+    pid: int
+    created: float
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> "Leader":
+        """Describe a running process; raises psutil.NoSuchProcess when it is gone already."""
+        return cls(name, pid, psutil.Process(pid).create_time())
+
+    def as_dict(self) -> dict[str, str | int | float]:
+        """For a state file."""
+        return asdict(self)
+
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) <= CLOCK_SLACK
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def owns_session(self) -> bool:
+        """Whether the session of our number can be ours still: a number is not reused while its session has members."""
+        if self.created + CLOCK_SLACK < psutil.boot_time():
+            return False
+        return self.alive() or not psutil.pid_exists(self.pid) or _is_zombie(self.pid)
+
+
+def spawn(argv: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start a process as the leader of a session of its own, its output appended to `log`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def members(leaders: Iterable[Leader]) -> list[psutil.Process]:
+    """Every running process of these sessions, whether or not its leader still lives."""
+    sessions = {leader.pid for leader in leaders if leader.owns_session()}
+    if not sessions:
+        return []
+    return [p for p in psutil.process_iter() if _session(p.pid) in sessions and not _is_zombie(p.pid)]
+
+
+def end_sessions(leaders: Sequence[Leader], grace: float = 10.0) -> list[str]:
+    """Ask all processes of the sessions to end, kill those left after `grace` seconds; returns whose were killed."""
+    for process in members(leaders):
+        _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline:
+        if not members(leaders):
+            return []
+        time.sleep(POLL_SECONDS)
+    names = {leader.pid: leader.name for leader in leaders}
+    left = members(leaders)
+    killed = {names[number] for process in left if (number := _session(process.pid)) is not None}
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    return sorted(killed)
+
+
+def _session(pid: int) -> int | None:
+    """The session of a process; None when it has ended."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

@@ -1,0 +1,1 @@
+"""What commands tell about a platform: collected as data first, printed second."""

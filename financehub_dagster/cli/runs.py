@@ -1,0 +1,212 @@
+"""Dagster runs in this process, watched: progress, requests to stop, and the outcome as plain data.
+
+Belongs here: the command line's side of a run. Does not belong here: launching (automation.runs) and printing.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from financehub_dagster.cli.console import Console, Progress
+from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.services import DEFINITIONS
+from financehub_dagster.cli.signals import StopRequested, StopSignals
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from financehub_dagster.automation.runs import RunOutcome
+    from financehub_dagster.market.instruments import Instrument
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """What a run did to one table; failures maps a symbol to its reason."""
+
+    table: str
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_unchanged: int = 0
+    rows_rejected: int = 0
+    instruments_done: int = 0
+    instruments_failed: int = 0
+    vendor_calls: int = 0
+    span: str = ""
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run; checks maps a check's name to passed, warned or failed, seconds a step to what it took."""
+
+    run_id: str
+    success: bool
+    error: str | None
+    tables: list[TableResult]
+    checks: dict[str, str]
+    seconds: dict[str, float]
+
+    def as_dict(self) -> dict[str, object]:
+        """For --json."""
+        return asdict(self)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Every instrument that failed in some table, with its first reason."""
+        found: dict[str, str] = {}
+        for result in self.tables:
+            found = result.failures | found
+        return found
+
+
+def code_location() -> "dg.Definitions":
+    """The definitions, loaded by the module's name as Dagster itself loads them."""
+    definitions: dg.Definitions = import_module(DEFINITIONS).defs
+    return definitions
+
+
+def run_tables(
+    console: Console,
+    stop: StopSignals,
+    definitions: "dg.Definitions",
+    tables: Sequence[str],
+    months: tuple[date, date],
+    symbols: Sequence[str] | None,
+    totals: Mapping[str, int],
+) -> RunResult:
+    """Materialize `tables` over `months` as one run; totals maps a step to its number of instruments, for the bar.
+
+    Raises StopRequested when interrupted; what was stored until then stays.
+    """
+    from dagster._core.errors import DagsterExecutionInterruptedError
+
+    from financehub_dagster.automation.runs import materialize
+
+    first, last = (month.isoformat() for month in months)
+    with console.progress(", ".join(tables)) as report, _watched(report, totals) as watch:
+
+        def seen(event: "dg.DagsterEvent") -> None:
+            stop.check()
+            watch.on_event(event)
+
+        try:
+            outcome = materialize(definitions, tables, first, last, symbols, on_event=seen)
+        except DagsterExecutionInterruptedError:
+            raise StopRequested from None
+    return _result(outcome, watch.seconds)
+
+
+def require_stored(result: RunResult) -> None:
+    """Raise CommandError when the run failed: nothing could be stored in some table."""
+    if not result.success:
+        raise CommandError(f"run {result.run_id[:8]} failed: {_first_line(result.error)}")
+
+
+def universe() -> "list[Instrument]":
+    """Every instrument, removed ones included."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.instruments import list_instruments
+
+    with transaction() as connection:
+        return list_instruments(connection, active=None)
+
+
+def _result(outcome: "RunOutcome", seconds: dict[str, float]) -> RunResult:
+    tables = [_table_result(name, values) for name, values in sorted(outcome.tables.items())]
+    checks = {
+        f"{check.asset_key.to_user_string()}: {check.check_name}": _verdict(check.passed, check.severity.value)
+        for check in outcome.checks
+    }
+    return RunResult(outcome.run_id, outcome.success, outcome.error, tables, checks, seconds)
+
+
+def _verdict(passed: bool, severity: str) -> str:
+    if passed:
+        return "passed"
+    return "failed" if severity == "ERROR" else "warned"
+
+
+def _table_result(name: str, values: Mapping[str, Any]) -> TableResult:
+    counts = (
+        "rows_inserted",
+        "rows_updated",
+        "rows_unchanged",
+        "rows_rejected",
+        "instruments_done",
+        "instruments_failed",
+        "vendor_calls",
+    )
+    failures = values.get("failures")
+    records = [] if failures is None else [record.data for record in failures.records]
+    return TableResult(
+        table=name,
+        span=str(values.get("span", "")),
+        failures={str(record["symbol"]): str(record["reason"]) for record in records},
+        **{count: int(values.get(count, 0)) for count in counts},
+    )
+
+
+def _first_line(error: str | None) -> str:
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason was recorded"
+
+
+@contextmanager
+def _watched(report: Progress, totals: Mapping[str, int]) -> Iterator["_Watch"]:
+    watch = _Watch(report, totals)
+    thread = threading.Thread(target=watch.poll, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.done.set()
+        thread.join()
+
+
+class _Watch:
+    """Times steps, and reports each by the vendor calls made since it began, which is what long runs wait for."""
+
+    def __init__(self, report: Progress, totals: Mapping[str, int]) -> None:
+        self.report = report
+        self.totals = totals
+        self.seconds: dict[str, float] = {}
+        self.done = threading.Event()
+        self._step: str | None = None
+        self._began: dict[str, float] = {}
+        self._calls_before = 0
+
+    def on_event(self, event: "dg.DagsterEvent") -> None:
+        step = event.step_key
+        if step is None:
+            return
+        if event.event_type_value == "STEP_START":
+            self._began[step] = time.monotonic()
+            if step in self.totals:
+                self._calls_before, self._step = _calls_today(), step
+                self.report(step, 0, self.totals[step])
+        elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE"):
+            self.seconds[step] = round(time.monotonic() - self._began[step], 1)
+            if step in self.totals:
+                self._step = None
+                self.report(step, self.totals[step], self.totals[step])
+
+    def poll(self) -> None:
+        while not self.done.wait(POLL_SECONDS):
+            step = self._step
+            if step is not None:
+                total = self.totals[step]
+                self.report(step, min(_calls_today() - self._calls_before, total), total)
+
+
+def _calls_today() -> int:
+    from financehub_dagster.storage.engine import market_engine
+    from financehub_dagster.storage.usage import read
+
+    return sum(usage.calls for usage in read(market_engine(), datetime.now(UTC).date()))

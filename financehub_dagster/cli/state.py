@@ -1,0 +1,88 @@
+"""What the supervisor of a home writes down for other commands: who it is, where it answers, what it started.
+
+Belongs here: the state file and the lock. Does not belong here: starting or ending processes.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.home import Home
+from financehub_dagster.cli.processes import Leader
+
+
+@dataclass(frozen=True)
+class State:
+    """The supervisor, its children and their addresses; urls maps a service to the address it answers at."""
+
+    supervisor: Leader
+    urls: dict[str, str]
+    children: tuple[Leader, ...] = ()
+
+    def with_children(self, children: Sequence[Leader]) -> "State":
+        """The same supervisor with these children."""
+        return replace(self, children=tuple(children))
+
+    def write(self, path: Path) -> None:
+        """Replace the state file in one step, so that no reader sees half of it."""
+        data = {
+            "supervisor": self.supervisor.as_dict(),
+            "urls": self.urls,
+            "children": [child.as_dict() for child in self.children],
+        }
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(data, indent=2))
+        temporary.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "State | None":
+        """The last supervisor's state, whether or not it still runs; None when there never was one."""
+        if not path.exists():
+            return None
+        try:
+            data: dict[str, Any] = json.loads(path.read_text())
+            children = tuple(Leader(**child) for child in data["children"])
+            return cls(Leader(**data["supervisor"]), dict(data["urls"]), children)
+        except (ValueError, KeyError, TypeError) as error:
+            raise CommandError(f"{path}: unreadable ({error}); remove it when nothing runs in this home") from None
+
+
+def running(home: Home) -> State | None:
+    """The state of the supervisor that runs in this home now; None when none does."""
+    state = State.read(home.state_file)
+    return state if state is not None and state.supervisor.alive() else None
+
+
+@contextmanager
+def sole_supervisor(home: Home) -> Iterator[None]:
+    """Hold the home's lock; raises CommandError naming the process that holds it. A killed holder holds nothing."""
+    from filelock import FileLock, Timeout
+
+    home.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home.lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CommandError(_taken(home)) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _taken(home: Home) -> str:
+    state = running(home)
+    if state is None:
+        return f"{home.path}: another financehub command is starting or stopping here; try again in a moment"
+    where = f" at {state.urls['webserver']}" if "webserver" in state.urls else ""
+    return f"{home.path}: already running{where} (process {state.supervisor.pid}); `financehub down` stops it"
+
+
+def myself() -> Leader:
+    """This process as a supervisor."""
+    return Leader.of("supervisor", os.getpid())

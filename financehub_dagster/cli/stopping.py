@@ -1,0 +1,47 @@
+"""Stopping a platform from outside of its supervisor.
+
+Belongs here: `down`. Does not belong here: how a supervisor stops its own children.
+"""
+
+import time
+
+import psutil
+
+from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.home import Home
+from financehub_dagster.cli.processes import POLL_SECONDS, end_sessions, members
+from financehub_dagster.cli.state import State
+
+PATIENCE = 45.0
+
+
+def stop_platform(home: Home) -> list[str]:
+    """End the supervisor, processes that a killed one left, and the embedded database; names what was running."""
+    from financehub_dagster.storage import embedded
+
+    stopped: list[str] = []
+    state = State.read(home.state_file)
+    if state is not None:
+        stopped += _stop_supervisor(state)
+        left = [child for child in state.children if members([child])]
+        end_sessions(left)
+        stopped += [child.name for child in left]
+        home.state_file.unlink(missing_ok=True)
+    if embedded.stop(home.path):
+        stopped.append("database")
+    return stopped
+
+
+def _stop_supervisor(state: State) -> list[str]:
+    supervisor = state.supervisor
+    if not supervisor.alive():
+        return []
+    psutil.Process(supervisor.pid).terminate()
+    deadline = time.monotonic() + PATIENCE
+    while supervisor.alive():
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"process {supervisor.pid} does not end: `kill -9 {supervisor.pid}`, then `financehub down`"
+            )
+        time.sleep(POLL_SECONDS)
+    return [supervisor.name, *(child.name for child in state.children)]

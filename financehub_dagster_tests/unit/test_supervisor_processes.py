@@ -1,0 +1,106 @@
+"""Sessions of real processes: everything a child started ends with it, and nothing else does."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from financehub_dagster.cli.processes import Leader, end_sessions, members, spawn
+
+# Starts a child that ignores SIGTERM when asked to, tells both pids, and waits.
+PARENT = """
+import subprocess, sys, time
+code = "import signal,sys,time; {ignore}; print('ready', flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+
+
+class Family:
+    """A leader and its child, in a session of their own."""
+
+    def __init__(self, folder: Path, ignore: str = "pass") -> None:
+        log = folder / "log"
+        self.process = spawn([sys.executable, "-c", PARENT.format(ignore=ignore)], os.environ, folder, log)
+        self.leader = Leader.of("family", self.process.pid)
+        while not log.read_text().strip():
+            os.sched_yield()
+        self.child = psutil.Process(int(log.read_text()))
+
+
+def gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def family(tmp_path):
+    family = Family(tmp_path)
+    yield family
+    end_sessions([family.leader], grace=0.0)
+    family.process.wait()
+
+
+def test_ending_a_session_ends_children_too(family):
+    assert end_sessions([family.leader]) == []
+    assert family.process.wait() == -signal.SIGTERM
+    assert gone(family.child)
+
+
+def test_children_are_found_after_their_parent_was_killed(family):
+    family.process.kill()
+    family.process.wait()
+    assert not family.leader.alive()
+    assert [p.pid for p in members([family.leader])] == [family.child.pid]
+    end_sessions([family.leader])
+    assert gone(family.child)
+
+
+def test_what_does_not_listen_is_killed_and_named(tmp_path):
+    family = Family(tmp_path, STUBBORN)
+    assert end_sessions([family.leader], grace=0.3) == ["family"]
+    family.process.wait()
+    family.child.wait(5)
+    assert gone(family.child)
+
+
+def test_a_later_process_with_the_same_pid_is_left_alone(family):
+    stale = Leader("family", family.leader.pid, family.leader.created - 100)
+    assert not stale.alive()
+    assert members([stale]) == []
+    assert end_sessions([stale]) == []
+    assert family.leader.alive()
+
+
+def test_processes_from_before_the_machine_started_are_never_ours(family):
+    assert members([Leader("old", 2**22 + 1, psutil.boot_time() - 3600)]) == []
+
+
+def test_the_guard_ends_what_a_killed_supervisor_left(tmp_path):
+    supervisor = """
+import json, subprocess, sys, time
+from pathlib import Path
+from financehub_dagster.cli.processes import Leader, spawn
+guard = subprocess.Popen([sys.executable, "-m", "financehub_dagster.cli.guard"], stdin=subprocess.PIPE,
+                         text=True, start_new_session=True)
+folder = Path(sys.argv[1])
+child = spawn([sys.executable, "-c", "import time; time.sleep(600)"], {}, folder, folder / "log")
+guard.stdin.write(json.dumps(Leader.of("child", child.pid).as_dict()) + "\\n")
+guard.stdin.flush()
+print(child.pid, guard.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", supervisor, str(tmp_path)], stdout=subprocess.PIPE, text=True) as main:
+        assert main.stdout is not None
+        child, guard = (psutil.Process(int(pid)) for pid in main.stdout.readline().split())
+        assert not gone(child)
+        main.kill()
+    psutil.wait_procs([child, guard], timeout=15)
+    assert gone(child)
+    assert gone(guard)
