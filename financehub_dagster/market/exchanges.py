@@ -2,7 +2,8 @@
 
 Belongs here: the register in `exchanges.csv`, light enough to validate an import file with. Does not belong here: the
 sessions themselves (`calendars`). An exchange that shares another's hours and holidays names that one's calendar.
-Athens, Belgrade, Bucharest and Cyprus are left out: exchange_calendars 4.13 cannot compute Orthodox Easter on pandas 3.1.
+Athens, Belgrade, Bucharest, Cyprus and Tel Aviv are left out: their calendars in exchange_calendars 4.13 fail to load
+beside pandas 3.1.
 """
 
 import csv
