@@ -1,0 +1,91 @@
+"""Asset checks: one step per table that runs every check of it over what the database holds.
+
+Belongs here: which checks a table has, and how a finding becomes a check result. Does not belong here: the judging
+(`findings`) and the queries (`storage.audit`). In a run over partitions the checks read the run's window, on their own
+the whole table.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from financehub_dagster.assets import findings
+from financehub_dagster.assets.findings import Check, Evidence, Finding
+from financehub_dagster.assets.partitions import monthly_partitions
+from financehub_dagster.storage.engine import transaction
+
+OF_EVERY_TABLE = (findings.SCHEMA, findings.NO_DUPLICATES, findings.NO_OPEN_FAILURES)
+OF_BARS = (*OF_EVERY_TABLE, findings.BAR_SANITY, findings.NO_MISSING_SESSIONS, findings.FRESHNESS)
+
+CHECKS: dict[str, Sequence[Check]] = {
+    "instruments": (findings.SCHEMA, findings.NO_DUPLICATES),
+    "stock_prices_daily": OF_BARS,
+    "crypto_prices_daily": OF_BARS,
+    "corporate_actions": (findings.SCHEMA, findings.NO_DUPLICATES),
+    "indicators_daily": (*OF_EVERY_TABLE, findings.NO_MISSING_ROWS, findings.FRESHNESS),
+}
+
+
+def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinition:
+    """The step that runs `checks` on `table`, reading the table once."""
+    by_name = {check.name: check for check in checks}
+
+    @dg.multi_asset_check(
+        name=f"{table}_checks",
+        specs=[
+            dg.AssetCheckSpec(check.name, asset=table, description=check.description, blocking=check.blocking)
+            for check in checks
+        ],
+        can_subset=True,
+    )
+    def run_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        window = _window(context.run.tags)
+        with transaction() as connection:
+            evidence = Evidence(connection, table, *window, now=datetime.now(UTC))
+            for key in sorted(context.selected_asset_check_keys, key=lambda key: list(by_name).index(key.name)):
+                check = by_name[key.name]
+                yield _result(table, check, check.examine(evidence), window)
+
+    return run_checks
+
+
+def all_checks() -> list[dg.AssetChecksDefinition]:
+    """The check steps of every table."""
+    return [table_checks(table, checks) for table, checks in CHECKS.items()]
+
+
+def _window(tags: dict[str, str]) -> tuple[date | None, date | None]:
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
+    if first is None or last is None:
+        return None, None
+    end = monthly_partitions().time_window_for_partition_key(last).end
+    return date.fromisoformat(first), end.date()
+
+
+def _result(table: str, check: Check, finding: Finding, window: tuple[date | None, date | None]) -> dg.AssetCheckResult:
+    metadata: dict[str, dg.MetadataValue] = {
+        "examined": dg.MetadataValue.int(finding.examined),
+        "offending": dg.MetadataValue.int(finding.offending),
+        "span": dg.MetadataValue.text("whole table" if window[0] is None else f"{window[0]} to before {window[1]}"),
+    }
+    if finding.rows:
+        columns = list(finding.rows[0])
+        metadata["offending_rows"] = dg.MetadataValue.table(
+            records=[dg.TableRecord({name: str(row[name]) for name in columns}) for row in finding.rows],
+            schema=dg.TableSchema([dg.TableColumn(name, "string") for name in columns]),
+        )
+    return dg.AssetCheckResult(
+        asset_key=table,
+        check_name=check.name,
+        passed=finding.offending == 0,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=finding.message,
+        metadata=metadata,
+    )

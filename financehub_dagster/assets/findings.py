@@ -1,0 +1,180 @@
+"""The checks themselves: what each looks at and what it finds.
+
+Belongs here: one function per check from evidence to a finding. Does not belong here: Dagster's definitions of checks.
+A blocking check stops what is built on the table; the others warn.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from financehub_dagster.assets.config import BARS_OF, CRYPTOS, EXCHANGE_TRADED
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.storage import audit, failures, history
+from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.instruments import list_instruments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Rows a check result shows; the count next to them is always complete.
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: how much it examined, how many rows offend, the first of them, and one line that says so."""
+
+    examined: int
+    offending: int
+    message: str
+    rows: Sequence[Mapping[str, object]] = ()
+
+
+@dataclass
+class Evidence:
+    """One table as a check sees it: rows from `start` to `end`, or all of them, read once and only when needed."""
+
+    connection: Connection
+    table: str
+    start: date | None
+    end: date | None
+    now: datetime
+
+    @cached_property
+    def frame(self) -> "pd.DataFrame":
+        """The table's rows in the window."""
+        return audit.read_frame(self.connection, self.table, self.start, self.end)
+
+    @cached_property
+    def instruments(self) -> list[Instrument]:
+        """The active instruments whose bars this table holds, or that have bars at all."""
+        kinds = BARS_OF.get(self.table, (*EXCHANGE_TRADED, *CRYPTOS))
+        return list_instruments(self.connection, asset_types=kinds)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its name in the webserver, what it promises, and how it examines a table."""
+
+    name: str
+    description: str
+    examine: Callable[[Evidence], Finding] = field(repr=False)
+    blocking: bool = False
+
+
+def _finding(examined: int, offending: int, what: str, rows: Sequence[Mapping[str, object]]) -> Finding:
+    first = "" if not rows else "; first: " + " ".join(str(value) for value in rows[0].values())
+    message = f"{offending:,} of {examined:,} {what}{first}" if offending else f"{examined:,} examined, none amiss"
+    return Finding(examined, offending, message, rows[:SHOWN])
+
+
+def _schema(evidence: Evidence) -> Finding:
+    import pandera.errors
+
+    from financehub_dagster.market.schemas import schema_of
+
+    frame = evidence.frame
+    try:
+        schema_of(evidence.table).validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        rows = [
+            {
+                **({} if index is None else _key_of(frame, index)),
+                "column": column,
+                "check": check,
+                "value": case,
+            }
+            for column, check, case, index in cases[["column", "check", "failure_case", "index"]]
+            .head(SHOWN)
+            .itertuples(index=False)
+        ]
+        return _finding(len(frame), len(cases), "values break the schema", rows)
+    return _finding(len(frame), 0, "", [])
+
+
+def _key_of(frame: "pd.DataFrame", index: object) -> dict[str, object]:
+    row = frame.loc[index]
+    return {name: row[name] for name in ("symbol", "date") if name in frame}
+
+
+def _bar_sanity(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import quality
+
+    _, rejected = quality.judge(evidence.frame)
+    rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
+    return _finding(len(evidence.frame), len(rejected), "bars break a quality rule", rows)
+
+
+def _no_duplicates(evidence: Evidence) -> Finding:
+    frame = evidence.frame
+    key = [name for name in ("symbol", "date", "kind") if name in frame]
+    twice = frame[frame.duplicated(key, keep="first")]
+    rows = [{str(k): v for k, v in row.items()} for row in twice[key].head(SHOWN).to_dict("records")]
+    return _finding(len(frame), len(twice), f"rows stand twice under the same {', '.join(key)}", rows)
+
+
+def _no_missing_sessions(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import calendars
+
+    stored = {symbol: part.to_numpy("datetime64[D]") for symbol, part in evidence.frame.groupby("symbol")["date"]}
+    spans = history.stored_spans(evidence.connection, evidence.table, [i.symbol for i in evidence.instruments])
+    expected, missing = 0, []
+    for instrument in evidence.instruments:
+        if instrument.symbol not in spans:
+            continue
+        first, last = spans[instrument.symbol]
+        start, end = max(first, evidence.start or first), min(last, evidence.end or last)
+        sessions = calendars.sessions(instrument, start, end)
+        expected += len(sessions)
+        lacking = calendars.without(sessions, stored.get(instrument.symbol))
+        missing += [{"symbol": instrument.symbol, "date": str(day)} for day in lacking]
+    return _finding(expected, len(missing), "sessions between the first and the last stored bar are missing", missing)
+
+
+def _no_missing_rows(evidence: Evidence) -> Finding:
+    count, rows = 0, []
+    for table in BARS_OF:
+        lacking, first = audit.bars_without_indicators(evidence.connection, table, evidence.start, evidence.end, SHOWN)
+        count += lacking
+        rows += [{"symbol": symbol, "date": day} for symbol, day in first]
+    return _finding(len(evidence.frame) + count, count, "bars have no indicator row", rows)
+
+
+def _freshness(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import calendars
+
+    spans = history.stored_spans(evidence.connection, evidence.table, [i.symbol for i in evidence.instruments])
+    late = []
+    for instrument in evidence.instruments:
+        due = calendars.last_finished_session(instrument, evidence.now)
+        newest = spans[instrument.symbol][1] if instrument.symbol in spans else None
+        if newest is None or newest < due:
+            late.append({"symbol": instrument.symbol, "newest": newest, "due": due})
+    return _finding(len(evidence.instruments), len(late), "active instruments lack their last finished session", late)
+
+
+def _no_open_failures(evidence: Evidence) -> Finding:
+    rows = failures.live_failures(evidence.connection, evidence.table)
+    return _finding(len(evidence.instruments), len(rows), "pieces of work wait as dead letters", rows)
+
+
+SCHEMA = Check("schema", "Columns, types and ranges are those declared (pandera).", _schema, blocking=True)
+BAR_SANITY = Check(
+    "bar_sanity",
+    "low ≤ open, close ≤ high; prices positive and finite; volume not negative.",
+    _bar_sanity,
+    blocking=True,
+)
+NO_DUPLICATES = Check("no_duplicates", "No two rows under the same key.", _no_duplicates, blocking=True)
+NO_MISSING_SESSIONS = Check(
+    "no_missing_sessions",
+    "Every session of the instrument's exchange between its first and last stored bar is stored.",
+    _no_missing_sessions,
+)
+NO_MISSING_ROWS = Check("no_missing_rows", "Every stored bar has its row of indicators.", _no_missing_rows)
+FRESHNESS = Check("freshness", "Every active instrument has its last finished session.", _freshness)
+NO_OPEN_FAILURES = Check("no_open_failures", "No work on this table failed and still waits.", _no_open_failures)

@@ -1,0 +1,35 @@
+"""`indicators_daily`: technical indicators of every instrument with daily bars."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from financehub_dagster.assets.config import Universe
+from financehub_dagster.assets.indicator_update import update_indicators
+from financehub_dagster.assets.outcome import raise_if_nothing_worked
+from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.pictures import indicators_picture
+from financehub_dagster.assets.reporting import materialized
+from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
+
+NAME = "indicators_daily"
+
+SPEC = table_spec(
+    NAME,
+    group="indicators",
+    kinds={"talib"},
+    deps=["stock_prices_daily", "crypto_prices_daily", "corporate_actions"],
+    freshness_policy=DAILY_FRESHNESS,
+    details="One row per stored daily bar. Each value is computed over the instrument's full stored history, whatever"
+    " range was asked; a bar that changed has every later value recomputed. An instrument with a bar that breaks a"
+    " quality rule is left out and named.",
+)
+
+
+@daily_table(SPEC)
+def indicators_daily(context: dg.AssetExecutionContext, config: Universe) -> Iterator[dg.MaterializeResult]:
+    """Compute from stored bars; no vendor is asked."""
+    window = Window.of(context)
+    outcome = update_indicators(window, config, context.run_id, context.log)
+    raise_if_nothing_worked(outcome)
+    yield from materialized(context, outcome, window, indicators_picture("stock_prices_daily", outcome.done, window))

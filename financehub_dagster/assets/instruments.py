@@ -1,0 +1,41 @@
+"""`instruments`: the universe, as a table that people edit and everything else reads."""
+
+import dagster as dg
+
+from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.instruments import list_instruments
+
+NAME = "instruments"
+
+SPEC = table_spec(
+    NAME,
+    group="reference",
+    kinds={"csv"},
+    details="Edited with `financehub instruments add|remove|import`. Every table works on the active instruments of its"
+    " kind: stocks, ETFs and indices in `stock_prices_daily`, cryptos in `crypto_prices_daily`.",
+)
+
+
+@dg.multi_asset(name=NAME, specs=[SPEC])
+def instruments(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Report who is in the universe; the table itself is kept by its editors."""
+    with transaction() as connection:
+        universe = list_instruments(connection, active=None)
+    active = [i for i in universe if i.is_active]
+    kinds = sorted({i.asset_type for i in active})
+    counts = {f"active_{kind}": sum(i.asset_type == kind for i in active) for kind in kinds}
+    context.log.info(f"instruments: {len(active)} active of {len(universe)}")
+    columns = ("symbol", "name", "asset_type", "exchange", "currency", "timezone")
+    return dg.MaterializeResult(
+        asset_key=NAME,
+        metadata={
+            "dagster/row_count": len(universe),
+            "active": len(active),
+            **counts,
+            "universe": dg.MetadataValue.table(
+                records=[dg.TableRecord({c: str(getattr(i, c)) for c in columns}) for i in active],
+                schema=dg.TableSchema([dg.TableColumn(c, "string") for c in columns]),
+            ),
+        },
+    )

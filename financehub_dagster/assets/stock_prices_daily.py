@@ -1,0 +1,45 @@
+"""`stock_prices_daily` and, from the same answers, `corporate_actions`: daily bars of exchange-traded instruments.
+
+One call to the vendor brings bars and actions, so both tables are one step. A run that selects only one of them stores
+both and reports the one.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from financehub_dagster.assets import corporate_actions
+from financehub_dagster.assets.config import BARS_OF, Universe
+from financehub_dagster.assets.outcome import raise_if_nothing_worked
+from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.pictures import bars_picture
+from financehub_dagster.assets.price_update import Work, update_prices
+from financehub_dagster.assets.reporting import materialized
+from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
+from financehub_dagster.providers.yahoo import YahooProvider
+
+NAME = "stock_prices_daily"
+
+SPEC = table_spec(
+    NAME,
+    group="prices",
+    kinds={"yahoo"},
+    deps=["instruments"],
+    freshness_policy=DAILY_FRESHNESS,
+    details="One row per instrument and exchange session. `close` is split-adjusted as the vendor serves it,"
+    " `adj_close` also takes dividends out. A session is stored once it has closed. When a split is new, the"
+    " instrument's whole stored history is asked for again; replaced rows are kept in `price_revisions`.",
+)
+
+
+@daily_table(SPEC, corporate_actions.SPEC)
+def stock_prices_daily(
+    context: dg.AssetExecutionContext, config: Universe, yahoo: YahooProvider
+) -> Iterator[dg.MaterializeResult]:
+    """Ask Yahoo once per instrument for the run's whole range."""
+    window = Window.of(context)
+    instruments = config.instruments(BARS_OF[NAME])
+    bars, actions = update_prices(Work(NAME, yahoo, window, context.run_id), instruments, context.log)
+    raise_if_nothing_worked(bars)
+    yield from materialized(context, bars, window, bars_picture(NAME, bars.done, window))
+    yield from materialized(context, actions, window)

@@ -1,0 +1,79 @@
+"""How a declared table becomes an asset definition that explains itself in the webserver.
+
+Belongs here: descriptions, groups, owners, kinds and column schemas under Dagster's own metadata keys. Does not belong
+here: anything a run finds out.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import dagster as dg
+import sqlalchemy as sa
+
+from financehub_dagster.assets.partitions import monthly_partitions
+from financehub_dagster.storage import tables
+
+OWNERS = ["team:market-data"]
+
+# Friday's bars are the newest until Monday's session closes; a public holiday may add a day.
+DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=5), warn_window=timedelta(days=4))
+
+
+def _column(column: sa.Column[object]) -> dg.TableColumn:
+    constraints = dg.TableColumnConstraints(nullable=bool(column.nullable), unique=False)
+    return dg.TableColumn(
+        name=column.name,
+        type=str(column.type.compile(dialect=sa.dialects.postgresql.dialect())).lower(),
+        description=column.comment,
+        constraints=constraints,
+    )
+
+
+def table_schema(table: sa.Table) -> dg.TableSchema:
+    """The columns of a declared table with their types, meaning and constraints."""
+    key = ", ".join(c.name for c in table.primary_key.columns)
+    return dg.TableSchema(
+        columns=[_column(c) for c in table.columns],
+        constraints=dg.TableConstraints(other=[f"primary key ({key})"]),
+    )
+
+
+def table_spec(
+    name: str,
+    *,
+    group: str,
+    kinds: set[str],
+    details: str,
+    deps: Sequence[str] = (),
+    freshness_policy: dg.FreshnessPolicy | None = None,
+) -> dg.AssetSpec:
+    """The asset of the declared table `name`; `details` continues the table's own comment as Markdown."""
+    table = tables.metadata.tables[name]
+    return dg.AssetSpec(
+        key=name,
+        deps=list(deps),
+        description=f"{table.comment}\n\n{details}",
+        group_name=group,
+        owners=OWNERS,
+        kinds={"postgres", *kinds},
+        freshness_policy=freshness_policy,
+        metadata={
+            "dagster/table_name": f"public.{name}",
+            "dagster/storage_kind": "postgres",
+            "dagster/column_schema": table_schema(table),
+        },
+    )
+
+
+def daily_table(*specs: dg.AssetSpec) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
+    """Decorate the body that fills daily tables: monthly partitions, and any range of them in a single run.
+
+    The step is named after the first table. With several tables, a run may select any of them.
+    """
+    return dg.multi_asset(
+        name=specs[0].key.to_python_identifier(),
+        specs=specs,
+        partitions_def=monthly_partitions(),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=len(specs) > 1,
+    )

@@ -1,0 +1,36 @@
+"""Jobs under the names people know from the predecessors.
+
+Belongs here: which assets a job covers and its config. Does not belong here: when it runs (schedules).
+"""
+
+import dagster as dg
+
+from financehub_dagster.automation.connection_test import test_connection
+from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
+
+fetch_yahoo_stocks = dg.define_asset_job(
+    "fetch_yahoo_stocks",
+    selection=dg.AssetSelection.assets("stock_prices_daily", "corporate_actions"),
+    description="Daily bars and corporate actions of all active stocks, ETFs and indices from Yahoo Finance.",
+)
+
+fetch_binance_cryptos = dg.define_asset_job(
+    "fetch_binance_cryptos",
+    selection=dg.AssetSelection.assets("crypto_prices_daily"),
+    description="Daily bars of all active cryptos from Binance.",
+)
+
+calculate_indicators = dg.define_asset_job(
+    "calculate_indicators",
+    selection=dg.AssetSelection.assets("indicators_daily"),
+    description="Technical indicators of every active instrument over its full stored history.",
+)
+
+JOBS = [
+    fetch_yahoo_stocks,
+    fetch_binance_cryptos,
+    calculate_indicators,
+    update_single_asset,
+    historical_seed,
+    test_connection,
+]

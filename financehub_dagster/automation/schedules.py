@@ -1,0 +1,48 @@
+"""When jobs run by themselves.
+
+Belongs here: cron lines with their time zone and the partition range of a tick. Does not belong here: what a job does.
+"""
+
+from datetime import UTC, timedelta
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from financehub_dagster.assets.partitions import Window
+from financehub_dagster.automation import jobs
+
+# A tick early in a month still finishes the last sessions of the month before; the longest closures of an exchange
+# that the calendars know last a week.
+LOOKBACK = timedelta(days=7)
+
+
+def _daily(job: dg.UnresolvedAssetJobDefinition, cron: str, timezone: str, why: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=why,
+    )
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        today = context.scheduled_execution_time.astimezone(UTC).date()
+        months = Window.of_dates(today - LOOKBACK, today).months()
+        return dg.RunRequest(
+            run_key=context.scheduled_execution_time.isoformat(),
+            tags={ASSET_PARTITION_RANGE_START_TAG: months[0], ASSET_PARTITION_RANGE_END_TAG: months[-1]},
+        )
+
+    return tick
+
+
+SCHEDULES = [
+    _daily(
+        jobs.fetch_yahoo_stocks,
+        "30 16 * * 1-5",
+        "America/New_York",
+        "Half an hour after the New York close, when the session's bar is final.",
+    ),
+    _daily(jobs.fetch_binance_cryptos, "5 0 * * *", "UTC", "Five minutes after the UTC day ends."),
+    _daily(jobs.calculate_indicators, "15 * * * *", "UTC", "Every hour: bars that changed are computed again."),
+]

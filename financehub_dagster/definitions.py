@@ -1,0 +1,43 @@
+"""The code location: the only place that knows everything.
+
+Belongs here: putting assets, checks, jobs, schedules, hooks and resources together. Does not belong here: the rest.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from financehub_dagster.assets import (
+    checks,
+    crypto_prices_daily,
+    indicators_daily,
+    instruments,
+    stock_prices_daily,
+)
+from financehub_dagster.automation.hooks import dead_letter
+from financehub_dagster.automation.jobs import JOBS
+from financehub_dagster.automation.schedules import SCHEDULES
+from financehub_dagster.providers import all_providers
+
+ASSETS = [
+    instruments.instruments,
+    stock_prices_daily.stock_prices_daily,
+    crypto_prices_daily.crypto_prices_daily,
+    indicators_daily.indicators_daily,
+]
+
+
+def build_definitions(*, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
+    """All definitions; tests and deployments replace resources by name."""
+    assets = dg.with_source_code_references([asset.with_hooks({dead_letter}) for asset in ASSETS])
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks.all_checks(),
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        resources={**all_providers(), **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

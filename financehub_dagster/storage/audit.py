@@ -1,0 +1,56 @@
+"""What asset checks read: stored rows as they are, and rows that should be there.
+
+Belongs here: the questions of checks. Does not belong here: judging the answers.
+"""
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage import tables
+from financehub_dagster.storage.engine import Connection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_frame(
+    connection: Connection, table: str, start: date | None = None, end: date | None = None
+) -> "pd.DataFrame":
+    """All columns of a table, one row per stored row, from `start` to `end` where it has dates."""
+    import pandas as pd
+
+    declared = tables.metadata.tables[table]
+    query = sa.select(declared)
+    if start is not None and end is not None and "date" in declared.c:
+        query = query.where(declared.c.date.between(start, end))
+    return pd.read_sql_query(query, connection)
+
+
+def bars_without_indicators(
+    connection: Connection, table: str, start: date | None, end: date | None, limit: int
+) -> tuple[int, list[tuple[str, date]]]:
+    """How many bars of `table` in the window have no row in indicators_daily, and the first `limit` of them."""
+    bars, computed = tables.metadata.tables[table].c, tables.indicators_daily.c
+    there = sa.exists().where(computed.symbol == bars.symbol, computed.date == bars.date)
+    lacking = sa.select(bars.symbol, bars.date).where(~there)
+    if start is not None and end is not None:
+        lacking = lacking.where(bars.date.between(start, end))
+    count = connection.execute(sa.select(sa.func.count()).select_from(lacking.subquery())).scalar_one()
+    first = connection.execute(lacking.order_by(bars.symbol, bars.date).limit(limit)).tuples().all()
+    return count, [(symbol, day) for symbol, day in first]
+
+
+def recent_rows(connection: Connection, table: str, symbol: str, end: date, limit: int) -> "pd.DataFrame":
+    """The last `limit` rows of `symbol` up to `end`, in date order, indexed by date."""
+    import pandas as pd
+
+    declared = tables.metadata.tables[table]
+    newest = (
+        sa.select(declared)
+        .where(declared.c.symbol == symbol, declared.c.date <= end)
+        .order_by(declared.c.date.desc())
+        .limit(limit)
+    )
+    return pd.read_sql_query(newest, connection, index_col="date", parse_dates=["date"]).sort_index()

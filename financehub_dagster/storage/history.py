@@ -1,0 +1,52 @@
+"""What is stored already: spans, counts and known splits.
+
+Belongs here: small questions about stored rows. Does not belong here: reading whole histories (bars) or judging them
+(audit).
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage import tables
+from financehub_dagster.storage.engine import Connection
+
+
+def known_splits(connection: Connection, symbol: str) -> set[date]:
+    """The dates of the splits of `symbol` that are stored."""
+    actions = tables.corporate_actions.c
+    query = sa.select(actions.date).where(actions.symbol == symbol, actions.kind == "split")
+    return set(connection.execute(query).scalars())
+
+
+def stored_spans(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, tuple[date, date]]:
+    """The first and last stored session of each of `symbols` that has any, by two probes of the key per symbol."""
+    columns = tables.metadata.tables[table].c
+    wanted = sa.func.unnest(sa.cast(list(symbols), sa.ARRAY(sa.Text))).column_valued("wanted")
+    first, last = (
+        sa.select(pick(columns.date)).where(columns.symbol == wanted).scalar_subquery()
+        for pick in (sa.func.min, sa.func.max)
+    )
+    rows = connection.execute(sa.select(wanted, first, last))
+    return {symbol: (earliest, latest) for symbol, earliest, latest in rows if earliest is not None}
+
+
+def row_count(connection: Connection, table: str) -> int:
+    """All rows of a table."""
+    return connection.execute(sa.select(sa.func.count()).select_from(tables.metadata.tables[table])).scalar_one()
+
+
+def rows_by_month(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
+    """Stored rows per monthly partition key from `start` to `end`."""
+    columns = tables.metadata.tables[table].c
+    month = sa.cast(sa.func.date_trunc("month", columns.date), sa.Date)
+    query = sa.select(month, sa.func.count()).where(columns.date.between(start, end)).group_by(month)
+    return {key.isoformat(): count for key, count in connection.execute(query)}
+
+
+def stored_dates(connection: Connection, table: str, symbol: str, start: date) -> list[date]:
+    """The stored sessions of `symbol` from `start` on, in order."""
+    columns = tables.metadata.tables[table].c
+    query = sa.select(columns.date).where(columns.symbol == symbol, columns.date >= start).order_by(columns.date)
+    return list(connection.execute(query).scalars())

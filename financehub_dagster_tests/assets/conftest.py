@@ -1,0 +1,68 @@
+"""The whole platform in one process: real database, sandbox over HTTP, real client libraries, a Dagster instance."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from financehub_dagster.storage.instruments import upsert_instruments
+
+from financehub_dagster.automation.runs import RunOutcome, materialize
+from financehub_dagster.definitions import build_definitions
+from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.sandbox.client import Sandbox
+
+
+@dataclass
+class Platform:
+    """Runs and questions, as a person would put them."""
+
+    engine: sa.Engine
+    sandbox: Sandbox
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    events: list[dg.DagsterEvent] = field(default_factory=list)
+
+    def run(
+        self, tables: str | Sequence[str], first: str, last: str | None = None, symbols: Sequence[str] | None = None
+    ) -> RunOutcome:
+        """Materialize `tables` over the partitions `first` to `last`."""
+        names = [tables] if isinstance(tables, str) else list(tables)
+        self.events.clear()
+        return materialize(
+            self.definitions, names, first, last or first, symbols, on_event=self.events.append, instance=self.instance
+        )
+
+    def rows(self, query: str, **values: object) -> list[tuple]:
+        """The rows of a query."""
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query), values)]
+
+    def scalar(self, query: str, **values: object) -> object:
+        """The single value of a query."""
+        return self.rows(query, **values)[0][0]
+
+    def execute(self, statement: str, **values: object) -> None:
+        """Change the database behind the platform's back."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
+    def checks(self, outcome: RunOutcome, table: str) -> dict[str, dg.AssetCheckEvaluation]:
+        """The check results of one table by name."""
+        return {c.check_name: c for c in outcome.checks if c.asset_key == dg.AssetKey(table)}
+
+
+@pytest.fixture
+def platform(database, sandbox) -> Iterator[Platform]:
+    """A migrated database with the default universe, and providers that ask the sandbox as fast as it answers."""
+    with database.engine.begin() as connection:
+        upsert_instruments(connection, default_universe())
+    overrides = {
+        "yahoo": YahooProvider(base_url=sandbox.yahoo_url, requests_per_second=1000, first_pause=0.0),
+        "binance": BinanceProvider(base_url=sandbox.binance_url, first_pause=0.0),
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Platform(database.engine, sandbox, build_definitions(resource_overrides=overrides), instance)

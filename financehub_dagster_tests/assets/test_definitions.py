@@ -1,0 +1,99 @@
+"""The code location as the webserver shows it."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from financehub_dagster.assets.checks import CHECKS
+from financehub_dagster.definitions import build_definitions
+from financehub_dagster.storage import tables
+
+TABLES = ["instruments", "stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily"]
+HEAVY = ["pandas", "numpy", "yfinance", "binance", "curl_cffi", "talib", "pandas_ta", "exchange_calendars", "pandera"]
+HEAVY += ["matplotlib", "mplfinance", "alembic", "numba"]
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """The asset graph of the definitions."""
+    return build_definitions().resolve_asset_graph()
+
+
+def test_every_table_is_an_asset_and_every_asset_a_table(graph):
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(TABLES)
+    assert set(TABLES) <= set(tables.metadata.tables)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_asset_explains_itself(graph, table):
+    node = graph.get(dg.AssetKey(table))
+    schema = node.metadata["dagster/column_schema"]
+    columns = getattr(schema, "value", schema).columns
+    assert [column.name for column in columns] == [c.name for c in tables.metadata.tables[table].columns]
+    assert getattr(node.metadata["dagster/table_name"], "value", node.metadata["dagster/table_name"]).endswith(table)
+    assert node.metadata["dagster/code_references"].code_references
+    assert node.description
+    assert node.group_name != "default"
+    assert node.owners
+    assert "postgres" in node.kinds
+
+
+def test_lineage_runs_from_instruments_to_indicators(graph):
+    def parents(name: str) -> set[str]:
+        return {key.to_user_string() for key in graph.get(dg.AssetKey(name)).parent_keys}
+
+    for table in ("stock_prices_daily", "crypto_prices_daily", "corporate_actions"):
+        assert parents(table) == {"instruments"}
+    assert parents("indicators_daily") == {"stock_prices_daily", "crypto_prices_daily", "corporate_actions"}
+
+
+def test_daily_tables_have_monthly_partitions_in_a_single_run(graph):
+    for table in TABLES[1:]:
+        node = graph.get(dg.AssetKey(table))
+        assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition)
+        assert node.partitions_def.end_offset == 1
+        assert node.backfill_policy == dg.BackfillPolicy.single_run()
+
+
+def test_every_table_has_its_checks(graph):
+    found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
+    assert found == {(table, check.name) for table, checks in CHECKS.items() for check in checks}
+    assert set(CHECKS) == set(TABLES)
+
+
+def test_every_asset_carries_the_failure_hook():
+    for assets in build_definitions().assets:
+        assert {hook.name for hook in assets.hook_defs} == {"dead_letter"}
+
+
+def test_jobs_carry_the_predecessors_names():
+    names = {job.name for job in build_definitions().jobs}
+    assert names == {
+        "fetch_yahoo_stocks",
+        "fetch_binance_cryptos",
+        "calculate_indicators",
+        "update_single_asset",
+        "historical_seed",
+        "test_connection",
+    }
+
+
+def test_schedules_are_on_by_default():
+    schedules = build_definitions().schedules
+    assert {schedule.name for schedule in schedules} == {
+        "fetch_yahoo_stocks_schedule",
+        "fetch_binance_cryptos_schedule",
+        "calculate_indicators_schedule",
+    }
+    assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
+
+
+def test_loading_the_code_location_imports_nothing_heavy():
+    program = (
+        "import sys, financehub_dagster.definitions as d; d.defs.get_repository_def();"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
