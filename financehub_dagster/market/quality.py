@@ -1,0 +1,73 @@
+"""What a daily bar must satisfy to enter a table: rules, declared once, over whole frames.
+
+Belongs here: rules that a bar keeps or breaks by its own numbers. Does not belong here: unfinished bars, which
+providers drop, missing sessions (`calendars`), types of columns (`schemas`). Imports numpy, so it is itself imported
+only where bars are judged.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+type Column = Callable[[str], NDArray[np.float64]]
+
+_PRICES = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule by the name under which rejected rows are kept; `kept` says row by row whether it is kept."""
+
+    name: str
+    description: str
+    kept: Callable[[Column], NDArray[np.bool_]] = field(repr=False)
+
+
+def _finite(of: Column) -> NDArray[np.bool_]:
+    return np.isfinite(np.column_stack([of(name) for name in (*_PRICES, "volume")])).all(axis=1)
+
+
+def _positive(of: Column) -> NDArray[np.bool_]:
+    return (np.column_stack([of(name) for name in _PRICES]) > 0).all(axis=1)
+
+
+def _ordered(of: Column) -> NDArray[np.bool_]:
+    lowest, highest = np.minimum(of("open"), of("close")), np.maximum(of("open"), of("close"))
+    return (of("low") <= lowest) & (highest <= of("high"))
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("finite", "open, high, low, close and volume are numbers", _finite),
+    Rule("positive", "open, high, low and close are above zero", _positive),
+    Rule("ordered", "open and close lie between low and high", _ordered),
+    Rule("volume_not_negative", "volume is not below zero", lambda of: of("volume") >= 0),
+    Rule("adj_close_finite", "adj_close is a number or unknown", lambda of: ~np.isinf(of("adj_close"))),
+)
+"""In the order they are tried; a bar that breaks several is rejected by the first."""
+
+
+def judge(bars: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Split bars into those that keep every rule and those that do not, which get a column `rule`: the one they break.
+
+    bars has open, high, low, close, volume, and adj_close where known; other columns and the index are carried along.
+    """
+    arrays: dict[str, NDArray[np.float64]] = {}
+
+    def of(name: str) -> NDArray[np.float64]:
+        if name not in arrays:
+            known = name in bars or name != "adj_close"
+            arrays[name] = bars[name].to_numpy(np.float64, na_value=np.nan) if known else np.full(len(bars), np.nan)
+        return arrays[name]
+
+    broken = np.full(len(bars), "", dtype=object)
+    with np.errstate(invalid="ignore"):
+        for rule in RULES:
+            broken[(broken == "") & ~rule.kept(of)] = rule.name
+    good = broken == ""
+    return bars[good], bars[~good].assign(rule=broken[~good])
