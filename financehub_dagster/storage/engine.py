@@ -23,6 +23,7 @@ __all__ = [
     "describe",
     "make_engine",
     "market_engine",
+    "raw_cursor",
     "reset_engine",
     "transaction",
 ]
@@ -85,6 +86,22 @@ def transaction() -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def raw_cursor(connection: Connection, *, binary: bool = False) -> Iterator[Any]:
+    """The driver's own cursor on `connection`, for what SQLAlchemy has no words for; errors are translated as usual."""
+    import psycopg
+
+    try:
+        with connection.connection.driver_connection.cursor(binary=binary) as cursor:  # type: ignore[union-attr]
+            yield cursor
+    except psycopg.Error as error:
+        lost = isinstance(error, psycopg.OperationalError) and connection.connection.driver_connection.closed  # type: ignore[union-attr]
+        translated = typed_error(connection.engine.url, error, lost=lost)
+        if translated is None:
+            raise
+        raise translated from None
+
+
 def open_connection(url: URL, *arguments: Any, **parameters: Any) -> Any:
     """A psycopg connection; raises DatabaseError in the place of the driver's errors, `url` naming the server in them."""
     import psycopg
@@ -117,14 +134,17 @@ def describe(url: URL) -> str:
     return f"database {url.database!r} on {host if isinstance(host, str) else host[0]}{port}"
 
 
-def _translate(context: ExceptionContext) -> BaseException | None:
-    """One line for a lost connection and for tables that are not there; everything else stays as it is."""
-    error, engine = context.original_exception, context.engine
-    if context.is_pre_ping or engine is None:
-        return None
-    if context.is_disconnect:
-        return connection_error(engine.url, str(error))
+def typed_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseError | None:
+    """The typed error for a statement that failed, if it is one of ours: a lost connection, or tables not there."""
+    if lost:
+        return connection_error(url, str(error))
     if getattr(error, "sqlstate", None) in _MISSING:
         first = str(error).splitlines()[0]
-        return NotMigrated(f"{describe(engine.url)} is older than this program ({first}): {_MIGRATE}")
+        return NotMigrated(f"{describe(url)} is older than this program ({first}): {_MIGRATE}")
     return None
+
+
+def _translate(context: ExceptionContext) -> BaseException | None:
+    if context.is_pre_ping or context.engine is None or context.original_exception is None:
+        return None
+    return typed_error(context.engine.url, context.original_exception, lost=context.is_disconnect)

@@ -9,6 +9,8 @@ DatabaseError
 └── BadRows               rows that the table cannot hold; nothing was written
 """
 
+from collections.abc import Sequence
+
 
 class DatabaseError(Exception):
     """The database cannot do what was asked; the message is one line with the remedy."""
@@ -32,6 +34,15 @@ class UnsupportedPlatform(DatabaseError):
 
 class EmbeddedFailed(DatabaseError):
     """The embedded PostgreSQL cannot be created, started or stopped."""
+
+
+class UnknownInstruments(DatabaseError):
+    """Symbols that no instrument has; `symbols` names them."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        names = ", ".join(symbols)
+        super().__init__(f"no such instrument: {names}; see `financehub instruments list`, or add it")
+        self.symbols = list(symbols)
 
 
 class BadRows(DatabaseError):

@@ -12,8 +12,8 @@ from datetime import date
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.engine import Connection
 
+from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.tables import dirty_marks
 
 

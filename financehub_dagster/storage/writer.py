@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
-from sqlalchemy.engine import Connection
 
 from financehub_dagster.storage import marks, tables
+from financehub_dagster.storage.engine import Connection, raw_cursor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,7 @@ def _copy(connection: Connection, name: str, batch: "Batch") -> None:
     from financehub_dagster.storage.copy_format import encode
 
     statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(name))
-    with connection.connection.cursor() as cursor, cursor.copy(statement) as copy:
+    with raw_cursor(connection) as cursor, cursor.copy(statement) as copy:
         for piece in encode(batch.fields, batch.rows):
             copy.write(piece)
 
