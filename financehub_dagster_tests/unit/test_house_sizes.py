@@ -1,0 +1,39 @@
+"""No file grows past 300 lines and no function past 60, in product, tests and scripts alike."""
+
+import ast
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 60
+
+
+def sources() -> list[Path]:
+    return [
+        path
+        for folder in ("financehub_dagster", "financehub_dagster_tests", "scripts")
+        for path in sorted((REPOSITORY / folder).rglob("*"))
+        if path.suffix in {".py", ".sh"}
+    ]
+
+
+def test_there_are_sources_to_measure() -> None:
+    assert len(sources()) > 50
+
+
+def test_no_file_is_longer_than_three_hundred_lines() -> None:
+    lengths = {str(path.relative_to(REPOSITORY)): len(path.read_text().splitlines()) for path in sources()}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_no_function_is_longer_than_sixty_lines() -> None:
+    offenders = {}
+    for path in sources():
+        if path.suffix == ".sh":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                length = node.end_lineno - node.lineno + 1
+                if length > LONGEST_FUNCTION:
+                    offenders[f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name}"] = length
+    assert offenders == {}
