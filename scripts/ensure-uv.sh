@@ -38,7 +38,8 @@ present() {
 fetch_with() {
     PIP_DISABLE_PIP_VERSION_CHECK=1
     PIP_ROOT_USER_ACTION=ignore
-    export PIP_DISABLE_PIP_VERSION_CHECK PIP_ROOT_USER_ACTION
+    PIP_USER=0
+    export PIP_DISABLE_PIP_VERSION_CHECK PIP_ROOT_USER_ACTION PIP_USER
     if "$1" -m pip --version >/dev/null 2>&1; then
         "$1" -m pip install -qq --target "$2" "$WANTED" >&2 && return 0
         return 1

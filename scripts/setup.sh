@@ -78,7 +78,8 @@ main() {
             "python3.13, brew install python@3.12, pyenv install 3.12) or name one that $(id -un) can run:" \
             "make setup PYTHON=/path/to/python3.12"
     fi
-    fail "the locked packages could not be installed (see above): check the network and free disk space, run make again."
+    fail "the locked packages could not be installed (see above): check the network and the free disk space, and that" \
+        "this is Linux with glibc 2.28 or newer or macOS, then run make again."
 }
 
 main
