@@ -102,9 +102,9 @@ class Wire:
             case "truncated":
                 await self._cut_short(response)
             case "garbage":
-                await self.answer(Response(_GARBAGE, 200, media_type=response.media_type))
+                await self.answer(Response(_GARBAGE, 200, media_type=response.headers.get("content-type")))
             case "empty":
-                await self.answer(Response(b"", 200, media_type=response.media_type))
+                await self.answer(Response(b"", 200, media_type=response.headers.get("content-type")))
             case "html":
                 await self.answer(Response(_HTML, 200, media_type="text/html"))
             case "status":

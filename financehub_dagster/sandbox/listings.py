@@ -4,11 +4,9 @@ Belongs here: the register of instruments and how it starts out, as the default 
 beyond it. Does not belong here: prices, or which of the instruments a vendor carries.
 """
 
-import csv
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
 
-from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
 from financehub_dagster.sandbox.errors import SandboxError
 
 #: Recorded by the minute but no part of the default universe; vendors' health probes ask for it.
@@ -17,8 +15,7 @@ _SPY = Instrument("SPY", "SPDR S&P 500 ETF Trust", AssetType.ETF, "ARCX", "USD",
 
 def default_listing() -> tuple[Instrument, ...]:
     """The platform's default universe and SPY."""
-    text = files("financehub_dagster.market").joinpath("universe.csv").read_text(encoding="utf-8")
-    universe = tuple(_instrument(row) for row in csv.DictReader(text.splitlines()))
+    universe = tuple(default_universe())
     return universe if any(each.symbol == _SPY.symbol for each in universe) else (*universe, _SPY)
 
 
@@ -68,17 +65,3 @@ class Register:
     def reset(self) -> None:
         """Back to the listing the sandbox started with."""
         self._listed = dict(self._start)
-
-
-def _instrument(row: dict[str, str]) -> Instrument:
-    pairs = (pair.partition("=") for pair in row["aliases"].split(";") if pair)
-    return Instrument(
-        symbol=row["symbol"],
-        name=row["name"],
-        asset_type=AssetType(row["asset_type"]),
-        exchange=row["exchange"],
-        currency=row["currency"],
-        timezone=row["timezone"],
-        market_cap=float(row["market_cap"]) if row["market_cap"] else None,
-        aliases={vendor: name for vendor, _, name in pairs},
-    )

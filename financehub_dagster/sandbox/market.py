@@ -92,8 +92,8 @@ def full_history(symbol: str, asset_type: AssetType, exchange: str) -> History:
     calendar = sessions_of(exchange)
     recording = recorded_daily(symbol) if symbol in recorded_symbols() else None
     if recording is None:
-        origin = origin_without_recording(symbol, asset_type)
         first = int(np.searchsorted(calendar.date, _FIRST_DAY.get(asset_type, _FIRST_DAY_OTHERWISE)))
+        origin = _origin_meeting_minutes(symbol, asset_type, calendar, first)
         return _with_actions(_generated(symbol, origin, calendar, first), symbol, asset_type)
     first = int(np.searchsorted(calendar.date, recording.date[-1], side="right"))
     generated = _generated(symbol, _origin(recording, asset_type), calendar, first)
@@ -110,6 +110,18 @@ def _origin(recording: DailyRecording, asset_type: AssetType) -> Origin:
     volume = float(np.median(recording.volume[last_year]))
     decimals = price_decimals(asset_type, close)
     return Origin(close, float(np.clip(volatility, 0.008, 0.045)), volume, decimals, volume_decimals)
+
+
+def _origin_meeting_minutes(symbol: str, asset_type: AssetType, calendar: Sessions, first: int) -> Origin:
+    """An invented start; where minutes were recorded, one whose path is at their price when they begin."""
+    origin = origin_without_recording(symbol, asset_type)
+    for recording in recorded_intraday():
+        if recording.symbol == symbol:
+            meets = int(np.searchsorted(calendar.closes, recording.open_time[0], side="right")) - first
+            reached = float(continue_from(symbol, origin).close[meets - 1])
+            close = origin.close * float(recording.open[0]) / reached
+            return replace(origin, close=close, price_decimals=price_decimals(asset_type, close))
+    return origin
 
 
 def _recorded(recording: DailyRecording, calendar: Sessions) -> History:

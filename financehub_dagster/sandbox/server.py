@@ -5,6 +5,7 @@ file and one line in `build_app`.
 """
 
 import asyncio
+import os
 import socket
 import sys
 import threading
@@ -63,7 +64,9 @@ def serve(
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
-        raise SandboxError(f"port {port} on {host} cannot be used ({error.strerror}); choose another one") from None
+        raise SandboxError(
+            f"port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}); choose another one"
+        ) from None
     address = f"http://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         build_app(latency_ms=latency_ms),
