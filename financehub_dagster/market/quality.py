@@ -30,11 +30,11 @@ class Rule:
 
 
 def _finite(of: Column) -> NDArray[np.bool_]:
-    return np.isfinite(np.column_stack([of(name) for name in (*_PRICES, "volume")])).all(axis=1)
+    return np.asarray(np.isfinite(np.column_stack([of(name) for name in (*_PRICES, "volume")])).all(axis=1))
 
 
 def _positive(of: Column) -> NDArray[np.bool_]:
-    return (np.column_stack([of(name) for name in _PRICES]) > 0).all(axis=1)
+    return np.asarray((np.column_stack([of(name) for name in _PRICES]) > 0).all(axis=1))
 
 
 def _ordered(of: Column) -> NDArray[np.bool_]:

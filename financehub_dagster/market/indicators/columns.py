@@ -14,6 +14,7 @@ from typing import Literal
 
 type Engine = Literal["talib", "own", "pandas_ta"]
 type Bar = Literal["open", "high", "low", "close", "volume"]
+type Unit = Literal["price", "percent", "units", "number"]
 type Parameter = int | float | bool | str
 
 
@@ -22,116 +23,111 @@ class IndicatorColumn:
     """One column: `function(*inputs, **parameters)` of `engine`, of which it is output number or name `output`.
 
     unit is `price` (of the instrument's currency), `percent`, `units` (of volume) or `number`; source names where the
-    formula is defined.
+    formula is defined; bounds are the lowest and highest value it can have, None where it has none.
     """
 
     name: str
     description: str
-    unit: Literal["price", "percent", "units", "number"]
+    unit: Unit
     engine: Engine
     function: str
     inputs: tuple[Bar, ...]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     output: int | str = 0
     source: str = "TA-Lib"
+    bounds: tuple[float, float] | None = None
 
 
+_CLOSE: tuple[Bar, ...] = ("close",)
 _HLC: tuple[Bar, ...] = ("high", "low", "close")
+_HUNDRED = (0.0, 100.0)
+_WILDER = "TA-Lib, after J. W. Wilder, New Concepts in Technical Trading Systems (1978)"
+_SUPERTREND = "TradingView Pine reference, ta.supertrend, with TA-Lib's ATR"
+_CHANNEL = "TradingView Pine reference, ta.kc, with TA-Lib's EMA and ATR"
 _MACD: Mapping[str, Parameter] = {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}
 _BBANDS: Mapping[str, Parameter] = {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}
 _STOCH: Mapping[str, Parameter] = {"fastk_period": 14, "slowk_period": 3, "slowd_period": 3}
+_SAR: Mapping[str, Parameter] = {"acceleration": 0.02, "maximum": 0.2}
+_TREND: Mapping[str, Parameter] = {"atr_period": 10, "multiplier": 3.0}
 _KELTNER: Mapping[str, Parameter] = {"ema_period": 20, "atr_period": 10, "multiplier": 2.0}
-_WILDER = "TA-Lib, after J. W. Wilder, New Concepts in Technical Trading Systems (1978)"
-_SUPERTREND = "TradingView Pine reference, ta.supertrend"
-_KELTNER_SOURCE = "TradingView Pine reference, ta.kc, with TA-Lib's EMA and ATR"
 
 
-def _average(kind: Literal["SMA", "EMA"], period: int) -> IndicatorColumn:
-    word = {"SMA": "Simple", "EMA": "Exponential"}[kind]
-    name = f"{kind.lower()}_{period}"
-    about = f"{word} moving average of close over {period} bars"
-    return IndicatorColumn(name, about, "price", "talib", kind, ("close",), {"timeperiod": period})
+def _talib(
+    name: str,
+    description: str,
+    unit: Unit,
+    function: str,
+    inputs: tuple[Bar, ...],
+    parameters: int | Mapping[str, Parameter],
+    output: int = 0,
+    *,
+    source: str = "TA-Lib",
+    bounds: tuple[float, float] | None = None,
+) -> IndicatorColumn:
+    """A column of TA-Lib's; a bare number is its time period."""
+    given = {"timeperiod": parameters} if isinstance(parameters, int) else parameters
+    return IndicatorColumn(name, description, unit, "talib", function, inputs, given, output, source, bounds)
+
+
+def _own(
+    name: str,
+    description: str,
+    function: str,
+    parameters: Mapping[str, Parameter],
+    output: int = 0,
+    *,
+    source: str,
+) -> IndicatorColumn:
+    """A column of our own formulas, all of which are prices made from high, low and close."""
+    return IndicatorColumn(name, description, "price", "own", function, _HLC, parameters, output, source)
 
 
 INDICATORS: tuple[IndicatorColumn, ...] = (
-    _average("SMA", 20),
-    _average("SMA", 50),
-    _average("SMA", 200),
-    _average("EMA", 12),
-    _average("EMA", 26),
-    IndicatorColumn(
-        "rsi_14",
-        "Relative strength index, 0 to 100",
-        "number",
-        "talib",
-        "RSI",
-        ("close",),
-        {"timeperiod": 14},
-        0,
-        _WILDER,
+    _talib("sma_20", "Simple moving average of close over 20 bars", "price", "SMA", _CLOSE, 20),
+    _talib("sma_50", "Simple moving average of close over 50 bars", "price", "SMA", _CLOSE, 50),
+    _talib("sma_200", "Simple moving average of close over 200 bars", "price", "SMA", _CLOSE, 200),
+    _talib("ema_12", "Exponential moving average of close over 12 bars", "price", "EMA", _CLOSE, 12),
+    _talib("ema_26", "Exponential moving average of close over 26 bars", "price", "EMA", _CLOSE, 26),
+    _talib("rsi_14", "Relative strength index", "number", "RSI", _CLOSE, 14, source=_WILDER, bounds=_HUNDRED),
+    _talib("macd", "EMA 12 less EMA 26 of close", "price", "MACD", _CLOSE, _MACD, 0),
+    _talib("macd_signal", "EMA 9 of macd", "price", "MACD", _CLOSE, _MACD, 1),
+    _talib("macd_hist", "macd less macd_signal", "price", "MACD", _CLOSE, _MACD, 2),
+    _talib("bb_upper", "Bollinger band: bb_middle + 2 standard deviations", "price", "BBANDS", _CLOSE, _BBANDS, 0),
+    _talib("bb_middle", "Bollinger band: mean close of 20 bars", "price", "BBANDS", _CLOSE, _BBANDS, 1),
+    _talib("bb_lower", "Bollinger band: bb_middle - 2 standard deviations", "price", "BBANDS", _CLOSE, _BBANDS, 2),
+    _talib("atr_14", "Average true range", "price", "ATR", _HLC, 14, source=_WILDER, bounds=(0.0, float("inf"))),
+    _talib("adx_14", "Average directional index", "number", "ADX", _HLC, 14, source=_WILDER, bounds=_HUNDRED),
+    _talib(
+        "stoch_k", "Slow stochastic %K: 14 bars, smoothed by 3", "percent", "STOCH", _HLC, _STOCH, 0, bounds=_HUNDRED
     ),
-    IndicatorColumn("macd", "EMA 12 less EMA 26 of close", "price", "talib", "MACD", ("close",), _MACD, 0),
-    IndicatorColumn("macd_signal", "EMA 9 of macd", "price", "talib", "MACD", ("close",), _MACD, 1),
-    IndicatorColumn("macd_hist", "macd less macd_signal", "price", "talib", "MACD", ("close",), _MACD, 2),
-    IndicatorColumn(
-        "bb_upper", "Bollinger band: bb_middle + 2 deviations", "price", "talib", "BBANDS", ("close",), _BBANDS, 0
-    ),
-    IndicatorColumn(
-        "bb_middle", "Bollinger band: mean close of 20 bars", "price", "talib", "BBANDS", ("close",), _BBANDS, 1
-    ),
-    IndicatorColumn(
-        "bb_lower", "Bollinger band: bb_middle - 2 deviations", "price", "talib", "BBANDS", ("close",), _BBANDS, 2
-    ),
-    IndicatorColumn("atr_14", "Average true range", "price", "talib", "ATR", _HLC, {"timeperiod": 14}, 0, _WILDER),
-    IndicatorColumn(
-        "adx_14", "Average directional index, 0 to 100", "number", "talib", "ADX", _HLC, {"timeperiod": 14}, 0, _WILDER
-    ),
-    IndicatorColumn(
-        "stoch_k", "Slow stochastic %K, 14 bars smoothed by 3", "percent", "talib", "STOCH", _HLC, _STOCH, 0
-    ),
-    IndicatorColumn("stoch_d", "Slow stochastic %D, mean of 3 stoch_k", "percent", "talib", "STOCH", _HLC, _STOCH, 1),
-    IndicatorColumn("cci_20", "Commodity channel index", "number", "talib", "CCI", _HLC, {"timeperiod": 20}),
-    IndicatorColumn(
-        "obv", "On-balance volume since the first stored bar", "units", "talib", "OBV", ("close", "volume")
-    ),
-    IndicatorColumn(
-        "mfi_14", "Money flow index, 0 to 100", "number", "talib", "MFI", (*_HLC, "volume"), {"timeperiod": 14}
-    ),
-    IndicatorColumn("willr_14", "Williams' %R, -100 to 0", "percent", "talib", "WILLR", _HLC, {"timeperiod": 14}),
-    IndicatorColumn("roc_10", "Rate of change of close", "percent", "talib", "ROC", ("close",), {"timeperiod": 10}),
-    IndicatorColumn(
+    _talib("stoch_d", "Slow stochastic %D: mean of 3 stoch_k", "percent", "STOCH", _HLC, _STOCH, 1, bounds=_HUNDRED),
+    _talib("cci_20", "Commodity channel index", "number", "CCI", _HLC, 20),
+    _talib("obv", "On-balance volume since the first stored bar", "units", "OBV", ("close", "volume"), {}),
+    _talib("mfi_14", "Money flow index", "number", "MFI", (*_HLC, "volume"), 14, bounds=_HUNDRED),
+    _talib("willr_14", "Williams' %R", "percent", "WILLR", _HLC, 14, bounds=(-100.0, 0.0)),
+    _talib("roc_10", "Rate of change of close over 10 bars", "percent", "ROC", _CLOSE, 10),
+    _talib(
         "psar",
-        "Parabolic stop and reverse, step 0.02 up to 0.2",
+        "Parabolic stop and reverse: step 0.02, at most 0.2",
         "price",
-        "talib",
         "SAR",
         ("high", "low"),
-        {"acceleration": 0.02, "maximum": 0.2},
-        0,
-        _WILDER,
+        _SAR,
+        source=_WILDER,
     ),
-    IndicatorColumn(
+    _own(
         "supertrend",
-        "Supertrend line: the band of mid price ± 3 × ATR 10 that trails the trend",
-        "price",
-        "own",
+        "The band of mid price ± 3 × ATR 10 that trails the trend",
         "supertrend",
-        _HLC,
-        {"atr_period": 10, "multiplier": 3.0},
-        0,
-        _SUPERTREND,
+        _TREND,
+        source=_SUPERTREND,
     ),
-    IndicatorColumn(
-        "donchian_upper", "Highest high of 20 bars", "price", "talib", "MAX", ("high",), {"timeperiod": 20}
-    ),
-    IndicatorColumn("donchian_lower", "Lowest low of 20 bars", "price", "talib", "MIN", ("low",), {"timeperiod": 20}),
-    IndicatorColumn(
-        "keltner_upper", "EMA 20 of close + 2 × ATR 10", "price", "own", "keltner", _HLC, _KELTNER, 0, _KELTNER_SOURCE
-    ),
-    IndicatorColumn(
-        "keltner_lower", "EMA 20 of close - 2 × ATR 10", "price", "own", "keltner", _HLC, _KELTNER, 1, _KELTNER_SOURCE
-    ),
+    _talib("donchian_upper", "Donchian channel: highest high of 20 bars", "price", "MAX", ("high",), 20),
+    _talib("donchian_lower", "Donchian channel: lowest low of 20 bars", "price", "MIN", ("low",), 20),
+    _own("keltner_upper", "Keltner channel: EMA 20 of close + 2 × ATR 10", "keltner", _KELTNER, 0, source=_CHANNEL),
+    _own("keltner_lower", "Keltner channel: EMA 20 of close - 2 × ATR 10", "keltner", _KELTNER, 1, source=_CHANNEL),
 )
+"""Every column of the indicator tables, in table order."""
 
 INDICATOR_COLUMNS: tuple[str, ...] = tuple(column.name for column in INDICATORS)
-"""The column names of the indicator tables, in table order."""
+"""Their names."""
