@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox import binance_market as documents
-from financehub_dagster.sandbox.history import History
+from financehub_dagster.sandbox.history import History, common_origin
 from financehub_dagster.sandbox.limits import FixedMinute
 from financehub_dagster.sandbox.market import Market
 from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Vendor, json_response, retry_headers
@@ -199,7 +199,8 @@ class Binance(Vendor):
         instruments, single = self._asked(request)
         histories = [(self._name(each), self._market.daily(each)) for each in instruments]
         rows = [ticker(name, history, self._market.now()) for name, history in histories if len(history)]
-        return json_response(rows[0] if single and rows else rows, headers={ORIGIN_HEADER: "generated"})
+        origin = common_origin(history[-1:] for _, history in histories)
+        return json_response(rows[0] if single and rows else rows, headers={ORIGIN_HEADER: origin})
 
     def _exchange_info(self, request: Request) -> Response:
         instruments, _ = self._asked(request)

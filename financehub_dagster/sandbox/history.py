@@ -3,6 +3,7 @@
 Belongs here: the value and its slicing. Does not belong here: where its numbers come from.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -65,6 +66,12 @@ class History:
             return "none"
         kinds = {bool(self.recorded.any()), bool(self.recorded.all())}
         return "mixed" if len(kinds) == 2 else ("recorded" if kinds.pop() else "generated")
+
+
+def common_origin(histories: Iterable[History]) -> str:
+    """The origin of several histories together, in the words of `History.origin`."""
+    origins = {history.origin for history in histories} - {"none"}
+    return "mixed" if len(origins) > 1 else next(iter(origins), "none")
 
 
 def unfinished(history: History, now: float, decimals: int) -> History:

@@ -134,7 +134,9 @@ def _generated(symbol: str, origin: Origin, calendar: Sessions, first: int) -> H
     path = continue_from(symbol, origin)
     dates = calendar.date[first:]
     n = len(dates)
-    columns = (path.open[:n], path.high[:n], path.low[:n], path.close[:n], path.volume[:n])
+    # Copies, so that the cache does not keep the undrawn rest of the path alive.
+    prices = (path.open[:n].copy(), path.high[:n].copy(), path.low[:n].copy(), path.close[:n].copy())
+    columns = (*prices, path.volume[:n].copy())
     return History.of(dates, calendar.opens[first:], calendar.closes[first:], columns, recorded=False)
 
 

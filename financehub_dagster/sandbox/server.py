@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -80,7 +80,8 @@ def serve(
     server = _Server(config, lambda: announce(address))
     if until_stdin_closes:
         threading.Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
-    with listener:
+    # uvicorn shuts down in order and then raises the interrupt again for its caller.
+    with listener, suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
 
 

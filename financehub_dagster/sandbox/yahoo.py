@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.history import common_origin
 from financehub_dagster.sandbox.limits import SlidingWindow
 from financehub_dagster.sandbox.market import Market
 from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Vendor, json_response, retry_headers
@@ -133,7 +134,8 @@ class Yahoo(Vendor):
         asked = [name for name in request.query_params.get("symbols", "").split(",") if name]
         found = [instrument for instrument in map(self._find, asked) if instrument]
         result = [quote for quote in map(self._quote_of, found) if quote]
-        return json_response({"quoteResponse": {"result": result, "error": None}}, headers={ORIGIN_HEADER: "generated"})
+        origin = common_origin(self._market.daily(instrument)[-1:] for instrument in found)
+        return json_response({"quoteResponse": {"result": result, "error": None}}, headers={ORIGIN_HEADER: origin})
 
     def _quote_of(self, instrument: Instrument) -> dict[str, object] | None:
         """The fields of a quote that have to do with price; None before the first session."""

@@ -1,5 +1,6 @@
 """The sandbox as a process: it starts, counts, is steered, and never outlives who started it."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +52,16 @@ def test_it_ends_when_its_parent_is_killed() -> None:
         return
     _, alive = psutil.wait_procs([orphan], timeout=10)
     assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_an_interrupt_ends_it_quietly() -> None:
+    module = [sys.executable, "-m", "financehub_dagster.sandbox", "--port", "0"]
+    with subprocess.Popen(module, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
 
 
 def test_a_taken_port_is_one_line_and_exit_code_1(sandbox: Sandbox) -> None:
