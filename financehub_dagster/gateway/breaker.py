@@ -7,18 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import sqlalchemy as sa
-
 from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, Limited, ProviderError, Transient
 from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.storage import breakers
+from financehub_dagster.storage.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
     """Opens after failures in a row, or at once and for all of a provider when the vendor asks for silence."""
 
-    engine: Callable[[], sa.Engine]
+    engine: Callable[[], Engine]
     provider: str
     capability: str
     settings: BreakerSettings

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import sqlalchemy as sa
-
 from financehub_dagster.gateway.breaker import Breaker
 from financehub_dagster.gateway.call import Call
 from financehub_dagster.gateway.errors import BurstLimit, ProviderError
@@ -18,12 +16,7 @@ from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.gateway.retry import Budget, retrying
 from financehub_dagster.storage import limits, usage
-
-
-def _market_engine() -> sa.Engine:
-    from financehub_dagster.storage.engine import market_engine
-
-    return market_engine()
+from financehub_dagster.storage.engine import Engine, market_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,7 @@ class Governor:
     """Sends the requests of one vendor under its policy; limits, breakers and counts live in `engine`'s database."""
 
     policy: Policy
-    engine: Callable[[], sa.Engine] = _market_engine
+    engine: Callable[[], Engine] = market_engine
 
     def perform[R](self, call: Call, path: str, exchange: Exchange[R]) -> R:
         """One request, tried as often as the policy allows; returns a usable response or raises ProviderError."""

@@ -9,7 +9,8 @@ What yfinance does that this module prevents:
 * it fetches a cookie and a crumb before the first question, and before every one when the cookie cannot be stored: the
   chart needs neither, so the session answers these two itself;
 * it asks each symbol's timezone first: we know it;
-* it keeps answers, failed ones too, in a cache that outlives the failure: emptied before each question;
+* it keeps answers, failed ones too, in a cache keyed by address, parameters and timeout, which serves them again
+  without asking, to other threads as well: each question gets a timeout of its own, which the session ignores;
 * `session=` of the last caller replaces everybody's: there is one session, and the call decides where a request goes;
 * download() and the default settings turn errors into empty frames: Ticker.history with hide_exceptions off does not;
 * its SQLite cache under the user's home locks when processes share it: each process has a folder of its own.
@@ -21,6 +22,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from itertools import count
 from typing import Any, override
 from urllib.parse import urlsplit
 
@@ -94,6 +96,7 @@ class _Process:
 
 _lock = threading.Lock()
 _process = cache(_Process)
+_timeouts = count(1)
 
 
 def session() -> YahooSession:
@@ -106,12 +109,13 @@ def history(symbol: str, timezone: str, start: date, end: date) -> History | Non
     """Daily bars of [start, end) within the current call, or None when Yahoo has none; raises ProviderError."""
     ticker = yf.Ticker(symbol, session=session())
     ticker._tz = timezone  # there is no public way to spare the request that asks for it
-    YfData.cache_get.cache_clear()
     provider = current_call().governor.policy.provider
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            frame = ticker.history(start=start, end=end, interval="1d", auto_adjust=False, actions=True)
+            frame = ticker.history(
+                start=start, end=end, interval="1d", auto_adjust=False, actions=True, timeout=next(_timeouts)
+            )
         told = ticker.get_history_metadata()
         meta = {name: told[name] for name in yahoo_wire.META}  # asking for all of it would send another request
     except NoBars:
@@ -119,4 +123,6 @@ def history(symbol: str, timezone: str, start: date, end: date) -> History | Non
     except (YFException, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         message = f"yfinance cannot read the chart ({type(error).__name__}: {error})"
         raise Malformed(provider, message, symbol=symbol) from None
+    finally:
+        YfData.cache_get.cache_clear()  # nobody will ask for what it holds
     return History(frame, meta)
