@@ -7,10 +7,10 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 Cell = str | int | float | bool | date | datetime | Path | None
 
@@ -25,10 +25,11 @@ class Progress(Protocol):
 
 @dataclass
 class Console:
-    """Where a command writes; `as_json` makes stdout one JSON document."""
+    """Where a command writes; `as_json` makes stdout one JSON document. Messages go to what stderr is at the start."""
 
     as_json: bool = False
     debug: bool = False
+    messages: TextIO = field(default_factory=lambda: sys.stderr)
 
     def result(self, data: Mapping[str, Any], show: Callable[[], None] | None = None) -> None:
         """Give the command's result: `data` as JSON, or whatever `show` prints."""
@@ -46,8 +47,8 @@ class Console:
 
     def note(self, text: str) -> None:
         """Tell the person something that is not the result."""
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        self.messages.write(text + "\n")
+        self.messages.flush()
 
     def warn(self, text: str) -> None:
         """Tell the person that something needs attention though the command goes on."""
@@ -73,10 +74,10 @@ class Console:
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
         """A progress bar on stderr; silent with --json and where stderr is not a terminal."""
-        if self.as_json or not sys.stderr.isatty():
+        if self.as_json or not self.messages.isatty():
             yield _silent
             return
-        with _bar(title) as report:
+        with _bar(title, self.messages) as report:
             yield report
 
 
@@ -85,13 +86,13 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Progress]:
+def _bar(title: str, stream: TextIO) -> Iterator[Progress]:
     from rich.console import Console as Terminal
     from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Terminal(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=Terminal(file=stream), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
         waiting: list[TaskID] = [bars.add_task(title, total=None)]
 

@@ -7,7 +7,7 @@ import os
 
 from financehub_dagster.cli import ports, prepare, services
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, sandbox_variables
+from financehub_dagster.cli.home import Home, Mode, block_for, enter, sandbox_variables
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor import Supervisor
 
@@ -16,19 +16,27 @@ RUN_ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "500", "PYTHONUNBUFFERED": "1"}
 
 
 def open_home(home: Home, mode: Mode, console: Console) -> str | None:
-    """Prepare folders, environment, `.env`, database and universe; returns the sandbox's address in sandbox mode."""
+    """Prepare folders, environment, database, universe and `.env`; returns the sandbox's address in sandbox mode.
+
+    In sandbox mode `.env` comes first: its block keeps a database address among the user's own lines from being used.
+    """
     home.prepare(mode)
     for note in enter(home, mode):
         console.warn(note)
-    url = f"http://{ports.HOST}:{ports.remembered(home.ports_file, 'sandbox')}" if mode is Mode.SANDBOX else None
-    env_file().write_block(block_for(home, mode, url))
-    os.environ.update(RUN_ENVIRONMENT | (sandbox_variables(url) if url else {}))
+    url = None
+    if mode is Mode.SANDBOX:
+        url = f"http://{ports.HOST}:{ports.remembered(home.ports_file, 'sandbox')}"
+        os.environ.update(sandbox_variables(url))
+        prepare.point_env_file(console, block_for(home, mode, url))
+    os.environ.update(RUN_ENVIRONMENT)
     before, after = prepare.migrate()
     if before != after:
         console.note(f"database: migrated to {after}")
     count = prepare.load_default_universe()
     if count:
         console.note(f"instruments: {count} from the default universe")
+    if mode is Mode.LIVE:
+        prepare.point_env_file(console, block_for(home, mode))
     return url
 
 

@@ -4,10 +4,11 @@ Belongs here: the steps that `up`, `demo`, `backfill` and others share before th
 """
 
 import os
+from collections.abc import Mapping
 
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
-from financehub_dagster.cli.home import Home, Mode, enter, home_in_use, sandbox_variables
+from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
 from financehub_dagster.cli.state import running
 
 
@@ -18,7 +19,18 @@ def act_on_home(console: Console) -> Home:
     home.prepare(mode)
     for note in enter(home, mode):
         console.warn(note)
+    if not env_file().block:
+        point_env_file(console, block_for(home, mode))
     return home
+
+
+def point_env_file(console: Console, values: Mapping[str, str]) -> None:
+    """Write the managed block of `.env`; where that is impossible, say what Dagster's own commands need instead."""
+    try:
+        env_file().write_block(values)
+    except OSError as error:
+        names = ", ".join(values)
+        console.warn(f".env: {error.strerror}; dagster's own commands need {names} in their environment")
 
 
 def require_vendors(home: Home) -> None:

@@ -3,10 +3,11 @@
 Belongs here: the command line's side of a run. Does not belong here: launching (automation.runs) and printing.
 """
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.cli.console import Console, Progress
 from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.home import home_in_use
 from financehub_dagster.cli.services import DEFINITIONS
 from financehub_dagster.cli.signals import StopRequested, StopSignals
 
@@ -90,7 +92,7 @@ def run_tables(
     from financehub_dagster.automation.runs import materialize
 
     first, last = (month.isoformat() for month in months)
-    with console.progress(", ".join(tables)) as report, _watched(report, totals) as watch:
+    with console.progress(", ".join(tables)) as report, _watched(report, totals) as watch, _event_log(console):
 
         def seen(event: "dg.DagsterEvent") -> None:
             stop.check()
@@ -100,13 +102,13 @@ def run_tables(
             outcome = materialize(definitions, tables, first, last, symbols, on_event=seen)
         except DagsterExecutionInterruptedError:
             raise StopRequested from None
-    return _result(outcome, watch.seconds)
+    return _result(outcome, watch)
 
 
 def require_stored(result: RunResult) -> None:
     """Raise CommandError when the run failed: nothing could be stored in some table."""
     if not result.success:
-        raise CommandError(f"run {result.run_id[:8]} failed: {_first_line(result.error)}")
+        raise CommandError(f"run {result.run_id[:8]} failed: {result.error or 'no reason was recorded'}")
 
 
 def universe() -> "list[Instrument]":
@@ -118,13 +120,23 @@ def universe() -> "list[Instrument]":
         return list_instruments(connection, active=None)
 
 
-def _result(outcome: "RunOutcome", seconds: dict[str, float]) -> RunResult:
+@contextmanager
+def _event_log(console: Console) -> Iterator[None]:
+    """Send the events that Dagster prints to a log file, unless someone debugs."""
+    if console.debug:
+        yield
+        return
+    with (home_in_use().logs / "runs.log").open("a", encoding="utf-8") as log, redirect_stderr(log):
+        yield
+
+
+def _result(outcome: "RunOutcome", watch: "_Watch") -> RunResult:
     tables = [_table_result(name, values) for name, values in sorted(outcome.tables.items())]
     checks = {
         f"{check.asset_key.to_user_string()}: {check.check_name}": _verdict(check.passed, check.severity.value)
         for check in outcome.checks
     }
-    return RunResult(outcome.run_id, outcome.success, outcome.error, tables, checks, seconds)
+    return RunResult(outcome.run_id, outcome.success, watch.error or outcome.error, tables, checks, watch.seconds)
 
 
 def _verdict(passed: bool, severity: str) -> str:
@@ -153,9 +165,15 @@ def _table_result(name: str, values: Mapping[str, Any]) -> TableResult:
     )
 
 
-def _first_line(error: str | None) -> str:
-    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason was recorded"
+def _cause(failure: "dg.DagsterEvent") -> str | None:
+    """What the code of a failed step raised, without Dagster's wrapping and the name of the class."""
+    data = failure.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return None if error is None else re.sub(rf"^[\w.]*{error.cls_name}: ", "", error.message.strip())
 
 
 @contextmanager
@@ -177,6 +195,7 @@ class _Watch:
         self.report = report
         self.totals = totals
         self.seconds: dict[str, float] = {}
+        self.error: str | None = None
         self.done = threading.Event()
         self._step: str | None = None
         self._began: dict[str, float] = {}
@@ -192,6 +211,8 @@ class _Watch:
                 self._calls_before, self._step = _calls_today(), step
                 self.report(step, 0, self.totals[step])
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE"):
+            if event.is_step_failure and self.error is None:
+                self.error = _cause(event)
             self.seconds[step] = round(time.monotonic() - self._began[step], 1)
             if step in self.totals:
                 self._step = None

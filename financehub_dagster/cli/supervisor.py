@@ -53,7 +53,7 @@ class Supervisor:
 
     def __enter__(self) -> "Supervisor":
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", "financehub_dagster.cli.guard"],
+            [sys.executable, "-m", "financehub_dagster.cli.guard", str(self.home.path)],
             stdin=subprocess.PIPE,
             cwd=self.home.path,
             env=self.environment,

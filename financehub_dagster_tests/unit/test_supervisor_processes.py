@@ -87,9 +87,9 @@ def test_the_guard_ends_what_a_killed_supervisor_left(tmp_path):
 import json, subprocess, sys, time
 from pathlib import Path
 from financehub_dagster.cli.processes import Leader, spawn
-guard = subprocess.Popen([sys.executable, "-m", "financehub_dagster.cli.guard"], stdin=subprocess.PIPE,
-                         text=True, start_new_session=True)
 folder = Path(sys.argv[1])
+guard = subprocess.Popen([sys.executable, "-m", "financehub_dagster.cli.guard", str(folder)], stdin=subprocess.PIPE,
+                         text=True, start_new_session=True)
 child = spawn([sys.executable, "-c", "import time; time.sleep(600)"], {}, folder, folder / "log")
 guard.stdin.write(json.dumps(Leader.of("child", child.pid).as_dict()) + "\\n")
 guard.stdin.flush()
