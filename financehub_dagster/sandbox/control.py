@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.amendments import BAR_COLUMNS
@@ -94,7 +94,7 @@ class Control:
         self._initial_latency = latency
 
     @property
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> Sequence[Route]:
         """The endpoints below /_control."""
         return [
             _route("DELETE", "/", lambda _: self._reset()),

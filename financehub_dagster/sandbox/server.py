@@ -75,6 +75,8 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Longer than any client keeps an idle connection: the server must not close one that is about to be used.
+        timeout_keep_alive=300,
         timeout_graceful_shutdown=1,
     )
     server = _Server(config, lambda: announce(address))
