@@ -42,13 +42,12 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
     ) -> Self:
         """Called by Dagster in every process that loads the instance."""
         override = config_value.get("postgres_url")
-        text = dagster_url() if override is None else override
-        url = parse_url(text)
+        url = parse_url(dagster_url() if override is None else override).set(drivername=DAGSTER_DRIVER)
         ensure_database(url)
         with autocommit(url) as connection:
             connection.execute(sa.select(sa.func.pg_advisory_lock(_TABLES_LOCK)))
             return cls(
                 inst_data=inst_data,
-                postgres_url=url.set(drivername=DAGSTER_DRIVER).render_as_string(hide_password=False),
+                postgres_url=url.render_as_string(hide_password=False),
                 should_autocreate_tables=config_value.get("should_autocreate_tables", True),
             )

@@ -12,7 +12,6 @@ from sqlalchemy.pool import NullPool
 
 from financehub_dagster.storage.engine import describe, make_engine
 from financehub_dagster.storage.errors import DatabaseError, NotMigrated
-from financehub_dagster.storage.urls import MARKET_DRIVER
 
 MAINTENANCE_DATABASE = "postgres"
 """Every server has it; databases are created and dropped from there."""
@@ -22,7 +21,7 @@ _CREATE_LOCK = 7_236_400_001
 
 
 def ensure_database(url: URL) -> bool:
-    """Create the database of `url` if its server has none of that name; returns whether it did; raises DatabaseError."""
+    """Create the database of `url` if its server has none of that name, and say whether; raises DatabaseError."""
     try:
         with autocommit(url):
             return False
@@ -34,7 +33,7 @@ def ensure_database(url: URL) -> bool:
 @contextmanager
 def autocommit(url: URL) -> Iterator[Connection]:
     """A connection of its own to the database of `url`, each statement its own transaction; raises DatabaseError."""
-    engine = make_engine(url.set(drivername=MARKET_DRIVER), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = make_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
 

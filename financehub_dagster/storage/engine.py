@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from financehub_dagster.storage import urls
 from financehub_dagster.storage.errors import DatabaseError, DatabaseUnreachable, NotMigrated, WrongPassword
@@ -65,14 +66,19 @@ def make_engine(url: URL, *, embedded: bool = False, **options: Any) -> Engine:
     )
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+    def connect(dialect: Dialect, _record: Any, arguments: Any, parameters: dict[str, Any]) -> DBAPIConnection:
         if embedded:
             parameters["host"] = urls.embedded_url().query["host"]
-        return open_connection(url, *arguments, **parameters)
+        try:
+            return dialect.connect(*arguments, **parameters)
+        except dialect.loaded_dbapi.OperationalError as error:  # type: ignore[attr-defined]
+            raise connection_error(url, str(error)) from None
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.execute(f"set time zone 'UTC'; set lock_timeout = '{LOCK_SECONDS}s'")
+    def prepare(connection: DBAPIConnection, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"set time zone 'UTC'; set lock_timeout = '{LOCK_SECONDS}s'")
+        cursor.close()
         connection.commit()
 
     event.listen(engine, "handle_error", _translate)
@@ -100,16 +106,6 @@ def raw_cursor(connection: Connection, *, binary: bool = False) -> Iterator[Any]
         if translated is None:
             raise
         raise translated from None
-
-
-def open_connection(url: URL, *arguments: Any, **parameters: Any) -> Any:
-    """A psycopg connection; raises DatabaseError in the place of the driver's errors, `url` naming the server in them."""
-    import psycopg
-
-    try:
-        return psycopg.connect(*arguments, **parameters)
-    except psycopg.OperationalError as error:
-        raise connection_error(url, str(error)) from None
 
 
 def connection_error(url: URL, reason: str) -> DatabaseError:

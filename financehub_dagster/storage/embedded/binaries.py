@@ -1,6 +1,7 @@
 """The programs of the embedded PostgreSQL and the system user that runs them.
 
-Belongs here: where the programs are, as whom they run, which permissions that needs. Does not belong here: data folders.
+Belongs here: where the programs are, as whom they run, which permissions that needs. Does not belong here: data
+folders.
 """
 
 import importlib.util
@@ -85,8 +86,8 @@ def _system_user() -> Owner:
     return Owner(entry.pw_uid, entry.pw_gid)
 
 
-def open_for(owner: Owner, data: Path) -> None:
-    """Let the server's user reach `data` and the programs: adds permission to pass through parent folders, no more."""
+def open_to_others(data: Path) -> None:
+    """Let the system user reach `data` and the programs: adds permission to pass through parent folders, no more."""
     programs = bin_folder()
     for folder in (data, programs):
         for parent in folder.parents:
@@ -119,6 +120,7 @@ def run(program: str, arguments: list[str], owner: Owner | None, timeout: float,
         try:
             done = subprocess.run(
                 [str(bin_folder() / program), *arguments],
+                check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

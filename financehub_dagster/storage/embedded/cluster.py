@@ -6,20 +6,23 @@ function expects the caller to hold the inter-process lock of `server`.
 
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import signal
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from financehub_dagster.storage.embedded.binaries import Owner, open_for, run, server_owner
+from financehub_dagster.storage.embedded.binaries import Owner, open_to_others, run, server_owner
 from financehub_dagster.storage.errors import EmbeddedFailed
 
 MAX_SOCKET_PATH = 103
-"""Bytes of a unix socket's path that every platform takes (sys/un.h: 108 on Linux, 104 on macOS, with the final zero)."""
+"""Bytes of a socket's path that every platform takes (sys/un.h: 108 on Linux, 104 on macOS, with the final zero)."""
 
 START_SECONDS = 120
 """Long enough for recovery after a crash in the middle of a large load on a slow disk."""
@@ -88,14 +91,16 @@ def start(data: Path) -> Postmaster:
             _create(data)
             owner = server_owner(data)
         if owner is not None:
-            open_for(owner, data)
+            open_to_others(data)
         _clear_remains(data)
         _write_settings(data, _socket_folder(data, owner), owner)
     except OSError as error:
         raise EmbeddedFailed(_os_reason(data, error)) from None
     log = data / "start.log"
     log.unlink(missing_ok=True)
-    arguments = ["start", "-w", "-t", str(START_SECONDS), "-D", str(data), "-l", str(log)]
+    # pg_ctl puts the path into a shell command between double quotes, where an odd one would not survive.
+    place = str(data) if shlex.quote(str(data)) == str(data) else "."
+    arguments = ["start", "-w", "-t", str(START_SECONDS), "-D", place, "-l", log.name]
     code, output = run("pg_ctl", arguments, owner, START_SECONDS + 10, data)
     server = find(data)
     if code != 0 or server is None:
@@ -105,14 +110,23 @@ def start(data: Path) -> Postmaster:
 
 def stop(data: Path, server: Postmaster, timeout: float = 60) -> None:
     """Stop the server as `pg_ctl stop -m fast` does, and at once (with recovery at the next start) after `timeout`."""
+    for request, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
+        process = _server_process(server.pid, data)
+        if process is None or _ends(process, data, request, patience):
+            return
+    raise EmbeddedFailed(f"the embedded PostgreSQL on {data} (process {server.pid}) does not stop: end it by hand")
+
+
+def _ends(process: psutil.Process, data: Path, request: signal.Signals, patience: float) -> bool:
+    """Send `request` and wait; a process that only its parent has not asked about yet has ended."""
     with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(server.pid)
-        for request, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
-            process.send_signal(request)
-            with suppress(psutil.TimeoutExpired):
-                process.wait(patience)
-                return
-        raise EmbeddedFailed(f"the embedded PostgreSQL on {data} (process {server.pid}) does not stop: end it by hand")
+        process.send_signal(request)
+    deadline = time.monotonic() + patience
+    while _server_process(process.pid, data) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _pid_file_lines(data: Path) -> list[str]:
@@ -139,13 +153,9 @@ def _clear_remains(data: Path) -> None:
     """Remove what a killed server leaves: its sessions, and a pid file whose pid another process may have by now."""
     if not _pid_file_lines(data):
         return
-    remains = [p for p in psutil.process_iter() if _server_process(p.pid, data) is not None]
-    for process in remains:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGQUIT)
-    for process in psutil.wait_procs(remains, timeout=10)[1]:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    for process in psutil.process_iter():
+        if _server_process(process.pid, data) is not None and not _ends(process, data, signal.SIGQUIT, 10.0):
+            _ends(process, data, signal.SIGKILL, 5.0)
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -161,7 +171,7 @@ def _create(data: Path) -> None:
         owner = server_owner(new)
         if owner is not None:
             os.chown(new, owner.uid, owner.gid)
-            open_for(owner, new)
+            open_to_others(new)
         arguments = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale-provider=builtin"]
         arguments += ["--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions", "-D", str(new)]
         code, output = run("initdb", arguments, owner, START_SECONDS, new)
@@ -185,8 +195,9 @@ def _write_settings(data: Path, sockets: Path, owner: Owner | None) -> None:
 
 
 def _socket_folder(data: Path, owner: Owner | None) -> Path:
-    """The data folder, which only the server's user may enter, or a like one with a short name if the path is too long."""
-    if len(os.fsencode(data / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH:
+    """The data folder, which only the server's user may enter, or a like one elsewhere if its path will not do."""
+    # libpq takes a comma in the folder's name for the end of it.
+    if len(os.fsencode(data / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH and "," not in str(data):
         return data
     user = Path(tempfile.gettempdir()) / f"financehub-{os.geteuid()}"
     folder = user / hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
@@ -202,14 +213,12 @@ def _socket_folder(data: Path, owner: Owner | None) -> Path:
 
 
 def _reason(data: Path, output: str) -> str:
-    """The server's last complaint, from its logs or from pg_ctl's output."""
-    logs = [data / "start.log", *sorted((data / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)]
+    """The server's last two messages, the second of which is why it gave up, or else pg_ctl's output."""
+    logs = sorted([*data.glob("start.log"), *data.glob("log/*.log")], key=lambda path: path.stat().st_mtime)
     for log in reversed(logs):
-        if log.exists():
-            for line in reversed(log.read_text(errors="replace").splitlines()):
-                for mark in ("FATAL:", "PANIC:", "could not"):
-                    if mark in line:
-                        return line[line.index(mark) :].strip()
+        messages = re.findall(r"(?:LOG|FATAL|PANIC|DETAIL|HINT): .*", log.read_text(errors="replace"))
+        if any(message.startswith(("FATAL", "PANIC")) for message in messages):
+            return "; ".join(messages[-2:])
     return _last_line(output)
 
 

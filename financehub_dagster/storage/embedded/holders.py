@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 CLOCK_SLACK = 2.0
-"""Seconds by which two readings of one process's start time may differ, as it is derived from the machine's boot time."""
+"""Seconds by which two readings of a process's start time may differ: it is derived from the machine's boot time."""
 
 
 def add(folder: Path) -> None:

@@ -57,15 +57,10 @@ class ServerStatus:
 _held: dict[Path, EmbeddedServer] = {}
 _in_process = threading.RLock()
 
-
-def _forget_after_fork() -> None:
-    """A forked child is a process of its own: it has to register itself."""
-    global _in_process
-    _held.clear()
-    _in_process = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
+if hasattr(os, "register_at_fork"):
+    # A forked child is a process of its own: it has to register itself.
+    os.register_at_fork(before=_in_process.acquire, after_in_parent=_in_process.release, after_in_child=_held.clear)
+    os.register_at_fork(after_in_child=_in_process.release)
 
 
 def data_folder(home: Path) -> Path:
@@ -150,7 +145,7 @@ def _locked(home: Path) -> Iterator[None]:
             yield
     except filelock.Timeout:
         raise EmbeddedFailed(
-            f"another process has been starting or stopping the database of {home} for {LOCK_SECONDS} s: end it, try again"
+            f"another process has been starting or stopping the database of {home} for {LOCK_SECONDS} s: end it"
         ) from None
     except DatabaseError:
         raise

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from financehub_dagster.storage.databases import ensure_database
 from financehub_dagster.storage.engine import make_engine
 from financehub_dagster.storage.errors import DatabaseError
-from financehub_dagster.storage.urls import MARKET_DRIVER, market_url
+from financehub_dagster.storage.urls import market_url
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -51,8 +51,8 @@ def downgrade(url: URL, revision: str) -> None:
 
 
 def current(url: URL | None = None) -> str | None:
-    """The revision of the market database (or the one at `url`); None if it was never migrated; raises DatabaseError."""
-    engine = make_engine((url or market_url()).set(drivername=MARKET_DRIVER), poolclass=NullPool)
+    """The revision of the market database (or the one at `url`), None before any; raises DatabaseError."""
+    engine = make_engine(url or market_url(), poolclass=NullPool)
     with engine.connect() as connection:
         return _revision(connection)
 
@@ -75,7 +75,7 @@ def _config(connection: Connection | None = None) -> "Config":
 
 @contextmanager
 def _migrating(url: URL) -> Iterator[tuple[Connection, "Config"]]:
-    engine = make_engine(url.set(drivername=MARKET_DRIVER), poolclass=NullPool)
+    engine = make_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
         yield connection, _config(connection)
