@@ -3,6 +3,7 @@
 Belongs here: putting assets, checks, jobs, schedules, hooks and resources together. Does not belong here: the rest.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -29,7 +30,10 @@ ASSETS = [
 
 def build_definitions(*, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
     """All definitions; tests and deployments replace resources by name."""
-    assets = dg.with_source_code_references([asset.with_hooks({dead_letter}) for asset in ASSETS])
+    with warnings.catch_warnings():
+        # Links to the code are marked beta, and every process that loads the code location would say so.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        assets = dg.with_source_code_references([asset.with_hooks({dead_letter}) for asset in ASSETS])
     return dg.Definitions(
         assets=assets,
         asset_checks=checks.all_checks(),

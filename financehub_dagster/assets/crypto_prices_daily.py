@@ -33,6 +33,6 @@ def crypto_prices_daily(
     """Ask Binance once per crypto and 1,000 bars for the run's whole range."""
     window = Window.of(context)
     instruments = config.instruments(BARS_OF[NAME])
-    bars, _ = update_prices(Work(NAME, binance, window, context.run_id), instruments, context.log)
+    bars, _ = update_prices(Work(NAME, binance, window, context.run.run_id), instruments, context.log)
     raise_if_nothing_worked(bars)
     yield from materialized(context, bars, window, bars_picture(NAME, bars.done, window))

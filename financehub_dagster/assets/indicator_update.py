@@ -28,7 +28,7 @@ def update_indicators(window: Window, universe: Universe, run_id: str, log: Logg
     """Compute over full histories and store the rows of the window, and those that changed inputs made stale."""
     outcome = Outcome(NAME)
     for table, kinds in BARS_OF.items():
-        for batch in batched(universe.instruments(kinds), BATCH, strict=False):
+        for batch in batched(universe.instruments(kinds), BATCH):
             with transaction() as connection:
                 _update_batch(connection, table, [i.symbol for i in batch], window, run_id, outcome)
             log.info(f"{NAME}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
@@ -46,21 +46,21 @@ def _update_batch(
     dirty = marks.read_marks(connection, NAME, symbols)
     stored = bars.read_bars(connection, table, symbols)
     wrong = _wrong_bars(stored)
+    if wrong:
+        stored = bars.read_bars(connection, table, [symbol for symbol in symbols if symbol not in wrong])
     wanted = np.zeros(len(stored.date), dtype=bool)
     for number, symbol in enumerate(stored.symbols):
         own = slice(stored.offsets[number], stored.offsets[number + 1])
-        if symbol in wrong:
-            outcome.failures[symbol] = wrong[symbol]
-            continue
         wanted[own] = _stale(connection, stored.date[own], window, symbol, dirty.get(symbol))
-        outcome.done.append(symbol)
-    outcome.empty += [symbol for symbol in symbols if symbol not in stored.symbols]
     values = engine.compute_many(stored.offsets, stored.open, stored.high, stored.low, stored.close, stored.volume)
     names = np.repeat(np.array(stored.symbols, dtype=object), np.diff(stored.offsets))
     columns = {"symbol": names[wanted], "date": stored.date[wanted]}
     columns |= {name: column[wanted] for name, column in values.items()}
     columns["computed_at"] = np.full(int(wanted.sum()), pd.Timestamp.now("UTC").to_datetime64())
     outcome.add(writer.write(connection, tables.indicators_daily, columns, run_id=run_id, keep_revisions=False))
+    outcome.failures |= wrong
+    outcome.done += [symbol for symbol in symbols if symbol in stored.symbols]
+    outcome.empty += [symbol for symbol in symbols if symbol not in stored.symbols and symbol not in wrong]
     marks.clear_marks(connection, NAME, {symbol: m for symbol, m in dirty.items() if symbol not in wrong})
 
 

@@ -30,6 +30,6 @@ SPEC = table_spec(
 def indicators_daily(context: dg.AssetExecutionContext, config: Universe) -> Iterator[dg.MaterializeResult]:
     """Compute from stored bars; no vendor is asked."""
     window = Window.of(context)
-    outcome = update_indicators(window, config, context.run_id, context.log)
+    outcome = update_indicators(window, config, context.run.run_id, context.log)
     raise_if_nothing_worked(outcome)
     yield from materialized(context, outcome, window, indicators_picture("stock_prices_daily", outcome.done, window))

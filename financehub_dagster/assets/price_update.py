@@ -43,7 +43,7 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
     they come, each in one transaction with its failures, rejections and revisions.
     """
     bars, actions = Outcome(work.table), Outcome("corporate_actions")
-    for batch in batched(instruments, BATCH, strict=False):
+    for batch in batched(instruments, BATCH):
         answers = [_restated(work, answer, bars) for answer in _ask(work, batch, bars)]
         with transaction() as connection:
             _store(work, connection, answers, bars, actions)

@@ -39,7 +39,7 @@ def stock_prices_daily(
     """Ask Yahoo once per instrument for the run's whole range."""
     window = Window.of(context)
     instruments = config.instruments(BARS_OF[NAME])
-    bars, actions = update_prices(Work(NAME, yahoo, window, context.run_id), instruments, context.log)
+    bars, actions = update_prices(Work(NAME, yahoo, window, context.run.run_id), instruments, context.log)
     raise_if_nothing_worked(bars)
     yield from materialized(context, bars, window, bars_picture(NAME, bars.done, window))
     yield from materialized(context, actions, window)

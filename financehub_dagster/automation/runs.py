@@ -74,7 +74,14 @@ def _note(event: dg.DagsterEvent, outcome: RunOutcome) -> None:
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         outcome.checks.append(event.asset_check_evaluation_data)
     elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-        failure = event.step_failure_data
-        outcome.error = outcome.error or (failure.error.message.strip() if failure.error else event.message)
+        outcome.error = outcome.error or _first_cause(event)
     elif event.event_type == dg.DagsterEventType.RUN_SUCCESS:
         outcome.success = True
+
+
+def _first_cause(event: dg.DagsterEvent) -> str | None:
+    """The message of the innermost error; Dagster wraps what a step raised in errors of its own."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return event.message if error is None else error.message.strip()

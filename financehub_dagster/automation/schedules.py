@@ -6,6 +6,7 @@ Belongs here: cron lines with their time zone and the partition range of a tick.
 from datetime import UTC, timedelta
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from financehub_dagster.assets.partitions import Window
@@ -16,7 +17,7 @@ from financehub_dagster.automation import jobs
 LOOKBACK = timedelta(days=7)
 
 
-def _daily(job: dg.UnresolvedAssetJobDefinition, cron: str, timezone: str, why: str) -> dg.ScheduleDefinition:
+def _scheduled(job: UnresolvedAssetJobDefinition, cron: str, timezone: str, why: str) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{job.name}_schedule",
         job=job,
@@ -37,12 +38,12 @@ def _daily(job: dg.UnresolvedAssetJobDefinition, cron: str, timezone: str, why: 
 
 
 SCHEDULES = [
-    _daily(
+    _scheduled(
         jobs.fetch_yahoo_stocks,
         "30 16 * * 1-5",
         "America/New_York",
         "Half an hour after the New York close, when the session's bar is final.",
     ),
-    _daily(jobs.fetch_binance_cryptos, "5 0 * * *", "UTC", "Five minutes after the UTC day ends."),
-    _daily(jobs.calculate_indicators, "15 * * * *", "UTC", "Every hour: bars that changed are computed again."),
+    _scheduled(jobs.fetch_binance_cryptos, "5 0 * * *", "UTC", "Five minutes after the UTC day ends."),
+    _scheduled(jobs.calculate_indicators, "15 * * * *", "UTC", "Every hour: bars that changed are computed again."),
 ]

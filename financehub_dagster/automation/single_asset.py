@@ -44,13 +44,13 @@ def _bring_up_to_date(
     for table, kinds in BARS_OF.items():
         instruments = universe.instruments(kinds)
         if instruments:
-            work = Work(table, providers[table], window, context.run_id)
+            work = Work(table, providers[table], window, context.run.run_id)
             bars, actions = update_prices(work, instruments, context.log)
             raise_if_nothing_worked(bars)
             break
     else:
         raise dg.Failure(f"{symbol}: no table of daily bars takes this kind of instrument", allow_retries=False)
-    outcomes = [bars, update_indicators(window, universe, context.run_id, context.log)]
+    outcomes = [bars, update_indicators(window, universe, context.run.run_id, context.log)]
     if table == "stock_prices_daily":
         outcomes.insert(1, actions)
     for outcome in outcomes:
