@@ -1,5 +1,6 @@
 """Invented markets for tests and benchmarks: random walks that look like daily bars, and strategies that draw them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,16 @@ class Bars:
     close: Floats
     volume: Floats
 
+    @classmethod
+    def of(cls, columns: Iterable[Floats]) -> "Bars":
+        """From open, high, low, close and volume."""
+        return cls(*columns)
+
     def __len__(self) -> int:
         return self.close.size
 
     def __getitem__(self, rows: slice) -> "Bars":
-        return Bars(*(column[rows] for column in self.columns))
+        return Bars.of(column[rows] for column in self.columns)
 
     @property
     def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
@@ -38,7 +44,7 @@ def random_bars(count: int, seed: int = 0, *, volatility: float = 0.015, decimal
     high = np.maximum(open_, close) * np.exp(np.abs(random.normal(0, volatility / 3, count)))
     low = np.minimum(open_, close) * np.exp(-np.abs(random.normal(0, volatility / 3, count)))
     prices = (np.round(prices, decimals) for prices in (open_, high, low, close))
-    return Bars(*prices, random.integers(100_000, 10_000_000, count).astype(np.float64))
+    return Bars.of([*prices, random.integers(100_000, 10_000_000, count).astype(np.float64)])
 
 
 def end_to_end(markets: list[Bars]) -> tuple[NDArray[np.int64], list[Floats]]:
@@ -56,4 +62,4 @@ def histories(draw: st.DrawFn, max_size: int = 320) -> Bars:
     bars = random_bars(count, draw(st.integers(0, 10_000)), volatility=volatility, decimals=draw(st.integers(2, 6)))
     prices = [np.maximum(column, 0.0001) for column in bars.columns[:4]]
     volume = bars.volume * draw(st.sampled_from([0.0, 1.0, 1000.0]))
-    return Bars(*prices, volume)
+    return Bars.of([*prices, volume])

@@ -25,8 +25,8 @@ def crash() -> Bars:
     for seed, level in enumerate([1.0, 0.8, 0.64, 0.5]):
         calm = random_bars(45 + seed, seed, volatility=0.001)
         scale = level * 100 / calm.close[-1]
-        parts += [Bars(*(scale * prices for prices in calm.columns[:4]), calm.volume)]
-        parts += [Bars(*(level * prices for prices in day.columns[:4]), day.volume)]
+        parts += [Bars.of([*(scale * prices for prices in calm.columns[:4]), calm.volume])]
+        parts += [Bars.of([*(level * prices for prices in day.columns[:4]), day.volume])]
     return Bars(*end_to_end(parts)[1])
 
 
@@ -35,12 +35,12 @@ MARKETS: dict[str, Callable[[], Bars]] = {
     "Apple as recorded": lambda: recorded("AAPL"),
     "bitcoin as recorded": lambda: recorded("BTC"),
     "a crash": crash,
-    "a price that stands still": lambda: Bars(*[np.full(300, 12.5)] * 4, np.full(300, 1000.0)),
-    "a market without volume": lambda: Bars(*random_bars(300, 3).columns[:4], np.zeros(300)),
+    "a price that stands still": lambda: Bars.of([*[np.full(300, 12.5)] * 4, np.full(300, 1000.0)]),
+    "a market without volume": lambda: Bars.of([*random_bars(300, 3).columns[:4], np.zeros(300)]),
 }
 
 
-@pytest.fixture(params=MARKETS.values(), ids=MARKETS)
+@pytest.fixture(params=list(MARKETS.values()), ids=list(MARKETS))
 def bars(request: pytest.FixtureRequest) -> Bars:
     found: Bars = request.param()
     return found
@@ -50,10 +50,8 @@ def plain(bars: Bars) -> dict[str, Floats]:
     """Every column as a person would write it who has TA-Lib and one instrument."""
     _, high, low, close, volume = bars.columns
     macd, signal, histogram = talib.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
-    upper, middle, lower = talib.BBANDS(close, timeperiod=20, nbdevup=2, nbdevdn=2, matype=0)
-    stoch_k, stoch_d = talib.STOCH(
-        high, low, close, fastk_period=14, slowk_period=3, slowk_matype=0, slowd_period=3, slowd_matype=0
-    )
+    upper, middle, lower = talib.BBANDS(close, timeperiod=20, nbdevup=2, nbdevdn=2)
+    stoch_k, stoch_d = talib.STOCH(high, low, close, fastk_period=14, slowk_period=3, slowd_period=3)
     windows = range(len(bars))
     center, reach = ema(close, 20), 2 * wilder_atr(bars, 10)
     return {
@@ -139,8 +137,8 @@ def test_arrays_of_unlike_length_are_refused_by_name() -> None:
 
 def test_lists_and_integers_are_taken_like_arrays() -> None:
     bars = random_bars(30)
-    lists = [column.tolist() for column in bars.columns[:4]]
-    given = compute(*lists, bars.volume.astype(np.int64))
+    open_, high, low, close = (column.tolist() for column in bars.columns[:4])
+    given = compute(open_, high, low, close, bars.volume.astype(np.int64))
     for name, values in compute(*bars.columns).items():
         np.testing.assert_array_equal(given[name], values, err_msg=name)
 
