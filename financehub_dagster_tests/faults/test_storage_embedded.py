@@ -280,7 +280,7 @@ def run_as_nobody(home: Path) -> subprocess.CompletedProcess[str]:
 def test_a_second_user_of_the_machine_has_a_server_of_its_own(home: Path) -> None:
     embedded.ensure_running(home)
     with tempfile.TemporaryDirectory(prefix="fh-") as folder:
-        os.chmod(folder, 0o777)
+        Path(folder).chmod(0o777)
         done = run_as_nobody(Path(folder) / "home")
         assert done.returncode == 0, done.stderr
     assert embedded.status(home).running
