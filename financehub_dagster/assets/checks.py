@@ -5,7 +5,7 @@ Belongs here: which checks a table has, and how a finding becomes a check result
 the whole table.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -60,7 +60,7 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
     return [table_checks(table, checks) for table, checks in CHECKS.items()]
 
 
-def _window(tags: dict[str, str]) -> tuple[date | None, date | None]:
+def _window(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
     first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
     last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
     if first is None or last is None:

@@ -96,9 +96,8 @@ def _schema(evidence: Evidence) -> Finding:
     return _finding(len(frame), 0, "", [])
 
 
-def _key_of(frame: "pd.DataFrame", index: object) -> dict[str, object]:
-    row = frame.loc[index]
-    return {name: row[name] for name in ("symbol", "date") if name in frame}
+def _key_of(frame: "pd.DataFrame", index: int) -> dict[str, object]:
+    return {name: frame.at[index, name] for name in ("symbol", "date") if name in frame}
 
 
 def _bar_sanity(evidence: Evidence) -> Finding:

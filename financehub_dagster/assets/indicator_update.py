@@ -83,6 +83,8 @@ def _wrong_bars(stored: bars.BarArrays) -> dict[str, str]:
 
     _, rejected = quality.judge(stored.frame())
     return {
-        row.symbol: f"bar of {row.date:%Y-%m-%d} breaks {row.rule}; fetch it again with: financehub update {row.symbol}"
+        str(
+            row.symbol
+        ): f"bar of {row.date:%Y-%m-%d} breaks {row.rule}; fetch it again with: financehub update {row.symbol}"
         for row in rejected.drop_duplicates("symbol").itertuples()
     }

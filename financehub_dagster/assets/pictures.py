@@ -38,7 +38,7 @@ def indicators_picture(table: str, symbols: Sequence[str], window: Window) -> dg
     with transaction() as connection:
         bars = audit.recent_rows(connection, table, symbols[0], window.end, SESSIONS)
         values = audit.recent_rows(connection, "indicators_daily", symbols[0], window.end, SESSIONS)
-    both = bars.join(values, how="inner", rsuffix="_indicator")
+    both = bars.join(values.drop(columns="symbol"), how="inner")
     if both.empty:
         return None
     import mplfinance

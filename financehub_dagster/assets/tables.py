@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import dagster as dg
-import sqlalchemy as sa
 
 from financehub_dagster.assets.partitions import monthly_partitions
-from financehub_dagster.storage import tables
+from financehub_dagster.storage.catalog import TableDescription, describe
 
 OWNERS = ["team:market-data"]
 
@@ -19,22 +18,14 @@ OWNERS = ["team:market-data"]
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=5), warn_window=timedelta(days=4))
 
 
-def _column(column: sa.Column[object]) -> dg.TableColumn:
-    constraints = dg.TableColumnConstraints(nullable=bool(column.nullable), unique=False)
-    return dg.TableColumn(
-        name=column.name,
-        type=str(column.type.compile(dialect=sa.dialects.postgresql.dialect())).lower(),
-        description=column.comment,
-        constraints=constraints,
-    )
-
-
-def table_schema(table: sa.Table) -> dg.TableSchema:
+def table_schema(table: TableDescription) -> dg.TableSchema:
     """The columns of a declared table with their types, meaning and constraints."""
-    key = ", ".join(c.name for c in table.primary_key.columns)
     return dg.TableSchema(
-        columns=[_column(c) for c in table.columns],
-        constraints=dg.TableConstraints(other=[f"primary key ({key})"]),
+        columns=[
+            dg.TableColumn(c.name, c.type, c.comment, dg.TableColumnConstraints(nullable=c.nullable))
+            for c in table.columns
+        ],
+        constraints=dg.TableConstraints(other=[f"primary key ({', '.join(table.key)})"]),
     )
 
 
@@ -48,7 +39,7 @@ def table_spec(
     freshness_policy: dg.FreshnessPolicy | None = None,
 ) -> dg.AssetSpec:
     """The asset of the declared table `name`; `details` continues the table's own comment as Markdown."""
-    table = tables.metadata.tables[name]
+    table = describe(name)
     return dg.AssetSpec(
         key=name,
         deps=list(deps),

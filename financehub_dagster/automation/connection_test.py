@@ -3,6 +3,8 @@
 Belongs here: one cheap question to each. Does not belong here: keeping a history of health.
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from financehub_dagster.gateway.errors import ProviderError
@@ -11,6 +13,9 @@ from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.storage.engine import transaction
 from financehub_dagster.storage.history import row_count
 
+if TYPE_CHECKING:
+    from financehub_dagster.providers.base import HealthChecked
+
 
 @dg.op
 def ask_everyone(context: dg.OpExecutionContext, yahoo: YahooProvider, binance: BinanceProvider) -> None:
@@ -18,7 +23,8 @@ def ask_everyone(context: dg.OpExecutionContext, yahoo: YahooProvider, binance: 
     with transaction() as connection:
         context.log.info(f"database: {row_count(connection, 'instruments')} instruments")
     silent = []
-    for name, provider in {"yahoo": yahoo, "binance": binance}.items():
+    providers: dict[str, HealthChecked] = {"yahoo": yahoo, "binance": binance}
+    for name, provider in providers.items():
         try:
             context.log.info(f"{name}: {provider.test_connection()}")
         except ProviderError as error:

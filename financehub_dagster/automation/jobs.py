@@ -4,6 +4,7 @@ Belongs here: which assets a job covers and its config. Does not belong here: wh
 """
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from financehub_dagster.automation.connection_test import test_connection
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
@@ -26,7 +27,7 @@ calculate_indicators = dg.define_asset_job(
     description="Technical indicators of every active instrument over its full stored history.",
 )
 
-JOBS = [
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     fetch_yahoo_stocks,
     fetch_binance_cryptos,
     calculate_indicators,

@@ -6,6 +6,7 @@ printing.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
@@ -21,7 +22,7 @@ class RunOutcome:
 
     run_id: str
     success: bool
-    tables: dict[str, dict[str, object]] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
     error: str | None = None
 
@@ -61,7 +62,10 @@ def materialize(
 
 def _symbols_config(job: dg.JobDefinition, symbols: Sequence[str]) -> Mapping[str, object]:
     takes_symbols = [
-        node.name for node in job.nodes if "symbols" in getattr(node.definition.config_field.config_type, "fields", {})
+        node.name
+        for node in job.nodes
+        if isinstance(node.definition, dg.OpDefinition)
+        and "symbols" in getattr(node.definition.config_schema.config_type, "fields", {})
     ]
     return {"ops": {name: {"config": {"symbols": list(symbols)}} for name in takes_symbols}}
 

@@ -5,7 +5,7 @@ the whole universe, which is what the asset jobs are for.
 """
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -18,6 +18,9 @@ from financehub_dagster.assets.price_update import Work, update_prices
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.settings import get_settings
+
+if TYPE_CHECKING:
+    from financehub_dagster.providers.base import DailyBarsProvider
 
 
 class OneSymbol(dg.Config):
@@ -40,7 +43,7 @@ def _bring_up_to_date(
     start = max(start, get_settings().financehub_history_start).replace(day=1)
     window = Window.of_dates(start, today)
     universe = Universe(symbols=[symbol])
-    providers = {"stock_prices_daily": yahoo, "crypto_prices_daily": binance}
+    providers: dict[str, DailyBarsProvider] = {"stock_prices_daily": yahoo, "crypto_prices_daily": binance}
     for table, kinds in BARS_OF.items():
         instruments = universe.instruments(kinds)
         if instruments:

@@ -38,7 +38,7 @@ def bars_without_indicators(
     if start is not None and end is not None:
         lacking = lacking.where(bars.date.between(start, end))
     count = connection.execute(sa.select(sa.func.count()).select_from(lacking.subquery())).scalar_one()
-    first = connection.execute(lacking.order_by(bars.symbol, bars.date).limit(limit)).tuples().all()
+    first = connection.execute(lacking.order_by(bars.symbol, bars.date).limit(limit))
     return count, [(symbol, day) for symbol, day in first]
 
 
