@@ -44,6 +44,21 @@ venv_is_sound() {
         && PYTHON="$VENV/bin/python" "$ROOT/scripts/find-python.sh" >/dev/null 2>&1
 }
 
+# `dagster asset` and `dagster job execute` read neither pyproject.toml nor workspace.yaml, only options and variables:
+# name the code location for these commands alone (DAGSTER_MODULE_NAME would clash with every `-w workspace.yaml`).
+let_dagster_find_the_definitions() {
+    for folder in "$VENV"/lib/python3.*/site-packages; do
+        [ -d "$folder" ] || continue
+        {
+            printf 'import os'
+            for command in ASSET_MATERIALIZE ASSET_LIST JOB_EXECUTE; do
+                printf '; os.environ.setdefault("DAGSTER_CLI_%s_MODULE_NAME", "financehub_dagster.definitions")' "$command"
+            done
+            echo
+        } >"$folder/financehub_dagster_cli.pth"
+    done
+}
+
 main() {
     [ -w "$ROOT" ] || fail "$ROOT is not writable by $(id -un): clone the repository into a folder of your own."
     if [ -e "$VENV" ] && [ ! -w "$VENV" ]; then
@@ -71,6 +86,7 @@ main() {
         set -- --python "${python:-3.12}"
     fi
     if "$uv" sync --project "$ROOT" --frozen "$@" >&2; then
+        let_dagster_find_the_definitions
         return 0
     fi
     if [ -z "$python" ] && [ ! -x "$VENV/bin/python" ]; then

