@@ -68,7 +68,8 @@ def http_date(moment: datetime) -> str:
 
 def weekdays(first: date, count: int) -> list[date]:
     """`count` weekdays from `first` on."""
-    days, day = [], first
+    days: list[date] = []
+    day = first
     while len(days) < count:
         if day.weekday() < 5:
             days.append(day)

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -14,25 +13,19 @@ from financehub_dagster.gateway.errors import (
     BadRequest,
     Banned,
     BreakerOpen,
-    Malformed,
     NotInPlan,
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars
-from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.tables import api_usage, rate_limits
 from financehub_dagster_tests.contracts.charts import http_date
+from financehub_dagster_tests.contracts.klines import BTC, YEAR, binance, crypto
 from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 
 pytestmark = pytest.mark.usefixtures("database")
-
-DAY = 86_400_000
-BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases={"binance": "BTCUSDT"})
-YEAR = (date(2024, 1, 1), date(2024, 12, 31))
 
 
 @pytest.fixture
@@ -41,131 +34,9 @@ def vendor() -> Iterator[ScriptedVendor]:
         yield vendor
 
 
-def crypto(symbol: str, alias: str | None = None) -> Instrument:
-    aliases = {} if alias is None else {"binance": alias}
-    return Instrument(symbol, symbol, AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases=aliases)
-
-
-def binance(base_url: str | None = None, **fields: Any) -> BinanceProvider:
-    return BinanceProvider(base_url=base_url, **{"first_pause": 0.001, **fields})
-
-
-def kline(day: date, *numbers: str) -> list[Any]:
-    opened = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
-    values = numbers or ("1.1", "2.2", "0.5", "1.5", "10.25")
-    return [opened, *values, opened + DAY - 1, "15.0", 3, "5.0", "7.5", "0"]
-
-
 def fetch(vendor: ScriptedVendor, *answers: Answer) -> DailyBars:
     vendor.will_answer(*answers)
     return binance(vendor.url).daily_bars(BTC, *YEAR)
-
-
-@pytest.mark.parametrize(("sessions", "requests"), [(1, 1), (999, 1), (1000, 1), (1001, 2), (2000, 2), (2001, 3)])
-def test_history_is_paged_at_a_thousand_bars_with_no_request_too_many(
-    sandbox: Sandbox, sessions: int, requests: int
-) -> None:
-    start = date(2016, 1, 1)
-    answer = binance().daily_bars(BTC, start, start + timedelta(days=sessions - 1))
-    assert len(answer.bars) == sessions
-    assert answer.bars["date"].diff().dropna().eq(timedelta(days=1)).all()
-    assert sandbox.calls()["by_path"] == {"/api/v3/klines": requests}
-    assert answer.calls == requests
-
-
-def test_a_start_before_the_listing_begins_with_the_first_bar_there_is(sandbox: Sandbox) -> None:
-    from_the_first = binance().daily_bars(BTC, date(2000, 1, 1), date(2026, 1, 1)).bars
-    assert from_the_first["date"].is_unique
-    assert from_the_first["date"].is_monotonic_increasing
-    assert sandbox.calls()["total"] == -(-len(from_the_first) // 1000)
-
-
-def test_gaps_in_the_history_are_paged_over(vendor: ScriptedVendor) -> None:
-    first = [kline(date(2017, 1, 1) + timedelta(days=2 * n)) for n in range(1000)]
-    rest = [kline(date(2023, 1, 1))]
-    vendor.will_answer(Answer(first), Answer(rest))
-    answer = binance(vendor.url).daily_bars(BTC, date(2017, 1, 1), date(2023, 12, 31))
-    assert len(answer.bars) == 1001
-    assert vendor.asked[1].query["startTime"] == str(first[-1][0] + DAY)
-
-
-def test_a_page_that_does_not_advance_ends_in_an_error_and_not_in_a_loop(vendor: ScriptedVendor) -> None:
-    page = [kline(date(2016, 1, 1) + timedelta(days=n)) for n in range(1000)]
-    vendor.will_answer(Answer(page))
-    with pytest.raises(Malformed, match="does not advance"):
-        binance(vendor.url).daily_bars(BTC, date(2019, 1, 1), date(2023, 12, 31))
-    assert len(vendor.asked) == 1
-
-
-def test_the_end_of_the_last_day_is_asked_for_but_not_the_next_day(vendor: ScriptedVendor) -> None:
-    fetch(vendor, Answer([]))
-    asked = vendor.asked[0].query
-    assert asked["endTime"] == str(int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()) * 1000 - 1)
-    assert (asked["interval"], asked["limit"], asked["symbol"]) == ("1d", "1000", "BTCUSDT")
-
-
-def test_strings_become_the_nearest_double_down_to_the_last_digit(vendor: ScriptedVendor) -> None:
-    numbers = ("0.00000001", "96500.12345678", "0.00000001", "0.10000000", "148976.11427815")
-    bars = fetch(vendor, Answer([kline(date(2024, 5, 1), *numbers)])).bars
-    row = bars.iloc[0]
-    assert [row.open, row.high, row.low, row.close, row.volume] == [float(number) for number in numbers]
-    assert row.adj_close == row.close
-    assert bars.dtypes.astype(str).tolist() == ["datetime64[s]", *["float64"] * 6]
-
-
-def test_a_day_without_trades_is_a_bar(vendor: ScriptedVendor) -> None:
-    bars = fetch(vendor, Answer([kline(date(2024, 5, 1), "1.0", "1.0", "1.0", "1.0", "0.00000000")])).bars
-    assert bars["volume"].tolist() == [0.0]
-
-
-def test_the_running_day_is_left_out_by_binances_clock(vendor: ScriptedVendor) -> None:
-    rows = [kline(date(2024, 5, 1)), kline(date(2024, 5, 2))]
-    midday = {"Date": http_date(datetime(2024, 5, 2, 12, tzinfo=UTC))}
-    midnight = {"Date": http_date(datetime(2024, 5, 3, tzinfo=UTC))}
-    assert len(fetch(vendor, Answer(rows, headers=midday)).bars) == 1
-    assert len(fetch(vendor, Answer(rows, headers=midnight)).bars) == 2
-
-
-def test_the_sandboxs_running_day_is_left_out(sandbox: Sandbox) -> None:
-    today = datetime.now(UTC).date()
-    bars = binance().daily_bars(BTC, today - timedelta(days=3), today).bars
-    assert bars["date"].max().date() < datetime.now(UTC).date()
-    assert len(bars) >= 3
-
-
-def test_duplicates_and_disorder_are_cleared_up(vendor: ScriptedVendor) -> None:
-    first, second = date(2024, 5, 1), date(2024, 5, 2)
-    rows = [kline(second), kline(first), kline(second, "9", "9", "9", "9", "9")]
-    bars = fetch(vendor, Answer(rows)).bars
-    assert [day.date() for day in bars["date"]] == [first, second]
-    assert bars["close"].tolist() == [1.5, 9.0]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        b"",
-        b"<html>maintenance</html>",
-        b'[[1714521600000, "1.1"',
-        [[1714521600000, "1.1"]],
-        [kline(date(2024, 5, 1), "1", "NaN", "1", "1", "1")],
-        [kline(date(2024, 5, 1), "1", "Infinity", "1", "1", "1")],
-        [kline(date(2024, 5, 1), "1", "", "1", "1", "1")],
-        [[row + 1 if isinstance(row, int) else row for row in kline(date(2024, 5, 1))]],
-    ],
-)
-def test_what_is_no_list_of_daily_klines_is_malformed_after_four_tries(vendor: ScriptedVendor, body: Any) -> None:
-    with pytest.raises(Malformed):
-        fetch(vendor, Answer(body))
-    assert len(vendor.asked) == 4
-
-
-def test_no_bars_is_an_answer_and_not_an_error(vendor: ScriptedVendor) -> None:
-    answer = fetch(vendor, Answer([]))
-    assert answer.bars.empty
-    assert answer.actions.empty
-    assert list(answer.bars.columns) == ["date", "open", "high", "low", "close", "adj_close", "volume"]
 
 
 def test_an_unknown_symbol_is_minus_1121_and_costs_one_request(sandbox: Sandbox) -> None:

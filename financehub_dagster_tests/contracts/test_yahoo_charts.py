@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from financehub_dagster.gateway.errors import BadRequest, Malformed
+from financehub_dagster.gateway.errors import BadRequest, BurstLimit, Malformed, Transient, UnknownSymbol
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.yahoo import YahooProvider
@@ -16,6 +16,7 @@ from financehub_dagster_tests.contracts.scripted import RECORDED, Answer, Script
 
 pytestmark = pytest.mark.usefixtures("database")
 
+SPAN = (date(2015, 1, 1), date(2015, 12, 31))
 DAYS = weekdays(date(2024, 3, 4), 5)
 AAPL = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS", "USD", "America/New_York")
 
@@ -122,6 +123,41 @@ def test_a_range_before_the_first_trade_is_empty_and_costs_one_request(vendor: S
     assert len(vendor.asked) == answer.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (422, "Unprocessable Entity", "The requested range must be within the last 60 days."),
+        (400, "Bad Request", "Invalid input - start date cannot be after end date."),
+    ],
+)
+def test_an_impossible_question_is_refused_once_in_yahoos_words(
+    vendor: ScriptedVendor, status: int, code: str, words: str
+) -> None:
+    vendor.will_answer(Answer({"chart": {"result": None, "error": {"code": code, "description": words}}}, status))
+    with pytest.raises(BadRequest, match=f"AAPL: {code}: {words}"):
+        provider(vendor).daily_bars(AAPL, *SPAN)
+    assert len(vendor.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, Transient), (400, Transient), (999, BurstLimit)], ids=["404", "400", "999"]
+)
+def test_html_from_a_proxy_says_nothing_about_the_symbol(
+    vendor: ScriptedVendor, status: int, error: type[Exception]
+) -> None:
+    vendor.will_answer(Answer(b"<html><h1>Not here</h1></html>", status))
+    with pytest.raises(error):
+        provider(vendor).daily_bars(AAPL, *SPAN)
+    assert len(vendor.asked) == 4
+
+
+def test_an_error_inside_a_200_is_an_error(vendor: ScriptedVendor) -> None:
+    said = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
+    with pytest.raises(UnknownSymbol):
+        fetch(vendor, {"chart": {"result": None, "error": said}})
+    assert len(vendor.asked) == 1
+
+
 @pytest.mark.parametrize("fake", ["chart-notimestamp-quotes-length.fake", "chart-notimestamp-weird-quote.fake"])
 def test_prices_without_times_are_malformed(vendor: ScriptedVendor, fake: str) -> None:
     with pytest.raises(Malformed, match="prices without times"):
@@ -155,7 +191,9 @@ def test_rows_with_a_missing_price_are_left_out_and_the_others_stay(vendor: Scri
 
 
 def test_a_row_of_nothing_but_nulls_is_left_out(vendor: ScriptedVendor) -> None:
-    nothing = {name: [1.0, None, 1.0, 1.0, 1.0] for name in ("open", "high", "low", "close", "volume", "adjclose")}
+    nothing: dict[str, Any] = {
+        name: [1.0, None, 1.0, 1.0, 1.0] for name in ("open", "high", "low", "close", "volume", "adjclose")
+    }
     assert days(fetch(vendor, chart(DAYS, **nothing))) == [DAYS[0], *DAYS[2:]]
 
 

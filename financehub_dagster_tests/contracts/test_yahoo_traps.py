@@ -27,8 +27,8 @@ def stock(symbol: str) -> Instrument:
     return Instrument(symbol, symbol, AssetType.STOCK, "XNAS", "USD", "America/New_York")
 
 
-def yahoo(base_url: str | None = None, **fields: float) -> YahooProvider:
-    return YahooProvider(base_url=base_url, **{"requests_per_second": 1000, "first_pause": 0.001, **fields})
+def yahoo(base_url: str | None = None) -> YahooProvider:
+    return YahooProvider(base_url=base_url, requests_per_second=1000, first_pause=0.001)
 
 
 def test_each_instrument_costs_one_request_and_nothing_else_is_asked(sandbox: Sandbox) -> None:

@@ -1,0 +1,203 @@
+"""Every bad day of every vendor: the right typed error, the right number of tries, in bounded time, over real HTTP."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from financehub_dagster.gateway.errors import (
+    BadKey,
+    Banned,
+    BreakerOpen,
+    BurstLimit,
+    Malformed,
+    NotInPlan,
+    ProviderError,
+    Transient,
+    UnknownSymbol,
+    Unreachable,
+)
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers.base import DailyBars
+from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.sandbox.client import Sandbox
+from financehub_dagster.storage import usage
+from financehub_dagster_tests.contracts.charts import http_date
+from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
+from financehub_dagster_tests.fixtures.database import Database
+
+pytestmark = pytest.mark.usefixtures("database")
+
+SPAN = (date(2017, 9, 1), date(2017, 12, 31))
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One provider as a test asks it: two instruments it knows."""
+
+    name: str
+    make: Callable[..., Any]
+    first: Instrument
+    second: Instrument
+
+    def ask(self, instrument: Instrument | None = None, **fields: Any) -> DailyBars:
+        bars: DailyBars = self.make(**{"first_pause": 0.001, **fields}).daily_bars(instrument or self.first, *SPAN)
+        return bars
+
+
+def stock(symbol: str) -> Instrument:
+    return Instrument(symbol, symbol, AssetType.STOCK, "XNAS", "USD", "America/New_York")
+
+
+def crypto(symbol: str) -> Instrument:
+    return Instrument(symbol, symbol, AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases={"binance": f"{symbol}USDT"})
+
+
+def fast_yahoo(**fields: Any) -> YahooProvider:
+    return YahooProvider(**{"requests_per_second": 1000, **fields})
+
+
+YAHOO = Vendor("yahoo", fast_yahoo, stock("AAPL"), stock("MSFT"))
+BINANCE = Vendor("binance", BinanceProvider, crypto("BTC"), crypto("ETH"))
+
+
+@pytest.fixture(params=[YAHOO, BINANCE], ids=lambda vendor: vendor.name)
+def vendor(request: pytest.FixtureRequest) -> Vendor:
+    found: Vendor = request.param
+    return found
+
+
+def failure(ask: Callable[[], object]) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        ask()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "tries"),
+    [
+        ({"kind": "status", "status": 401}, BadKey, 1),
+        ({"kind": "status", "status": 403}, Banned, 1),
+        ({"kind": "status", "status": 418, "retry_after": 60}, Banned, 1),
+        ({"kind": "status", "status": 429}, BurstLimit, 4),
+        ({"kind": "status", "status": 429, "retry_after": 3600}, BurstLimit, 1),
+        ({"kind": "status", "status": 451}, NotInPlan, 1),
+        ({"kind": "status", "status": 500}, Transient, 4),
+        ({"kind": "status", "status": 502}, Transient, 4),
+        ({"kind": "status", "status": 503}, Transient, 4),
+        ({"kind": "status", "status": 503, "retry_after": 3600}, Transient, 1),
+        ({"kind": "html"}, Malformed, 4),
+        ({"kind": "garbage"}, Malformed, 4),
+        ({"kind": "empty"}, Malformed, 4),
+        ({"kind": "truncated"}, Malformed, 4),
+        ({"kind": "reset"}, Transient, 4),
+        ({"kind": "timeout", "seconds": 2}, Transient, 4),
+        ({"kind": "slow", "seconds": 3}, Transient, 4),
+    ],
+    ids=lambda value: "-".join(str(each) for each in value.values()) if isinstance(value, dict) else "",
+)
+def test_a_bad_day_is_one_typed_error_after_the_right_number_of_tries(
+    vendor: Vendor, sandbox: Sandbox, fault: dict[str, Any], error: type[ProviderError], tries: int
+) -> None:
+    sandbox.fault(**fault, vendor=vendor.name)
+    caught = failure(lambda: vendor.ask(timeout=0.25))
+    assert type(caught) is error
+    assert str(caught).startswith(f"{vendor.name}: {vendor.first.symbol}: ")
+    assert "\n" not in str(caught)
+    assert "http://" not in str(caught)
+    assert caught.__cause__ is None
+    assert sandbox.calls()["total"] == tries
+
+
+def test_a_vendor_that_cannot_be_reached_is_unreachable(vendor: Vendor) -> None:
+    caught = failure(lambda: vendor.ask(base_url="http://127.0.0.1:1"))
+    assert type(caught) is Unreachable
+    assert "is the network up?" in str(caught)
+
+
+def test_a_fault_that_passes_is_not_noticed_by_the_caller(vendor: Vendor, sandbox: Sandbox) -> None:
+    for kind in ("reset", "empty", "truncated"):
+        sandbox.fault(kind, vendor=vendor.name, times=1)
+    answer = vendor.ask()
+    assert len(answer.bars) > 80
+    assert answer.calls == 4
+
+
+def test_one_failing_instrument_leaves_the_others_unharmed(vendor: Vendor, sandbox: Sandbox) -> None:
+    sandbox.fault("garbage", vendor=vendor.name, symbol=vendor.first.symbol)
+    assert type(failure(vendor.ask)) is Malformed
+    assert len(vendor.ask(vendor.second).bars) > 80
+
+
+def test_a_delisted_symbol_is_unknown_and_costs_one_request(vendor: Vendor, sandbox: Sandbox) -> None:
+    sandbox.delist(vendor.first.symbol)
+    assert type(failure(vendor.ask)) is UnknownSymbol
+    assert sandbox.calls()["total"] == 1
+
+
+def test_the_pauses_never_exceed_the_budget_of_a_request(vendor: Vendor, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor=vendor.name, status=500)
+    started = time.monotonic()
+    assert type(failure(lambda: vendor.ask(first_pause=25.0))) is Transient
+    assert time.monotonic() - started < 10
+    assert sandbox.calls()["total"] == 1
+
+
+def test_a_slow_drip_is_cut_off_although_every_byte_is_on_time(vendor: Vendor, sandbox: Sandbox) -> None:
+    sandbox.fault("slow", vendor=vendor.name, seconds=5.0)
+    started = time.monotonic()
+    caught = failure(lambda: vendor.ask(timeout=0.6))
+    assert "no complete answer in time" in str(caught)
+    assert time.monotonic() - started < 8
+
+
+def test_retry_after_is_understood_as_seconds_and_as_a_date(vendor: Vendor) -> None:
+    now = datetime.now(UTC)
+    for header in ("7200", http_date(now + timedelta(hours=2))):
+        headers = {"Retry-After": header, "Date": http_date(now)}
+        with scripted_vendor(Answer(b"Too Many Requests\r\n", 429, headers)) as server:
+            caught = failure(lambda url=server.url: vendor.ask(base_url=url))  # type: ignore[misc]
+        assert isinstance(caught, BurstLimit | BreakerOpen)
+        assert caught.retry_after == pytest.approx(7200, abs=10)
+        assert caught.until is not None
+        assert (caught.until - now).total_seconds() == pytest.approx(7200, abs=10)
+
+
+def test_a_redirect_is_not_followed_to_where_nobody_governs(vendor: Vendor) -> None:
+    with (
+        scripted_vendor(Answer([])) as elsewhere,
+        scripted_vendor(Answer(b"", 302, {"Location": elsewhere.url})) as server,
+    ):
+        assert type(failure(lambda: vendor.ask(base_url=server.url))) is Malformed
+        assert len(server.asked) == 4
+        assert elsewhere.asked == []
+
+
+def test_every_try_is_counted_under_its_outcome(vendor: Vendor, sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("status", vendor=vendor.name, status=500, times=2)
+    sandbox.fault("empty", vendor=vendor.name, times=1)
+    vendor.ask()
+    counted = {row.outcome: row.calls for row in usage.read(database.engine, datetime.now(UTC).date())}
+    assert counted == {"Transient": 2, "Malformed": 1, "ok": 1}
+
+
+def test_a_wait_for_our_own_limit_beyond_a_minute_is_refused_and_nothing_is_sent(sandbox: Sandbox) -> None:
+    slow = YahooProvider(requests_per_second=0.01)
+    slow.daily_bars(stock("AAPL"), *SPAN)
+    caught = failure(lambda: slow.daily_bars(stock("MSFT"), *SPAN))
+    assert type(caught) is BurstLimit
+    assert "our own limit has no free slot before" in str(caught)
+    assert caught.retry_after == pytest.approx(102, abs=5)
+    assert sandbox.calls()["total"] == 1
+
+
+def test_requests_keep_the_distance_the_limit_asks_for(sandbox: Sandbox) -> None:
+    provider = YahooProvider(requests_per_second=10)
+    for symbol in ("AAPL", "MSFT", "INTC", "IBM", "GE", "KO"):
+        provider.daily_bars(stock(symbol), *SPAN)
+    at = [call["at"] for call in sandbox.calls(detail=True)["calls"]]
+    assert at[-1] - at[0] >= 5 * 0.1

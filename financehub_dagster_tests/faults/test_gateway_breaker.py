@@ -1,0 +1,140 @@
+"""The shared breaker: when it opens, who may probe it, and how it closes again."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster.gateway.errors import BreakerOpen, ProviderError, Transient, UnknownSymbol
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.sandbox.client import Sandbox
+from financehub_dagster.storage import breakers
+from financehub_dagster.storage.tables import breakers as table
+from financehub_dagster_tests.fixtures.database import Database
+
+SPAN = (date(2017, 9, 1), date(2017, 12, 31))
+BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases={"binance": "BTCUSDT"})
+
+
+def ask(**fields: Any) -> int:
+    provider = BinanceProvider(**{"first_pause": 0.001, "breaker_threshold": 2, "breaker_seconds": 60.0, **fields})
+    return len(provider.daily_bars(BTC, *SPAN).bars)
+
+
+def outcome(call: Callable[[], object]) -> type[BaseException] | None:
+    try:
+        call()
+    except ProviderError as error:
+        return type(error)
+    return None
+
+
+def half_open(database: Database) -> None:
+    """Let the time for which the breakers are open have passed."""
+    with database.engine.begin() as connection:
+        connection.execute(sa.update(table).values(open_until=sa.func.clock_timestamp()))
+
+
+def test_failed_calls_in_a_row_open_it_and_then_nothing_is_sent(sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("status", vendor="binance", status=500)
+    assert [outcome(ask) for _ in range(4)] == [Transient, Transient, BreakerOpen, BreakerOpen]
+    assert sandbox.calls()["total"] == 8
+    with pytest.raises(BreakerOpen, match=r"binance: BTC: not asked before .* UTC: binance: BTC: HTTP 500") as caught:
+        ask()
+    assert caught.value.retry_after == pytest.approx(60, abs=10)
+
+
+def test_the_tries_of_one_call_do_not_open_it(sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("reset", vendor="binance", times=7)
+    assert outcome(ask) is Transient
+    assert outcome(ask) is None
+    assert sandbox.calls()["total"] == 8
+
+
+def test_an_answer_in_between_starts_the_count_anew(sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("status", vendor="binance", status=500, times=4)
+    assert outcome(ask) is Transient
+    assert outcome(ask) is None
+    sandbox.fault("status", vendor="binance", status=500, times=4)
+    assert outcome(ask) is Transient
+    assert outcome(ask) is None
+
+
+def test_an_unknown_symbol_is_an_answer_too(sandbox: Sandbox, database: Database) -> None:
+    sandbox.delist("BTC")
+    assert [outcome(ask) for _ in range(4)] == [UnknownSymbol] * 4
+
+
+def test_a_half_open_breaker_lets_exactly_one_of_many_through(sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("status", vendor="binance", status=500, times=8)
+    assert [outcome(ask) for _ in range(2)] == [Transient, Transient]
+    half_open(database)
+    sandbox.clear_calls()
+    sandbox.latency(1500)
+    together = threading.Barrier(6)
+
+    def one(_: int) -> type[BaseException] | None:
+        together.wait(timeout=30)
+        return outcome(ask)
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(one, range(6)))
+    sandbox.latency(0)
+    assert sorted(outcomes, key=str) == [BreakerOpen] * 5 + [None]
+    assert sandbox.calls()["total"] == 1
+    assert outcome(ask) is None
+
+
+def test_a_failed_probe_is_not_tried_again_and_opens_it_for_twice_as_long(sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("status", vendor="binance", status=500)
+    assert [outcome(ask) for _ in range(2)] == [Transient, Transient]
+    half_open(database)
+    sandbox.clear_calls()
+    assert outcome(ask) is Transient
+    assert sandbox.calls()["total"] == 1
+    with pytest.raises(BreakerOpen) as caught:
+        ask()
+    assert caught.value.retry_after == pytest.approx(120, abs=10)
+
+
+def test_a_lost_probe_frees_the_way_for_the_next(database: Database) -> None:
+    breakers.hold(database.engine, "binance", "daily_bars", "a test", 0.0)
+    assert breakers.admit(database.engine, "binance", "daily_bars", probe_seconds=0.2).probes == ("daily_bars",)
+    assert not breakers.admit(database.engine, "binance", "daily_bars", probe_seconds=0.2).allowed
+    deadline = time.monotonic() + 10
+    while not breakers.admit(database.engine, "binance", "daily_bars", probe_seconds=60).allowed:
+        assert time.monotonic() < deadline
+
+
+def test_what_a_provider_cannot_do_in_one_respect_does_not_stop_the_others(database: Database) -> None:
+    breakers.fail(database.engine, "binance", "daily_bars", "down", threshold=1, open_seconds=60)
+    assert not breakers.look(database.engine, "binance", "daily_bars").allowed
+    assert breakers.look(database.engine, "binance", "quotes").allowed
+    assert breakers.look(database.engine, "yahoo", "daily_bars").allowed
+
+
+def test_silence_that_was_asked_for_holds_for_everything_a_provider_offers(database: Database) -> None:
+    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
+    assert not breakers.look(database.engine, "binance", "daily_bars").allowed
+    assert not breakers.look(database.engine, "binance", "quotes").allowed
+    assert breakers.look(database.engine, "yahoo", "daily_bars").allowed
+
+
+def test_a_late_answer_does_not_end_a_ban(database: Database) -> None:
+    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
+    breakers.succeed(database.engine, "binance", "daily_bars")
+    assert not breakers.look(database.engine, "binance", "daily_bars").allowed
+
+
+def test_a_shorter_hold_does_not_shorten_a_longer_one(database: Database) -> None:
+    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 600.0)
+    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 1.0)
+    until = breakers.look(database.engine, "binance", "daily_bars").until
+    assert until is not None
+    assert until.timestamp() - time.time() == pytest.approx(600, abs=10)
