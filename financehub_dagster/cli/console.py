@@ -60,7 +60,7 @@ class Console:
         from rich.table import Table
 
         data = [list(row) for row in rows]
-        table = Table(title=title or None, title_justify="left", header_style="bold")
+        table = Table(header_style="bold")
         for index, name in enumerate(columns):
             numeric = bool(data) and all(isinstance(row[index], int | float | None) for row in data)
             table.add_column(name, justify="right" if numeric else "left", overflow="fold")
@@ -69,6 +69,8 @@ class Console:
         terminal = Terminal(markup=False, highlight=False, soft_wrap=False)
         if not terminal.is_terminal:
             terminal.width = max(terminal.width, 160)
+        if title:
+            terminal.print(title)
         terminal.print(table)
 
     @contextmanager

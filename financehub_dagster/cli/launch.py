@@ -46,16 +46,15 @@ def start_sandbox(supervisor: Supervisor, url: str, stop: StopSignals) -> None:
     supervisor.wait_ready("sandbox", stop)
 
 
-def start_pages(supervisor: Supervisor, port: int, stop: StopSignals, *, wait: bool = True) -> str:
-    """Start code server and webserver; returns the address of the pages, by default once they show the code."""
+def start_pages(supervisor: Supervisor, port: int, stop: StopSignals) -> str:
+    """Start code server and webserver; returns the address of the pages once they show the code."""
     code_port = ports.pick_free()
     workspace = services.write_workspace(supervisor.home, code_port)
     supervisor.start(services.code_server(code_port))
     supervisor.wait_ready("code-server", stop)
     service = services.dagster_webserver(port, workspace)
     supervisor.start(service)
-    if wait:
-        supervisor.wait_ready("webserver", stop)
+    supervisor.wait_ready("webserver", stop)
     return str(service.url)
 
 

@@ -6,7 +6,7 @@ Belongs here: the command line's side of a run. Does not belong here: launching 
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -74,16 +74,27 @@ def code_location() -> "dg.Definitions":
     return definitions
 
 
-def run_tables(
-    console: Console,
-    stop: StopSignals,
-    definitions: "dg.Definitions",
-    tables: Sequence[str],
-    months: tuple[date, date],
-    symbols: Sequence[str] | None,
-    totals: Mapping[str, int],
-) -> RunResult:
-    """Materialize `tables` over `months` as one run; totals maps a step to its number of instruments, for the bar.
+def do_nothing() -> None:
+    """What an order does when fetching begins, unless it says otherwise."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run to make: months are the first days of the first and the last month; symbols None means all active ones.
+
+    totals maps a step that asks vendors to its number of instruments, for the progress bar. fetching is called once,
+    when the first of these steps begins and the processor is about to wait for vendors' limits.
+    """
+
+    tables: Sequence[str]
+    months: tuple[date, date]
+    symbols: Sequence[str] | None
+    totals: Mapping[str, int]
+    fetching: Callable[[], None] = do_nothing
+
+
+def run_tables(console: Console, stop: StopSignals, order: Order) -> RunResult:
+    """Materialize the tables of `order` as one run in this process.
 
     Raises StopRequested when interrupted; what was stored until then stays.
     """
@@ -91,15 +102,15 @@ def run_tables(
 
     from financehub_dagster.automation.runs import materialize
 
-    first, last = (month.isoformat() for month in months)
-    with console.progress(", ".join(tables)) as report, _watched(report, totals) as watch, _event_log(console):
+    first, last = (month.isoformat() for month in order.months)
+    with console.progress(", ".join(order.tables)) as report, _watched(report, order) as watch, _event_log(console):
 
         def seen(event: "dg.DagsterEvent") -> None:
             stop.check()
             watch.on_event(event)
 
         try:
-            outcome = materialize(definitions, tables, first, last, symbols, on_event=seen)
+            outcome = materialize(code_location(), order.tables, first, last, order.symbols, on_event=seen)
         except DagsterExecutionInterruptedError:
             raise StopRequested from None
     return _result(outcome, watch)
@@ -177,8 +188,8 @@ def _cause(failure: "dg.DagsterEvent") -> str | None:
 
 
 @contextmanager
-def _watched(report: Progress, totals: Mapping[str, int]) -> Iterator["_Watch"]:
-    watch = _Watch(report, totals)
+def _watched(report: Progress, order: Order) -> Iterator["_Watch"]:
+    watch = _Watch(report, order)
     thread = threading.Thread(target=watch.poll, name="progress", daemon=True)
     thread.start()
     try:
@@ -191,9 +202,10 @@ def _watched(report: Progress, totals: Mapping[str, int]) -> Iterator["_Watch"]:
 class _Watch:
     """Times steps, and reports each by the vendor calls made since it began, which is what long runs wait for."""
 
-    def __init__(self, report: Progress, totals: Mapping[str, int]) -> None:
+    def __init__(self, report: Progress, order: Order) -> None:
         self.report = report
-        self.totals = totals
+        self.totals = order.totals
+        self.fetching: Callable[[], None] | None = order.fetching
         self.seconds: dict[str, float] = {}
         self.error: str | None = None
         self.done = threading.Event()
@@ -208,6 +220,9 @@ class _Watch:
         if event.event_type_value == "STEP_START":
             self._began[step] = time.monotonic()
             if step in self.totals:
+                if self.fetching is not None:
+                    self.fetching()
+                    self.fetching = None
                 self._calls_before, self._step = _calls_today(), step
                 self.report(step, 0, self.totals[step])
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE"):

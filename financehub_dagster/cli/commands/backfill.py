@@ -12,11 +12,9 @@ from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Cell, Console
 
 if TYPE_CHECKING:
-    from datetime import date
-
     import dagster as dg
 
-    from financehub_dagster.cli.runs import RunResult
+    from financehub_dagster.cli.runs import Order, RunResult
 
 From = Annotated[str, typer.Option("--from", help="First month, as 2024-03 or any day in it.", metavar="MONTH")]
 To = Annotated[str, typer.Option("--to", help="Last month, included.", metavar="MONTH")]
@@ -44,7 +42,7 @@ def backfill(
 ) -> None:
     """Fill whole months of a table in one run; doing it again stores nothing new."""
     from financehub_dagster.cli import arguments, prepare
-    from financehub_dagster.cli.runs import code_location, universe
+    from financehub_dagster.cli.runs import Order, code_location, universe
     from financehub_dagster.settings import get_settings
 
     for option, text in (("--from", first), ("--to", last)):
@@ -59,14 +57,13 @@ def backfill(
     prepare.require_migrated()
     chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)
     prepare.require_vendors(home)
-    result = _run(console, [table], months, wanted, len(chosen))
-    _report(console, result)
+    _report(console, _run(console, Order([table], months, wanted, {table: len(chosen)})))
 
 
 def update(console: Console, symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")]) -> None:
     """Bring every table of one instrument up to date: the running month and what the last week may lack."""
     from financehub_dagster.cli import arguments, prepare
-    from financehub_dagster.cli.runs import universe
+    from financehub_dagster.cli.runs import Order, universe
     from financehub_dagster.settings import get_settings
 
     home = prepare.act_on_home(console)
@@ -81,8 +78,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     today = datetime.now(UTC).date()
     start = max(today - LOOKBACK, get_settings().financehub_history_start)
     months = (start.replace(day=1), today.replace(day=1))
-    result = _run(console, [*tables, "indicators_daily"], months, wanted, 1)
-    _report(console, result)
+    _report(console, _run(console, Order([*tables, "indicators_daily"], months, wanted, dict.fromkeys(tables, 1))))
 
 
 def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
@@ -90,19 +86,12 @@ def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
     return [key.to_user_string() for key in graph.materializable_asset_keys if graph.get(key).partitions_def]
 
 
-def _run(
-    console: Console,
-    tables: list[str],
-    months: "tuple[date, date]",
-    symbols: list[str] | None,
-    instruments: int,
-) -> "RunResult":
-    from financehub_dagster.cli.runs import code_location, run_tables
+def _run(console: Console, order: "Order") -> "RunResult":
+    from financehub_dagster.cli.runs import run_tables
     from financehub_dagster.cli.signals import stop_signals
 
     with stop_signals() as stop:
-        totals = dict.fromkeys(tables, instruments)
-        return run_tables(console, stop, code_location(), tables, months, symbols, totals)
+        return run_tables(console, stop, order)
 
 
 def _report(console: Console, result: "RunResult") -> None:

@@ -5,6 +5,7 @@ Belongs here: the order of the demo and its options. Does not belong here: the s
 
 import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -57,40 +58,51 @@ def demo(
         if ui:
             require_free(port)
         sandbox_url = str(launch.open_home(home, Mode.SANDBOX, console))
-        with Supervisor(home, os.environ, console) as supervisor:
+        with Supervisor(home, os.environ, console) as supervisor, ThreadPoolExecutor(1) as aside:
             launch.start_sandbox(supervisor, sandbox_url, stop)
-            url = launch.start_pages(supervisor, port, stop, wait=False) if ui else None
-            _fill(console, stop, _Demo(home, url, months, arguments.split_symbols(symbols), began))
+            pages = _Pages(supervisor, stop, aside, port if ui else None)
+            url = _fill(console, home, pages, months, arguments.split_symbols(symbols), began)
             if url is not None:
                 _serve(console, supervisor, stop, url)
         if url is None:
             show_next_steps(console, None)
 
 
-@dataclass(frozen=True)
-class _Demo:
-    home: Home
-    url: str | None
-    months: tuple[date, date]
-    symbols: list[str] | None
-    began: float
+@dataclass
+class _Pages:
+    """The webserver, started while the backfill waits for vendors' limits; a port of None means no webserver."""
+
+    supervisor: "Supervisor"
+    stop: "StopSignals"
+    aside: ThreadPoolExecutor
+    port: int | None
+    url: "Future[str] | None" = None
+
+    def start(self) -> None:
+        from financehub_dagster.cli import launch
+
+        if self.port is not None:
+            self.url = self.aside.submit(launch.start_pages, self.supervisor, self.port, self.stop)
 
 
-def _fill(console: Console, stop: "StopSignals", demo: _Demo) -> None:
+def _fill(
+    console: Console, home: Home, pages: _Pages, months: tuple[date, date], symbols: list[str] | None, began: float
+) -> str | None:
+    """Run the backfill and print its summary; returns the address of the webserver."""
     from financehub_dagster.assets.config import BARS_OF
     from financehub_dagster.cli import arguments
     from financehub_dagster.cli.reports.demo import collect, show
-    from financehub_dagster.cli.runs import code_location, require_stored, run_tables, universe
+    from financehub_dagster.cli.runs import Order, require_stored, run_tables, universe
 
-    everything = universe()
-    totals = {
-        name: len(arguments.instruments_for([name], None, everything, {name: kinds})) for name, kinds in BARS_OF.items()
-    }
-    arguments.instruments_for(list(BARS_OF), demo.symbols, everything, BARS_OF)
-    result = run_tables(console, stop, code_location(), TABLES, demo.months, demo.symbols, totals)
+    chosen = arguments.instruments_for(list(BARS_OF), symbols, universe(), BARS_OF)
+    totals = {name: sum(i.asset_type in kinds for i in chosen) for name, kinds in BARS_OF.items()}
+    order = Order(TABLES, months, symbols, totals, fetching=pages.start)
+    result = run_tables(console, pages.stop, order)
     require_stored(result)
-    summary = collect(str(demo.home.path), demo.url, TABLES, result, time.monotonic() - demo.began)
+    url = None if pages.url is None else pages.url.result()
+    summary = collect(str(home.path), url, TABLES, result, time.monotonic() - began)
     console.result(summary.as_dict(), lambda: show(console, summary))
+    return url
 
 
 def _serve(console: Console, supervisor: "Supervisor", stop: "StopSignals", url: str) -> None:
@@ -98,9 +110,8 @@ def _serve(console: Console, supervisor: "Supervisor", stop: "StopSignals", url:
     from financehub_dagster.cli.signals import StopRequested
 
     launch.start_daemon(supervisor)
+    show_next_steps(console, url)
     try:
-        supervisor.wait_ready("webserver", stop)
-        show_next_steps(console, url)
         supervisor.serve(stop)
     except StopRequested:
         console.note("stopping")
