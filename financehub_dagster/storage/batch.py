@@ -70,7 +70,8 @@ def _key_order(keys: Sequence[Field]) -> NDArray[np.intp] | None:
     same_as_next = np.ones(max(len(order) - 1, 0), np.bool_)
     for rank in ranks:
         same_as_next &= rank[order[:-1]] == rank[order[1:]]
-    return order[np.append(~same_as_next, [True] * min(len(order), 1))]
+    kept: NDArray[np.intp] = order[np.append(~same_as_next, [True] * min(len(order), 1))]
+    return kept
 
 
 def _ranks(key: Field) -> NDArray[np.int64]:

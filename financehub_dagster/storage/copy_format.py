@@ -1,6 +1,8 @@
 """PostgreSQL's binary COPY format, whole arrays at a time.
 
-Belongs here: arrays to the bytes of COPY FROM and back, nothing about tables. Imports numpy: import it inside functions.
+Belongs here: arrays to the bytes of COPY FROM. Does not belong here: anything about tables. Imports numpy: import it
+inside functions.
+
 Format: PostgreSQL documentation, COPY, "Binary Format": a header, then per row the number of fields and for each field
 its length (-1 for NULL) and its bytes in network order, then a trailer.
 """
@@ -104,21 +106,3 @@ def _content(field: Field, rows: slice) -> tuple[NDArray[np.int32], NDArray[np.u
     table = np.array(values_used, f"S{max(field.width, 1)}").view(np.uint8).reshape(len(used), -1)[:, : field.width]
     sizes = np.array([-1 if code < 0 else len(value) for code, value in zip(used, values_used, strict=True)], np.int32)
     return sizes[where], table[where]
-
-
-def decode(data: bytes | bytearray, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """The rows of a binary COPY of fixed-width columns without NULLs, as a structured array of `dtype` fields.
-
-    Field `name` of `dtype` is a column's big-endian type; raises ValueError where the bytes do not fit it.
-    """
-    parts: list[tuple[str, str]] = [("fields", ">i2")]
-    for name in dtype.names or ():
-        parts += [(f"{name} length", ">i4"), (name, dtype[name].str)]
-    row = np.dtype(parts)
-    body = len(data) - len(HEADER) - len(TRAILER)
-    if body % row.itemsize:
-        raise ValueError("a binary COPY with NULLs or of another width cannot be read as fixed columns")
-    rows = np.frombuffer(data, row, body // row.itemsize, len(HEADER))
-    if any((rows[f"{name} length"] != dtype[name].itemsize).any() for name in dtype.names or ()):
-        raise ValueError("a binary COPY with NULLs or of another width cannot be read as fixed columns")
-    return rows[list(dtype.names or ())]

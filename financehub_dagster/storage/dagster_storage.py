@@ -1,18 +1,17 @@
 """Dagster's own storage: PostgreSQL, in a database of its own beside the market data.
 
 Belongs here: the class that dagster.yaml names. Does not belong here: anything of market data. Everything that loads
-the instance (webserver, daemon, run workers, `dagster asset materialize`) comes through here, so that each of them finds
-the embedded server running and holds it until it ends.
+the instance (webserver, daemon, run workers, `dagster asset materialize`) comes through here, so that each of them
+finds the embedded server running and holds it until it ends.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 import sqlalchemy as sa
 from dagster._config.config_schema import UserConfigSchema
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
-from typing_extensions import Self
 
 from financehub_dagster.storage.databases import autocommit, ensure_database
 from financehub_dagster.storage.urls import DAGSTER_DRIVER, dagster_url, parse_url
@@ -24,8 +23,8 @@ _TABLES_LOCK = 7_236_400_003
 class FinanceHubDagsterStorage(DagsterPostgresStorage):
     """`storage.custom` of dagster.yaml; needs no config.
 
-    The address comes from FINANCEHUB_DATABASE_URL, or the embedded server is started; `postgres_url` overrides both. The
-    database is created if missing. Raises DatabaseError with a remedy in one line.
+    The address comes from FINANCEHUB_DATABASE_URL, or the embedded server is started; `postgres_url` overrides both.
+    The database is created if missing. Raises DatabaseError with a remedy in one line.
     """
 
     @classmethod

@@ -71,7 +71,7 @@ def make_engine(url: URL, *, embedded: bool = False, **options: Any) -> Engine:
             parameters["host"] = urls.embedded_url().query["host"]
         try:
             return dialect.connect(*arguments, **parameters)
-        except dialect.loaded_dbapi.OperationalError as error:  # type: ignore[attr-defined]
+        except dialect.loaded_dbapi.OperationalError as error:
             raise connection_error(url, str(error)) from None
 
     @event.listens_for(engine, "connect")

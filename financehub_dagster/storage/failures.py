@@ -6,6 +6,7 @@ A piece of work (task, partition, symbol) has at most one live row; failing agai
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -90,6 +91,6 @@ def live_failures(connection: Connection, task_name: str | None = None) -> list[
     return [dict(row) for row in rows.mappings()]
 
 
-def _due(attempts: sa.ColumnElement[int]) -> sa.ColumnElement[object]:
+def _due(attempts: sa.ColumnElement[int]) -> sa.ColumnElement[datetime]:
     seconds = FIRST_WAIT_SECONDS * sa.func.power(2, attempts - 1)
     return sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)

@@ -8,6 +8,7 @@ Missing is NaN, NaT, None or pandas.NA and becomes NULL. Times without a zone ar
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,9 +76,9 @@ def _integer(dtype: str) -> Callable[[NDArray[np.generic]], Field]:
     limits = np.iinfo(dtype)
 
     def convert(array: NDArray[np.generic]) -> Field:
-        if array.dtype.kind in "iu":
-            whole, missing = array, np.zeros(len(array), np.bool_)
-        else:
+        whole: NDArray[Any] = array
+        missing: Bools = np.zeros(len(array), np.bool_)
+        if array.dtype.kind not in "iu":
             values = _floats(array)
             missing = np.isnan(values)
             whole = np.where(missing, 0, values)
@@ -132,7 +133,7 @@ def _json(array: NDArray[np.generic]) -> Field:
     return Coded(np.where(missing, -1, codes), [b"\x01" + value.encode() for value in values])
 
 
-_CONVERSIONS: dict[type[sa.types.TypeEngine[object]], Callable[[NDArray[np.generic]], Field]] = {
+_CONVERSIONS: dict[type[sa.types.TypeEngine[Any]], Callable[[NDArray[np.generic]], Field]] = {
     JSONB: _json,
     sa.Text: _text,
     sa.Boolean: _boolean,

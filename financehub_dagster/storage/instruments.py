@@ -37,7 +37,7 @@ def upsert_instruments(connection: Connection, instruments: Iterable[Instrument]
         index_elements=[table.c.symbol],
         set_={**{name: new[name] for name in _VALUES}, "updated_at": sa.func.now()},
         where=sa.or_(*(table.c[name].is_distinct_from(new[name]) for name in _VALUES)),
-    ).returning(sa.literal_column("xmax = 0"))
+    ).returning(sa.literal_column("xmax = 0", sa.Boolean))
     is_new = list(connection.execute(changed).scalars())
     return UpsertResult(sum(is_new), len(is_new) - sum(is_new), len(rows) - len(is_new))
 

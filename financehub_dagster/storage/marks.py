@@ -9,6 +9,7 @@ the meantime has a higher version and stays.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -71,9 +72,9 @@ def clear_marks(connection: Connection, table: str, marks: Mapping[str, Mark]) -
 
 def _rows(
     first: Sequence[object],
-    first_type: type[sa.types.TypeEngine[object]],
+    first_type: type[sa.types.TypeEngine[Any]],
     second: Sequence[object],
-    second_type: type[sa.types.TypeEngine[object]],
+    second_type: type[sa.types.TypeEngine[Any]],
 ) -> sa.FromClause:
     """Two arrays side by side as rows with the columns `first` and `second`."""
     return (

@@ -35,7 +35,7 @@ def record_rejections(connection: Connection, table: str, rejected: "pd.DataFram
         set_={"row": statement.excluded.row, "run_id": statement.excluded.run_id, "rejected_at": sa.func.now()},
         where=rejected_rows.c.row.is_distinct_from(statement.excluded.row),
     )
-    return connection.execute(recorded).rowcount
+    return len(connection.execute(recorded.returning(rejected_rows.c.id)).all())
 
 
 def _row(table: str, record: Mapping[str, object], run_id: str | None) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The one writer: arrays into a table, touching only what differs, in a transaction the caller owns.
 
-Belongs here: how rows get into any table with a natural key, what was replaced, and which derived rows that makes stale.
-Does not belong here: what the rows mean.
+Belongs here: how rows get into any table with a natural key, what was replaced, and which derived rows that makes
+stale. Does not belong here: what the rows mean.
 
 The rows are copied into a temporary table and joined with the target: equal rows are left alone, different ones are
 updated, missing ones inserted. Writers of one table take turns from there to the end of their transactions, so that
@@ -33,7 +33,7 @@ _WRITE_LOCK = 7_236_401
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What a write did, in rows; changed_from maps each symbol with a new or changed row to the earliest such session."""
+    """What a write did, in rows; changed_from maps each symbol to the earliest session that is new or changed."""
 
     inserted: int = 0
     updated: int = 0
@@ -110,7 +110,7 @@ class _Statements:
     create: sa.schema.CreateTable
     drop: sa.schema.DropTable
     lock: sa.Executable
-    compare: sa.Select[tuple[int, int]]
+    compare: sa.Select[int, int]
     keep: sa.Insert
     update: sa.Select[Any]
     insert: sa.Select[Any]
@@ -166,7 +166,7 @@ def _keep(
     table: sa.Table, incoming: sa.Table, same_key: sa.ColumnElement[bool], differs: sa.ColumnElement[bool]
 ) -> sa.Insert:
     """Copy the stored rows that are about to be replaced to price_revisions."""
-    old = sa.func.to_jsonb(table.table_valued(), type_=JSONB)
+    old: sa.ColumnElement[Any] = sa.func.to_jsonb(table.table_valued(), type_=JSONB)
     for name in ("symbol", "date"):
         old = old.op("-", return_type=JSONB())(sa.cast(name, sa.Text))
     symbol = table.c.get("symbol", sa.null())

@@ -1,0 +1,118 @@
+"""Dagster's own storage lives beside the market data and needs nothing but the environment."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from financehub_dagster.storage import embedded
+from financehub_dagster.storage.dagster_storage import FinanceHubDagsterStorage
+from financehub_dagster.storage.databases import autocommit
+from financehub_dagster.storage.errors import DatabaseUnreachable
+from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, clear_caches
+
+PROJECT = """
+import dagster as dg
+
+@dg.asset
+def answer():
+    return 42
+
+defs = dg.Definitions(assets=[answer])
+"""
+
+
+@pytest.fixture
+def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DAGSTER_HOME whose dagster.yaml names our storage, beside a project of one asset."""
+    custom = {"module": FinanceHubDagsterStorage.__module__, "class": FinanceHubDagsterStorage.__name__, "config": {}}
+    config = {"storage": {"custom": custom}, "telemetry": {"enabled": False}}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "project.py").write_text(PROJECT)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def dagster(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = str(Path(embedded.__file__).parents[3])
+    command = [sys.executable, "-m", "dagster", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(home)])}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+
+
+def test_the_instance_stores_runs_beside_the_market_data_and_its_reference_leads_back(
+    database: Database, dagster_home: Path
+) -> None:
+    with dg.DagsterInstance.get() as instance:
+        again = dg.DagsterInstance.from_ref(instance.get_ref())
+        run = dg.materialize([asset_of(PROJECT)], instance=instance)
+        assert run.success
+        found = again.get_run_by_id(run.run_id)
+        again.dispose()
+    assert found is not None
+    assert found.status is dg.DagsterRunStatus.SUCCESS
+    assert not sa.inspect(database.engine).has_table("runs")
+    name = f"{database.engine.url.database}_dagster"
+    with autocommit(database.engine.url.set(database=name)) as connection:
+        assert connection.execute(sa.text("select count(*) from runs")).scalar() == 1
+
+
+def asset_of(source: str) -> dg.AssetsDefinition:
+    scope: dict[str, object] = {"__name__": "project"}
+    exec(source, scope)
+    found = scope["answer"]
+    assert isinstance(found, dg.AssetsDefinition)
+    return found
+
+
+def test_another_address_in_dagster_yaml_wins(
+    database: Database, dagster_home: Path, database_server: DatabaseServer
+) -> None:
+    url = database_server.url("elsewhere")
+    storage = FinanceHubDagsterStorage.from_config_value(
+        None, {"postgres_url": url.set(drivername="postgresql").render_as_string(hide_password=False)}
+    )
+    assert "/elsewhere?" in storage.postgres_url
+    assert storage.run_storage.get_runs_count() == 0
+    database_server.drop(url)
+
+
+def test_a_database_that_is_down_is_one_line_at_once(dagster_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINANCEHUB_DATABASE_URL", "postgresql://user:hunter2@127.0.0.1:1/market")
+    clear_caches()
+    with pytest.raises(DatabaseUnreachable, match="127.0.0.1:1.*start the server") as caught:
+        dg.DagsterInstance.get()
+    assert "hunter2" not in str(caught.value)
+    clear_caches()
+
+
+@pytest.fixture
+def embedded_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An environment that leads to an embedded server which was never started."""
+    with tempfile.TemporaryDirectory(prefix="fh-") as folder:
+        monkeypatch.delenv("FINANCEHUB_DATABASE_URL", raising=False)
+        monkeypatch.setenv("FINANCEHUB_HOME", folder)
+        clear_caches()
+        yield Path(folder)
+        embedded.stop(Path(folder))
+        clear_caches()
+
+
+def test_plain_dagster_starts_the_embedded_server_by_itself_and_leaves_none_running(
+    embedded_home: Path, dagster_home: Path
+) -> None:
+    done = dagster(dagster_home, "asset", "materialize", "--select", "answer", "-m", "project")
+    assert done.returncode == 0, done.stderr
+    assert not embedded.status(embedded_home).running
+    with dg.DagsterInstance.get() as instance:
+        assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS]
+        assert instance.get_latest_materialization_event(dg.AssetKey("answer")) is not None
+    embedded.release(embedded_home)
