@@ -8,6 +8,7 @@ import os
 from financehub_dagster.cli import ports, prepare, services
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, sandbox_variables
+from financehub_dagster.cli.lost_runs import fail_lost_runs
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor import Supervisor
 
@@ -51,6 +52,8 @@ def start_pages(supervisor: Supervisor, port: int, stop: StopSignals) -> str:
     code_port = ports.pick_free()
     workspace = services.write_workspace(supervisor.home, code_port)
     supervisor.start(services.code_server(code_port))
+    for run_id in fail_lost_runs():
+        supervisor.console.warn(f"run {run_id[:8]} was cut off when the platform stopped, and counts as failed")
     supervisor.wait_ready("code-server", stop)
     service = services.dagster_webserver(port, workspace)
     supervisor.start(service)

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 
 POLL_SECONDS = 0.05
+MAX_LOG_BYTES = 10_000_000
+"""A log larger than this is set aside when its process starts again."""
 CLOCK_SLACK = 2.0
 """Seconds by which two readings of one start time may differ: it is derived from the machine's boot time."""
 
@@ -54,7 +56,9 @@ class Leader:
 
 
 def spawn(argv: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a process as the leader of a session of its own, its output appended to `log`."""
+    """Start a process as the leader of a session of its own, its output appended to `log` (the one before kept)."""
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
+        log.replace(log.with_suffix(".old.log"))
     with log.open("ab") as output:
         return subprocess.Popen(
             list(argv),
@@ -65,6 +69,12 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], folder: Path, log
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log file that says something."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
 
 
 def members(leaders: Iterable[Leader]) -> list[psutil.Process]:

@@ -17,14 +17,23 @@ from financehub_dagster.cli import state
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.processes import Leader, end_sessions, spawn
-from financehub_dagster.cli.services import Service
+from financehub_dagster.cli.processes import Leader, end_sessions, last_line, spawn
+from financehub_dagster.cli.services import Service, nothing_to_wait_for
 from financehub_dagster.cli.signals import StopSignals
 
-WATCH_SECONDS = 0.5
-MAX_RESTARTS = 5
-RESTART_WINDOW = 600.0
-"""A process that dies more than MAX_RESTARTS times within so many seconds will not get better by itself."""
+WATCH_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """When a dead process is started again: after `delay` seconds, doubled by each death within `window` seconds.
+
+    A process that dies more than `most` times within the window will not get better by itself.
+    """
+
+    most: int = 5
+    window: float = 600.0
+    delay: float = 1.0
 
 
 @dataclass
@@ -32,6 +41,7 @@ class _Child:
     service: Service
     process: subprocess.Popen[bytes]
     leader: Leader
+    proven: bool
     deaths: list[float] = field(default_factory=list)
     restart_at: float | None = None
 
@@ -39,11 +49,14 @@ class _Child:
 class Supervisor:
     """The processes of one home. Use as a context manager; leaving it ends every process that was started."""
 
-    def __init__(self, home: Home, environment: Mapping[str, str], console: Console) -> None:
+    def __init__(
+        self, home: Home, environment: Mapping[str, str], console: Console, restarts: RestartPolicy | None = None
+    ) -> None:
         self.home = home
         self.environment = dict(environment)
         self.console = console
         self.failure: str | None = None
+        self._restarts = restarts or RestartPolicy()
         self._state = state.State(state.myself(), {})
         self._children: dict[str, _Child] = {}
         self._lock = threading.Lock()
@@ -85,20 +98,22 @@ class Supervisor:
         """Start a process under supervision."""
         with self._lock:
             process, leader = self._spawn(service)
-            self._children[service.name] = _Child(service, process, leader)
+            self._children[service.name] = _Child(service, process, leader, proven=service.ready is nothing_to_wait_for)
             if service.url is not None:
                 self._state = replace(self._state, urls={**self._state.urls, service.name: service.url})
             self._write_state()
 
     def wait_ready(self, name: str, stop: StopSignals) -> None:
         """Wait until a started process works; raises CommandError when it does not, StopRequested when asked to."""
-        service = self._children[name].service
+        child = self._children[name]
+        service = child.service
         deadline = time.monotonic() + service.ready_within
         while not service.ready():
             self.check()
             if time.monotonic() > deadline:
                 raise CommandError(f"{name} is not ready after {service.ready_within:.0f} s: see {self.log(name)}")
             stop.wait(0.2)
+        child.proven = True
 
     def check(self) -> None:
         """Raise CommandError when a process died too often."""
@@ -125,9 +140,12 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._leaving.wait(WATCH_SECONDS) and self.failure is None:
-            with self._lock:
-                for child in self._children.values():
-                    self._look_after(child)
+            try:
+                with self._lock:
+                    for child in self._children.values():
+                        self._look_after(child)
+            except Exception as error:  # noqa: BLE001 - whatever stops supervision has to stop the platform too
+                self.failure = f"processes can no longer be supervised: {error}"
 
     def _look_after(self, child: _Child) -> None:
         now = time.monotonic()
@@ -142,10 +160,13 @@ class Supervisor:
             return
         end_sessions([child.leader])
         name, log = child.service.name, self.log(child.service.name)
-        child.deaths = [at for at in child.deaths if now - at < RESTART_WINDOW] + [now]
-        if len(child.deaths) > MAX_RESTARTS:
-            self.failure = f"{name} ended {len(child.deaths)} times (last exit code {code}): see {log}"
+        child.deaths = [at for at in child.deaths if now - at < self._restarts.window] + [now]
+        if not child.proven:
+            self.failure = f"{name} ended with exit code {code} before it was ready: {last_line(log)} (see {log})"
             return
-        delay = 2.0 ** (len(child.deaths) - 1)
+        if len(child.deaths) > self._restarts.most:
+            self.failure = f"{name} ended {len(child.deaths)} times, the last time with exit code {code}: see {log}"
+            return
+        delay = self._restarts.delay * 2.0 ** (len(child.deaths) - 1)
         child.restart_at = now + delay
-        self.console.warn(f"{name} ended with exit code {code}, starting it again in {delay:.0f} s: see {log}")
+        self.console.warn(f"{name} ended with exit code {code}, it starts again in {delay:g} s: see {log}")

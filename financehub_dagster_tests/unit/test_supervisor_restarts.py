@@ -1,0 +1,146 @@
+"""The supervisor over small real processes: restarts, their bound, and leaving nothing behind."""
+
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.home import Home, Mode
+from financehub_dagster.cli.services import Service
+from financehub_dagster.cli.signals import StopRequested, StopSignals
+from financehub_dagster.cli.state import State, running, sole_supervisor
+from financehub_dagster.cli.supervisor import RestartPolicy, Supervisor
+
+QUICK = RestartPolicy(most=2, delay=0.05)
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    home = Home(tmp_path, tmp_path / "dagster")
+    home.prepare(Mode.LIVE)
+    return home
+
+
+@pytest.fixture
+def messages() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def supervisor(home, messages):
+    with Supervisor(home, os.environ, Console(messages=messages), QUICK) as supervisor:
+        yield supervisor
+
+
+def service(name: str, code: str, **options) -> Service:
+    return Service(name, (sys.executable, "-c", code), **options)
+
+
+def eventually(condition, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        os.sched_yield()
+
+
+def pid(home: Home, name: str) -> int:
+    state = State.read(home.state_file)
+    assert state is not None
+    [found] = [c for c in state.children if c.name == name]
+    return found.pid
+
+
+def child(home: Home, name: str) -> psutil.Process:
+    return psutil.Process(pid(home, name))
+
+
+def test_a_process_that_dies_is_started_again_and_the_person_is_told(supervisor, home, messages):
+    supervisor.start(service("sleeper", "import time; time.sleep(600)"))
+    before = child(home, "sleeper")
+    before.kill()
+    eventually(lambda: pid(home, "sleeper") != before.pid)
+    assert child(home, "sleeper").is_running()
+    assert "sleeper ended with exit code -9, it starts again in 0.05 s: see" in messages.getvalue()
+
+
+def test_a_process_that_keeps_dying_ends_the_platform_with_its_name_and_log(supervisor):
+    supervisor.start(service("doomed", "raise SystemExit(3)"))
+    with pytest.raises(CommandError, match=r"doomed ended 3 times, the last time with exit code 3: see .*doomed\.log"):
+        supervisor.serve(StopSignals())
+
+
+def test_a_process_that_never_gets_ready_is_named_with_its_last_words(supervisor):
+    supervisor.start(service("broken", "raise SystemExit('no such port')", ready=lambda: False))
+    with pytest.raises(CommandError, match="broken ended with exit code 1 before it was ready: no such port"):
+        supervisor.wait_ready("broken", StopSignals())
+
+
+def test_waiting_for_a_slow_process_has_an_end(supervisor):
+    supervisor.start(service("slow", "import time; time.sleep(600)", ready=lambda: False, ready_within=0.3))
+    with pytest.raises(CommandError, match="slow is not ready after 0 s"):
+        supervisor.wait_ready("slow", StopSignals())
+
+
+def test_a_request_to_stop_ends_any_wait(supervisor):
+    stop = StopSignals()
+    stop.requests = 1
+    supervisor.start(service("slow", "import time; time.sleep(600)", ready=lambda: False))
+    for wait in (lambda: supervisor.wait_ready("slow", stop), lambda: supervisor.serve(stop)):
+        with pytest.raises(StopRequested):
+            wait()
+
+
+def test_leaving_ends_every_process_also_those_that_were_restarted(home):
+    with Supervisor(home, os.environ, Console(messages=io.StringIO()), QUICK) as supervisor:
+        supervisor.start(service("one", "import time; time.sleep(600)"))
+        supervisor.start(service("two", "import time; time.sleep(600)", url="http://127.0.0.1:1"))
+        first = child(home, "one")
+        first.kill()
+        eventually(lambda: pid(home, "one") != first.pid)
+        processes = [child(home, "one"), child(home, "two"), *psutil.Process().children(recursive=True)]
+        assert len(set(processes)) == 3  # two children and the guard
+    assert not any(process.is_running() for process in processes)
+    assert not home.state_file.exists()
+
+
+def test_others_can_read_who_runs_and_where(supervisor, home):
+    supervisor.start(service("pages", "import time; time.sleep(600)", url="http://127.0.0.1:3000"))
+    state = running(home)
+    assert state is not None
+    assert state.supervisor.pid == os.getpid()
+    assert state.urls == {"pages": "http://127.0.0.1:3000"}
+
+
+def test_the_state_of_a_dead_supervisor_counts_for_nothing(home):
+    home.state_file.write_text(
+        json.dumps({"supervisor": {"name": "s", "pid": 2**22 + 1, "created": 1.0}, "urls": {}, "children": []})
+    )
+    assert running(home) is None
+
+
+def test_a_damaged_state_file_is_named_and_not_guessed_at(home):
+    home.state_file.write_text("{")
+    with pytest.raises(CommandError, match=r"supervisor\.json: unreadable"):
+        running(home)
+
+
+def test_a_second_supervisor_is_refused_with_the_first_ones_process_and_address(supervisor, home):
+    supervisor.start(service("webserver", "import time; time.sleep(600)", url="http://127.0.0.1:3000"))
+    expected = rf"already running at http://127\.0\.0\.1:3000 \(process {os.getpid()}\); `financehub down` stops it"
+    with sole_supervisor(home), pytest.raises(CommandError, match=expected), sole_supervisor(Home(home.path, Path())):
+        pass
+
+
+def test_a_large_log_is_set_aside_when_its_process_starts(supervisor, home):
+    log = home.logs / "talker.log"
+    log.write_bytes(b"x" * 10_000_001)
+    supervisor.start(service("talker", "import time; print('new', flush=True); time.sleep(600)"))
+    eventually(lambda: log.read_text() == "new\n")
+    assert (home.logs / "talker.old.log").stat().st_size == 10_000_001
