@@ -20,6 +20,11 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
+def place_of(base_url: str | None) -> str:
+    """What tells the books of a stand-in from those of the vendor: @host:port, nothing for the vendor itself."""
+    return "" if base_url is None else f"@{urlsplit(base_url).netloc}"
+
+
 def is_loopback(url: str) -> bool:
     """Does the address stay on this machine, so that no proxy of the environment applies?"""
     host = host_of(url)

@@ -15,20 +15,33 @@ from financehub_dagster.storage.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Opens after failures in a row, or at once and for all of a provider when the vendor asks for silence."""
+    """Opens after failures in a row, or at once and for all of a provider when the vendor asks for silence.
+
+    place tells a stand-in, whose failures are not the vendor's, from the vendor itself.
+    """
 
     engine: Callable[[], Engine]
     provider: str
     capability: str
     settings: BreakerSettings
+    place: str = ""
+
+    @property
+    def _own(self) -> str:
+        return self.capability + self.place
+
+    @property
+    def _all(self) -> str:
+        return breakers.ANY + self.place
 
     def check(self, symbol: str | None = None) -> None:
         """Raise BreakerOpen when calls are held back; claims nothing."""
-        self._refuse(breakers.look(self.engine(), self.provider, self.capability), symbol)
+        self._refuse(breakers.look(self.engine(), self.provider, (self._own, self._all)), symbol)
 
     def admit(self, symbol: str | None = None) -> tuple[str, ...]:
         """Ask to send one call now, and return the half-open breakers it is the probe of; raises BreakerOpen."""
-        admission = breakers.admit(self.engine(), self.provider, self.capability, self.settings.probe_seconds)
+        where = (self._own, self._all)
+        admission = breakers.admit(self.engine(), self.provider, where, self.settings.probe_seconds)
         self._refuse(admission, symbol)
         return admission.probes
 
@@ -43,22 +56,22 @@ class Breaker:
 
     def answered(self, probes: tuple[str, ...]) -> None:
         """The vendor answered this call, if only to say that it cannot serve it."""
-        breakers.succeed(self.engine(), self.provider, self.capability, probes)
+        breakers.succeed(self.engine(), self.provider, self._own, probes)
 
     def failed(self, error: ProviderError) -> None:
-        """This call is given up for now."""
-        if isinstance(error, Limited):
-            seconds = error.retry_after if error.retry_after is not None else self.settings.open_seconds
-            breakers.hold(self.engine(), self.provider, breakers.ANY, str(error), seconds)
-        else:
-            breakers.fail(
-                self.engine(),
-                self.provider,
-                self.capability,
-                str(error),
-                threshold=self.settings.threshold,
-                open_seconds=self.settings.open_seconds,
-            )
+        """This call is given up for now; a limit without an end is respected for longer each time it is met."""
+        limited = isinstance(error, Limited)
+        if isinstance(error, Limited) and error.retry_after is not None:
+            breakers.hold(self.engine(), self.provider, self._all, str(error), error.retry_after)
+            return
+        breakers.fail(
+            self.engine(),
+            self.provider,
+            self._all if limited else self._own,
+            str(error),
+            threshold=1 if limited else self.settings.threshold,
+            open_seconds=self.settings.open_seconds,
+        )
 
     @staticmethod
     def is_failure(error: ProviderError) -> bool:

@@ -58,7 +58,11 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything the governor has to know about one vendor; scope is "ip", or a key's fingerprint."""
+    """Everything the governor has to know about one vendor.
+
+    scope is whom the vendor counts, "ip" or a key's fingerprint; place is empty, or @host:port of a stand-in: what a
+    stand-in was asked is not held against the vendor.
+    """
 
     provider: str
     limits: tuple[Limit, ...]
@@ -66,3 +70,9 @@ class Policy:
     patience: Patience = Patience()
     breaker: BreakerSettings = BreakerSettings()
     scope: str = "ip"
+    place: str = ""
+
+    @property
+    def account(self) -> str:
+        """The scope under which limits and usage are booked."""
+        return self.scope + self.place

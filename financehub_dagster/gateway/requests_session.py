@@ -83,7 +83,7 @@ def _read_body(call: Call, response: requests.Response, deadline: float, most_by
     chunks: list[bytes] = []
     size = 0
     try:
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        while chunk := _read_some(response, deadline):
             chunks.append(chunk)
             size += len(chunk)
             if size > most_bytes:
@@ -97,6 +97,15 @@ def _read_body(call: Call, response: requests.Response, deadline: float, most_by
     response._content = b"".join(chunks)
     response._content_consumed = True  # type: ignore[attr-defined]
     response.raw.release_conn()
+
+
+def _read_some(response: requests.Response, deadline: float) -> bytes:
+    """The bytes that are there, waited for until the deadline at the latest."""
+    socket = getattr(response.raw.connection, "sock", None)
+    if socket is not None:
+        socket.settimeout(max(deadline - time.monotonic(), 0.01))
+    chunk: bytes = response.raw.read1(_CHUNK_BYTES, decode_content=True)
+    return chunk
 
 
 def _reply(call: Call, path: str, response: requests.Response) -> Reply:

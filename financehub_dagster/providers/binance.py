@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.call import Call, calling
 from financehub_dagster.gateway.errors import Malformed, UnknownSymbol
 from financehub_dagster.gateway.governor import Governor
@@ -117,12 +118,12 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         with self._lock:
             if self._client is None:
-                self._client = make_client(self._address())
+                self._client = make_client(self._stand_in() or BASE_URL)
             return self._client  # type: ignore[no-any-return]
 
-    def _address(self) -> str:
-        stand_in = self.base_url or get_settings().binance_base_url
-        return BASE_URL if stand_in is None else str(stand_in).rstrip("/")
+    def _stand_in(self) -> str | None:
+        configured = self.base_url or get_settings().binance_base_url
+        return None if configured is None else str(configured).rstrip("/")
 
     def _call(self, capability: str, symbol: str | None) -> Call:
         limit = Limit("weight", self.weight_per_minute, 60.0, heaviest=binance_wire.HEAVIEST)
@@ -136,6 +137,7 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             ),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
+            place=place_of(self._stand_in()),
         )
         return Call(Governor(policy), capability, symbol)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.call import Call, calling
 from financehub_dagster.gateway.errors import BadRequest
 from financehub_dagster.gateway.governor import Governor
@@ -87,10 +88,11 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
 
     def _call(self, capability: str, symbol: str) -> Call:
-        stand_in = self.base_url or get_settings().yahoo_base_url
-        return Call(Governor(self._policy()), capability, symbol, None if stand_in is None else str(stand_in))
+        configured = self.base_url or get_settings().yahoo_base_url
+        stand_in = None if configured is None else str(configured)
+        return Call(Governor(self._policy(place_of(stand_in))), capability, symbol, stand_in)
 
-    def _policy(self) -> Policy:
+    def _policy(self, place: str) -> Policy:
         limit = Limit("requests", 1, 1.0 / self.requests_per_second)
         return Policy(
             provider=NAME,
@@ -98,6 +100,7 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             meaning=Meaning(refusal=yahoo_wire.refusal),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
+            place=place,
         )
 
 

@@ -1,9 +1,10 @@
 """The state of the circuit breakers, shared by every process.
 
 Belongs here: reading and moving that state on the database's clock. Does not belong here: deciding what counts as a
-failure. The capability ANY stands for everything a provider offers: a ban closes all of it.
+failure. A call has to pass several breakers, such as the one of its capability and ANY, that of all a provider offers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,7 +26,7 @@ class Admission:
 _READ = sa.text(
     """
     SELECT capability, open_until, probe_until, reason, clock_timestamp() AS clock FROM breakers
-    WHERE provider = :provider AND capability IN (:capability, '*') AND open_until IS NOT NULL
+    WHERE provider = :provider AND capability = ANY(CAST(:capabilities AS text[])) AND open_until IS NOT NULL
     ORDER BY capability
     """
 )
@@ -82,10 +83,10 @@ DOUBLINGS = 4
 """A breaker that keeps failing its probe stays open for up to 2**4 times its first time."""
 
 
-def look(engine: sa.Engine, provider: str, capability: str) -> Admission:
-    """Is the way open, without claiming anything? A half-open breaker says yes."""
+def look(engine: sa.Engine, provider: str, capabilities: Sequence[str]) -> Admission:
+    """Is the way past all these breakers open, without claiming anything? A half-open breaker says yes."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        rows = connection.execute(_READ, {"provider": provider, "capability": capability}).all()
+        rows = connection.execute(_READ, {"provider": provider, "capabilities": list(capabilities)}).all()
     shut = [row for row in rows if row.open_until > row.clock]
     if not shut:
         return Admission(True)
@@ -93,20 +94,22 @@ def look(engine: sa.Engine, provider: str, capability: str) -> Admission:
     return Admission(False, until=last.open_until, reason=last.reason)
 
 
-def admit(engine: sa.Engine, provider: str, capability: str, probe_seconds: float) -> Admission:
-    """Ask to send one call now; of those that find a breaker half-open exactly one is let through as its probe.
+def admit(engine: sa.Engine, provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
+    """Ask to send one call past these breakers; of those that find one half-open exactly one passes, as its probe.
 
     A probe that is not heard of again within `probe_seconds` counts as lost, and the next caller may try.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        admission = _admit_once(connection, provider, capability, probe_seconds)
+        admission = _admit_once(connection, provider, capabilities, probe_seconds)
         if not admission.allowed and admission.until is None:  # it closed between the look and the claim: look again
-            admission = _admit_once(connection, provider, capability, probe_seconds)
+            admission = _admit_once(connection, provider, capabilities, probe_seconds)
     return admission
 
 
-def _admit_once(connection: sa.Connection, provider: str, capability: str, probe_seconds: float) -> Admission:
-    rows = connection.execute(_READ, {"provider": provider, "capability": capability}).all()
+def _admit_once(
+    connection: sa.Connection, provider: str, capabilities: Sequence[str], probe_seconds: float
+) -> Admission:
+    rows = connection.execute(_READ, {"provider": provider, "capabilities": list(capabilities)}).all()
     shut = [row for row in rows if row.open_until > row.clock]
     if shut:
         last = max(shut, key=lambda row: row.open_until)

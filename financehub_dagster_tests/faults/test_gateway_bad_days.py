@@ -142,7 +142,7 @@ def test_a_delisted_symbol_is_unknown_and_costs_one_request(vendor: Vendor, sand
 def test_the_pauses_never_exceed_the_budget_of_a_request(vendor: Vendor, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor=vendor.name, status=500)
     started = time.monotonic()
-    assert type(failure(lambda: vendor.ask(first_pause=25.0))) is Transient
+    assert type(failure(lambda: vendor.ask(first_pause=31.0))) is Transient
     assert time.monotonic() - started < 10
     assert sandbox.calls()["total"] == 1
 

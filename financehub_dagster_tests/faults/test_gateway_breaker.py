@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.gateway.errors import BreakerOpen, ProviderError, Transient, UnknownSymbol
+from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage import breakers
 from financehub_dagster.storage.tables import breakers as table
+from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 
 SPAN = (date(2017, 9, 1), date(2017, 12, 31))
@@ -105,36 +106,57 @@ def test_a_failed_probe_is_not_tried_again_and_opens_it_for_twice_as_long(sandbo
 
 def test_a_lost_probe_frees_the_way_for_the_next(database: Database) -> None:
     breakers.hold(database.engine, "binance", "daily_bars", "a test", 0.0)
-    assert breakers.admit(database.engine, "binance", "daily_bars", probe_seconds=0.2).probes == ("daily_bars",)
-    assert not breakers.admit(database.engine, "binance", "daily_bars", probe_seconds=0.2).allowed
+    assert breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).probes == ("daily_bars",)
+    assert not breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).allowed
     deadline = time.monotonic() + 10
-    while not breakers.admit(database.engine, "binance", "daily_bars", probe_seconds=60).allowed:
+    while not breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=60).allowed:
         assert time.monotonic() < deadline
 
 
 def test_what_a_provider_cannot_do_in_one_respect_does_not_stop_the_others(database: Database) -> None:
     breakers.fail(database.engine, "binance", "daily_bars", "down", threshold=1, open_seconds=60)
-    assert not breakers.look(database.engine, "binance", "daily_bars").allowed
-    assert breakers.look(database.engine, "binance", "quotes").allowed
-    assert breakers.look(database.engine, "yahoo", "daily_bars").allowed
+    assert not breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
+    assert breakers.look(database.engine, "binance", ["quotes", "*"]).allowed
+    assert breakers.look(database.engine, "yahoo", ["daily_bars", "*"]).allowed
 
 
 def test_silence_that_was_asked_for_holds_for_everything_a_provider_offers(database: Database) -> None:
     breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
-    assert not breakers.look(database.engine, "binance", "daily_bars").allowed
-    assert not breakers.look(database.engine, "binance", "quotes").allowed
-    assert breakers.look(database.engine, "yahoo", "daily_bars").allowed
+    assert not breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
+    assert not breakers.look(database.engine, "binance", ["quotes", "*"]).allowed
+    assert breakers.look(database.engine, "yahoo", ["daily_bars", "*"]).allowed
 
 
 def test_a_late_answer_does_not_end_a_ban(database: Database) -> None:
     breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
     breakers.succeed(database.engine, "binance", "daily_bars")
-    assert not breakers.look(database.engine, "binance", "daily_bars").allowed
+    assert not breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
 
 
 def test_a_shorter_hold_does_not_shorten_a_longer_one(database: Database) -> None:
     breakers.hold(database.engine, "binance", breakers.ANY, "banned", 600.0)
     breakers.hold(database.engine, "binance", breakers.ANY, "banned", 1.0)
-    until = breakers.look(database.engine, "binance", "daily_bars").until
+    until = breakers.look(database.engine, "binance", ["daily_bars", "*"]).until
     assert until is not None
     assert until.timestamp() - time.time() == pytest.approx(600, abs=10)
+
+
+def test_a_limit_without_an_end_is_respected_for_longer_each_time(sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("status", vendor="binance", status=429)
+    for seconds in (60, 120, 240):
+        assert outcome(ask) is BurstLimit
+        with pytest.raises(BreakerOpen) as caught:
+            ask()
+        assert caught.value.retry_after == pytest.approx(seconds, abs=10)
+        half_open(database)
+    sandbox.clear_faults()
+    assert [outcome(ask) for _ in range(2)] == [None, None]
+
+
+def test_what_a_stand_in_did_is_not_held_against_the_vendor_or_another_stand_in(
+    sandbox: Sandbox, database: Database
+) -> None:
+    with scripted_vendor(Answer(b"<html>", 403)) as elsewhere:
+        assert [outcome(lambda: ask(base_url=elsewhere.url)) for _ in range(2)] == [Banned, BreakerOpen]
+    assert outcome(ask) is None
+    assert breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
