@@ -36,9 +36,10 @@ def supertrend(bars: "Bars", high: str, low: str, close: str, *, atr_period: int
     starts as falling and turns when close crosses the line.
     """
     prices = bars.arrays[close]
-    middle = (bars.arrays[high] + bars.arrays[low]) / 2
     reach = multiplier * bars.talib("ATR", high, low, close, timeperiod=atr_period)
-    upper, lower = middle + reach, middle - reach
+    middle = bars.arrays[high] + bars.arrays[low]
+    middle /= 2
+    upper, lower = middle + reach, np.subtract(middle, reach, out=middle)
     # The first `atr_period` rows have no range yet. Instruments of like length go abreast, so that little is padded.
     defined = [slice(rows.start + atr_period, rows.stop) for rows in bars.slices]
     defined = sorted((rows for rows in defined if rows.stop > rows.start), key=_length)

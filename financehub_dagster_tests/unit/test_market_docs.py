@@ -1,0 +1,31 @@
+"""docs/indicators.md says what the declarations say, and its example runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn
+from financehub_dagster.market.indicators.engine import compute
+from financehub_dagster_tests.properties.markets import random_bars
+
+PAGE = (Path(__file__).parents[2] / "docs" / "indicators.md").read_text(encoding="utf-8")
+WARM_UP = {name: int(np.isfinite(values).argmax()) + 1 for name, values in compute(*random_bars(300).columns).items()}
+
+
+def row(column: IndicatorColumn) -> str:
+    engine = f"TA-Lib {column.function}" if column.engine == "talib" else f"our `{column.function}`"
+    return f"| `{column.name}` | {column.description} | {column.unit} | {engine} | {WARM_UP[column.name]} |"
+
+
+def test_the_table_of_the_page_is_the_declared_list() -> None:
+    described = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    assert described == [row(column) for column in INDICATORS]
+
+
+def test_the_example_of_the_page_runs() -> None:
+    example = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", "\n".join(example)], check=True, capture_output=True, text=True)
+    assert float(done.stdout) > 29
