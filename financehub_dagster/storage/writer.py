@@ -66,21 +66,19 @@ def write(
     connection.execute(statements.create)
     _copy(connection, statements.incoming.name, batch)
     connection.execute(statements.lock)
-    matched, differing = connection.execute(statements.compare).one()
-    replaced: Sequence[sa.Row[Any]] = ()
-    added: Sequence[sa.Row[Any]] = ()
+    found = connection.execute(statements.compare).all()
+    absent, differing = sum(row.absent for row in found), sum(row.differing for row in found)
     if differing and keep_revisions:
         connection.execute(statements.keep, {"run_id": run_id})
     if differing:
-        replaced = connection.execute(statements.update).all()
-    if matched < batch.rows:
-        added = connection.execute(statements.insert).all()
+        connection.execute(statements.update)
+    if absent:
+        connection.execute(statements.insert if absent < batch.rows else statements.insert_all)
     connection.execute(statements.drop)
-    inserted, updated = sum(row.rows for row in added), sum(row.rows for row in replaced)
-    changed_from = _earliest([*replaced, *added])
+    changed_from = {row.symbol: row.session for row in found if row.session is not None}
     for name in derived:
         marks.mark_dirty(connection, name, changed_from)
-    return WriteResult(inserted, updated, batch.rows - inserted - updated, changed_from)
+    return WriteResult(absent, differing, batch.rows - absent - differing, changed_from)
 
 
 def _copy(connection: Connection, name: str, batch: "Batch") -> None:
@@ -94,14 +92,6 @@ def _copy(connection: Connection, name: str, batch: "Batch") -> None:
             copy.write(piece)
 
 
-def _earliest(rows: Sequence[sa.Row[Any]]) -> dict[str, date]:
-    earliest: dict[str, date] = {}
-    for row in rows:
-        if row.session is not None:
-            earliest[row.symbol] = min(row.session, earliest.get(row.symbol, row.session))
-    return earliest
-
-
 @dataclass(frozen=True)
 class _Statements:
     """The SQL of one table's writes."""
@@ -110,10 +100,11 @@ class _Statements:
     create: sa.schema.CreateTable
     drop: sa.schema.DropTable
     lock: sa.Executable
-    compare: sa.Select[int, int]
+    compare: sa.Select[Any]
     keep: sa.Insert
-    update: sa.Select[Any]
-    insert: sa.Select[Any]
+    update: sa.Update
+    insert: sa.Insert
+    insert_all: sa.Insert
 
 
 @cache
@@ -130,18 +121,37 @@ def _statements(table: sa.Table) -> _Statements:
     )
     same_key = sa.and_(*(table.c[name] == incoming.c[name] for name in key))
     differs = sa.or_(sa.false(), *(table.c[name].is_distinct_from(incoming.c[name]) for name in compared))
-    update = sa.update(table).values({name: incoming.c[name] for name in values}).where(same_key, differs)
-    absent = sa.select(*incoming.c).where(~sa.exists().where(same_key))
-    insert = sa.insert(table).from_select(list(incoming.c.keys()), absent)
+    names, rows = list(incoming.c.keys()), sa.select(*incoming.c)
     return _Statements(
         incoming,
         sa.schema.CreateTable(incoming),
         sa.schema.DropTable(incoming),
         sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK, sa.cast(sa.cast(table.name, REGCLASS), sa.Integer))),
-        sa.select(sa.func.count(), sa.func.count().filter(differs)).select_from(sa.join(incoming, table, same_key)),
+        _compare(table, incoming, same_key, differs),
         _keep(table, incoming, same_key, differs),
-        _by_symbol(table, update),
-        _by_symbol(table, insert),
+        sa.update(table).values({name: incoming.c[name] for name in values}).where(same_key, differs),
+        sa.insert(table).from_select(names, rows.where(~sa.exists().where(same_key))),
+        sa.insert(table).from_select(names, rows),
+    )
+
+
+def _compare(
+    table: sa.Table, incoming: sa.Table, same_key: sa.ColumnElement[bool], differs: sa.ColumnElement[bool]
+) -> sa.Select[Any]:
+    """One row per symbol that changes: how many rows are absent, how many differ, and their earliest session."""
+    is_absent = table.c[table.primary_key.columns.keys()[0]].is_(None)
+    symbol = incoming.c.symbol if "symbol" in incoming.c else sa.cast(sa.null(), sa.Text)
+    count = sa.func.count()
+    return (
+        sa.select(
+            symbol.label("symbol"),
+            count.filter(is_absent).label("absent"),
+            count.filter(~is_absent).label("differing"),
+            sa.func.min(_session(incoming)).label("session"),
+        )
+        .select_from(sa.outerjoin(incoming, table, same_key))
+        .where(sa.or_(is_absent, differs))
+        .group_by(symbol)
     )
 
 
@@ -152,14 +162,6 @@ def _session(table: sa.Table) -> sa.ColumnElement[date]:
     if "ts" in table.c:
         return sa.cast(sa.func.timezone("UTC", table.c.ts), sa.Date)
     return sa.cast(sa.null(), sa.Date)
-
-
-def _by_symbol(table: sa.Table, statement: sa.Update | sa.Insert) -> sa.Select[Any]:
-    """Run `statement`; one row per symbol: how many rows were written, and the earliest session among them."""
-    symbol = table.c.symbol if "symbol" in table.c else sa.cast(sa.null(), sa.Text)
-    written = statement.returning(symbol.label("symbol"), _session(table).label("session")).cte("written")
-    count, earliest = sa.func.count().label("rows"), sa.func.min(written.c.session).label("session")
-    return sa.select(written.c.symbol, earliest, count).group_by(written.c.symbol)
 
 
 def _keep(
