@@ -1,6 +1,7 @@
 """Sessions of exchanges and cryptos: half days, clock changes, and what was finished when."""
 
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import available_timezones
 
 import exchange_calendars
 import numpy as np
@@ -17,7 +18,6 @@ EURO = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")
 THANKSGIVING = date(2024, 11, 28)
 HALF_DAY_CLOSE = datetime(2024, 11, 29, 18, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-SLOW = ("XKRX", "XMOS")  # Korea and Moscow take the library seconds each
 
 
 def days(*texts: str) -> np.ndarray:
@@ -134,15 +134,22 @@ def test_an_unknown_exchange_is_named() -> None:
         calendars.sessions(odd, date(2024, 1, 1), date(2024, 1, 31))
 
 
-@pytest.mark.slow
-def test_every_registered_exchange_ends_its_sessions_on_their_date_in_its_time_zone() -> None:
-    for mic, exchange in exchanges().items():
-        if exchange.calendar in SLOW:
-            continue
-        calendar = exchange_calendars.get_calendar(exchange.calendar, start="2025-06-02", end="2025-06-30")
-        local = (calendar.closes - SECOND).dt.tz_convert(exchange.timezone).dt.date
-        assert len(local) >= 15, mic
-        assert local.tolist() == calendar.sessions.date.tolist(), mic
+@pytest.mark.parametrize(
+    "mic", ["XNAS", "XTSX", "BVMF", "XBOG", "XLON", "XETR", "XJSE", "XNSE", "XSHE", "XTKS", "XNZE"]
+)
+def test_an_exchange_ends_its_sessions_on_their_date_in_its_time_zone(mic: str) -> None:
+    exchange = exchanges()[mic]
+    calendar = exchange_calendars.get_calendar(exchange.calendar, start="2025-06-02", end="2025-06-30")
+    local = (calendar.closes - SECOND).dt.tz_convert(exchange.timezone).dt.date
+    assert len(local) >= 15
+    assert local.tolist() == calendar.sessions.date.tolist()
+
+
+def test_every_registered_exchange_has_a_calendar_of_the_library_and_a_time_zone() -> None:
+    known = exchange_calendars.get_calendar_names()
+    assert [mic for mic, exchange in exchanges().items() if exchange.calendar not in known] == []
+    assert {exchange.timezone for exchange in exchanges().values()} <= available_timezones()
+    assert {mic for mic, exchange in exchanges().items() if exchange.mic != mic} == set()
 
 
 @pytest.mark.slow
