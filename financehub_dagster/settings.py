@@ -26,7 +26,7 @@ class Settings(BaseSettings):
         None, description="PostgreSQL to use instead of the embedded one: postgresql://user:password@host:port/database."
     )
     financehub_history_start: date = Field(
-        date(2010, 1, 1), description="First day of the monthly partitions of the daily tables."
+        date(2009, 1, 1), description="First day of the monthly partitions of the daily tables."
     )
     yahoo_base_url: HttpUrl | None = Field(None, description="Stands in for https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.binance.com.")

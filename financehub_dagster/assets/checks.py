@@ -1,8 +1,8 @@
 """Asset checks: one step per table that runs every check of it over what the database holds.
 
 Belongs here: which checks a table has, and how a finding becomes a check result. Does not belong here: the judging
-(`findings`) and the queries (`storage.audit`). In a run over partitions the checks read the run's window, on their own
-the whole table.
+(`findings`) and the queries (`storage.audit`). Checks read the whole table, so that a run over one month cannot turn a
+finding of another one green; `schema` alone reads the rows the run covered.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinitio
             evidence = Evidence(connection, table, *window, now=datetime.now(UTC))
             for key in sorted(context.selected_asset_check_keys, key=lambda key: list(by_name).index(key.name)):
                 check = by_name[key.name]
-                yield _result(table, check, check.examine(evidence), window)
+                yield _result(table, check, check.examine(evidence))
 
     return run_checks
 
@@ -69,11 +69,10 @@ def _window(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
     return date.fromisoformat(first), end.date()
 
 
-def _result(table: str, check: Check, finding: Finding, window: tuple[date | None, date | None]) -> dg.AssetCheckResult:
+def _result(table: str, check: Check, finding: Finding) -> dg.AssetCheckResult:
     metadata: dict[str, dg.MetadataValue] = {
         "examined": dg.MetadataValue.int(finding.examined),
         "offending": dg.MetadataValue.int(finding.offending),
-        "span": dg.MetadataValue.text("whole table" if window[0] is None else f"{window[0]} to before {window[1]}"),
     }
     if finding.rows:
         columns = list(finding.rows[0])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from financehub_dagster.assets.config import BARS_OF, CRYPTOS, EXCHANGE_TRADED
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.storage import audit, failures, history
+from financehub_dagster.storage.bars import BarArrays, read_bars
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.instruments import list_instruments
 
@@ -35,7 +36,7 @@ class Finding:
 
 @dataclass
 class Evidence:
-    """One table as a check sees it: rows from `start` to `end`, or all of them, read once and only when needed."""
+    """One table as its checks see it, read once and only when needed; `start` to `end` is the run's window, if any."""
 
     connection: Connection
     table: str
@@ -44,9 +45,14 @@ class Evidence:
     now: datetime
 
     @cached_property
-    def frame(self) -> "pd.DataFrame":
-        """The table's rows in the window."""
+    def window(self) -> "pd.DataFrame":
+        """All columns of the rows in the window, or of all rows."""
         return audit.read_frame(self.connection, self.table, self.start, self.end)
+
+    @cached_property
+    def bars(self) -> BarArrays:
+        """Every bar of a table of bars."""
+        return read_bars(self.connection, self.table)
 
     @cached_property
     def instruments(self) -> list[Instrument]:
@@ -76,7 +82,7 @@ def _schema(evidence: Evidence) -> Finding:
 
     from financehub_dagster.market.schemas import schema_of
 
-    frame = evidence.frame
+    frame = evidence.window
     try:
         schema_of(evidence.table).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
@@ -103,44 +109,45 @@ def _key_of(frame: "pd.DataFrame", index: int) -> dict[str, object]:
 def _bar_sanity(evidence: Evidence) -> Finding:
     from financehub_dagster.market import quality
 
-    _, rejected = quality.judge(evidence.frame)
+    frame = evidence.bars.frame()
+    _, rejected = quality.judge(frame)
     rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
-    return _finding(len(evidence.frame), len(rejected), "bars break a quality rule", rows)
+    return _finding(len(frame), len(rejected), "bars break a quality rule", rows)
 
 
 def _no_duplicates(evidence: Evidence) -> Finding:
-    frame = evidence.frame
-    key = [name for name in ("symbol", "date", "kind") if name in frame]
-    twice = frame[frame.duplicated(key, keep="first")]
-    rows = [{str(k): v for k, v in row.items()} for row in twice[key].head(SHOWN).to_dict("records")]
-    return _finding(len(frame), len(twice), f"rows stand twice under the same {', '.join(key)}", rows)
+    rows = audit.duplicates(evidence.connection, evidence.table)
+    total = history.row_count(evidence.connection, evidence.table)
+    return _finding(total, len(rows), "keys stand more than once", rows)
 
 
 def _no_missing_sessions(evidence: Evidence) -> Finding:
     from financehub_dagster.market import calendars
 
-    stored = {symbol: part.to_numpy("datetime64[D]") for symbol, part in evidence.frame.groupby("symbol")["date"]}
-    spans = history.stored_spans(evidence.connection, evidence.table, [i.symbol for i in evidence.instruments])
+    stored = evidence.bars
+    dates = {
+        symbol: stored.date[stored.offsets[number] : stored.offsets[number + 1]]
+        for number, symbol in enumerate(stored.symbols)
+    }
     expected, missing = 0, []
     for instrument in evidence.instruments:
-        if instrument.symbol not in spans:
+        own = dates.get(instrument.symbol)
+        if own is None:
             continue
-        first, last = spans[instrument.symbol]
-        start, end = max(first, evidence.start or first), min(last, evidence.end or last)
-        sessions = calendars.sessions(instrument, start, end)
+        sessions = calendars.sessions(instrument, own[0].item(), own[-1].item())
         expected += len(sessions)
-        lacking = calendars.without(sessions, stored.get(instrument.symbol))
-        missing += [{"symbol": instrument.symbol, "date": str(day)} for day in lacking]
+        missing += [{"symbol": instrument.symbol, "date": str(day)} for day in calendars.without(sessions, own)]
     return _finding(expected, len(missing), "sessions between the first and the last stored bar are missing", missing)
 
 
 def _no_missing_rows(evidence: Evidence) -> Finding:
-    count, rows = 0, []
+    total, count, rows = 0, 0, []
     for table in BARS_OF:
-        lacking, first = audit.bars_without_indicators(evidence.connection, table, evidence.start, evidence.end, SHOWN)
+        total += history.row_count(evidence.connection, table)
+        lacking, first = audit.bars_without_indicators(evidence.connection, table, SHOWN)
         count += lacking
         rows += [{"symbol": symbol, "date": day} for symbol, day in first]
-    return _finding(len(evidence.frame) + count, count, "bars have no indicator row", rows)
+    return _finding(total, count, "bars have no indicator row", rows)
 
 
 def _freshness(evidence: Evidence) -> Finding:
@@ -161,7 +168,12 @@ def _no_open_failures(evidence: Evidence) -> Finding:
     return _finding(len(evidence.instruments), len(rows), "pieces of work wait as dead letters", rows)
 
 
-SCHEMA = Check("schema", "Columns, types and ranges are those declared (pandera).", _schema, blocking=True)
+SCHEMA = Check(
+    "schema",
+    "Columns, types and ranges of the rows this run covered are those declared (pandera).",
+    _schema,
+    blocking=True,
+)
 BAR_SANITY = Check(
     "bar_sanity",
     "low ≤ open, close ≤ high; prices positive and finite; volume not negative.",

@@ -28,15 +28,19 @@ def read_frame(
     return pd.read_sql_query(query, connection)
 
 
-def bars_without_indicators(
-    connection: Connection, table: str, start: date | None, end: date | None, limit: int
-) -> tuple[int, list[tuple[str, date]]]:
-    """How many bars of `table` in the window have no row in indicators_daily, and the first `limit` of them."""
+def duplicates(connection: Connection, table: str) -> list[dict[str, object]]:
+    """Keys of a table under which more than one row stands, with their number; empty while the key is in force."""
+    key = list(tables.metadata.tables[table].primary_key.columns)
+    times = sa.func.count().label("rows")
+    query = sa.select(*key, times).group_by(*key).having(times > 1).order_by(*key)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def bars_without_indicators(connection: Connection, table: str, limit: int) -> tuple[int, list[tuple[str, date]]]:
+    """How many bars of `table` have no row in indicators_daily, and the first `limit` of them."""
     bars, computed = tables.metadata.tables[table].c, tables.indicators_daily.c
     there = sa.exists().where(computed.symbol == bars.symbol, computed.date == bars.date)
     lacking = sa.select(bars.symbol, bars.date).where(~there)
-    if start is not None and end is not None:
-        lacking = lacking.where(bars.date.between(start, end))
     count = connection.execute(sa.select(sa.func.count()).select_from(lacking.subquery())).scalar_one()
     first = connection.execute(lacking.order_by(bars.symbol, bars.date).limit(limit))
     return count, [(symbol, day) for symbol, day in first]

@@ -73,7 +73,7 @@ def test_warm_up_rows_are_null(with_bars):
 
 def test_a_changed_bar_refreshes_every_later_stored_value(with_bars):
     with_bars.run("indicators_daily", "2014-01-01", "2015-12-01", symbols=["AAPL", "GE"])
-    with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), close=90.0, high=95.0)
+    with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), high=99.0)
     with_bars.run("stock_prices_daily", "2014-06-01", symbols=["AAPL", "GE"])
     assert with_bars.rows("select symbol, dirty_from::text from dirty_marks where symbol = 'AAPL'") == [
         ("AAPL", "2014-06-10")
