@@ -10,6 +10,8 @@ value of TA-Lib's recursive averages NaN. A value that is not defined yet (warm-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import talib
@@ -21,6 +23,10 @@ from financehub_dagster.market.indicators.formulas import FORMULAS
 type Floats = NDArray[np.float64]
 type Parameters = Mapping[str, Parameter]
 type Outputs = Mapping[int | str, Floats]
+
+
+class _UnknownFunction(Exception):
+    """A column names a function that its engine does not have."""
 
 
 class Bars:
@@ -73,7 +79,7 @@ class Bars:
         """The values of a declared column; raises ValueError when its engine has no such function or output."""
         try:
             outputs = self.run(column.engine, column.function, column.inputs, column.parameters)
-        except AttributeError as error:
+        except _UnknownFunction as error:
             raise ValueError(f"{column.name}: {error}") from None
         if not outputs:
             return np.full(self.rows, np.nan)
@@ -119,12 +125,19 @@ def compute_many(
     return {column.name: bars.column(column) for column in columns}
 
 
+def _function(library: ModuleType, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] | None = getattr(library, name, None)
+    if function is None:
+        raise _UnknownFunction(f"{library.__name__} has no function {name!r}")
+    return function
+
+
 def _as_tuple(found: Floats | tuple[Floats, ...]) -> tuple[Floats, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
 def _talib(bars: Bars, function: str, inputs: Sequence[str], parameters: Parameters) -> Outputs:
-    apply = getattr(talib, function)
+    apply = _function(talib, function)
     arrays = [bars.arrays[name] for name in inputs]
     outputs = [np.empty(bars.rows) for _ in _as_tuple(apply(*(array[:0] for array in arrays), **parameters))]
     for rows in bars.slices:
@@ -136,7 +149,7 @@ def _talib(bars: Bars, function: str, inputs: Sequence[str], parameters: Paramet
 
 def _own(bars: Bars, function: str, inputs: Sequence[str], parameters: Parameters) -> Outputs:
     if function not in FORMULAS:
-        raise AttributeError(f"formulas has no {function!r}, only {', '.join(FORMULAS)}")
+        raise _UnknownFunction(f"formulas has no function {function!r}, only {', '.join(FORMULAS)}")
     return dict(enumerate(FORMULAS[function](bars, *inputs, **parameters)))
 
 
@@ -145,7 +158,7 @@ def _pandas_ta(bars: Bars, function: str, inputs: Sequence[str], parameters: Par
     import pandas as pd
     import pandas_ta
 
-    apply = getattr(pandas_ta, function)
+    apply = _function(pandas_ta, function)
     outputs: dict[int | str, Floats] = {}
     for rows in bars.slices:
         index = None if bars.dates is None else pd.DatetimeIndex(bars.dates[rows])
