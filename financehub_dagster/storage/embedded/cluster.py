@@ -24,8 +24,14 @@ from financehub_dagster.storage.errors import EmbeddedFailed
 MAX_SOCKET_PATH = 103
 """Bytes of a socket's path that every platform takes (sys/un.h: 108 on Linux, 104 on macOS, with the final zero)."""
 
+START_SLACK = 3.0
+"""Seconds between the start of a process and the time that PostgreSQL notes as its own start."""
+
 START_SECONDS = 120
 """Long enough for recovery after a crash in the middle of a large load on a slow disk."""
+
+REMAINS_SECONDS = 15
+"""Sessions of a killed server that cannot be told from others end by themselves; PostgreSQL starts only after that."""
 
 SETTINGS = {
     "listen_addresses": "",
@@ -79,7 +85,7 @@ def find(data: Path) -> Postmaster | None:
     lines = _pid_file_lines(data)
     if len(lines) < 8 or not lines[0].isdigit() or lines[7].strip() != "ready":
         return None
-    process = _server_process(int(lines[0]), data)
+    process = _server_process(int(lines[0]), data, float(lines[2]))
     return None if process is None else Postmaster(process.pid, process.create_time(), Path(lines[4]))
 
 
@@ -96,36 +102,45 @@ def start(data: Path) -> Postmaster:
         _write_settings(data, _socket_folder(data, owner), owner)
     except OSError as error:
         raise EmbeddedFailed(_os_reason(data, error)) from None
+    deadline = time.monotonic() + REMAINS_SECONDS
+    while True:
+        output = _pg_ctl_start(data, owner)
+        server = find(data)
+        if server is not None:
+            return server
+        reason = _reason(data, output)
+        if "still in use" not in reason or time.monotonic() > deadline:
+            raise EmbeddedFailed(f"the embedded PostgreSQL on {data} does not start: {reason}")
+        time.sleep(0.2)
+
+
+def _pg_ctl_start(data: Path, owner: Owner | None) -> str:
     log = data / "start.log"
     log.unlink(missing_ok=True)
     # pg_ctl puts the path into a shell command between double quotes, where an odd one would not survive.
     place = str(data) if shlex.quote(str(data)) == str(data) else "."
     arguments = ["start", "-w", "-t", str(START_SECONDS), "-D", place, "-l", log.name]
-    code, output = run("pg_ctl", arguments, owner, START_SECONDS + 10, data)
-    server = find(data)
-    if code != 0 or server is None:
-        raise EmbeddedFailed(f"the embedded PostgreSQL on {data} does not start: {_reason(data, output)}")
-    return server
+    return run("pg_ctl", arguments, owner, START_SECONDS + 10, data)[1]
 
 
 def stop(data: Path, server: Postmaster, timeout: float = 60) -> None:
     """Stop the server as `pg_ctl stop -m fast` does, and at once (with recovery at the next start) after `timeout`."""
     for request, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
-        process = _server_process(server.pid, data)
-        if process is None or _ends(process, data, request, patience):
+        process = _server_process(server.pid, data, server.create_time)
+        if process is None or _ends(process, request, patience):
             return
     raise EmbeddedFailed(f"the embedded PostgreSQL on {data} (process {server.pid}) does not stop: end it by hand")
 
 
-def _ends(process: psutil.Process, data: Path, request: signal.Signals, patience: float) -> bool:
+def _ends(process: psutil.Process, request: signal.Signals, patience: float) -> bool:
     """Send `request` and wait; a process that only its parent has not asked about yet has ended."""
+    deadline = time.monotonic() + patience
     with suppress(psutil.NoSuchProcess):
         process.send_signal(request)
-    deadline = time.monotonic() + patience
-    while _server_process(process.pid, data) is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
     return True
 
 
@@ -138,11 +153,18 @@ def _pid_file_lines(data: Path) -> list[str]:
         raise EmbeddedFailed(_os_reason(data, error)) from None
 
 
-def _server_process(pid: int, data: Path) -> psutil.Process | None:
-    """The process if it is a server on `data`: PostgreSQL runs inside its data folder."""
+def _server_process(pid: int, data: Path, started: float | None = None) -> psutil.Process | None:
+    """The process if it is a server on `data`, known by its command line, its folder or the time it `started`.
+
+    Three signs, since none is always there: a session's command line is a title, an odd path is not in the command
+    line, the folder of another user's process is hidden in a container, and a clock that was set moves start times.
+    """
     try:
         process = psutil.Process(pid)
-        if process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name() and process.cwd() == str(data):
+        if process.status() == psutil.STATUS_ZOMBIE or "postgres" not in process.name():
+            return None
+        on_time = started is not None and abs(process.create_time() - started) <= START_SLACK
+        if on_time or str(data) in process.cmdline() or process.cwd() == str(data):
             return process
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
@@ -154,8 +176,8 @@ def _clear_remains(data: Path) -> None:
     if not _pid_file_lines(data):
         return
     for process in psutil.process_iter():
-        if _server_process(process.pid, data) is not None and not _ends(process, data, signal.SIGQUIT, 10.0):
-            _ends(process, data, signal.SIGKILL, 5.0)
+        if _server_process(process.pid, data) is not None and not _ends(process, signal.SIGQUIT, 10.0):
+            _ends(process, signal.SIGKILL, 5.0)
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
