@@ -7,7 +7,7 @@ vendor decimal of up to 15 significant digits comes back as the same digits.
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
+from financehub_dagster.market.indicators.columns import INDICATORS
 
 metadata = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"})
 
@@ -22,7 +22,7 @@ def _daily_bars(name: str, what: str) -> sa.Table:
     return sa.Table(
         name,
         metadata,
-        sa.Column("symbol", sa.Text, primary_key=True),
+        sa.Column("symbol", sa.Text, primary_key=True, comment="the instrument"),
         sa.Column("date", sa.Date, primary_key=True, comment="session date"),
         sa.Column("open", Double, nullable=False, comment="split-adjusted"),
         sa.Column("high", Double, nullable=False, comment="split-adjusted"),
@@ -31,7 +31,7 @@ def _daily_bars(name: str, what: str) -> sa.Table:
         sa.Column("adj_close", Double, comment="adjusted for splits and dividends"),
         sa.Column("volume", Double, nullable=False, comment="units traded"),
         sa.Column("source", sa.Text, nullable=False, comment="the provider that answered"),
-        sa.Column("fetched_at", Instant, nullable=False, info=STAMP),
+        sa.Column("fetched_at", Instant, nullable=False, comment="when the provider answered", info=STAMP),
         comment=what,
     )
 
@@ -39,16 +39,18 @@ def _daily_bars(name: str, what: str) -> sa.Table:
 instruments = sa.Table(
     "instruments",
     metadata,
-    sa.Column("symbol", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, primary_key=True, comment="unique, upper case"),
+    sa.Column("name", sa.Text, nullable=False, comment="in full"),
     sa.Column("asset_type", sa.Text, nullable=False, comment="stock, crypto, etf, index or fx"),
     sa.Column("exchange", sa.Text, nullable=False, comment="ISO 10383 MIC"),
     sa.Column("currency", sa.Text, nullable=False, comment="ISO 4217"),
     sa.Column("timezone", sa.Text, nullable=False, comment="IANA name"),
-    sa.Column("is_active", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column(
+        "is_active", sa.Boolean, nullable=False, server_default=sa.true(), comment="whether it is fetched and computed"
+    ),
     sa.Column("market_cap", Double, comment="in units of currency"),
     sa.Column("aliases", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb"), comment="provider -> symbol"),
-    sa.Column("updated_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("updated_at", Instant, nullable=False, server_default=sa.func.now(), comment="last edit"),
     sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
     comment="The only universe: what is fetched, computed and reported.",
 )
@@ -59,22 +61,22 @@ crypto_prices_daily = _daily_bars("crypto_prices_daily", "Daily OHLCV bars of cr
 corporate_actions = sa.Table(
     "corporate_actions",
     metadata,
-    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True, comment="the instrument"),
     sa.Column("date", sa.Date, primary_key=True, comment="ex-date"),
     sa.Column("kind", sa.Text, primary_key=True, comment="dividend, split or capital_gain"),
     sa.Column("value", Double, nullable=False, comment="cash per share (split-adjusted), or new shares per old share"),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("fetched_at", Instant, nullable=False, info=STAMP),
+    sa.Column("source", sa.Text, nullable=False, comment="the provider that answered"),
+    sa.Column("fetched_at", Instant, nullable=False, comment="when the provider answered", info=STAMP),
     comment="Dividends, splits and capital gains.",
 )
 
 indicators_daily = sa.Table(
     "indicators_daily",
     metadata,
-    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True, comment="the instrument"),
     sa.Column("date", sa.Date, primary_key=True, comment="session date"),
-    *(sa.Column(name, Double) for name in INDICATOR_COLUMNS),
-    sa.Column("computed_at", Instant, nullable=False, info=STAMP),
+    *(sa.Column(column.name, Double, comment=column.description) for column in INDICATORS),
+    sa.Column("computed_at", Instant, nullable=False, comment="when the row was computed", info=STAMP),
     comment="Technical indicators over the full stored history; warm-up rows are NULL.",
 )
 

@@ -14,11 +14,35 @@ _TABLES = (
     "rejected_rows dirty_marks task_failures rate_limits breakers api_usage"
 ).split()
 
-_INDICATORS = (
-    "sma_20 sma_50 sma_200 ema_12 ema_26 rsi_14 macd macd_signal macd_hist bb_upper bb_middle bb_lower atr_14 adx_14 "
-    "stoch_k stoch_d cci_20 obv mfi_14 willr_14 roc_10 psar supertrend donchian_upper donchian_lower keltner_upper "
-    "keltner_lower"
-).split()
+_INDICATORS = {
+    "sma_20": "Simple moving average of close over 20 bars",
+    "sma_50": "Simple moving average of close over 50 bars",
+    "sma_200": "Simple moving average of close over 200 bars",
+    "ema_12": "Exponential moving average of close over 12 bars",
+    "ema_26": "Exponential moving average of close over 26 bars",
+    "rsi_14": "Relative strength index",
+    "macd": "EMA 12 less EMA 26 of close",
+    "macd_signal": "EMA 9 of macd",
+    "macd_hist": "macd less macd_signal",
+    "bb_upper": "Bollinger band: bb_middle + 2 standard deviations",
+    "bb_middle": "Bollinger band: mean close of 20 bars",
+    "bb_lower": "Bollinger band: bb_middle - 2 standard deviations",
+    "atr_14": "Average true range",
+    "adx_14": "Average directional index",
+    "stoch_k": "Slow stochastic %K: 14 bars, smoothed by 3",
+    "stoch_d": "Slow stochastic %D: mean of 3 stoch_k",
+    "cci_20": "Commodity channel index",
+    "obv": "On-balance volume since the first stored bar",
+    "mfi_14": "Money flow index",
+    "willr_14": "Williams' %R",
+    "roc_10": "Rate of change of close over 10 bars",
+    "psar": "Parabolic stop and reverse: step 0.02, at most 0.2",
+    "supertrend": "The band of mid price ± 3 × ATR 10 that trails the trend",
+    "donchian_upper": "Donchian channel: highest high of 20 bars",
+    "donchian_lower": "Donchian channel: lowest low of 20 bars",
+    "keltner_upper": "Keltner channel: EMA 20 of close + 2 × ATR 10",
+    "keltner_lower": "Keltner channel: EMA 20 of close - 2 × ATR 10",
+}
 
 
 def upgrade() -> None:
@@ -74,16 +98,22 @@ def _key(table: str, *columns: str) -> sa.PrimaryKeyConstraint:
 def _instruments() -> None:
     op.create_table(
         "instruments",
-        _text("symbol"),
-        _text("name"),
+        _text("symbol", "unique, upper case"),
+        _text("name", "in full"),
         _text("asset_type", "stock, crypto, etf, index or fx"),
         _text("exchange", "ISO 10383 MIC"),
         _text("currency", "ISO 4217"),
         _text("timezone", "IANA name"),
-        sa.Column("is_active", sa.Boolean(), nullable=False, server_default=sa.true()),
+        sa.Column(
+            "is_active",
+            sa.Boolean(),
+            nullable=False,
+            server_default=sa.true(),
+            comment="whether it is fetched and computed",
+        ),
         _double("market_cap", "in units of currency", null=True),
         _json("aliases", "provider -> symbol", empty=True),
-        _instant("updated_at", now=True),
+        _instant("updated_at", "last edit", now=True),
         sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
         _key("instruments", "symbol"),
         comment="The only universe: what is fetched, computed and reported.",
@@ -93,7 +123,7 @@ def _instruments() -> None:
 def _daily_bars(name: str, what: str) -> None:
     op.create_table(
         name,
-        _text("symbol"),
+        _text("symbol", "the instrument"),
         _date("date", "session date"),
         _double("open", "split-adjusted"),
         _double("high", "split-adjusted"),
@@ -102,7 +132,7 @@ def _daily_bars(name: str, what: str) -> None:
         _double("adj_close", "adjusted for splits and dividends", null=True),
         _double("volume", "units traded"),
         _text("source", "the provider that answered"),
-        _instant("fetched_at"),
+        _instant("fetched_at", "when the provider answered"),
         _key(name, "symbol", "date"),
         comment=what,
     )
@@ -111,12 +141,12 @@ def _daily_bars(name: str, what: str) -> None:
 def _corporate_actions() -> None:
     op.create_table(
         "corporate_actions",
-        _text("symbol"),
+        _text("symbol", "the instrument"),
         _date("date", "ex-date"),
         _text("kind", "dividend, split or capital_gain"),
         _double("value", "cash per share (split-adjusted), or new shares per old share"),
-        _text("source"),
-        _instant("fetched_at"),
+        _text("source", "the provider that answered"),
+        _instant("fetched_at", "when the provider answered"),
         _key("corporate_actions", "symbol", "date", "kind"),
         comment="Dividends, splits and capital gains.",
     )
@@ -125,10 +155,10 @@ def _corporate_actions() -> None:
 def _indicators_daily() -> None:
     op.create_table(
         "indicators_daily",
-        _text("symbol"),
+        _text("symbol", "the instrument"),
         _date("date", "session date"),
-        *(_double(name, null=True) for name in _INDICATORS),
-        _instant("computed_at"),
+        *(_double(name, meaning, null=True) for name, meaning in _INDICATORS.items()),
+        _instant("computed_at", "when the row was computed"),
         _key("indicators_daily", "symbol", "date"),
         comment="Technical indicators over the full stored history; warm-up rows are NULL.",
     )
