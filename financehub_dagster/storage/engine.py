@@ -36,6 +36,12 @@ LOCK_SECONDS = 120
 _MIGRATE = "run `financehub db upgrade`"
 _MISSING = {"42P01", "42703", "3F000"}
 """SQLSTATE of undefined table, column and schema (PostgreSQL documentation, appendix A)."""
+_REFUSED = {
+    "55P03": f"another transaction has held the rows for {LOCK_SECONDS} s; end it, or try again when it is done",
+    "53100": "make room on the server's disk",
+    "25006": "the server accepts no writes; point FINANCEHUB_DATABASE_URL to the primary",
+}
+"""SQLSTATE of lock not available, disk full and read-only transaction, and what to do about each."""
 
 
 @cache
@@ -134,9 +140,12 @@ def typed_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseError 
     """The typed error for a statement that failed, if it is one of ours: a lost connection, or tables not there."""
     if lost:
         return connection_error(url, str(error))
-    if getattr(error, "sqlstate", None) in _MISSING:
-        first = str(error).splitlines()[0]
+    state = getattr(error, "sqlstate", None)
+    first = str(error).partition("\n")[0]
+    if state in _MISSING:
         return NotMigrated(f"{describe(url)} is older than this program ({first}): {_MIGRATE}")
+    if state in _REFUSED:
+        return DatabaseError(f"{describe(url)}: {first}; nothing was written: {_REFUSED[state]}")
     return None
 
 

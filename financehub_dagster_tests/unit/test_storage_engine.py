@@ -125,6 +125,18 @@ def test_a_lost_connection_is_one_line_and_the_next_transaction_connects_again(d
         assert connection.execute(sa.text("select 1")).scalar() == 1
 
 
+def test_a_writer_that_waits_too_long_for_another_one_is_told_so(database: Database) -> None:
+    def wait_in_vain() -> None:
+        with database.engine.begin() as holder, transaction() as waiting:
+            holder.execute(sa.text("select pg_advisory_xact_lock(1)"))
+            waiting.execute(sa.text("set local lock_timeout = '10ms'"))
+            waiting.execute(sa.text("select pg_advisory_xact_lock(1)"))
+
+    with pytest.raises(DatabaseError, match="nothing was written: another transaction") as caught:
+        wait_in_vain()
+    assert "\n" not in str(caught.value)
+
+
 def test_sessions_live_in_utc(database: Database) -> None:
     with transaction() as connection:
         assert connection.execute(sa.text("show time zone")).scalar() == "UTC"

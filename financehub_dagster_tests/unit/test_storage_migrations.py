@@ -1,7 +1,9 @@
 """The migrations end at the declared tables, from wherever they start."""
 
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +110,9 @@ def test_a_database_without_tables_is_reported_with_the_remedy(
 def test_the_database_fixture_is_migrated_and_empty(database: Database) -> None:
     with database.engine.connect() as connection:
         assert connection.execute(sa.text("select count(*) from instruments")).scalar() == 0
+
+
+def test_every_table_is_in_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "database.md"
+    documented = set(re.findall(r"`(\w+)`", page.read_text()))
+    assert set(metadata.tables) <= documented
