@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from financehub_dagster.cli import errors
-from financehub_dagster.cli.command import new_app
+from financehub_dagster.cli.command import ReaderGone, new_app
 from financehub_dagster.cli.commands import backfill, database, demo, instruments, platform, sandbox
 
 app = new_app("FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.")
@@ -26,8 +26,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. Errors are one line on stderr, and `{"error": …}` with --json."""
     try:
         return int(app(args=list(arguments), prog_name="financehub", standalone_mode=False) or 0)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; keep the interpreter from complaining at exit.
+    except ReaderGone:
+        # The interpreter flushes stdout once more at exit: give it somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where any error becomes a line

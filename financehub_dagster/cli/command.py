@@ -17,6 +17,11 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an
 
 _COMMON = {"as_json": AsJson, "debug": Debug}
 
+
+class ReaderGone(Exception):
+    """Whoever read our output has seen enough."""
+
+
 type Work = Callable[..., None]
 
 
@@ -31,7 +36,10 @@ def command(app: typer.Typer, name: str) -> Callable[[Work], Work]:
     def register(work: Work) -> Work:
         @functools.wraps(work)
         def call(*, as_json: bool = False, debug: bool = False, **arguments: Any) -> None:
-            work(Console(as_json=as_json, debug=debug), **arguments)
+            try:
+                work(Console(as_json=as_json, debug=debug), **arguments)
+            except BrokenPipeError:
+                raise ReaderGone from None
 
         _, *own = inspect.signature(work).parameters.values()
         common = [

@@ -69,9 +69,9 @@ class Console:
         terminal = Terminal(markup=False, highlight=False, soft_wrap=False)
         if not terminal.is_terminal:
             terminal.width = max(terminal.width, 160)
-        if title:
-            terminal.print(title)
-        terminal.print(table)
+        with terminal.capture() as printed:
+            terminal.print(*([title] if title else []), table, sep="\n")
+        self.say(printed.get().rstrip("\n"))
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from financehub_dagster.cli import home as homes
+from financehub_dagster.cli import prepare
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.cli.home import Home, Mode
 
@@ -123,3 +124,9 @@ def test_dagsters_configuration_is_renewed_in_our_folder_and_left_alone_in_the_u
 def test_the_checkouts_dagster_yaml_is_the_packaged_one():
     root = Path(__file__).parents[2]
     assert (root / "dagster.yaml").read_text() == (root / "financehub_dagster/cli/dagster.yaml").read_text()
+
+
+def test_a_sandbox_home_without_its_sandbox_says_how_to_start_it(folder):
+    home = started(folder, Mode.SANDBOX)
+    with pytest.raises(CommandError, match="its sandbox is not running: `financehub up --sandbox`"):
+        prepare.require_vendors(home)

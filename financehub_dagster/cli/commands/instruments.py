@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from financehub_dagster.cli.command import command, new_app
-from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.market.instruments import AssetType, FieldError, instrument_from_text, parse_instruments
 
@@ -42,7 +42,7 @@ def list_(
     _open(console)
     with transaction() as connection:
         found = list_instruments(connection, asset_types=kind, active=None if removed else True)
-    rows = [[getattr(instrument, column) for column in COLUMNS] for instrument in found]
+    rows = [[_cell(getattr(instrument, column)) for column in COLUMNS] for instrument in found]
     console.result(
         {"instruments": [asdict(instrument) for instrument in found]},
         lambda: console.table(f"{len(rows)} instruments", COLUMNS, rows),
@@ -122,6 +122,11 @@ def _store(console: Console, instruments: "list[Instrument]") -> None:
         counts = upsert_instruments(connection, instruments)
     data = {"inserted": counts.inserted, "updated": counts.updated, "unchanged": counts.unchanged}
     console.result(data, lambda: console.say(", ".join(f"{count} {what}" for what, count in data.items())))
+
+
+def _cell(value: Cell) -> Cell:
+    """Market capitalisations without a decimal place."""
+    return int(value) if isinstance(value, float) else value
 
 
 def _open(console: Console) -> None:

@@ -1,0 +1,107 @@
+"""The command line on a live platform whose vendors are the sandbox: results as JSON, warnings on stderr."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from financehub_dagster.cli.app import run
+
+UNIVERSE = """
+- {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
+- {symbol: MSFT, name: Microsoft, asset_type: stock, exchange: XNAS}
+- {symbol: BTC, name: Bitcoin, asset_type: crypto, exchange: XXXX, aliases: {binance: BTCUSDT}}
+"""
+
+
+@pytest.fixture
+def ask(folder, database, sandbox, capsys):
+    """Runs a command in a folder with three instruments; returns its JSON."""
+
+    def ask(*arguments: str):
+        code = run([*arguments, "--json"])
+        told = capsys.readouterr()
+        assert code == 0, told.err
+        ask.messages = told.err
+        return json.loads(told.out)
+
+    (folder / "mine.yaml").write_text(UNIVERSE)
+    assert ask("instruments", "import", "mine.yaml") == {"inserted": 3, "updated": 0, "unchanged": 0}
+    return ask
+
+
+def counts(answer) -> dict[str, tuple[int, int, int]]:
+    return {t["table"]: (t["rows_inserted"], t["rows_updated"], t["rows_unchanged"]) for t in answer["tables"]}
+
+
+def test_filling_a_table_twice_stores_nothing_the_second_time(ask, sandbox):
+    fill = ("backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-04-20", "--symbols", "aapl,msft")
+    first, second = ask(*fill), ask(*fill)
+    assert counts(first)["stock_prices_daily"] == (2 * 43, 0, 0)  # 22 sessions in March 2015, 21 in April
+    assert counts(second)["stock_prices_daily"] == (0, 0, 2 * 43)
+    assert second["success"]
+    assert sandbox.calls("yahoo")["by_symbol"] == {"AAPL": 2, "MSFT": 2}
+
+
+def test_updating_a_symbol_brings_its_tables_and_indicators_up_to_date(ask):
+    assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily"}
+
+
+def test_one_failing_instrument_is_named_and_the_others_are_stored(ask, sandbox):
+    sandbox.delist("MSFT")
+    answer = ask("backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-03")
+    assert "warning: MSFT failed: yahoo" in ask.messages
+    assert counts(answer)["stock_prices_daily"] == (22, 0, 0)
+    assert list(answer["tables"][0]["failures"]) == ["MSFT"]
+
+
+def test_when_nothing_could_be_stored_the_command_fails_with_the_reason(ask, sandbox, capsys):
+    sandbox.delist("MSFT")
+    fill = ["backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-03", "--symbols", "MSFT"]
+    assert run(fill) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("financehub: run ")
+    assert "stock_prices_daily: none of 1 instruments could be stored; MSFT: yahoo" in line
+
+
+def test_instruments_are_added_changed_removed_and_listed(ask):
+    add = ("instruments", "add", "eth", "--type", "crypto", "--name", "Ether", "--alias", "binance=ETHUSDT")
+    assert ask(*add) == {"inserted": 1, "updated": 0, "unchanged": 0}
+    assert ask(*add) == {"inserted": 0, "updated": 0, "unchanged": 1}
+    assert ask("instruments", "remove", "eth") == {"removed": ["ETH"]}
+    listed = ask("instruments", "list", "--type", "crypto")["instruments"]
+    assert [i["symbol"] for i in listed] == ["BTC"]
+    everything = ask("instruments", "list", "--all", "--type", "crypto")["instruments"]
+    assert [(i["symbol"], i["is_active"], i["aliases"]) for i in everything] == [
+        ("BTC", True, {"binance": "BTCUSDT"}),
+        ("ETH", False, {"binance": "ETHUSDT"}),
+    ]
+
+
+def test_the_address_of_the_database_is_printed_and_migrating_again_changes_nothing(ask, database):
+    assert ask("db", "url") == {"url": database.url}
+    assert ask("db", "upgrade")["changed"] is False
+
+
+def test_people_get_tables_instead_of_json(ask, capsys):
+    assert run(["instruments", "list"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("3 instruments\n")
+    assert "Apple Inc." in told.out
+    assert told.err == ""
+
+
+def test_a_reader_that_stops_reading_is_no_error(ask):
+    pipeline = f"{sys.executable} -m financehub_dagster.cli instruments list | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", pipeline], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_answers_without_loading_anything_heavy(folder):
+    heavy = {"dagster", "pandas", "numpy", "sqlalchemy", "alembic", "psycopg", "yfinance", "pydantic_settings", "yaml"}
+    show = "import sys; from financehub_dagster.cli.app import run; run(['--help']); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    *text, modules = done.stdout.splitlines()
+    assert "backfill" in "".join(text)
+    assert not {name for name in heavy if f"'{name}'" in modules}

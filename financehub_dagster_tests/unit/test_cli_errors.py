@@ -1,0 +1,37 @@
+import pytest
+
+from financehub_dagster.cli.errors import CommandError, WrongUsage, explain
+from financehub_dagster.gateway.errors import Unreachable
+from financehub_dagster.settings import SettingsError
+from financehub_dagster.storage.errors import DatabaseUnreachable
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (CommandError("this: do that"), "this: do that", 1),
+        (WrongUsage("that: do this"), "that: do this", 2),
+        (SettingsError("unusable environment: X"), "unusable environment: X", 1),
+        (DatabaseUnreachable("database cannot be reached"), "database cannot be reached", 1),
+        (Unreachable("yahoo", "no connection"), "yahoo: no connection", 1),
+        (KeyboardInterrupt(), "interrupted", 1),
+        (CommandError("several\n  lines\n"), "several; lines", 1),
+        (PermissionError(13, "Permission denied", "/data"), "/data: Permission denied", 1),
+        (RuntimeError("boom"), "unexpected RuntimeError: boom (--debug shows where)", 1),
+    ],
+)
+def test_an_error_becomes_one_line_and_an_exit_code(error, line, code):
+    assert explain(error) == (line, code)
+
+
+def test_a_missing_wheel_says_what_to_install():
+    line, code = explain(ImportError("no module", name="talib._ta_lib"))
+    assert code == 1
+    assert line.startswith("TA-Lib has no wheel for this platform: install")
+
+
+def test_a_missing_package_says_how_to_complete_the_installation():
+    assert explain(ModuleNotFoundError("No module named 'yfinance'", name="yfinance")) == (
+        "No module named 'yfinance': the installation is incomplete, run `make setup`",
+        1,
+    )
