@@ -33,7 +33,7 @@ class TableDescription:
 def describe(name: str) -> TableDescription:
     """The description of the declared table `name`; raises KeyError where none is declared."""
     table = tables.metadata.tables[name]
-    dialect = postgresql.psycopg.dialect()
+    dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
     columns = (
         ColumnDescription(c.name, str(c.type.compile(dialect=dialect)).lower(), c.comment, bool(c.nullable))
         for c in table.columns
