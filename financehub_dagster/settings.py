@@ -23,7 +23,8 @@ class Settings(BaseSettings):
 
     financehub_home: Path = Field(Path(".financehub"), description="Folder of the embedded database, logs and caches.")
     financehub_database_url: SecretStr | None = Field(
-        None, description="PostgreSQL to use instead of the embedded one: postgresql://user:password@host:port/database."
+        None,
+        description="PostgreSQL to use instead of the embedded one: postgresql://user:password@host:port/database.",
     )
     financehub_history_start: date = Field(
         date(2009, 1, 1), description="First day of the monthly partitions of the daily tables."
