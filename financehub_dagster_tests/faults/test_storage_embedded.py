@@ -103,7 +103,7 @@ def test_the_server_is_tuned_for_a_local_market_database_and_commits_durably(hom
             "select name, setting from pg_settings where name in "
             "('listen_addresses', 'fsync', 'synchronous_commit', 'TimeZone', 'max_connections', 'server_version_num')"
         ).fetchall()
-    settings = dict(found)
+    settings: dict[str, str] = dict(found)
     assert int(settings.pop("server_version_num")) >= 180000
     assert settings == {
         "listen_addresses": "",

@@ -1,6 +1,6 @@
 """The small stores: universe, dead letters, rejected rows, and bars as arrays."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -90,7 +90,8 @@ def test_failed_work_has_one_live_row_that_counts_its_attempts_and_waits_longer_
         with transaction() as connection:
             (row,) = live_failures(connection, "stock_prices_daily")
         due, last = row["next_retry_at"], row["last_failed_at"]
-        seen.append((row["attempts"], row["status"], None if due is None else due - last))
+        wait = due - last if isinstance(due, datetime) and isinstance(last, datetime) else None
+        seen.append((row["attempts"], row["status"], wait))
     waits = [timedelta(seconds=60 * 2**n) for n in range(5)]
     assert seen[:5] == [(n + 1, "open", wait) for n, wait in enumerate(waits)]
     assert seen[5:] == [(6, "parked", None), (7, "parked", None)]
@@ -160,7 +161,7 @@ def stored_bars(database: Database) -> pd.DataFrame:
     for name in ("open", "high", "low", "close", "volume"):
         frame[name] = rng.random(len(frame)) * 1000
     with transaction() as connection:
-        columns = {name: frame[name].to_numpy() for name in frame}
+        columns = {str(name): frame[name].to_numpy() for name in frame}
         rest = {"adj_close": np.full(len(frame), np.nan), "source": np.full(len(frame), "yahoo", object)}
         rest["fetched_at"] = np.full(len(frame), np.datetime64("2024-03-01"))
         table = tables.stock_prices_daily
