@@ -170,9 +170,12 @@ def test_a_home_whose_path_is_too_long_for_a_socket_works_too(new_home: Path, cr
     copy(created, deep)
     with connect(embedded.ensure_running(deep)) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
+        sockets = embedded.ensure_running(deep).socket_folder
     with holder(deep) as process:
         assert server_pid(process) == embedded.status(deep).pid
+    assert sockets.stat().st_mode & 0o077 == 0
     assert embedded.stop(deep)
+    assert not sockets.exists()
 
 
 def test_a_home_with_spaces_and_quotes_in_its_name_works(new_home: Path, created: Path) -> None:

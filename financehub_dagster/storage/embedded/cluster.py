@@ -128,6 +128,8 @@ def stop(data: Path, server: Postmaster, timeout: float = 60) -> None:
     for request, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
         process = _server_process(server.pid, data, server.create_time)
         if process is None or _ends(process, request, patience):
+            if server.socket_folder != data:
+                shutil.rmtree(server.socket_folder, ignore_errors=True)
             return
     raise EmbeddedFailed(f"the embedded PostgreSQL on {data} (process {server.pid}) does not stop: end it by hand")
 
