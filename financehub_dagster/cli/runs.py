@@ -113,6 +113,8 @@ def run_tables(console: Console, stop: StopSignals, order: Order) -> RunResult:
             outcome = materialize(code_location(), order.tables, first, last, order.symbols, on_event=seen)
         except DagsterExecutionInterruptedError:
             raise StopRequested from None
+    if watch.interrupted:
+        raise StopRequested
     return _result(outcome, watch)
 
 
@@ -208,6 +210,7 @@ class _Watch:
         self.fetching: Callable[[], None] | None = order.fetching
         self.seconds: dict[str, float] = {}
         self.error: str | None = None
+        self.interrupted = False
         self.done = threading.Event()
         self._step: str | None = None
         self._began: dict[str, float] = {}
@@ -226,12 +229,17 @@ class _Watch:
                 self._calls_before, self._step = _calls_today(), step
                 self.report(step, 0, self.totals[step])
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE"):
-            if event.is_step_failure and self.error is None:
-                self.error = _cause(event)
+            if event.is_step_failure:
+                self._note_failure(event)
             self.seconds[step] = round(time.monotonic() - self._began[step], 1)
             if step in self.totals:
                 self._step = None
                 self.report(step, self.totals[step], self.totals[step])
+
+    def _note_failure(self, event: "dg.DagsterEvent") -> None:
+        error = event.step_failure_data.error
+        self.interrupted |= error is not None and error.cls_name == "DagsterExecutionInterruptedError"
+        self.error = self.error or _cause(event)
 
     def poll(self) -> None:
         while not self.done.wait(POLL_SECONDS):

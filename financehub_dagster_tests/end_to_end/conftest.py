@@ -1,6 +1,7 @@
 """What the end-to-end tests of the command line share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from financehub_dagster.storage.engine import reset_engine
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, monkeypatch) -> Iterator[Path]:
     """An empty current folder; what a command does to the environment of this process is undone afterwards."""
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -15,17 +16,25 @@ UNIVERSE = """
 """
 
 
-@pytest.fixture
-def ask(folder, database, sandbox, capsys):
-    """Runs a command in a folder with three instruments; returns its JSON."""
+class Asked:
+    """Runs commands for their JSON; messages is what the last one wrote to stderr."""
 
-    def ask(*arguments: str):
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+        self.messages = ""
+
+    def __call__(self, *arguments: str) -> Any:
         code = run([*arguments, "--json"])
-        told = capsys.readouterr()
+        told = self.capsys.readouterr()
+        self.messages = told.err
         assert code == 0, told.err
-        ask.messages = told.err
         return json.loads(told.out)
 
+
+@pytest.fixture
+def ask(folder, database, sandbox, capsys) -> Asked:
+    """Commands in a folder with three instruments."""
+    ask = Asked(capsys)
     (folder / "mine.yaml").write_text(UNIVERSE)
     assert ask("instruments", "import", "mine.yaml") == {"inserted": 3, "updated": 0, "unchanged": 0}
     return ask
