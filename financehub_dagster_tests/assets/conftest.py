@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import dagster as dg
 import pytest
 import sqlalchemy as sa
-from financehub_dagster.storage.instruments import upsert_instruments
 
 from financehub_dagster.automation.runs import RunOutcome, materialize
 from financehub_dagster.definitions import build_definitions
@@ -14,6 +13,7 @@ from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
+from financehub_dagster.storage.instruments import upsert_instruments
 
 
 @dataclass
