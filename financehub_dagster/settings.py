@@ -8,12 +8,18 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, HttpUrl, SecretStr, ValidationError
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SettingsError(Exception):
     """An environment variable cannot be used; the message names it and never shows its value."""
+
+
+_KEYS = tuple(
+    f"{provider}_api_keys"
+    for provider in ("alpha_vantage", "coingecko", "coinmarketcap", "finnhub", "twelve_data", "newsapi")
+)
 
 
 class Settings(BaseSettings):
@@ -31,6 +37,37 @@ class Settings(BaseSettings):
     )
     yahoo_base_url: HttpUrl | None = Field(None, description="Stands in for https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.binance.com.")
+    alpha_vantage_base_url: HttpUrl | None = Field(None, description="Stands in for https://www.alphavantage.co.")
+    coingecko_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.coingecko.com.")
+    coinmarketcap_base_url: HttpUrl | None = Field(None, description="Stands in for https://pro-api.coinmarketcap.com.")
+    finnhub_base_url: HttpUrl | None = Field(None, description="Stands in for https://finnhub.io.")
+    twelve_data_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.twelvedata.com.")
+    newsapi_base_url: HttpUrl | None = Field(None, description="Stands in for https://newsapi.org.")
+    alpha_vantage_api_keys: SecretStr | None = Field(None, description="Alpha Vantage keys, separated by commas.")
+    coingecko_api_keys: SecretStr | None = Field(None, description="CoinGecko keys, separated by commas.")
+    coinmarketcap_api_keys: SecretStr | None = Field(None, description="CoinMarketCap keys, separated by commas.")
+    finnhub_api_keys: SecretStr | None = Field(None, description="Finnhub keys, separated by commas.")
+    twelve_data_api_keys: SecretStr | None = Field(None, description="Twelve Data keys, separated by commas.")
+    newsapi_api_keys: SecretStr | None = Field(None, description="NewsAPI keys, separated by commas.")
+
+    def api_keys(self, provider: str) -> tuple[str, ...]:
+        """The keys of a provider, each once, in the order given; empty when it has none, or needs none."""
+        secret: SecretStr | None = getattr(self, f"{provider}_api_keys", None)
+        parts = () if secret is None else secret.get_secret_value().split(",")
+        return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+    def base_url(self, provider: str) -> str | None:
+        """The address that stands in for a provider's, without a slash at its end; None for the vendor itself."""
+        url: HttpUrl | None = getattr(self, f"{provider}_base_url")
+        return None if url is None else str(url).rstrip("/")
+
+    @field_validator(*_KEYS)
+    @classmethod
+    def _keys_fit_into_a_header(cls, secret: SecretStr | None) -> SecretStr | None:
+        for part in (secret.get_secret_value() if secret else "").split(","):
+            if not (part.strip().isascii() and part.strip().isprintable()) or " " in part.strip():
+                raise ValueError("a key holds characters that no key has; separate keys by commas")
+        return secret
 
     @property
     def home(self) -> Path:

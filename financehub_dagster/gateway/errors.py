@@ -3,11 +3,12 @@
     ProviderError
     ├── UnknownSymbol      the vendor does not know the symbol          never retried
     ├── BadRequest         we asked for something impossible            never retried
-    ├── BadKey             key missing, invalid or disabled             never retried
+    ├── NotConfigured      no key: the provider is off                  not sent at all
+    ├── BadKey             key invalid or disabled                      the next key, if there is one
     ├── NotInPlan          the plan does not include the endpoint       never retried
     ├── Limited            the vendor, or our own limit, says wait
     │   ├── BurstLimit     for seconds                                  retried in the call
-    │   ├── QuotaSpent     until a reset                                deferred
+    │   ├── QuotaSpent     until a reset                                the next key, else deferred
     │   └── Banned         until a time                                 silence until then
     ├── BreakerOpen        too many failures lately                     not sent at all
     └── Transient          may go away by itself                        retried in the call
@@ -45,8 +46,12 @@ class BadRequest(ProviderError):
     """The vendor refused the request as impossible."""
 
 
+class NotConfigured(ProviderError):
+    """The provider needs a key and has none; nothing is sent."""
+
+
 class BadKey(ProviderError):
-    """The key is missing, invalid or disabled."""
+    """The key is invalid or disabled."""
 
 
 class NotInPlan(ProviderError):
@@ -81,7 +86,9 @@ class QuotaSpent(Limited):
 
 
 class Banned(Limited):
-    """The vendor blocks us for a time."""
+    """The vendor blocks us for a time: this address, unless `key_only` says that another key may go on."""
+
+    key_only = False
 
 
 class BreakerOpen(Limited):

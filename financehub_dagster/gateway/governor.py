@@ -82,7 +82,7 @@ class _Request[R]:
             outcome = type(error).__name__
             raise
         finally:
-            usage.count(self.engine(), self.policy.provider, self.policy.account, outcome, self.weight)
+            usage.count(self.engine(), self.policy.provider, self.policy.account(), outcome, self.weight)
         self.breaker.answered(self.probes)
         self._hold_limits(self.policy.meaning.pause(reply))
         return response
@@ -91,7 +91,12 @@ class _Request[R]:
         policy = self.policy
         bound = min(policy.patience.max_wait, self.budget.left) if self.budget.started else policy.patience.max_wait
         slot = limits.reserve(
-            self.engine(), policy.provider, policy.account, policy.limits, weight=self.weight, max_wait=max(bound, 0.0)
+            self.engine(),
+            policy.provider,
+            policy.account(),
+            policy.limits,
+            weight=self.weight,
+            max_wait=max(bound, 0.0),
         )
         if not slot.granted:
             until = datetime.now(UTC) + timedelta(seconds=slot.wait)
@@ -110,7 +115,7 @@ class _Request[R]:
 
     def _hold_limits(self, seconds: float) -> None:
         if seconds > 0:
-            limits.hold(self.engine(), self.policy.provider, self.policy.account, self.policy.limits, seconds)
+            limits.hold(self.engine(), self.policy.provider, self.policy.account(), self.policy.limits, seconds)
 
     def give_up(self, error: ProviderError) -> None:
         """Tell the breaker how the request ended; what never left says nothing about the vendor."""

@@ -3,12 +3,14 @@
 Belongs here: the values a provider hands to its governor. Does not belong here: any vendor's numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.gateway.keys import Auth, Key
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.storage.limits import Limit
+from financehub_dagster.storage.quotas import Quota, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,23 @@ class Meaning:
 
     refusal: the error an answer stands for, None when it is usable. weight: what a request to a path costs of the
     limits. pause: seconds of silence that a usable answer asks for, as when the vendor's own counter runs full.
+    cost: what the vendor says the request did cost, None when it does not say. readings: what it says is left.
     """
 
     refusal: Callable[[Reply], ProviderError | None]
     weight: Callable[[str], int] = field(default=lambda _path: 1)
     pause: Callable[[Reply], float] = field(default=lambda _reply: 0.0)
+    cost: Callable[[Reply], int | None] = field(default=lambda _reply: None)
+    readings: Callable[[Reply], Sequence[Reading]] = field(default=lambda _reply: ())
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything the governor has to know about one vendor.
 
-    scope is whom the vendor counts, "ip" or a key's fingerprint; place is empty, or @host:port of a stand-in: what a
-    stand-in was asked is not held against the vendor.
+    The vendor counts per address, or per key where `auth` says how a key travels: then each of `keys` has limits and
+    quotas of its own, and a provider without any is off. place is empty, or @host:port of a stand-in: what a stand-in
+    was asked is not held against the vendor.
     """
 
     provider: str
@@ -69,10 +75,11 @@ class Policy:
     meaning: Meaning
     patience: Patience = Patience()
     breaker: BreakerSettings = BreakerSettings()
-    scope: str = "ip"
     place: str = ""
+    quotas: tuple[Quota, ...] = ()
+    auth: Auth | None = None
+    keys: tuple[Key, ...] = ()
 
-    @property
-    def account(self) -> str:
-        """The scope under which limits and usage are booked."""
-        return self.scope + self.place
+    def account(self, key: Key | None = None) -> str:
+        """The scope under which limits and usage are booked: a key's fingerprint, or ip."""
+        return ("ip" if key is None else key.fingerprint) + self.place

@@ -1,13 +1,18 @@
 """The shared rate limiter: one row per limit, moved on the database's clock.
 
-Belongs here: what a limit is and how its slots are handed out (GCRA without bursts). Does not belong here: which limits
-a vendor has, or waiting for a slot. A slot is an instant; whoever is given one sends its call then, not before.
+Belongs here: what a limit is and how slots are handed out: evenly spaced (GCRA without bursts), within the quotas. Does
+not belong here: which limits a vendor has, or waiting for a slot. A slot is an instant; whoever is given one sends its
+call then, not before.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
+
+from financehub_dagster.storage import quick, quotas
+from financehub_dagster.storage.quotas import Quota
 
 SPACING = 1.02
 """Slots lie 2 % further apart than the limit asks, so that the vendor's clock may disagree a little with ours."""
@@ -15,12 +20,16 @@ SPACING = 1.02
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `amount` units in any window of `period` seconds; `heaviest` is the largest weight one call may have."""
+    """At most `amount` units in any window of `period` seconds; `heaviest` is the largest weight one call may have.
+
+    weighted: are units the weight of a call, or requests?
+    """
 
     name: str
     amount: int
     period: float
     heaviest: int = 1
+    weighted: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.heaviest <= self.amount or self.period <= 0:
@@ -31,6 +40,8 @@ class Limit:
 
         A window that ends with the heaviest call has room for amount - heaviest units before it, hence the divisor.
         """
+        if not self.weighted:
+            weight = 1
         if not 1 <= weight <= self.heaviest:
             raise ValueError(f"limit {self.name}: weight {weight} is not within 1..{self.heaviest}")
         return SPACING * self.period * weight / (self.amount - self.heaviest + 1)
@@ -38,88 +49,167 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The answer to a reservation: granted and due in `wait` seconds, or refused because that would be too late."""
+    """The answer to a reservation: granted and due in `wait` seconds, or refused because that would be too late.
+
+    `quota` names the quota that is used up until then, None where the spacing of calls decides.
+    """
 
     granted: bool
     wait: float
+    quota: str | None = None
 
 
-# The locks are taken before the clock is read, so that slots are handed out in order. synchronous_commit is off for
-# this one transaction: a crashed PostgreSQL takes longer to come back than the few slots it may forget.
-_RESERVE = sa.text(
-    """
-    WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
-    asked AS MATERIALIZED (
-        SELECT * FROM unnest(CAST(:names AS text[]), CAST(:spacings AS float8[])) AS a(limit_name, spacing)
+# One limit alone, the common case: the row is read, moved and returned in one step. After waiting for its lock
+# PostgreSQL reads row and clock anew, so that slots are handed out in order.
+_SPACE = """
+    UPDATE rate_limits
+    SET tat = greatest(tat, clock_timestamp()) + make_interval(secs => %(spacing)s)
+    WHERE provider = %(provider)s AND scope = %(scope)s AND limit_name = %(limit)s
+      AND tat <= clock_timestamp() + make_interval(secs => %(max_wait)s)
+    RETURNING extract(epoch FROM tat - clock_timestamp())::float8 - %(spacing)s
+"""
+
+_LOOK = """
+    SELECT extract(epoch FROM tat - clock_timestamp())::float8 FROM rate_limits
+    WHERE provider = %(provider)s AND scope = %(scope)s AND limit_name = %(limit)s
+"""
+
+# All or none of several. The locks are taken before the clock is read; rows that are missing grant nothing.
+_RESERVE = f"""
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(%(limits)s AS text[]), CAST(%(spacings)s AS float8[])) AS a(limit_name, spacing)
     ),
+    wanted AS MATERIALIZED ({quotas.WANTED}),
     held AS MATERIALIZED (
         SELECT tat FROM rate_limits
-        WHERE provider = :provider AND scope = :scope AND limit_name = ANY(CAST(:names AS text[]))
+        WHERE provider = %(provider)s AND scope = %(scope)s AND limit_name = ANY(CAST(%(limits)s AS text[]))
         ORDER BY limit_name FOR UPDATE
     ),
+    paced AS MATERIALIZED (SELECT count(tat) AS limits, max(tat) AS tat FROM held),
+    counted AS MATERIALIZED (
+        SELECT quota_name, expires, units, resets_at FROM quotas
+        WHERE provider = %(provider)s AND scope = %(scope)s AND quota_name = ANY(CAST(%(quotas)s AS text[]))
+          AND (SELECT limits FROM paced) >= 0
+        ORDER BY quota_name FOR UPDATE
+    ),
+    locks AS MATERIALIZED (SELECT limits, tat, (SELECT count(*) FROM counted) AS quotas FROM paced),
+    locked AS MATERIALIZED (SELECT *, clock_timestamp() AS clock FROM locks),
+    entries AS MATERIALIZED (
+        SELECT c.quota_name, e.expires, e.units
+        FROM locked, counted c, unnest(c.expires, c.units) AS e(expires, units) WHERE e.expires > locked.clock
+    ),
+    running AS (
+        SELECT quota_name, expires, sum(units) OVER (PARTITION BY quota_name ORDER BY expires DESC) AS used FROM entries
+    ),
+    full_until AS (
+        SELECT quota_name, max(expires) AS until FROM running JOIN wanted w USING (quota_name)
+        WHERE w.units > 0 AND running.used > w.amount - w.units
+        GROUP BY quota_name ORDER BY until DESC LIMIT 1
+    ),
     slot AS MATERIALIZED (
-        SELECT rows, greatest(tat, clock) AS due, clock
-        FROM (SELECT count(tat) AS rows, max(tat) AS tat, clock_timestamp() AS clock FROM held, quick) AS locked
+        SELECT l.*, f.quota_name, greatest(l.tat, l.clock, f.until) AS due,
+            l.limits = cardinality(CAST(%(limits)s AS text[])) AND l.quotas = cardinality(CAST(%(quotas)s AS text[]))
+                AS complete,
+            f.until > greatest(l.tat, l.clock) AS spent
+        FROM locked l LEFT JOIN full_until f ON true
+    ),
+    granted AS MATERIALIZED (
+        SELECT * FROM slot WHERE complete AND due <= clock + make_interval(secs => %(max_wait)s)
     ),
     moved AS (
-        UPDATE rate_limits r SET tat = slot.due + make_interval(secs => asked.spacing)
-        FROM asked, slot
-        WHERE r.provider = :provider AND r.scope = :scope AND r.limit_name = asked.limit_name
-          AND slot.rows = :rows AND slot.due <= slot.clock + make_interval(secs => :max_wait)
-        RETURNING 1
+        UPDATE rate_limits r SET tat = granted.due + make_interval(secs => asked.spacing)
+        FROM asked, granted
+        WHERE r.provider = %(provider)s AND r.scope = %(scope)s AND r.limit_name = asked.limit_name
+    ),
+    booked AS (
+        SELECT quota_name, expires, units FROM entries
+        UNION ALL
+        SELECT w.quota_name, {quotas.EXPIRY.format(at="granted.due", resets_at="c.resets_at")}, w.units
+        FROM granted, wanted w JOIN counted c USING (quota_name) WHERE w.units > 0
+    ),
+    merged AS (SELECT quota_name, expires, CAST(sum(units) AS bigint) AS units FROM booked GROUP BY 1, 2),
+    rebuilt AS (
+        SELECT quota_name, array_agg(expires ORDER BY expires) AS expires, array_agg(units ORDER BY expires) AS units
+        FROM merged GROUP BY 1
+    ),
+    noted AS (
+        UPDATE quotas q SET expires = n.expires, units = n.units, amount = w.amount
+        FROM granted, rebuilt n JOIN wanted w USING (quota_name)
+        WHERE q.provider = %(provider)s AND q.scope = %(scope)s AND q.quota_name = n.quota_name
     )
-    SELECT slot.rows, (SELECT count(*) FROM moved) AS moved, extract(epoch FROM slot.due - slot.clock) AS wait FROM slot
-    """
-)
+    SELECT complete, complete AND due <= clock + make_interval(secs => %(max_wait)s),
+        extract(epoch FROM due - clock)::float8, CASE WHEN spent THEN quota_name END
+    FROM slot
+"""
 
-_CREATE = sa.text(
-    """
+_CREATE = """
     INSERT INTO rate_limits (provider, scope, limit_name, tat)
-    SELECT :provider, :scope, limit_name, clock_timestamp() FROM unnest(CAST(:names AS text[])) AS a(limit_name)
+    SELECT %(provider)s, %(scope)s, limit_name, clock_timestamp()
+    FROM unnest(CAST(%(limits)s AS text[])) AS a(limit_name)
     ORDER BY limit_name
     ON CONFLICT DO NOTHING
-    """
-)
+"""
 
-_HOLD = sa.text(
-    """
+_HOLD = """
     INSERT INTO rate_limits AS r (provider, scope, limit_name, tat)
-    SELECT :provider, :scope, limit_name, clock_timestamp() + make_interval(secs => :seconds)
-    FROM unnest(CAST(:names AS text[])) AS a(limit_name)
+    SELECT %(provider)s, %(scope)s, limit_name, clock_timestamp() + make_interval(secs => %(seconds)s)
+    FROM unnest(CAST(%(limits)s AS text[])) AS a(limit_name)
     ORDER BY limit_name
     ON CONFLICT (provider, scope, limit_name) DO UPDATE SET tat = greatest(r.tat, excluded.tat)
-    """
-)
+"""
 
 
 def reserve(
-    engine: sa.Engine, provider: str, scope: str, limits: Sequence[Limit], *, weight: int = 1, max_wait: float = 60.0
+    engine: sa.Engine,
+    provider: str,
+    scope: str,
+    limits: Sequence[Limit],
+    budgets: Sequence[Quota] = (),
+    *,
+    weight: int = 1,
+    max_wait: float = 60.0,
 ) -> Slot:
-    """Take the next slot that all `limits` allow, or none of them when it is more than `max_wait` seconds away.
+    """Take the next slot that all `limits` and `budgets` allow, or nothing when it is over `max_wait` seconds away.
 
-    Every process that asks shares the same rows. The caller must not send before `wait` seconds have passed. Runs in a
-    connection and transaction of its own, never inside one that writes data.
+    Every process that asks shares the same rows. The caller must not send before `wait` seconds have passed. Never part
+    of a transaction that writes data.
     """
-    if not limits:
+    if not limits and not budgets:
         return Slot(True, 0.0)
+    where = {"provider": provider, "scope": scope}
+    if len(limits) == 1 and not budgets:
+        return _space(engine, {**where, "limit": limits[0].name}, limits[0].spacing(weight), max_wait)
     asked = {
-        "provider": provider,
-        "scope": scope,
-        "names": [limit.name for limit in limits],
+        **where,
+        "limits": [limit.name for limit in limits],
         "spacings": [limit.spacing(weight) for limit in limits],
-        "rows": len(limits),
+        **quotas.wanted(budgets, [budget.units(weight) for budget in budgets]),
         "max_wait": max_wait,
     }
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        row = connection.execute(_RESERVE, asked).one()
-        if row.rows < len(limits):
-            connection.execute(_CREATE, {key: asked[key] for key in ("provider", "scope", "names")})
-            row = connection.execute(_RESERVE, asked).one()
-    return Slot(row.moved == len(limits), float(row.wait))
+    complete, granted, wait, spent = quick.execute(engine, _RESERVE, asked)[0]
+    if not complete:
+        quick.execute(engine, _CREATE, {**where, "limits": asked["limits"]})
+        quotas.create(engine, provider, scope, budgets)
+        _, granted, wait, spent = quick.execute(engine, _RESERVE, asked)[0]
+    return Slot(granted, wait, spent)
+
+
+def _space(engine: sa.Engine, row: dict[str, Any], spacing: float, max_wait: float) -> Slot:
+    """The next slot of one limit; its row is made when it is missing."""
+    asked = {**row, "spacing": spacing, "max_wait": max_wait}
+    taken = quick.execute(engine, _SPACE, asked)
+    if not taken:
+        found = quick.execute(engine, _LOOK, row)
+        if found and found[0][0] > max_wait:
+            return Slot(False, found[0][0])
+        quick.execute(engine, _CREATE, {"provider": row["provider"], "scope": row["scope"], "limits": [row["limit"]]})
+        taken = quick.execute(engine, _SPACE, asked)
+    if not taken:  # others took the slots in between
+        return Slot(False, max(quick.execute(engine, _LOOK, row)[0][0], max_wait))
+    return Slot(True, max(taken[0][0], 0.0))
 
 
 def hold(engine: sa.Engine, provider: str, scope: str, limits: Sequence[Limit], seconds: float) -> None:
     """Hand out no slot of `limits` for the next `seconds`: the vendor said so."""
     names = [limit.name for limit in limits]
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(_HOLD, {"provider": provider, "scope": scope, "names": names, "seconds": seconds})
+    quick.execute(engine, _HOLD, {"provider": provider, "scope": scope, "limits": names, "seconds": seconds})

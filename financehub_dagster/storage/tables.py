@@ -5,7 +5,7 @@ vendor decimal of up to 15 significant digits comes back as the same digits.
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from financehub_dagster.market.indicators.columns import INDICATORS
 
@@ -159,6 +159,32 @@ rate_limits = sa.Table(
     sa.Column("limit_name", sa.Text, primary_key=True, comment="which of the provider's limits"),
     sa.Column("tat", Instant, nullable=False, comment="theoretical arrival time of the next call (GCRA)"),
     comment="One row per limit, moved by one UPDATE on the database's clock, shared by every process.",
+)
+
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True, comment="ip, or a key's fingerprint"),
+    sa.Column("quota_name", sa.Text, primary_key=True, comment="which of the provider's quotas"),
+    sa.Column("amount", sa.BigInteger, nullable=False, comment="units in a window, as configured at the last booking"),
+    sa.Column("expires", ARRAY(Instant), nullable=False, comment="when each booking stops to count, in order"),
+    sa.Column("units", ARRAY(sa.BigInteger), nullable=False, comment="units of each booking"),
+    sa.Column("resets_at", Instant, comment="the reset the vendor named last"),
+    comment="Requests or credits used per minute, day or month, on the database's clock, shared by every process.",
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True, comment="the key's fingerprint, never the key"),
+    sa.Column("day", sa.Date, comment="the UTC day of its last use"),
+    sa.Column("used", sa.BigInteger, nullable=False, server_default=sa.text("0"), comment="weight used on that day"),
+    sa.Column("benched_until", Instant, comment="not used before this"),
+    sa.Column("cause", sa.Text, comment="the name of the error it is benched for"),
+    sa.Column("reason", sa.Text, comment="what the vendor said, redacted"),
+    comment="API keys by fingerprint: how much each was used, and which are benched until when.",
 )
 
 breakers = sa.Table(

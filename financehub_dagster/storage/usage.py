@@ -8,6 +8,7 @@ from datetime import date
 
 import sqlalchemy as sa
 
+from financehub_dagster.storage import quick
 from financehub_dagster.storage.tables import api_usage
 
 OK = "ok"
@@ -27,22 +28,18 @@ class Usage:
     weight: int
 
 
-_COUNT = sa.text(
-    """
+_COUNT = """
     INSERT INTO api_usage AS u (provider, scope, day, outcome, calls, weight)
-    SELECT :provider, :scope, CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date), :outcome, 1, :weight
-    FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quick
+    VALUES (%(provider)s, %(scope)s, CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date), %(outcome)s, 1, %(weight)s)
     ON CONFLICT (provider, scope, day, outcome) DO UPDATE SET
         calls = u.calls + 1, weight = u.weight + excluded.weight
-    """
-)
+"""
 
 
 def count(engine: sa.Engine, provider: str, scope: str, outcome: str, weight: int = 1) -> None:
     """Add one call of `weight` to today's count, in a transaction of its own."""
     asked = {"provider": provider, "scope": scope, "outcome": outcome, "weight": weight}
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(_COUNT, asked)
+    quick.execute(engine, _COUNT, asked)
 
 
 def read(engine: sa.Engine, since: date) -> list[Usage]:
