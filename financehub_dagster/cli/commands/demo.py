@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from financehub_dagster.cli.signals import StopSignals
     from financehub_dagster.cli.supervisor import Supervisor
 
-# The month in which the recorded prices of the sandbox begin.
-FIRST_RECORDED_MONTH = "2013-02"
 TABLES = ("instruments", "stock_prices_daily", "corporate_actions", "crypto_prices_daily", "indicators_daily")
 
 
@@ -39,7 +37,9 @@ def demo(
     ui: Annotated[
         bool, typer.Option("--ui/--no-ui", help="Stay with the webserver, or stop after the summary.")
     ] = True,
-    first: Annotated[str, typer.Option("--from", help="First month.", metavar="MONTH")] = FIRST_RECORDED_MONTH,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First month; FINANCEHUB_HISTORY_START.", metavar="MONTH")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last month; the running one.", metavar="MONTH")] = None,
     symbols: Symbols = None,
 ) -> None:
@@ -117,9 +117,9 @@ def _serve(console: Console, supervisor: "Supervisor", stop: "StopSignals", url:
         console.note("stopping")
 
 
-def _months(first: str, last: str | None) -> tuple[date, date]:
+def _months(first: str | None, last: str | None) -> tuple[date, date]:
     from financehub_dagster.cli import arguments
+    from financehub_dagster.settings import get_settings
 
-    today = datetime.now(UTC).date()
-    start = arguments.month("--from", FIRST_RECORDED_MONTH)
-    return arguments.months(first, last or f"{today:%Y-%m}", start, today)
+    today, start = datetime.now(UTC).date(), get_settings().financehub_history_start
+    return arguments.months(first or f"{start:%Y-%m}", last or f"{today:%Y-%m}", start, today)
