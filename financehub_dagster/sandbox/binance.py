@@ -19,7 +19,7 @@ from financehub_dagster.sandbox import binance_market as documents
 from financehub_dagster.sandbox.history import History, common_origin
 from financehub_dagster.sandbox.limits import FixedMinute
 from financehub_dagster.sandbox.market import Market
-from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Vendor, json_response, retry_headers
+from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Situation, Vendor, json_response, retry_headers
 
 _SYMBOL_RANGE = r"^[A-Z0-9-_.]{1,20}$"
 _NUMBER_RANGE = r"^[0-9]{1,20}$"
@@ -47,6 +47,7 @@ class Binance(Vendor):
     """The spot REST interface without orders and accounts."""
 
     name = "binance"
+    situations = ("burst", "banned", "unknown_symbol")
 
     def __init__(self, market: Market) -> None:
         self._market = market
@@ -91,7 +92,7 @@ class Binance(Vendor):
         return self.refusal(429, 60 - int(at % 60))
 
     @override
-    def headers(self, at: float) -> dict[str, str]:
+    def headers(self, identity: Identity, at: float) -> dict[str, str]:
         """The used weight, on every answer."""
         used = str(self._minute.at(at))
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
@@ -115,6 +116,13 @@ class Binance(Vendor):
             504: (-1007, "Timeout waiting for response from backend server."),
         }.get(status, (-1000, "An unknown error occurred while processing the request."))
         return json_response({"code": code, "msg": message}, status, headers)
+
+    @override
+    def situation(self, name: Situation, identity: Identity, at: float) -> Response:
+        """429 to the end of the minute, then 418; -1121 for a symbol that does not trade."""
+        if name == "unknown_symbol":
+            return json_response({"code": -1121, "msg": "Invalid symbol."}, 400)
+        return self.refusal(418, _BAN_SECONDS) if name == "banned" else self.refusal(429, 60 - int(at % 60))
 
     @override
     def limit(self, calls: int | None, window_seconds: float | None) -> None:

@@ -17,6 +17,10 @@ from urllib.parse import urlencode, urlsplit
 
 from financehub_dagster.sandbox.errors import SandboxError
 
+VENDORS = (
+    "yahoo", "binance", "alpha_vantage", "coingecko", "coinmarketcap", "finnhub", "twelve_data", "newsapi",
+)  # fmt: skip
+KEYLESS_VENDORS = ("yahoo", "binance")
 _STOP_SECONDS = 5.0
 _CONTROL_TIMEOUT_SECONDS = 10.0
 
@@ -37,15 +41,27 @@ class Sandbox:
         """What BINANCE_BASE_URL has to be."""
         return f"{self.url}/binance"
 
+    def base_url(self, vendor: str) -> str:
+        """What stands in for a vendor's scheme and host; `vendor` is the platform's name for it, as alpha_vantage."""
+        return f"{self.url}/{vendor.replace('_', '')}"
+
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables that point the platform's providers here."""
-        return {"YAHOO_BASE_URL": self.yahoo_url, "BINANCE_BASE_URL": self.binance_url}
+        return {f"{vendor.upper()}_BASE_URL": self.base_url(vendor) for vendor in VENDORS}
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Environment variables with a key for each vendor that asks for one; any other would do as well."""
+        asking = [vendor for vendor in VENDORS if vendor not in KEYLESS_VENDORS]
+        return {f"{vendor.upper()}_API_KEYS": f"sandbox-{vendor.replace('_', '-')}-key" for vendor in asking}
 
     def fault(self, kind: str, **options: Any) -> None:
-        """Spoil requests: kind status | timeout | reset | slow | truncated | garbage | empty | html.
+        """Spoil requests.
 
-        Options: vendor, path (part of it), symbol (ours), status, retry_after, seconds, times, after.
+        Kinds: status, error, timeout, reset, slow, trickle, truncated, garbage, empty, html, wrong_symbol, shuffled,
+        duplicated, strings, nan. Options: vendor, path (part of it), symbol (ours), status, situation, in_200,
+        retry_after, retry_after_as, seconds, times, after.
         """
         self._control("POST", "faults", {"kind": kind, **options})
 
@@ -96,8 +112,12 @@ class Sandbox:
         self._control("POST", "clock", {"now": None if now is None else now.isoformat()})
 
     def limit(self, vendor: str, calls: int | None, window_seconds: float | None = None) -> None:
-        """Enforce `calls` per window (Binance: weight per minute); None puts the vendor's own limit back."""
+        """Enforce `calls` (weight, credits) per window, by default the vendor's first; None: its own limits."""
         self._control("POST", "limits", {"vendor": vendor, "calls": calls, "window_seconds": window_seconds})
+
+    def declare_key(self, vendor: str, key: str, *, valid: bool = True, plan: str = "free") -> None:
+        """From now on `vendor` takes `key` for invalid, or puts it on the plan free or paid."""
+        self._control("POST", "keys", {"vendor": vendor, "key": key, "valid": valid, "plan": plan})
 
     def latency(self, milliseconds: float) -> None:
         """Delay every answer."""

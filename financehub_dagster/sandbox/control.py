@@ -15,13 +15,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.accounts import Plan
 from financehub_dagster.sandbox.amendments import BAR_COLUMNS
 from financehub_dagster.sandbox.calls import Journal
 from financehub_dagster.sandbox.errors import SandboxError
 from financehub_dagster.sandbox.faults import Fault, Faults
 from financehub_dagster.sandbox.listings import synthetic
 from financehub_dagster.sandbox.market import Market
-from financehub_dagster.sandbox.vendor import Vendor, json_response
+from financehub_dagster.sandbox.vendor import Vendor, json_response, path_of
 
 
 class _Payload(BaseModel):
@@ -72,6 +73,15 @@ class _Limit(_Payload):
     window_seconds: float | None = Field(None, gt=0)
 
 
+class _Key(_Payload):
+    """What a vendor makes of an API key from now on."""
+
+    vendor: str
+    key: str = Field(min_length=1)
+    valid: bool = True
+    plan: Plan = "free"
+
+
 class _CallsQuery(_Payload):
     vendor: str | None = None
     symbol: str | None = None
@@ -110,6 +120,7 @@ class Control:
             _route("POST", "/bars", self._bar, _Bar),
             _route("POST", "/clock", self._clock, _Clock),
             _route("POST", "/limits", self._limit, _Limit),
+            _route("POST", "/keys", self._key, _Key),
             _route("POST", "/latency", self._set_latency, _Latency),
         ]
 
@@ -122,15 +133,21 @@ class Control:
             vendor.reset()
 
     def _calls(self, query: _CallsQuery) -> dict[str, Any]:
-        return self.journal.summary(query.vendor, query.symbol, query.detail)
+        vendor = None if query.vendor is None else self._vendor(query.vendor).name
+        return self.journal.summary(vendor, query.symbol, query.detail)
 
     def _faults(self) -> list[dict[str, Any]]:
         return [fault.model_dump() for fault in self.faults.active]
 
     def _add_fault(self, fault: Fault) -> list[dict[str, Any]]:
-        if fault.vendor is not None:
-            self._vendor(fault.vendor)
-        self.faults.add(fault)
+        vendor = None if fault.vendor is None else self._vendor(fault.vendor)
+        if fault.situation is not None:
+            if vendor is None:
+                raise SandboxError("kind error needs a vendor, whose words are to be used")
+            if fault.situation not in vendor.situations:
+                known = ", ".join(sorted(vendor.situations))
+                raise SandboxError(f"vendor {vendor.name} knows no {fault.situation}; there are {known}")
+        self.faults.add(fault if vendor is None else fault.model_copy(update={"vendor": vendor.name}))
         return self._faults()
 
     def _list(self, asked: _Listing) -> list[dict[str, Any]]:
@@ -165,6 +182,9 @@ class Control:
     def _limit(self, asked: _Limit) -> None:
         self._vendor(asked.vendor).limit(asked.calls, asked.window_seconds)
 
+    def _key(self, asked: _Key) -> None:
+        self._vendor(asked.vendor).declare_key(asked.key, asked.valid, asked.plan)
+
     def _set_latency(self, asked: _Latency) -> None:
         self.latency = asked.milliseconds / 1000
 
@@ -175,9 +195,11 @@ class Control:
         return instrument
 
     def _vendor(self, name: str) -> Vendor:
-        if name not in self.vendors:
-            raise SandboxError(f"vendor {name} is not played here; there are {', '.join(sorted(self.vendors))}")
-        return self.vendors[name]
+        """A vendor by the platform's name for it or by its path."""
+        for vendor in self.vendors.values():
+            if name in (vendor.name, path_of(vendor.name)):
+                return vendor
+        raise SandboxError(f"vendor {name} is not played here; there are {', '.join(sorted(self.vendors))}")
 
 
 def _route[Model: BaseModel](

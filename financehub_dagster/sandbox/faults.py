@@ -8,13 +8,20 @@ import asyncio
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Literal
+from email.utils import formatdate
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-Kind = Literal["status", "timeout", "reset", "slow", "truncated", "garbage", "empty", "html"]
+from financehub_dagster.sandbox.distortions import distorted
+from financehub_dagster.sandbox.vendor import Situation
+
+Kind = Literal[
+    "status", "error", "timeout", "reset", "slow", "trickle", "truncated", "garbage", "empty", "html",
+    "wrong_symbol", "shuffled", "duplicated", "strings", "nan",
+]  # fmt: skip
 
 _HTML = b"<!doctype html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
 _GARBAGE = b'{"chart": \x00\xff\xfe not json'
@@ -26,9 +33,10 @@ TRANSPORT = "financehub.transport"
 class Fault(BaseModel):
     """What to spoil: requests of `vendor`, whose path contains `path`, for `symbol`; each None matches any.
 
-    status and retry_after (seconds) belong to kind "status"; seconds is how long "timeout" keeps silent before it hangs
-    up and "slow" takes for the whole answer; after skips that many matching requests first; times ends the fault after
-    that many, None never.
+    status belongs to kind "status"; situation to "error", which in_200 puts under HTTP 200 whatever the vendor's own
+    status; retry_after (seconds) to both, sent as seconds or, with retry_after_as, as an HTTP date. seconds is how long
+    "timeout" keeps silent before it hangs up and "slow" takes for the whole answer. after skips that many matching
+    requests first; times ends the fault after that many, None never.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,11 +46,28 @@ class Fault(BaseModel):
     path: str | None = None
     symbol: str | None = None
     status: int = Field(500, ge=400, le=599)
+    situation: Situation | None = None
+    in_200: bool = False
     retry_after: int | None = Field(None, ge=0)
+    retry_after_as: Literal["seconds", "date"] = "seconds"
     seconds: float = Field(5.0, ge=0, le=3600)
     times: int | None = Field(None, ge=1)
     after: int = Field(0, ge=0)
     served: int = Field(0, description="Requests spoilt so far; set by the sandbox.")
+
+    @model_validator(mode="after")
+    def _situation_belongs_to_error(self) -> Self:
+        if (self.kind == "error") != (self.situation is not None):
+            raise ValueError("kind error needs a situation, and no other kind has one")
+        return self
+
+    def finish(self, response: Response, at: float) -> None:
+        """Put the asked status and Retry-After on a refusal given at UTC epoch seconds `at`."""
+        if self.in_200:
+            response.status_code = 200
+        if self.retry_after is not None:
+            date = formatdate(at + self.retry_after, usegmt=True)
+            response.headers["Retry-After"] = date if self.retry_after_as == "date" else str(self.retry_after)
 
     def concerns(self, vendor: str, path: str, symbols: tuple[str, ...]) -> bool:
         """Whether this request is one of those to spoil."""
@@ -98,7 +123,10 @@ class Wire:
             case "reset":
                 await self._hang_up(reset=True)
             case "slow":
-                await self._dribble(response, fault.seconds)
+                size = max(1, -(-len(response.body) // _CHUNKS))
+                await self._dribble(response, size, fault.seconds / _CHUNKS)
+            case "trickle":
+                await self._dribble(response, 1, 1.0)
             case "truncated":
                 await self._cut_short(response)
             case "garbage":
@@ -107,8 +135,10 @@ class Wire:
                 await self.answer(Response(b"", 200, media_type=response.headers.get("content-type")))
             case "html":
                 await self.answer(Response(_HTML, 200, media_type="text/html"))
-            case "status":
+            case "status" | "error" | "wrong_symbol":
                 await self.answer(response)
+            case "shuffled" | "duplicated" | "strings" | "nan":
+                await self.answer(distorted(response, fault.kind))
 
     async def answer(self, response: Response) -> None:
         """Send `response` as it is."""
@@ -122,13 +152,17 @@ class Wire:
         except TimeoutError:
             await self._hang_up(reset=False)
 
-    async def _dribble(self, response: Response, seconds: float) -> None:
+    async def _dribble(self, response: Response, size: int, pause: float) -> None:
+        """Send `size` bytes after each `pause`, for as long as anybody listens."""
         await self._start(response)
-        size = max(1, -(-len(response.body) // _CHUNKS))
+        gone = asyncio.create_task(self._client_gone())
         for start in range(0, len(response.body), size):
-            await asyncio.sleep(seconds / _CHUNKS)
+            await asyncio.wait({gone}, timeout=pause)
+            if gone.done():
+                return
             chunk = bytes(response.body[start : start + size])
             await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        gone.cancel()
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _cut_short(self, response: Response) -> None:

@@ -59,6 +59,12 @@ class History:
     def __getitem__(self, rows: slice | NDArray[np.bool_]) -> Self:
         return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
 
+    def as_traded(self) -> Self:
+        """Prices and volumes before anybody adjusted them for the splits within this history."""
+        later = np.append(np.cumprod(self.split[::-1])[::-1][1:], 1.0) if len(self) else np.empty(0)
+        prices = {name: getattr(self, name) * later for name in ("open", "high", "low", "close")}
+        return replace(self, **prices, volume=self.volume / later)
+
     @property
     def origin(self) -> str:
         """recorded, generated, mixed, or none where there are no rows."""

@@ -1,11 +1,19 @@
 """How the vendors count calls.
 
-Belongs here: counting by fixed minute and by sliding window. Does not belong here: the limits, which stand in each
-vendor's file.
+Belongs here: windows of time and the counting in them. Does not belong here: the limits themselves, which stand in each
+vendor's file, or whose calls are counted (accounts).
 """
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+#: How much earlier than a sliding second allows a call may arrive: the wire's jitter, which no vendor polices.
+_JITTER_SECONDS = 0.1
+_MONTH_SECONDS = 2_592_000
+
+Kind = Literal["burst", "day_quota", "month_quota"]
 
 
 @dataclass(slots=True)
@@ -42,3 +50,65 @@ class SlidingWindow:
             return False
         self._admitted.append(at)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `amount` per `seconds`, sliding, or from one full UTC minute, day or calendar month to the next.
+
+    weighted: credits are counted and not requests. counts_refused: going on after a breach uses up still more.
+    """
+
+    seconds: float
+    amount: int
+    aligned: bool = False
+    weighted: bool = False
+    counts_refused: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What a breach of it is called."""
+        if self.seconds <= 3600:
+            return "burst"
+        return "day_quota" if self.seconds < _MONTH_SECONDS else "month_quota"
+
+    def start(self, at: float) -> float:
+        """When the window that `at` lies in began."""
+        if not self.aligned:
+            return at - (self.seconds - _JITTER_SECONDS if self.seconds <= 1 else self.seconds)
+        if self.seconds < _MONTH_SECONDS:
+            return at - at % self.seconds
+        return datetime.fromtimestamp(at, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+    def end(self, at: float) -> float:
+        """When the aligned window that `at` lies in ends."""
+        if self.seconds < _MONTH_SECONDS:
+            return self.start(at) + self.seconds
+        month = datetime.fromtimestamp(self.start(at), UTC)
+        return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1).timestamp()
+
+
+class Counter:
+    """What was used within one window, as (UTC epoch seconds, weight) in order."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[float, int]] = deque()
+        self._used = 0
+
+    def used(self, window: Window, at: float) -> int:
+        """The weight used in the window of `at`."""
+        start = window.start(at)
+        while self._entries and (self._entries[0][0] < start or (not window.aligned and self._entries[0][0] <= start)):
+            self._used -= self._entries.popleft()[1]
+        return self._used
+
+    def add(self, weight: int, at: float) -> None:
+        """Count `weight`, which may be negative to give back what was counted in vain."""
+        self._entries.append((at, weight))
+        self._used += weight
+
+    def resets_at(self, window: Window, at: float) -> float:
+        """When something, or in an aligned window everything, is forgotten."""
+        if window.aligned:
+            return window.end(at)
+        return self._entries[0][0] + window.seconds if self._entries else at

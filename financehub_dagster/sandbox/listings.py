@@ -4,7 +4,8 @@ Belongs here: the register of instruments and how it starts out, as the default 
 beyond it. Does not belong here: prices, or which of the instruments a vendor carries.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from zlib import crc32
 
 from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
 from financehub_dagster.sandbox.errors import SandboxError
@@ -20,7 +21,9 @@ def default_listing() -> tuple[Instrument, ...]:
 
 
 def synthetic(count: int, prefix: str = "SIM", asset_type: AssetType = AssetType.STOCK) -> list[Instrument]:
-    """`count` invented instruments SIM0001, SIM0002, ...: stocks of XNYS, or cryptos known to Binance and Yahoo."""
+    """`count` invented instruments SIM0001, SIM0002, ...: stocks of XNYS, or cryptos known to every vendor of them."""
+    # CoinMarketCap's ids are numbers: beyond its own, and for each prefix others.
+    first_id = 1_000_000 + crc32(prefix.encode()) % 9_000 * 10_000
     names = [f"{prefix}{number:04d}" for number in range(1, count + 1)]
     if asset_type is AssetType.CRYPTO:
         return [
@@ -29,9 +32,14 @@ def synthetic(count: int, prefix: str = "SIM", asset_type: AssetType = AssetType
                 f"Synthetic {name}",
                 asset_type,
                 "XXXX",
-                aliases={"binance": f"{name}USDT", "yahoo": f"{name}-USD"},
+                aliases={
+                    "binance": f"{name}USDT",
+                    "yahoo": f"{name}-USD",
+                    "coingecko": f"synthetic-{name.lower()}",
+                    "coinmarketcap": str(first_id + number),
+                },
             )
-            for name in names
+            for number, name in enumerate(names, start=1)
         ]
     return [Instrument(name, f"Synthetic {name}", asset_type, "XNYS", "USD", "America/New_York") for name in names]
 
@@ -61,6 +69,17 @@ class Register:
         """Delist; raises SandboxError for a symbol that is not listed."""
         if self._listed.pop(symbol, None) is None:
             raise SandboxError(f"{symbol} is not listed in the sandbox")
+
+    def swaps(self, symbols: Iterable[str], spelling: Callable[[Instrument], str]) -> dict[str, str]:
+        """For each listed symbol the next instrument of its kind, both in a vendor's spelling."""
+        found = {}
+        listed = list(self._listed.values())
+        for symbol in symbols:
+            instrument = self.get(symbol)
+            alike = [each for each in listed if instrument and each.asset_type is instrument.asset_type]
+            if instrument and len(alike) > 1:
+                found[spelling(instrument)] = spelling(alike[(alike.index(instrument) + 1) % len(alike)])
+        return found
 
     def reset(self) -> None:
         """Back to the listing the sandbox started with."""

@@ -1,7 +1,7 @@
 """The sandbox server: every vendor below a path of its own, the control endpoint beside them.
 
 Belongs here: joining the parts and serving them. Does not belong here: anything of one vendor; a new one is a new
-file and one line in `build_app`.
+file and one name in `VENDORS`.
 """
 
 import asyncio
@@ -22,29 +22,39 @@ from starlette.routing import Mount, Router
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from financehub_dagster.sandbox.alpha_vantage import AlphaVantage
 from financehub_dagster.sandbox.binance import Binance
 from financehub_dagster.sandbox.calls import Call, fingerprint
+from financehub_dagster.sandbox.coingecko import CoinGecko
+from financehub_dagster.sandbox.coinmarketcap import CoinMarketCap
 from financehub_dagster.sandbox.control import Control
+from financehub_dagster.sandbox.distortions import asking_for
 from financehub_dagster.sandbox.errors import SandboxError
-from financehub_dagster.sandbox.faults import TRANSPORT, Wire
+from financehub_dagster.sandbox.faults import TRANSPORT, Fault, Wire
+from financehub_dagster.sandbox.finnhub import Finnhub
 from financehub_dagster.sandbox.market import Market
-from financehub_dagster.sandbox.vendor import Vendor
+from financehub_dagster.sandbox.newsapi import NewsApi
+from financehub_dagster.sandbox.twelve_data import TwelveData
+from financehub_dagster.sandbox.vendor import Identity, Vendor, path_of
 from financehub_dagster.sandbox.yahoo import Yahoo
 
 DEFAULT_PORT = 8765
+VENDORS: tuple[Callable[[Market], Vendor], ...] = (
+    Yahoo, Binance, AlphaVantage, CoinGecko, CoinMarketCap, Finnhub, TwelveData, NewsApi,
+)  # fmt: skip
 
 
 def build_app(market: Market | None = None, latency_ms: float = 0.0) -> Starlette:
     """The whole sandbox as an ASGI application over `market` (default: the default universe on the real clock)."""
     market = Market() if market is None else market
-    control = Control(market, [Yahoo(market), Binance(market)], latency_ms / 1000)
+    control = Control(market, [vendor(market) for vendor in VENDORS], latency_ms / 1000)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         market.warm_up()
         yield
 
-    mounts = [Mount(f"/{name}", _Gate(vendor, control)) for name, vendor in control.vendors.items()]
+    mounts = [Mount(f"/{path_of(name)}", _Gate(vendor, control)) for name, vendor in control.vendors.items()]
     return Starlette(routes=[Mount("/_control", Router(control.routes)), *mounts], lifespan=lifespan)
 
 
@@ -129,11 +139,14 @@ class _Gate:
         identity = self._vendor.identify(request)
         fault = self._control.faults.take(self._vendor.name, path, identity.symbols)
         response = self._vendor.admit(identity, at)
-        if fault is not None and fault.kind == "status":
-            response = self._vendor.refusal(fault.status, fault.retry_after)
+        if fault is not None and fault.kind in ("status", "error"):
+            response = self._refusal(fault, identity, at)
         if response is None:
-            response = await self._answer(scope, receive)
-        response.headers.update(self._vendor.headers(at))
+            asked = scope
+            if fault is not None and fault.kind == "wrong_symbol":
+                asked = asking_for(scope, self._control.market.listed.swaps(identity.symbols, self._vendor.spelling))
+            response = await self._answer(asked, receive)
+        response.headers.update(self._vendor.headers(identity, at))
         self._control.journal.add(
             Call(
                 at=at,
@@ -152,6 +165,14 @@ class _Gate:
             await asyncio.sleep(self._control.latency)
         wire = Wire(scope, receive, send)
         await (wire.answer(response) if fault is None else wire.play(fault, response))
+
+    def _refusal(self, fault: Fault, identity: Identity, at: float) -> Response:
+        if fault.situation is not None:
+            response = self._vendor.situation(fault.situation, identity, at)
+        else:
+            response = self._vendor.refusal(fault.status, fault.retry_after)
+        fault.finish(response, at)
+        return response
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         """The vendor's answer, held back instead of sent."""

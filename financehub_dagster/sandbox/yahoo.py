@@ -16,7 +16,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.history import common_origin
 from financehub_dagster.sandbox.limits import SlidingWindow
 from financehub_dagster.sandbox.market import Market
-from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Vendor, json_response, retry_headers
+from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Situation, Vendor, json_response, retry_headers
 from financehub_dagster.sandbox.yahoo_chart import ChartError, chart_document, chart_error
 from financehub_dagster.sandbox.yahoo_meta import EXCHANGE_NAMES, QUOTE_TYPES, shortest
 
@@ -32,6 +32,7 @@ class Yahoo(Vendor):
     """chart, quote, and the cookie and crumb dance before them."""
 
     name = "yahoo"
+    situations = ("burst", "unknown_symbol")
 
     def __init__(self, market: Market) -> None:
         self._market = market
@@ -69,7 +70,7 @@ class Yahoo(Vendor):
         return self.refusal(429, None)
 
     @override
-    def headers(self, at: float) -> dict[str, str]:
+    def headers(self, identity: Identity, at: float) -> dict[str, str]:
         """Those of Yahoo's edge."""
         return {"server": "ATS"}
 
@@ -86,6 +87,11 @@ class Yahoo(Vendor):
             404: ("Not Found", "No data found, symbol may be delisted"),
         }.get(status, ("Bad Request", f"Refused with status {status}"))
         return json_response(chart_error(code, description), status, headers)
+
+    @override
+    def situation(self, name: Situation, identity: Identity, at: float) -> Response:
+        """Yahoo's throttle says nothing more; an unknown symbol may have been delisted."""
+        return self.refusal(404 if name == "unknown_symbol" else 429, None)
 
     @override
     def limit(self, calls: int | None, window_seconds: float | None) -> None:

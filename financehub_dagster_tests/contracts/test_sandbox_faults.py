@@ -165,7 +165,10 @@ def received_or_reset(connection: socket.socket) -> None:
     [
         ({"kind": "explosion"}, "kind: Input should be"),
         ({"kind": "status", "status": 200}, "status: Input should be greater than or equal to 400"),
-        ({"kind": "status", "vendor": "bloomberg"}, "vendor bloomberg is not played here; there are binance, yahoo"),
+        (
+            {"kind": "status", "vendor": "bloomberg"},
+            "vendor bloomberg is not played here; there are alpha_vantage, binance, coingecko",
+        ),
         ({"kind": "reset", "wen": 1}, "wen: Extra inputs are not permitted"),
     ],
 )
