@@ -97,7 +97,7 @@ def show(console: Console, summary: Summary) -> None:
     """Print the summary and what to do next."""
     columns = ["table", "rows", "instruments", "first", "last", "partitions", "seconds"]
     rows = [[t.table, t.rows, t.instruments, t.first, t.last, t.partitions, t.seconds] for t in summary.tables]
-    console.table("Sample market: recorded stocks 2013 to 2018 and Bitcoin 2009 to 2026, generated elsewhere", columns, rows)
+    console.table("Sample market: recorded stocks 2013-2018, Bitcoin 2009-2026; the rest is generated", columns, rows)
     console.say(f"checks: {_counts(summary.checks) or 'none ran'}")
     console.say(f"vendor calls today, all answered by the sandbox: {_counts(summary.calls)}")
     for symbol, reason in summary.failures.items():
