@@ -33,13 +33,17 @@ class TableSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """A finished demo; checks counts verdicts, calls the requests each vendor answered, seconds from start to here."""
+    """A finished demo; seconds from its start to here.
+
+    checks counts verdicts, not_passed names the checks that did not pass, calls counts the requests to each vendor.
+    """
 
     home: str
     url: str | None
     run_id: str
     tables: list[TableSummary]
     checks: dict[str, int]
+    not_passed: list[str]
     calls: dict[str, int]
     failures: dict[str, str]
     seconds: float
@@ -61,6 +65,7 @@ def collect(home: str, url: str | None, tables: Sequence[str], result: "RunResul
         run_id=result.run_id,
         tables=[_table(name, partitions[name], result.seconds.get(name)) for name in tables],
         checks=dict(Counter(result.checks.values())),
+        not_passed=[name for name, verdict in result.checks.items() if verdict != "passed"],
         calls=_calls(),
         failures=result.failures,
         seconds=round(seconds, 1),
@@ -98,7 +103,8 @@ def show(console: Console, summary: Summary) -> None:
     columns = ["table", "rows", "instruments", "first", "last", "partitions", "seconds"]
     rows = [[t.table, t.rows, t.instruments, t.first, t.last, t.partitions, t.seconds] for t in summary.tables]
     console.table("Sample market: recorded stocks 2013-2018, Bitcoin 2009-2026; the rest is generated", columns, rows)
-    console.say(f"checks: {_counts(summary.checks) or 'none ran'}")
+    names = f" ({', '.join(summary.not_passed)})" if summary.not_passed else ""
+    console.say(f"checks: {_counts(summary.checks) or 'none ran'}{names}")
     console.say(f"vendor calls today, all answered by the sandbox: {_counts(summary.calls)}")
     for symbol, reason in summary.failures.items():
         console.warn(f"{symbol} failed: {reason}")
