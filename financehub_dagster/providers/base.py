@@ -1,12 +1,15 @@
 """What every provider offers the assets, independent of the vendor.
 
-Belongs here: the shapes of answers and the protocols a provider fulfils. Does not belong here: anything of one vendor.
+Belongs here: the shapes of answers and the protocols a provider fulfils. Does not belong here: anything of one vendor,
+or building the frames (`frames`).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.market.instruments import Instrument
 
 if TYPE_CHECKING:
@@ -19,7 +22,8 @@ class DailyBars:
 
     bars: one row per finished session in date order: date (datetime64[s], naive session date), open, high, low, close,
     adj_close, volume (float64). actions: date, kind (dividend | split | capital_gain), value. Both may be empty.
-    source is the provider's name, fetched_at in UTC, calls the HTTP requests made.
+    adj_close is NaN where the vendor does not say. source is the provider's name, fetched_at in UTC, calls the HTTP
+    requests made.
     """
 
     symbol: str
@@ -35,6 +39,100 @@ class DailyBarsProvider(Protocol):
 
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions from `start` to `end`, both included; raises ProviderError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One vendor's answer for many instruments, whichever number of requests it took.
+
+    rows has the columns that `frames` declares for its kind, symbols in our spelling. failed says, by our symbol, why
+    an instrument has no row: one instrument's failure leaves the others unharmed. source is the provider's name,
+    fetched_at in UTC, calls the HTTP requests made.
+    """
+
+    rows: "pd.DataFrame"
+    failed: Mapping[str, ProviderError]
+    source: str
+    fetched_at: datetime
+    calls: int
+
+
+class Quotes(Answers):
+    """Last prices (frames.QUOTES): at most one row per instrument."""
+
+
+class CryptoMarkets(Answers):
+    """Price, market capitalisation, volume and supply of cryptos (frames.CRYPTO_MARKETS): one row per instrument."""
+
+
+class Fundamentals(Answers):
+    """What a company is worth and earns, as known now (frames.FUNDAMENTALS): one row per instrument."""
+
+
+class News(Answers):
+    """Articles, newest first, each address once (frames.NEWS); `symbols` lists the instruments an article is about."""
+
+
+class QuotesProvider(Protocol):
+    """A vendor that has last prices."""
+
+    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+        """The last price of each; raises ProviderError when the vendor had none for a reason of its own."""
+        ...
+
+
+class CryptoMarketsProvider(Protocol):
+    """A vendor that has the markets of cryptos."""
+
+    def crypto_markets(self, instruments: Sequence[Instrument]) -> CryptoMarkets:
+        """The market of each; raises ProviderError when the vendor had none for a reason of its own."""
+        ...
+
+
+class FundamentalsProvider(Protocol):
+    """A vendor that has fundamentals."""
+
+    def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
+        """The fundamentals of each; raises ProviderError when the vendor had none for a reason of its own."""
+        ...
+
+
+class NewsProvider(Protocol):
+    """A vendor that has news."""
+
+    def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
+        """What was published about any of them since `since` (aware); raises ProviderError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the vendor says is used and left of one budget; limit None where it does not say.
+
+    name is minute, day or month; resets_at in UTC where known.
+    """
+
+    name: str
+    used: int
+    limit: int | None
+    resets_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PlanUsage:
+    """What the vendor itself counted for the key it was asked with."""
+
+    provider: str
+    windows: tuple[Window, ...]
+    calls: int
+
+
+class UsageProvider(Protocol):
+    """A vendor that says how much of the plan is used."""
+
+    def usage(self) -> PlanUsage:
+        """Ask the vendor's usage endpoint; raises ProviderError."""
         ...
 
 

@@ -1,0 +1,126 @@
+"""Alpha Vantage: daily bars, quotes, fundamentals and news of stocks and ETFs.
+
+Belongs here: the resource, its limits and its questions. Does not belong here: what its answers mean
+(alpha_vantage_wire), HTTP and frames. Source: https://www.alphavantage.co/documentation and /premium.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from financehub_dagster.gateway.keys import Auth
+from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers import alpha_vantage_wire as wire
+from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes
+from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, actions_table, bars_table
+from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
+from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.storage.limits import Limit
+from financehub_dagster.storage.quotas import Quota
+
+NAME = wire.NAME
+STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})
+COMPACT = 100
+"""Bars a free key gets, the newest ones."""
+MOST_ARTICLES = 1000
+DAY_SECONDS = 86_400.0
+
+
+class AlphaVantageProvider(RestProvider):
+    """Alpha Vantage counts per key: on the free plan 1 call a second and 25 a day, one instrument each."""
+
+    name: ClassVar[str] = NAME
+    address: ClassVar[str] = "https://www.alphavantage.co"
+    auth: ClassVar[Auth] = Auth(query="apikey")
+    serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
+        "daily_bars": STOCKS,
+        "quotes": STOCKS,
+        "fundamentals": frozenset({AssetType.STOCK}),
+        "news": STOCKS,
+    }
+
+    requests_per_second: int = Field(default=1, ge=1, description="Most requests per second with one key.")
+    requests_per_day: int | None = Field(
+        default=25, ge=1, description="Most requests in any 24 hours with one key; null: as many as there are seconds."
+    )
+    premium: bool = Field(default=False, description="Are the keys of a premium plan, with full and adjusted history?")
+
+    def limits(self) -> tuple[Limit, ...]:
+        """The plan's."""
+        return (Limit("second", self.requests_per_second, 1.0),)
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """The vendor does not say when its day begins: any 24 hours count."""
+        return () if self.requests_per_day is None else (Quota("day", self.requests_per_day, period=DAY_SECONDS),)
+
+    def refused(self, reply: Reply, document: Any) -> Verdict:
+        """Alpha Vantage's words."""
+        return wire.refusal(reply, document)
+
+    def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+        """Finished sessions, split-adjusted; raises ProviderError.
+
+        Two requests with a free key, of which there are the newest 100 sessions: prices as traded, and the splits. One
+        with a premium key: also adj_close, dividends and all history.
+        """
+        self.check("daily_bars", instrument)
+        tally = Tally()
+        if self.premium:
+            read = partial(wire.read_adjusted, of=instrument)
+            question = _question("TIME_SERIES_DAILY_ADJUSTED", instrument, read, outputsize="full")
+            bars, actions = self.ask("daily_bars", question, tally)
+        else:
+            series = _question("TIME_SERIES_DAILY", instrument, partial(wire.read_daily, of=instrument))
+            traded = self.ask("daily_bars", series, tally)
+            actions = self.ask("daily_bars", _question("SPLITS", instrument, wire.read_splits), tally)
+            bars = wire.split_adjusted(traded, actions)
+        return DailyBars(
+            instrument.symbol,
+            bars_table(bars, instrument, start, end, tally.clock),
+            actions_table(actions, start, end),
+            NAME,
+            datetime.now(UTC),
+            tally.calls,
+        )
+
+    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+        """The last price of each, one request per instrument; the time is known to the session only."""
+        parts = partial(_parts, function="GLOBAL_QUOTE", read=wire.read_quote)
+        return Quotes(**vars(self.ask_in_parts("quotes", instruments, parts, QUOTES)))
+
+    def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
+        """The overview of each, one request per instrument."""
+        parts = partial(_parts, function="OVERVIEW", read=wire.read_overview)
+        return Fundamentals(**vars(self.ask_in_parts("fundamentals", instruments, parts, FUNDAMENTALS)))
+
+    def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
+        """Articles since `since`, one request per instrument: of several, it would find what is about all of them."""
+
+        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+            ours = {each.symbol_at(NAME): each.symbol for each in served}
+            span = {"time_from": f"{since.astimezone(UTC):%Y%m%dT%H%M}", "limit": str(MOST_ARTICLES)}
+            for each in served:
+                params = {"function": "NEWS_SENTIMENT", "tickers": each.symbol_at(NAME), **span}
+                read = partial(wire.read_news, ours=ours, since=since)
+                yield [each], Question("/query", params, read, each.symbol)
+
+        return News(**vars(self.ask_news(instruments, parts, NEWS)))
+
+    def test_connection(self) -> ConnectionReport:
+        """The market's status, which costs one of the day's requests; raises ProviderError."""
+        return self.connection(Question("/query", {"function": "MARKET_STATUS"}, wire.read_market_status))
+
+
+def _parts(
+    served: Sequence[Instrument], function: str, read: Callable[..., Part]
+) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+    for each in served:
+        yield [each], _question(function, each, partial(read, of=each))
+
+
+def _question[T](function: str, of: Instrument, read: Callable[[Any], T], **params: str) -> Question[T]:
+    return Question("/query", {"function": function, "symbol": of.symbol_at(NAME), **params}, read, of.symbol)

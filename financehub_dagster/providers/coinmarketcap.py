@@ -1,0 +1,219 @@
+"""CoinMarketCap: prices and markets of cryptos, 100 for one credit.
+
+Belongs here: the resource, its limits, its questions and what its answers mean. Does not belong here: HTTP and frames.
+Source: https://coinmarketcap.com/api/documentation. A coin is named by its id, the instrument's `coinmarketcap` alias.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import batched, groupby
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from financehub_dagster.gateway.errors import (
+    BadKey,
+    BadRequest,
+    NotInPlan,
+    Transient,
+    UnknownSymbol,
+)
+from financehub_dagster.gateway.keys import Auth
+from financehub_dagster.gateway.reply import Reply, banned, burst_limit
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
+from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
+from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, each_of, quota_spent
+from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.providers.values import instant, maybe, member, price
+from financehub_dagster.storage.quotas import Quota
+
+NAME = "coinmarketcap"
+CRYPTOS = frozenset({AssetType.CRYPTO})
+PER_CREDIT = 100
+"""Coins that one credit pays for."""
+WRONG_KEY = {1001, 1002, 1005, 1007}
+"""Invalid, missing, required, disabled."""
+NOT_IN_PLAN = {1003, 1004, 1006}
+"""Not paid for, expired, not part of the plan."""
+MINUTE, DAY, MONTH, ADDRESS = 1008, 1009, 1010, 1011
+"""Which limit was met."""
+
+
+def refusal(reply: Reply, document: Any) -> Verdict:
+    """CoinMarketCap's words: status.error_code, in a 200 too."""
+    status = document.get("status") if isinstance(document, dict) else None
+    if not isinstance(status, dict):
+        return None
+    code, said = _code(status), str(status.get("error_message") or "")
+    symbol = reply.symbol
+    if code == 0:
+        return None
+    if code in WRONG_KEY:
+        remedy = "check COINMARKETCAP_API_KEYS"
+        return BadKey(NAME, f"the key is missing, invalid or disabled ({code}): {remedy}", symbol=symbol)
+    if code in NOT_IN_PLAN:
+        return NotInPlan(NAME, f"the plan does not include this ({code})", symbol=symbol)
+    if code == MINUTE:
+        return burst_limit(reply, "too many calls within a minute")
+    if code in (DAY, MONTH):
+        window: Literal["day", "month"] = "day" if code == DAY else "month"
+        return quota_spent(reply, window, f"the {window}'s credits are used up")
+    if code == ADDRESS:
+        return banned(reply, "too many calls from this address", 60.0)
+    if code >= 500 or reply.status >= 500:
+        return Transient(NAME, f"{said} ({code})", symbol=symbol, retry_after=reply.retry_after)
+    if '"id"' in said or '"symbol"' in said or '"slug"' in said:
+        return UnknownSymbol(NAME, f"{said}; check its `coinmarketcap` alias", symbol=symbol)
+    return BadRequest(NAME, f"{said} ({code})", symbol=symbol)
+
+
+def _code(status: Mapping[str, Any]) -> int:
+    """The error code, which some versions send as a string; 0 is no error."""
+    code = str(status.get("error_code") or 0)
+    return int(code) if code.isdigit() else 400
+
+
+def cost(document: Any) -> int | None:
+    """The credits that a usable answer did cost, by its own words."""
+    took = document.get("status", {}).get("credit_count") if isinstance(document, dict) else None
+    return took if isinstance(took, int) else None
+
+
+def coins(document: Any) -> dict[str, Any]:
+    """The coins of an answer by id; v1 keys them by id, v2 lists them per symbol, v3 and listings are one list."""
+    data = member(document, "data")
+    if isinstance(data, Mapping):
+        data = [coin for held in data.values() for coin in (held if isinstance(held, list) else [held])]
+    if not isinstance(data, list):
+        raise ValueError("the answer has no coins")
+    return {str(member(coin, "id")): coin for coin in data}
+
+
+def _quote(coin: Any, currency: str) -> Mapping[str, Any]:
+    """The quote of a coin in `currency`: a member of that name, or since v3 one of a list."""
+    quotes = member(coin, "quote")
+    if isinstance(quotes, list):
+        quotes = {member(quote, "symbol"): quote for quote in quotes}
+    found = member(quotes, currency)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"the answer has no quote in {currency}")
+    return found
+
+
+def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
+    """/quotes/latest as last prices."""
+
+    def row(instrument: Instrument, coin: Any) -> dict[str, Any]:
+        quote = _quote(coin, instrument.currency)
+        return {
+            "symbol": instrument.symbol,
+            "price": price(member(quote, "price")),
+            "currency": instrument.currency,
+            "quoted_at": instant(member(quote, "last_updated")),
+        }
+
+    return each_of(NAME, of, coins(document), row)
+
+
+def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
+    """/quotes/latest as markets."""
+
+    def row(instrument: Instrument, coin: Any) -> dict[str, Any]:
+        quote = _quote(coin, instrument.currency)
+        return {
+            "symbol": instrument.symbol,
+            "price": price(member(quote, "price")),
+            "market_cap": maybe(quote.get("market_cap")) or float("nan"),
+            "volume_24h": maybe(quote.get("volume_24h")),
+            "change_24h": maybe(quote.get("percent_change_24h")),
+            "circulating_supply": maybe(coin.get("circulating_supply")),
+            "total_supply": maybe(coin.get("total_supply")),
+            "max_supply": maybe(coin.get("max_supply")),
+            "rank": maybe(coin.get("cmc_rank")),
+            "currency": instrument.currency,
+            "quoted_at": instant(member(quote, "last_updated")),
+        }
+
+    return each_of(NAME, of, coins(document), row)
+
+
+def read_usage(document: Any) -> tuple[Window, ...]:
+    """/key/info: requests of the minute, credits of day and month."""
+    plan, used = member(document, "data", "plan"), member(document, "data", "usage")
+    resets = plan.get("credit_limit_monthly_reset_timestamp")
+    month = Window(
+        "month",
+        int(member(used, "current_month", "credits_used")),
+        int(member(plan, "credit_limit_monthly")),
+        None if resets is None else instant(resets),
+    )
+    minute = Window(
+        "minute", int(member(used, "current_minute", "requests_made")), int(member(plan, "rate_limit_minute"))
+    )
+    return (minute, month)
+
+
+class CoinMarketCapProvider(RestProvider):
+    """CoinMarketCap counts per key: on the Basic plan 30 calls a minute and 15,000 credits a month."""
+
+    name: ClassVar[str] = NAME
+    address: ClassVar[str] = "https://pro-api.coinmarketcap.com"
+    auth: ClassVar[Auth] = Auth(header="X-CMC_PRO_API_KEY")
+    serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"quotes": CRYPTOS, "crypto_markets": CRYPTOS}
+
+    requests_per_minute: int = Field(default=30, ge=1, description="Most requests per minute with one key.")
+    credits_per_month: int = Field(default=15_000, ge=1, description="Most credits per calendar month with one key.")
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """The plan's; the vendor counts calls by the minute and credits by the month."""
+        return (
+            Quota("minute", self.requests_per_minute, period=60.0, weighted=False),
+            Quota("month", self.credits_per_month, per="month"),
+        )
+
+    def cost(self, reply: Reply) -> int | None:
+        """Every answer says how many credits it took."""
+        return cost(reply.json())
+
+    def refused(self, reply: Reply, document: Any) -> Verdict:
+        """CoinMarketCap's words."""
+        return refusal(reply, document)
+
+    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+        """The last price of each, one request and one credit per 100; highs, lows and volume are not known."""
+        return Quotes(**vars(self.ask_in_parts("quotes", instruments, partial(_parts, read=read_quotes), QUOTES)))
+
+    def crypto_markets(self, instruments: Sequence[Instrument]) -> CryptoMarkets:
+        """The market of each, one request and one credit per 100."""
+        parts = partial(_parts, read=read_markets)
+        return CryptoMarkets(**vars(self.ask_in_parts("crypto_markets", instruments, parts, CRYPTO_MARKETS)))
+
+    def usage(self) -> PlanUsage:
+        """What CoinMarketCap counted for the key, which costs no credit; raises ProviderError."""
+        tally = Tally()
+        windows = self.ask("usage", Question("/v1/key/info", {}, read_usage, weight=0), tally)
+        return PlanUsage(NAME, windows, tally.calls)
+
+    def test_connection(self) -> ConnectionReport:
+        """The key's own description, which costs no credit; raises ProviderError."""
+        return self.connection(Question("/v1/key/info", {}, _month_in_words, weight=0))
+
+
+def _month_in_words(document: Any) -> str:
+    month = read_usage(document)[-1]
+    return f"{month.used} of {month.limit} credits used this month"
+
+
+def _parts(served: Sequence[Instrument], read: Any) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+    """At most 100 coins of one currency each; without an id there is nothing to ask for."""
+    for currency, members in groupby(sorted(served, key=_currency), key=_currency):
+        for chunk in batched(members, PER_CREDIT):
+            of = {each.symbol_at(NAME): each for each in chunk}
+            ids = [name for name in of if name.isdigit()]
+            params = {"id": ",".join(ids), "convert": currency, "skip_invalid": "true"}
+            yield chunk, Question("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))
+
+
+def _currency(instrument: Instrument) -> str:
+    return instrument.currency

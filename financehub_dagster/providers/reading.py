@@ -1,0 +1,116 @@
+"""What reading a vendor's answer comes to: rows and errors, in the words of one tree.
+
+Belongs here: the order in which an answer is judged, answers about many instruments, and when a vendor's window begins
+anew. Does not belong here: sending (`rest`), single values (`values`), or any vendor's words.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, QuotaSpent, UnknownSymbol
+from financehub_dagster.gateway.reply import Reply, refusal_of_status
+from financehub_dagster.market.instruments import Instrument
+
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What a reader may raise on a document of another shape than documented."""
+
+type Verdict = ProviderError | Literal["usable"] | None
+"""What a vendor means by an answer: an error; usable, whatever the status; or None, when the status speaks for it."""
+
+type Refusal = Callable[[Reply, Any], Verdict]
+"""The vendor's verdict on a reply, given its document (None where it is no JSON)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one answer holds: rows in the columns of `frames`, and by our symbol why an instrument has none."""
+
+    rows: Sequence[Mapping[str, Any]]
+    failed: Mapping[str, ProviderError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Question[T]:
+    """One GET: `read` makes the answer of a usable document; weight is what the vendor counts it as."""
+
+    path: str
+    params: Mapping[str, str]
+    read: Callable[[Any], T]
+    symbol: str | None = None
+    weight: int = 1
+
+
+@dataclass(slots=True)
+class Tally:
+    """What asking took: requests sent, failed ones too, and the vendor's clock at its last answer (ours before)."""
+
+    calls: int = 0
+    clock: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def answer_of[T](reply: Reply, refusal: Refusal, read: Callable[[Any], T]) -> T:
+    """What a reply says: the vendor's words first, then the status, then the document; raises ProviderError."""
+    try:
+        document = reply.json()
+    except Malformed:
+        document = None
+    verdict = refusal(reply, document) or refusal_of_status(reply)
+    if isinstance(verdict, ProviderError):
+        raise verdict
+    document = reply.json()
+    try:
+        return read(document)
+    except UNREADABLE as error:
+        raise Malformed(reply.provider, _problem(error), symbol=reply.symbol) from None
+
+
+def _problem(error: Exception) -> str:
+    return (f"the answer lacks {error}" if isinstance(error, KeyError) else str(error))[:200]
+
+
+def until_next(window: Literal["minute", "day", "month"], now: datetime) -> datetime:
+    """When the vendor's window of that name begins anew, in UTC."""
+    start = now.replace(second=0, microsecond=0)
+    if window == "minute":
+        return start + timedelta(minutes=1)
+    start = start.replace(hour=0, minute=0)
+    return start + timedelta(days=1) if window == "day" else (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def quota_spent(reply: Reply, window: Literal["day", "month"], message: str) -> QuotaSpent:
+    """Nothing before the window begins anew by the vendor's clock, or before its Retry-After."""
+    wait = reply.retry_after
+    until = until_next(window, reply.server_time) if wait is None else reply.server_time + timedelta(seconds=wait)
+    left = (until - reply.server_time).total_seconds()
+    return QuotaSpent(reply.provider, message, symbol=reply.symbol, retry_after=left, until=until)
+
+
+def each_of(
+    provider: str,
+    of: Mapping[str, Instrument],
+    members: Mapping[Any, Any],
+    row: Callable[[Instrument, Any], Mapping[str, Any]],
+) -> Part:
+    """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other."""
+    rows: list[Mapping[str, Any]] = []
+    failed: dict[str, ProviderError] = {}
+    for theirs, instrument in of.items():
+        symbol = instrument.symbol
+        if theirs not in members:
+            problem = f"is not known there as {theirs}; check its `{provider}` alias"
+            failed[symbol] = UnknownSymbol(provider, problem, symbol=symbol)
+            continue
+        try:
+            rows.append(row(instrument, members[theirs]))
+        except ProviderError as error:
+            failed[symbol] = error
+        except UNREADABLE as error:
+            failed[symbol] = Malformed(provider, _problem(error), symbol=symbol)
+    return Part(rows, failed)
+
+
+def about_the_instrument(error: ProviderError) -> bool:
+    """Does this error speak of what was asked for, rather than of the vendor?"""
+    return isinstance(error, UnknownSymbol | BadRequest)
