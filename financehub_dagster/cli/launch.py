@@ -11,6 +11,7 @@ from financehub_dagster.cli.home import Home, Mode, block_for, enter, sandbox_va
 from financehub_dagster.cli.lost_runs import fail_lost_runs
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor import Supervisor
+from financehub_dagster.settings import get_settings
 
 # One transaction for the events of many partitions: it halves the bookkeeping of long backfills.
 RUN_ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "500", "PYTHONUNBUFFERED": "1"}
@@ -30,6 +31,7 @@ def open_home(home: Home, mode: Mode, console: Console) -> str | None:
         os.environ.update(sandbox_variables(url))
         prepare.point_env_file(console, block_for(home, mode, url))
     os.environ.update(RUN_ENVIRONMENT)
+    get_settings.cache_clear()  # whoever read them before now saw the environment of another home
     before, after = prepare.migrate()
     if before != after:
         console.note(f"database: migrated to {after}")
