@@ -10,6 +10,7 @@ from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
 from financehub_dagster.cli.state import running
+from financehub_dagster.settings import get_settings
 
 
 def act_on_home(console: Console) -> Home:
@@ -21,6 +22,7 @@ def act_on_home(console: Console) -> Home:
         console.warn(note)
     if not env_file().block:
         point_env_file(console, block_for(home, mode))
+    get_settings.cache_clear()
     return home
 
 
@@ -42,6 +44,7 @@ def require_vendors(home: Home) -> None:
     if url is None:
         raise CommandError(f"{home.path} holds sandbox data and its sandbox is not running: `financehub up --sandbox`")
     os.environ.update(sandbox_variables(url))
+    get_settings.cache_clear()
 
 
 def migrate() -> tuple[str | None, str | None]:
