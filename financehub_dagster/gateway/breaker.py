@@ -7,7 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, Limited, ProviderError, Transient
+from financehub_dagster.gateway.errors import (
+    Banned,
+    BreakerOpen,
+    BurstLimit,
+    Limited,
+    ProviderError,
+    QuotaSpent,
+    Transient,
+)
 from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.storage import breakers
 from financehub_dagster.storage.engine import Engine
@@ -76,4 +84,4 @@ class Breaker:
     @staticmethod
     def is_failure(error: ProviderError) -> bool:
         """Does this error speak against the vendor, rather than against what was asked?"""
-        return isinstance(error, Transient | Banned | BurstLimit)
+        return isinstance(error, Transient | Banned | BurstLimit | QuotaSpent)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Call:
     """One piece of work: `requests` counts what left for it, the tries that failed included.
 
-    answered_at is the vendor's clock at its last answer, in UTC.
+    answered_at is the vendor's clock at its last answer, in UTC. weight is what the next request costs where its path
+    does not tell, as in a batch.
     """
 
     governor: "Governor"
@@ -28,6 +29,7 @@ class Call:
     base_url: str | None = None
     requests: int = 0
     answered_at: datetime | None = None
+    weight: int | None = None
 
     @property
     def clock(self) -> datetime:

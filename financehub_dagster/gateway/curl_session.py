@@ -16,6 +16,7 @@ from financehub_dagster.gateway.addresses import host_of, stand_in
 from financehub_dagster.gateway.call import Call, current_call
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, Transient, Unreachable
 from financehub_dagster.gateway.governor import Exchange
+from financehub_dagster.gateway.keys import Credentials
 from financehub_dagster.gateway.redaction import guard_logger
 from financehub_dagster.gateway.reply import Reply
 
@@ -47,7 +48,7 @@ class GovernedCurlSession(Session[Response]):
             kwargs["headers"] = {**(kwargs.get("headers") or {}), "Host": host_of(url)}
             kwargs["http_version"] = "v1"  # without TLS, curl would ask for an upgrade that plain servers refuse
 
-        def once(seconds: float) -> Response:
+        def once(seconds: float, _credentials: Credentials) -> Response:
             connect = min(patience.connect, seconds)
             kwargs["timeout"] = (connect, seconds - connect)
             return self._once(call, method, target, patience.body_bytes, kwargs)

@@ -4,26 +4,30 @@ Belongs here: the order of these steps for one HTTP request, whichever client li
 HTTP itself (the sessions) or what an answer means (the provider's policy).
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
+from financehub_dagster.gateway.accounts import Accounts, rest_of
 from financehub_dagster.gateway.breaker import Breaker
 from financehub_dagster.gateway.call import Call
 from financehub_dagster.gateway.errors import BurstLimit, ProviderError
+from financehub_dagster.gateway.haste import in_haste
+from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials, Key
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.gateway.retry import Budget, retrying
-from financehub_dagster.storage import limits, usage
+from financehub_dagster.storage import limits, quotas, usage
 from financehub_dagster.storage.engine import Engine, market_engine
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange[R]:
-    """How a session performs one try: send(seconds) returns its library's response, reply_of makes it neutral."""
+    """How a session performs one try.
 
-    send: Callable[[float], R]
+    send(seconds, credentials) returns its library's response, reply_of makes it neutral.
+    """
+
+    send: Callable[[float, Credentials], R]
     reply_of: Callable[[R], Reply]
 
 
@@ -37,7 +41,9 @@ class Governor:
     def perform[R](self, call: Call, path: str, exchange: Exchange[R]) -> R:
         """One request, tried as often as the policy allows; returns a usable response or raises ProviderError."""
         request = _Request(self, call, path, exchange)
-        controller = retrying(self.policy.patience, request.budget, request.worth_another_try, request.pausing)
+        controller = retrying(
+            request.patience, request.budget, request.worth_another_try, lambda: request.rotates, request.pausing
+        )
         try:
             return controller(request.attempt)
         except ProviderError as error:
@@ -49,29 +55,33 @@ class _Request[R]:
     """The state of one request between its tries."""
 
     def __init__(self, governor: Governor, call: Call, path: str, exchange: Exchange[R]) -> None:
-        self.policy = governor.policy
+        policy = governor.policy
+        self.policy = policy
         self.engine = governor.engine
         self.call = call
-        self.weight = self.policy.meaning.weight(path)
+        self.weight = policy.meaning.weight(path) if call.weight is None else call.weight
         self.exchange = exchange
-        self.budget = Budget(self.policy.patience.budget)
-        policy = self.policy
+        self.patience = in_haste(policy.patience)
+        self.budget = Budget(self.patience.budget)
         self.breaker = Breaker(self.engine, policy.provider, call.capability, policy.breaker, policy.place)
+        self.accounts = Accounts(policy, self.engine, call.symbol)
+        self.key: Key | None = None
         self.probes: tuple[str, ...] = ()
         self.sent = False
+        self.rotates = False
 
     def attempt(self) -> R:
         """Wait for a slot, send, and read the answer; raises ProviderError."""
         self.sent = False
         self.breaker.check(self.call.symbol)
-        self._wait_for_slot()
+        self.key = self.accounts.enter(self.weight, self._longest_wait())
         self.probes = self.breaker.admit(self.call.symbol)
         self.sent = True
         self.budget.start()
         self.call.requests += 1
         outcome = usage.ABORTED
         try:
-            response = self.exchange.send(min(self.policy.patience.total, max(self.budget.left, 0.1)))
+            response = self.exchange.send(self._seconds(), self._credentials())
             reply = self.exchange.reply_of(response)
             self.call.answered_at = reply.server_time
             error = self.policy.meaning.refusal(reply)
@@ -82,46 +92,67 @@ class _Request[R]:
             outcome = type(error).__name__
             raise
         finally:
-            usage.count(self.engine(), self.policy.provider, self.policy.account(), outcome, self.weight)
+            usage.count(self.engine(), self.policy.provider, self._account, outcome, self.weight)
         self.breaker.answered(self.probes)
-        self._hold_limits(self.policy.meaning.pause(reply))
+        self._settle(reply)
         return response
 
-    def _wait_for_slot(self) -> None:
-        policy = self.policy
-        bound = min(policy.patience.max_wait, self.budget.left) if self.budget.started else policy.patience.max_wait
-        slot = limits.reserve(
-            self.engine(),
-            policy.provider,
-            policy.account(),
-            policy.limits,
-            weight=self.weight,
-            max_wait=max(bound, 0.0),
-        )
-        if not slot.granted:
-            until = datetime.now(UTC) + timedelta(seconds=slot.wait)
-            message = f"our own limit has no free slot before {until:%H:%M:%S} UTC"
-            raise BurstLimit(policy.provider, message, symbol=self.call.symbol, retry_after=slot.wait, until=until)
-        time.sleep(slot.wait)
+    @property
+    def _account(self) -> str:
+        return self.policy.account(self.key)
+
+    def _longest_wait(self) -> float:
+        longest = self.patience.max_wait
+        return max(min(longest, self.budget.left), 0.0) if self.budget.started else longest
+
+    def _seconds(self) -> float:
+        return min(self.patience.total, max(self.budget.left, 0.1))
+
+    def _credentials(self) -> Credentials:
+        if self.key is None or self.policy.auth is None:
+            return NO_CREDENTIALS
+        return self.policy.auth.credentials(self.key)
+
+    def _settle(self, reply: Reply) -> None:
+        """Count as the vendor counts, and be silent for as long as a usable answer asks."""
+        policy, meaning = self.policy, self.policy.meaning
+        cost = meaning.cost(reply)
+        if cost is not None:
+            quotas.add(self.engine(), policy.provider, self._account, policy.quotas, cost - self.weight)
+        quotas.correct(self.engine(), policy.provider, self._account, policy.quotas, meaning.readings(reply))
+        pause = meaning.pause(reply)
+        if pause > 0:
+            self._hold_limits(pause)
 
     def worth_another_try(self, error: ProviderError) -> bool:
-        """A probe gets one try; what was never sent would be refused again."""
-        return error.retryable and self.sent and not self.probes
+        """A probe gets one try, and what was never sent would be refused again; one key's trouble is not the next's."""
+        if not self.sent:
+            return False
+        self.rotates = self.key is not None and self.accounts.bench(self.key, error, self.patience.first_pause)
+        return (error.retryable or self.rotates) and not self.probes
 
     def pausing(self, error: ProviderError, seconds: float) -> None:
-        """A vendor that says "too many" means every process behind this address: nobody gets a slot meanwhile."""
-        if isinstance(error, BurstLimit):
+        """A vendor that says "too many" means every process of this account: nobody gets a slot meanwhile."""
+        if isinstance(error, BurstLimit) and not self.rotates:
+            self._hold(error, seconds)
+
+    def _hold(self, error: ProviderError, seconds: float) -> None:
+        if self.key is None:
             self._hold_limits(seconds)
+        else:
+            self.accounts.bench(self.key, error, seconds)
 
     def _hold_limits(self, seconds: float) -> None:
-        if seconds > 0:
-            limits.hold(self.engine(), self.policy.provider, self.policy.account(), self.policy.limits, seconds)
+        limits.hold(self.engine(), self.policy.provider, self._account, self.policy.limits, seconds)
 
     def give_up(self, error: ProviderError) -> None:
-        """Tell the breaker how the request ended; what never left says nothing about the vendor."""
+        """Tell the breaker how the request ended; what never left, or is about one key, says nothing of the vendor."""
         if not self.sent:
             return
-        if self.breaker.is_failure(error):
+        about_key = self.key is not None and rest_of(error) is not None
+        if about_key and isinstance(error, BurstLimit):
+            self._hold(error, self.policy.breaker.open_seconds)
+        if self.breaker.is_failure(error) and not about_key:
             self.breaker.failed(error)
         else:
             self.breaker.answered(self.probes)

@@ -21,6 +21,7 @@ from financehub_dagster.gateway.errors import (
     Malformed,
     NotInPlan,
     ProviderError,
+    QuotaSpent,
     Transient,
 )
 
@@ -83,11 +84,23 @@ def parse_http_date(value: str) -> datetime | None:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def banned(reply: Reply, message: str, seconds: float | None = None) -> Banned:
-    """A block that ends after Retry-After, `seconds`, or BAN_SECONDS, whichever is known first."""
+def banned(reply: Reply, message: str, seconds: float | None = None, *, key_only: bool = False) -> Banned:
+    """A block of one key or of all, which ends after Retry-After, `seconds` or BAN_SECONDS, the first that is known."""
     wait = next(each for each in (reply.retry_after, seconds, BAN_SECONDS) if each is not None)
     until = datetime.now(UTC) + timedelta(seconds=wait)
-    return Banned(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
+    error = Banned(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
+    error.key_only = key_only
+    return error
+
+
+def quota_spent(reply: Reply, message: str, until: datetime | None = None) -> QuotaSpent:
+    """A used-up budget of a day or longer, until its reset where the vendor or its documentation names it (UTC)."""
+    wait = reply.retry_after
+    if wait is None and until is not None:
+        wait = max((until - datetime.now(UTC)).total_seconds(), 0.0)
+    if wait is not None:
+        until = datetime.now(UTC) + timedelta(seconds=wait)
+    return QuotaSpent(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
 
 
 def burst_limit(reply: Reply, message: str = "too many requests") -> BurstLimit:

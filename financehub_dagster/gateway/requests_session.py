@@ -14,6 +14,7 @@ import urllib3
 from financehub_dagster.gateway.call import Call, current_call
 from financehub_dagster.gateway.errors import BadRequest, Malformed, Transient, Unreachable
 from financehub_dagster.gateway.governor import Exchange
+from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials
 from financehub_dagster.gateway.redaction import guard_logger
 from financehub_dagster.gateway.reply import Reply
 
@@ -37,10 +38,11 @@ class GovernedSession(requests.Session):
         call = current_call()
         kwargs = {**kwargs, "stream": True, "allow_redirects": False}
 
-        def once(seconds: float) -> requests.Response:
+        def once(seconds: float, credentials: Credentials) -> requests.Response:
             patience = call.governor.policy.patience
             kwargs["timeout"] = (min(patience.connect, seconds), seconds)
-            return self._once(call, request, time.monotonic() + seconds, patience.body_bytes, kwargs)
+            signed = _signed(request, credentials)
+            return self._once(call, signed, time.monotonic() + seconds, patience.body_bytes, kwargs)
 
         path = urlsplit(request.url or "").path
         return call.governor.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
@@ -65,6 +67,17 @@ class GovernedSession(requests.Session):
         except requests.RequestException as error:
             raise BadRequest(provider, f"cannot be sent ({type(error).__name__})", symbol=symbol) from None
         return response
+
+
+def _signed(request: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
+    """A copy of the request that carries the key of this try; the caller's own never does."""
+    if credentials is NO_CREDENTIALS:
+        return request
+    signed = request.copy()
+    signed.headers.update(credentials.headers)
+    if credentials.query:
+        signed.prepare_url(signed.url or "", dict(credentials.query))
+    return signed
 
 
 def _connection_error(call: Call, error: requests.ConnectionError) -> Transient:

@@ -34,14 +34,17 @@ class Budget:
 
 
 class _Pause(wait_base):
-    """Exponential with jitter, and never shorter than the vendor's Retry-After."""
+    """Exponential with jitter, and never shorter than the vendor's Retry-After; none where `at_once` says so."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, at_once: Callable[[], bool]) -> None:
+        self._at_once = at_once
         self._exponential = wait_exponential_jitter(
             multiplier=patience.first_pause, max=patience.longest_pause, jitter=patience.jitter
         )
 
     def __call__(self, retry_state: RetryCallState) -> float:
+        if self._at_once():
+            return 0.0
         return max(self._exponential(retry_state), retry_after_of(_error(retry_state)) or 0.0)
 
 
@@ -59,6 +62,7 @@ def retrying(
     patience: Patience,
     budget: Budget,
     worth_another_try: Callable[[ProviderError], bool],
+    at_once: Callable[[], bool],
     before_pause: Callable[[ProviderError, float], None],
 ) -> Retrying:
     """A tenacity controller; when it gives up, the last error is raised as it was.
@@ -81,7 +85,7 @@ def retrying(
     tries = stop_after_attempt(patience.tries)
     return Retrying(
         stop=lambda state: tries(state) or out_of_time(state),
-        wait=_Pause(patience),
+        wait=_Pause(patience, at_once),
         retry=again,
         before_sleep=announce,
         reraise=True,

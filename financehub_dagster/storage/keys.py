@@ -15,16 +15,18 @@ from financehub_dagster.storage import quick
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """One key by its scope; until, cause (the name of an error) and reason are set while it is benched."""
+    """One key by its scope. While it is benched: until, for `wait` more seconds, cause (an error's name), reason."""
 
     scope: str
     until: datetime | None = None
+    wait: float = 0.0
     cause: str | None = None
     reason: str | None = None
 
 
 _ORDER = """
-    SELECT a.scope, b.benched_until, b.cause, b.reason
+    SELECT a.scope, b.benched_until,
+        coalesce(greatest(extract(epoch FROM b.benched_until - clock_timestamp())::float8, 0), 0), b.cause, b.reason
     FROM unnest(CAST(%(scopes)s AS text[])) WITH ORDINALITY AS a(scope, place)
     LEFT JOIN api_keys k ON k.provider = %(provider)s AND k.scope = a.scope
     LEFT JOIN api_keys b ON b.provider = k.provider AND b.scope = k.scope AND b.benched_until > clock_timestamp()

@@ -10,8 +10,9 @@ to more than the amount.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -60,6 +61,24 @@ class Quota:
     def step(self) -> float:
         """Seconds to which the end of a booking in a rolling window is rounded up."""
         return 0.001 if self.amount <= GRAIN else self.seconds / GRAIN
+
+    def resets_after(self, now: datetime) -> datetime:
+        """The instant (UTC) at which a quota that the vendor calls spent `now` is fresh again.
+
+        A rolling window frees up bit by bit; all we know of one that is spent is when it will be empty.
+        """
+        if self.per is None:
+            return now + timedelta(seconds=self.seconds)
+        local = now.astimezone(ZoneInfo(self.zone)).replace(second=0, microsecond=0)
+        if self.per != "minute":
+            local = local.replace(minute=0)
+        if self.per in ("day", "month"):
+            local = local.replace(hour=0)
+        if self.per == "month":
+            following = (local.replace(day=1) + timedelta(days=32)).replace(day=1)
+        else:
+            following = local + timedelta(seconds=self.seconds)
+        return following.astimezone(UTC)
 
     def units(self, weight: int) -> int:
         """What a call of `weight` uses; raises ValueError when it can never fit."""
@@ -158,6 +177,14 @@ _CORRECT = f"""
     WHERE q.provider = %(provider)s AND q.scope = %(scope)s AND q.quota_name = t.quota_name
 """
 
+_ADD = f"""
+    UPDATE quotas q SET
+        expires = q.expires || {EXPIRY.format(at="clock_timestamp()", resets_at="q.resets_at")},
+        units = q.units || w.units
+    FROM ({WANTED}) AS w
+    WHERE q.provider = %(provider)s AND q.scope = %(scope)s AND q.quota_name = w.quota_name AND w.units > 0
+"""
+
 _CREATE = """
     INSERT INTO quotas (provider, scope, quota_name, amount, expires, units)
     SELECT %(provider)s, %(scope)s, quota_name, amount, '{}', '{}'
@@ -171,6 +198,14 @@ def create(engine: sa.Engine, provider: str, scope: str, quotas: Sequence[Quota]
     """Make the rows of quotas that are new."""
     asked = {"provider": provider, "scope": scope, **wanted(quotas, [0] * len(quotas))}
     quick.execute(engine, _CREATE, {name: asked[name] for name in ("provider", "scope", "quotas", "amounts")})
+
+
+def add(engine: sa.Engine, provider: str, scope: str, quotas: Sequence[Quota], units: int) -> None:
+    """Book `units` more of the weighted quotas, whether or not they fit: a call did cost more than was expected."""
+    weighted = [quota for quota in quotas if quota.weighted]
+    if weighted and units > 0:
+        asked = {"provider": provider, "scope": scope, **wanted(weighted, [units] * len(weighted))}
+        quick.execute(engine, _ADD, asked)
 
 
 def correct(engine: sa.Engine, provider: str, scope: str, quotas: Sequence[Quota], readings: Sequence[Reading]) -> None:
