@@ -26,7 +26,7 @@ _logger = logging.getLogger("financehub.gateway")
 class Credentials:
     """What one try adds to its request."""
 
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

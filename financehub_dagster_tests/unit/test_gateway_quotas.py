@@ -1,4 +1,4 @@
-"""Quotas on a real PostgreSQL: bursts are fine, more than the amount in a window never is, and the vendor's count wins."""
+"""Quotas on a real PostgreSQL: bursts are fine, more than the amount never is, and the vendor's own count wins."""
 
 import subprocess
 import sys
