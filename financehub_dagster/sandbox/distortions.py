@@ -34,10 +34,14 @@ def _distort(value: Any, kind: Distortion) -> Any:
     match value:
         case dict():
             members = [(name, _distort(each, kind)) for name, each in value.items()]
-            by_date = len(members) > 1 and all(_DATE.match(name) for name, _ in members)
-            return dict(_rows(members, kind) if by_date and kind == "shuffled" else members)
+            by_date = all(_DATE.match(name) for name in value)
+            return dict(_rows(members) if by_date and kind == "shuffled" else members)
         case list():
-            return _rows([_distort(each, kind) for each in value], kind)
+            # A list within a list is a row, whose members have their places.
+            rows = [
+                [_distort(part, kind) for part in each] if _is_row(each) else _distort(each, kind) for each in value
+            ]
+            return _rows(rows) if kind == "shuffled" else _doubled(rows) if kind == "duplicated" else rows
         case float() if kind == "nan":
             return float("nan")
         case str() if kind == "nan" and _DECIMAL.fullmatch(value):
@@ -47,13 +51,20 @@ def _distort(value: Any, kind: Distortion) -> Any:
     return value
 
 
-def _rows(rows: list[Any], kind: Distortion) -> list[Any]:
-    """Lists of one length are treated alike, so that columns sent side by side stay aligned."""
-    if kind == "shuffled":
-        order = list(range(len(rows)))
-        random.Random(len(rows)).shuffle(order)
-        return [rows[place] for place in (order if order != sorted(order) else reversed(order))]
-    return [*rows, *rows[-1:], *rows[:1]] if kind == "duplicated" else rows
+def _is_row(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(each, list | dict) for each in value)
+
+
+def _rows(rows: list[Any]) -> list[Any]:
+    """Out of order, lists of one length alike, so that columns sent side by side stay aligned."""
+    order = list(range(len(rows)))
+    random.Random(len(rows)).shuffle(order)
+    return [rows[place] for place in (order if order != sorted(order) else reversed(order))]
+
+
+def _doubled(rows: list[Any]) -> list[Any]:
+    """With the last and the first once more; a single one is no list of rows."""
+    return [*rows, rows[-1], rows[0]] if len(rows) > 1 else rows
 
 
 def asking_for(scope: Scope, swaps: dict[str, str]) -> Scope:

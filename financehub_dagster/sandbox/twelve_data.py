@@ -32,6 +32,8 @@ BASIC = (
 GROW = (Window(60, 377, aligned=True, weighted=True, counts_refused=True),)
 _MOST_SYMBOLS = 120
 _MOST_ROWS = 5000
+_CUSTOMERS_ONLY = ("statistics", "profile", "dividends", "splits", "earnings")
+_STATISTICS_CREDITS = 50
 _PRICING = "https://twelvedata.com/pricing"
 _REFERENCE = "https://twelvedata.com/docs#reference-data"
 
@@ -53,10 +55,9 @@ class TwelveData(KeyedVendor):
     def routes(self) -> Sequence[BaseRoute]:
         """The endpoints, of which the fundamentals are for customers only."""
         batches = {"/time_series": self._series, "/quote": self._quote, "/price": self._price, "/eod": self._close}
-        closed = ("/profile", "/statistics", "/dividends", "/splits", "/earnings")
         return [
             *(Route(path, self.answering(self._each(member))) for path, member in batches.items()),
-            *(Route(path, self.answering(self._fundamentals)) for path in closed),
+            *(Route(f"/{name}", self.answering(self._fundamentals)) for name in _CUSTOMERS_ONLY),
             Route("/api_usage", self.answering(self._usage)),
             Route("/stocks", self.answering(lambda _: json_response(documents.stocks(self.carried())))),
         ]
@@ -74,7 +75,10 @@ class TwelveData(KeyedVendor):
 
     @override
     def weight_of(self, request: Request) -> int:
-        """A credit per symbol."""
+        """A credit per symbol, more for the statistics, nothing for what the plan does not include."""
+        endpoint = request.url.path.rsplit("/", 1)[-1]
+        if endpoint in _CUSTOMERS_ONLY:
+            return _STATISTICS_CREDITS if self.paid(request) else 0
         return max(1, len(_names(request)))
 
     @override
@@ -171,9 +175,15 @@ class TwelveData(KeyedVendor):
 
     def _fundamentals(self, request: Request) -> Response:
         path = f"/{request.url.path.rsplit('/', 1)[-1]}"
-        if self.paid(request):
-            raise Refused(_error(501, f"The sandbox has no {path} of this vendor; ask another one."))
-        raise Refused(_error(403, _exclusive(path)))
+        if not self.paid(request):
+            raise Refused(_error(403, _exclusive(path)))
+        if path != "/statistics":
+            raise Refused(_error(501, f"The sandbox has no {path} of this vendor; ask for /statistics."))
+        names, carried = _names(request), self.carried()
+        found = documents.statistics(self.market, carried[names[0]]) if names and names[0] in carried else None
+        if found is None:
+            raise Refused(self.situation("unknown_symbol", Identity(), 0.0))
+        return json_response(found)
 
     def _usage(self, request: Request) -> Response:
         """The account, this call included."""

@@ -6,14 +6,14 @@ Belongs here: shapes and number formats of the answers. Does not belong here: en
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.companies import company
 from financehub_dagster.sandbox.history import History
 from financehub_dagster.sandbox.market import Market
 from financehub_dagster.sandbox.recordings import Floats, IntradayRecording
@@ -47,7 +47,7 @@ def time_series(
     bars: History | IntradayRecording | None
     if asked.interval == "1day":
         bars = market.daily(instrument).as_traded() if unadjusted else market.daily(instrument)
-        opens = _midnights(bars, asked.zone)
+        opens = bars.date.astype("datetime64[s]").astype(np.int64)
         labels = bars.date.astype(str).tolist()
     else:
         seconds = INTERVALS[asked.interval]
@@ -56,8 +56,10 @@ def time_series(
             return f"The sandbox has no {asked.interval} bars of {instrument.symbol}; ask for 1day."
         opens = bars.open_time
         labels = [f"{datetime.fromtimestamp(at, asked.zone):%Y-%m-%d %H:%M:%S}" for at in opens.tolist()]
-    first = 0 if asked.first is None else int(np.searchsorted(opens, asked.first, side="left"))
-    last = len(opens) if asked.last is None else int(np.searchsorted(opens, asked.last, side="right"))
+    # A day is asked for by its date, whatever the zone; a minute by its instant.
+    shift = (lambda at: _local(at, asked.zone)) if asked.interval == "1day" else float
+    first = 0 if asked.first is None else int(np.searchsorted(opens, shift(asked.first), side="left"))
+    last = len(opens) if asked.last is None else int(np.searchsorted(opens, shift(asked.last), side="right"))
     rows = slice(max(first, last - asked.size), last)
     if rows.start >= rows.stop:
         return NO_DATA
@@ -74,13 +76,9 @@ def time_series(
     return body, bars[rows].origin if isinstance(bars, History) else "recorded"
 
 
-def _midnights(history: History, zone: ZoneInfo) -> NDArray[np.int64]:
-    """A day is asked for by its date, whatever the zone."""
-    if not len(history):
-        return history.opens
-    offset = datetime.fromtimestamp(int(history.opens[-1]), zone).utcoffset() or timedelta()
-    days: NDArray[np.int64] = history.date.astype("datetime64[s]").astype(np.int64)
-    return days - int(offset.total_seconds())
+def _local(at: float, zone: ZoneInfo) -> float:
+    """UTC epoch seconds as if the clock on the wall at `zone` were UTC's."""
+    return datetime.fromtimestamp(at, zone).replace(tzinfo=UTC).timestamp()
 
 
 def _meta(instrument: Instrument, interval: str) -> dict[str, Any]:
@@ -178,6 +176,61 @@ def end_of_day(market: Market, instrument: Instrument, decimals: int) -> tuple[d
         "close": f"{finished.close[-1]:.{decimals}f}",
     }
     return body, finished[-1:].origin
+
+
+def statistics(market: Market, instrument: Instrument) -> dict[str, Any] | None:
+    """/statistics of one company; None for what is none."""
+    found = company(market, instrument)
+    if found is None:
+        return None
+    general = ("symbol", "currency", "exchange", "mic_code", "exchange_timezone")
+    meta = {name: value for name, value in _meta(instrument, "1day").items() if name in general}
+    price_ = found.snapshot.price
+    return {
+        "meta": {**meta, "name": instrument.name},
+        "statistics": {
+            "valuations_metrics": {
+                "market_capitalization": round(found.market_cap),
+                "enterprise_value": round(found.market_cap * 1.1),
+                "trailing_pe": found.pe,
+                "forward_pe": found.pe,
+                "peg_ratio": found.peg,
+                "price_to_sales_ttm": found.market_cap / found.revenue,
+                "price_to_book_mrq": price_ / found.book_value,
+            },
+            "financials": {
+                "fiscal_year_ends": f"{found.latest_quarter.year - 1}-12-31",
+                "most_recent_quarter": found.latest_quarter.isoformat(),
+                "gross_margin": found.gross_profit / found.revenue,
+                "profit_margin": found.profit_margin,
+                "operating_margin": found.operating_margin,
+                "return_on_assets_ttm": found.return_on_equity / 3,
+                "return_on_equity_ttm": found.return_on_equity,
+                "income_statement": {
+                    "revenue_ttm": found.revenue,
+                    "revenue_per_share_ttm": found.revenue / found.shares,
+                    "gross_profit_ttm": found.gross_profit,
+                    "diluted_eps_ttm": found.eps,
+                    "quarterly_earnings_growth_yoy": found.growth,
+                },
+            },
+            "stock_statistics": {"shares_outstanding": found.shares, "float_shares": None},
+            "stock_price_summary": {
+                "fifty_two_week_low": found.snapshot.year_low,
+                "fifty_two_week_high": found.snapshot.year_high,
+                "beta": found.beta,
+                "day_50_ma": found.averages[0],
+                "day_200_ma": found.averages[1],
+            },
+            "dividends_and_splits": {
+                "forward_annual_dividend_rate": found.dividend_per_share or None,
+                "forward_annual_dividend_yield": found.dividend_yield or None,
+                "ex_dividend_date": None if found.ex_dividend is None else found.ex_dividend.isoformat(),
+                "last_split_factor": None if found.last_split is None else f"{found.last_split[1]}-for-1 split",
+                "last_split_date": None if found.last_split is None else found.last_split[0].isoformat(),
+            },
+        },
+    }
 
 
 def stocks(carried: Mapping[str, Instrument]) -> dict[str, Any]:
