@@ -93,7 +93,10 @@ def each_of(
     members: Mapping[Any, Any],
     row: Callable[[Instrument, Any], Mapping[str, Any]],
 ) -> Part:
-    """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other."""
+    """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other.
+
+    Where only one was asked about and cannot be read, neither can the answer: raises what `row` raises.
+    """
     rows: list[Mapping[str, Any]] = []
     failed: dict[str, ProviderError] = {}
     for theirs, instrument in of.items():
@@ -104,10 +107,12 @@ def each_of(
             continue
         try:
             rows.append(row(instrument, members[theirs]))
-        except ProviderError as error:
+        except (ProviderError, *UNREADABLE) as error:
+            if len(of) == 1:
+                raise
+            if not isinstance(error, ProviderError):
+                error = Malformed(provider, _problem(error), symbol=symbol)
             failed[symbol] = error
-        except UNREADABLE as error:
-            failed[symbol] = Malformed(provider, _problem(error), symbol=symbol)
     return Part(rows, failed)
 
 

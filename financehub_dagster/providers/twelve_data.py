@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.gateway.keys import Auth
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -101,13 +102,19 @@ class TwelveDataProvider(RestProvider):
         return Quotes(**vars(self.ask_in_parts("quotes", instruments, parts, QUOTES)))
 
     def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
-        """The statistics of each; from the Pro plan on, which has the 50 credits each of them costs."""
+        """The statistics of each, from the Pro plan on: each costs 50 credits; raises NotInPlan where there are fewer."""
+        if self.credits_per_minute < STATISTICS_CREDITS:
+            raise NotInPlan(
+                NAME, f"fundamentals cost {STATISTICS_CREDITS} credits each, the plan has fewer in a minute"
+            )
 
         def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
-            weight = min(STATISTICS_CREDITS, self._batch())
             for each in served:
                 read = partial(wire.read_statistics, of=each)
-                yield [each], Question("/statistics", {"symbol": wire.symbol_of(each)}, read, each.symbol, weight)
+                yield (
+                    [each],
+                    Question("/statistics", {"symbol": wire.symbol_of(each)}, read, each.symbol, STATISTICS_CREDITS),
+                )
 
         return Fundamentals(**vars(self.ask_in_parts("fundamentals", instruments, parts, FUNDAMENTALS)))
 

@@ -115,9 +115,9 @@ def read_bars(document: Any, of: Instrument) -> list[Bar]:
 
 def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
     """/quote: of one symbol the quote itself, of several an object by symbol, whose members may be errors."""
-    members = {next(iter(of)): document} if len(of) == 1 else document
-    if not isinstance(members, Mapping):
+    if not isinstance(document, Mapping):
         raise ValueError("the answer is not an object by symbol")
+    members = {next(iter(of)): document} if len(of) == 1 else document
 
     def row(instrument: Instrument, quote: Any) -> dict[str, Any]:
         if isinstance(quote, Mapping) and quote.get("status") == "error":

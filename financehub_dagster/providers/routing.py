@@ -1,0 +1,120 @@
+"""Which vendors are asked for what, in which order.
+
+Belongs here: the orders, as configuration that the webserver shows, and asking along them. Does not belong here: when the
+next one is asked (gateway.router), or anything of one vendor.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from financehub_dagster.gateway.errors import BadRequest, ProviderError
+from financehub_dagster.gateway.haste import haste
+from financehub_dagster.gateway.keys import is_off, not_configured
+from financehub_dagster.gateway.router import HASTE_SECONDS, Candidate, first_answer, goes_on
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers.base import Answers, DailyBars
+
+KEYLESS = ("yahoo", "binance")
+"""Providers that need no key."""
+NAMED_ONLY = {("yahoo", AssetType.CRYPTO)}
+"""Where our symbol is something else: Yahoo's BTC is a fund, its Bitcoin is BTC-USD. Only an alias will do."""
+
+_BARS = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
+
+
+class DailyBarsRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Daily bars from the first provider of the instrument's list that can answer. Providers without a key are left out.
+
+    Every answer's `source` is the provider that gave it.
+    """
+
+    stock: list[str] = Field(default=_BARS, description="Providers of daily bars of stocks, in order.")
+    etf: list[str] = Field(default=_BARS, description="Providers of daily bars of ETFs, in order.")
+    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of indices, in order.")
+    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
+    crypto: list[str] = Field(
+        default=["binance", "yahoo", "twelve_data"], description="Providers of daily bars of cryptos, in order."
+    )
+
+    _providers: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+
+    def over(self, providers: Mapping[str, Any]) -> "DailyBarsRouter":
+        """This router over these providers by name; without it, all providers with their defaults."""
+        self._providers = dict(providers)
+        return self
+
+    def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+        """Finished sessions from `start` to `end`, both included; raises the ProviderError of the first in order."""
+        order = getattr(self, str(instrument.asset_type))
+        found = candidates(self._bound(), order, instrument)
+        return first_answer(found, lambda provider: provider.daily_bars(instrument, start, end))
+
+    def _bound(self) -> Mapping[str, Any]:
+        if not self._providers:
+            from financehub_dagster.providers import all_providers
+
+            self._providers = all_providers()
+        return self._providers
+
+
+def candidates(providers: Mapping[str, Any], order: Sequence[str], instrument: Instrument) -> list[Candidate[Any]]:
+    """Who can be asked about `instrument`, in order; raises the reason when that is nobody, ValueError for no provider."""
+    on = _on(providers, order)
+    found = [Candidate(name, providers[name], name in instrument.aliases) for name in on if _fits(name, instrument)]
+    if not on:
+        raise not_configured(order[0])
+    if not found:
+        raise BadRequest(on[0], "it has no alias there: add one to the instrument", symbol=instrument.symbol)
+    return found
+
+
+def answers_in_turn[A: Answers](
+    providers: Mapping[str, Any],
+    order: Sequence[str],
+    instruments: Sequence[Instrument],
+    ask: Callable[[Any, Sequence[Instrument]], A],
+) -> tuple[list[A], dict[str, ProviderError]]:
+    """The answers of one provider after another, each asked in one go for the instruments still without a row.
+
+    Returns the answers, each with its `source`, and for each instrument without a row the first reason. Raises
+    NotConfigured when every provider is off.
+    """
+    answers: list[A] = []
+    reasons: dict[str, ProviderError] = {}
+    left = list(instruments)
+    on = _on(providers, order)
+    if not on:
+        raise not_configured(order[0])
+    for position, name in enumerate(on):
+        able = [each for each in left if _fits(name, each) and goes_on(reasons.get(each.symbol), name in each.aliases)]
+        if not able:
+            continue
+        try:
+            with haste(HASTE_SECONDS if on[position + 1 :] else None):
+                answer = ask(providers[name], able)
+        except ProviderError as error:
+            failed = {each.symbol: error for each in able}
+        else:
+            answers.append(answer)
+            failed = dict(answer.failed)
+        for symbol, reason in failed.items():
+            reasons.setdefault(symbol, reason)
+        served = {each.symbol for each in able} - failed.keys()
+        left = [each for each in left if each.symbol not in served]
+    return answers, {each.symbol: reasons[each.symbol] for each in left if each.symbol in reasons}
+
+
+def _on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+    unknown = [name for name in order if name not in providers]
+    if unknown or not order:
+        known = ", ".join(sorted(providers))
+        raise ValueError(f"order of providers {list(order)}: choose at least one of {known}")
+    return [name for name in order if name in KEYLESS or not is_off(name)]
+
+
+def _fits(name: str, instrument: Instrument) -> bool:
+    return (name, instrument.asset_type) not in NAMED_ONLY or name in instrument.aliases
