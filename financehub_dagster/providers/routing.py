@@ -1,7 +1,7 @@
 """Which vendors are asked for what, in which order.
 
-Belongs here: the orders, as configuration that the webserver shows, and asking along them. Does not belong here: when the
-next one is asked (gateway.router), or anything of one vendor.
+Belongs here: the orders, as configuration that the webserver shows, and asking along them. Does not belong here: when
+the next one is asked (gateway.router), or anything of one vendor.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +27,9 @@ _BARS = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
 
 
 class DailyBarsRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Daily bars from the first provider of the instrument's list that can answer. Providers without a key are left out.
+    """Daily bars from the first provider of the instrument's list that can answer.
 
-    Every answer's `source` is the provider that gave it.
+    Providers without a key are left out. Every answer's `source` is the provider that gave it.
     """
 
     stock: list[str] = Field(default=_BARS, description="Providers of daily bars of stocks, in order.")
@@ -51,7 +51,8 @@ class DailyBarsRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Finished sessions from `start` to `end`, both included; raises the ProviderError of the first in order."""
         order = getattr(self, str(instrument.asset_type))
         found = candidates(self._bound(), order, instrument)
-        return first_answer(found, lambda provider: provider.daily_bars(instrument, start, end))
+        answer: DailyBars = first_answer(found, lambda provider: provider.daily_bars(instrument, start, end))
+        return answer
 
     def _bound(self) -> Mapping[str, Any]:
         if not self._providers:
@@ -62,7 +63,7 @@ class DailyBarsRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def candidates(providers: Mapping[str, Any], order: Sequence[str], instrument: Instrument) -> list[Candidate[Any]]:
-    """Who can be asked about `instrument`, in order; raises the reason when that is nobody, ValueError for no provider."""
+    """Who can be asked about `instrument`, in order; raises ProviderError when that is nobody."""
     on = _on(providers, order)
     found = [Candidate(name, providers[name], name in instrument.aliases) for name in on if _fits(name, instrument)]
     if not on:

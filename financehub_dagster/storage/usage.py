@@ -1,10 +1,11 @@
-"""How many calls each vendor got, by day and outcome.
+"""How many calls each vendor got, by day and outcome, and what is left of its quotas.
 
-Belongs here: counting and reading the counts. Does not belong here: limits, which keep their own rows.
+Belongs here: counting calls, and reading counts, quotas and keys together. Does not belong here: booking quotas and
+benching keys.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
@@ -58,3 +59,79 @@ def read(engine: sa.Engine, since: date) -> list[Usage]:
     )
     with engine.connect() as connection:
         return [Usage(*row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What one account at one provider used of one window.
+
+    key is a fingerprint, None where the vendor counts the address; place is empty or @host:port of a stand-in. window
+    is the name of a quota, or "today" for the calls and weight of this UTC day, which have no amount and no end. left
+    may not be negative; resets_at is when the last booking expires. benched_until and reason are set while the key
+    rests.
+    """
+
+    provider: str
+    key: str | None
+    place: str
+    window: str
+    used: int
+    amount: int | None
+    left: int | None
+    resets_at: datetime | None
+    calls: int | None
+    benched_until: datetime | None
+    reason: str | None
+
+
+_REPORT = sa.text(
+    """
+    WITH today AS (
+        SELECT provider, scope, 'today' AS usage_window, sum(weight) AS used, CAST(NULL AS bigint) AS amount,
+            CAST(NULL AS timestamptz) AS resets_at, sum(calls) AS calls
+        FROM api_usage WHERE day = CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date) GROUP BY provider, scope
+    ),
+    spent AS (
+        SELECT q.provider, q.scope, q.quota_name, coalesce(sum(e.units), 0), q.amount, max(e.expires),
+            CAST(NULL AS numeric)
+        FROM quotas q LEFT JOIN LATERAL unnest(q.expires, q.units) AS e(expires, units)
+            ON e.expires > clock_timestamp()
+        GROUP BY q.provider, q.scope, q.quota_name, q.amount
+    ),
+    resting AS (SELECT * FROM api_keys WHERE benched_until > clock_timestamp()),
+    idle AS (
+        SELECT r.provider, r.scope, 'today', CAST(0 AS numeric), CAST(NULL AS bigint), CAST(NULL AS timestamptz),
+            CAST(0 AS numeric)
+        FROM resting r WHERE NOT EXISTS (SELECT FROM today t WHERE t.provider = r.provider AND t.scope = r.scope)
+    ),
+    windows AS (SELECT * FROM today UNION ALL SELECT * FROM spent UNION ALL SELECT * FROM idle)
+    SELECT w.provider, nullif(split_part(w.scope, '@', 1), 'ip') AS key,
+        CASE WHEN w.scope LIKE '%@%' THEN '@' || split_part(w.scope, '@', 2) ELSE '' END AS place,
+        w.usage_window, CAST(w.used AS bigint) AS used, w.amount,
+        CAST(greatest(w.amount - w.used, 0) AS bigint) AS remaining, w.resets_at, CAST(w.calls AS bigint) AS calls,
+        r.benched_until, r.reason
+    FROM windows w LEFT JOIN resting r ON r.provider = w.provider AND r.scope = w.scope
+    ORDER BY w.provider, place, w.scope, w.usage_window
+    """
+)
+
+
+def usage_report(engine: sa.Engine) -> list[UsageRow]:
+    """Used and left in every window of every account that was ever used, by provider."""
+    with engine.connect() as connection:
+        return [
+            UsageRow(
+                provider=row.provider,
+                key=row.key,
+                place=row.place,
+                window=row.usage_window,
+                used=row.used,
+                amount=row.amount,
+                left=None if row.amount is None else row.remaining,
+                resets_at=row.resets_at,
+                calls=row.calls,
+                benched_until=row.benched_until,
+                reason=row.reason,
+            )
+            for row in connection.execute(_REPORT)
+        ]

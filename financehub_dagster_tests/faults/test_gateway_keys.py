@@ -231,10 +231,10 @@ def test_the_vendors_own_count_closes_a_key_before_it_says_no(
 
 def test_a_call_pays_what_the_vendor_says_it_did_cost(vendor: ScriptedVendor, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, KEYS[0])
-    credits = {"quotas": (Quota("day", 10, per="day"),), "meaning": Meaning(refusal=refusal, cost=lambda _: 10)}
-    ask(vendor, **credits)
+    terms = {"quotas": (Quota("day", 10, per="day"),), "meaning": Meaning(refusal=refusal, cost=lambda _: 10)}
+    ask(vendor, **terms)
     with pytest.raises(QuotaSpent):
-        ask(vendor, **credits)
+        ask(vendor, **terms)
 
 
 def test_a_provider_without_a_key_is_off_and_says_so_once(

@@ -1,0 +1,183 @@
+"""Routing over real HTTP: an outage is bridged within five seconds, and the source says who answered."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from financehub_dagster.gateway.errors import (
+    BadRequest,
+    Banned,
+    BreakerOpen,
+    NotConfigured,
+    ProviderError,
+    QuotaSpent,
+    Transient,
+    UnknownSymbol,
+)
+from financehub_dagster.gateway.router import Candidate, first_answer
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers.base import Quotes
+from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.routing import DailyBarsRouter, answers_in_turn
+from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.sandbox.client import Sandbox
+from financehub_dagster.settings import get_settings
+from financehub_dagster_tests.fixtures.database import Database
+
+pytestmark = pytest.mark.usefixtures("database")
+
+SPAN = (date(2017, 9, 1), date(2017, 12, 31))
+NAMES = {"binance": "BTCUSDT", "yahoo": "BTC-USD"}
+BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases=NAMES)
+
+
+@pytest.fixture(autouse=True)
+def keyless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("TWELVE_DATA", "ALPHA_VANTAGE", "FINNHUB"):
+        monkeypatch.delenv(f"{name}_API_KEYS", raising=False)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+def router(**fields: Any) -> DailyBarsRouter:
+    vendors = {
+        "binance": BinanceProvider(breaker_threshold=2, **fields),
+        "yahoo": YahooProvider(requests_per_second=1000, **fields),
+        "twelve_data": BinanceProvider(),
+    }
+    return DailyBarsRouter().over(vendors)
+
+
+def test_the_first_in_order_answers_when_it_can(sandbox: Sandbox) -> None:
+    assert router().daily_bars(BTC, *SPAN).source == "binance"
+    assert DailyBarsRouter(crypto=["yahoo", "binance"]).daily_bars(BTC, *SPAN).source == "yahoo"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 500},
+        {"kind": "status", "status": 429},
+        {"kind": "status", "status": 418, "retry_after": 60},
+        {"kind": "status", "status": 451},
+        {"kind": "garbage"},
+        {"kind": "reset"},
+        {"kind": "timeout", "seconds": 20},
+        {"kind": "slow", "seconds": 20},
+    ],
+    ids=lambda fault: "-".join(str(each) for each in fault.values()),
+)
+def test_an_outage_is_bridged_within_five_seconds_with_the_usual_patience_configured(
+    sandbox: Sandbox, fault: dict[str, Any]
+) -> None:
+    asked = router()
+    YahooProvider(requests_per_second=1000).test_connection()  # the client library is imported once per process
+    sandbox.fault(**fault, vendor="binance")
+    started = time.monotonic()
+    answer = asked.daily_bars(BTC, *SPAN)
+    assert time.monotonic() - started < 5.0
+    assert answer.source == "yahoo"
+    assert len(answer.bars) > 80
+
+
+def test_behind_an_open_breaker_the_next_is_asked_at_once_and_the_first_again_when_it_is_back(
+    sandbox: Sandbox, database: Database
+) -> None:
+    sandbox.fault("status", vendor="binance", status=500)
+    asked = router(first_pause=0.001)
+    assert [asked.daily_bars(BTC, *SPAN).source for _ in range(2)] == ["yahoo", "yahoo"]
+    sandbox.clear_calls()
+    assert asked.daily_bars(BTC, *SPAN).source == "yahoo"
+    assert sandbox.calls()["total"] == 1
+    sandbox.clear_faults()
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update breakers set open_until = clock_timestamp()")
+    assert asked.daily_bars(BTC, *SPAN).source == "binance"
+
+
+def test_a_vendor_that_stands_alone_is_asked_with_all_patience(sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor="yahoo", status=500, times=3)
+    asked = DailyBarsRouter().over({**router(first_pause=0.001)._bound(), "alpha_vantage": None, "finnhub": None})
+    stock = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS", "USD", "America/New_York")
+    assert asked.daily_bars(stock, *SPAN).calls == 4
+
+
+def test_our_symbol_is_not_asked_for_where_it_is_something_else(sandbox: Sandbox) -> None:
+    unnamed = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC")
+    with pytest.raises(BadRequest, match="no alias"):
+        DailyBarsRouter(crypto=["yahoo"]).daily_bars(unnamed, *SPAN)
+    assert sandbox.calls()["total"] == 0
+
+
+def failing(error: ProviderError) -> Candidate[Any]:
+    def ask() -> str:
+        raise error
+
+    return Candidate("failing", ask)
+
+
+def answering(named: bool = False) -> Candidate[Any]:
+    return Candidate("answering", lambda: "an answer", named)
+
+
+@pytest.mark.parametrize("kind", [Transient, QuotaSpent, BreakerOpen, Banned, BadRequest, NotConfigured])
+def test_what_is_one_vendors_own_trouble_goes_on_to_the_next(kind: type[ProviderError]) -> None:
+    assert first_answer([failing(kind("v", "no")), answering()], lambda ask: ask()) == "an answer"
+
+
+def test_an_unknown_symbol_goes_on_only_to_those_the_instrument_is_named_for() -> None:
+    unknown = failing(UnknownSymbol("v", "no such symbol"))
+    with pytest.raises(UnknownSymbol):
+        first_answer([unknown, answering()], lambda ask: ask())
+    assert first_answer([unknown, answering(named=True)], lambda ask: ask()) == "an answer"
+
+
+def test_when_nobody_answers_the_first_reason_of_a_provider_that_is_on_is_told() -> None:
+    errors = [NotConfigured("a", "off"), QuotaSpent("b", "spent"), Transient("c", "down")]
+    with pytest.raises(QuotaSpent):
+        first_answer([failing(error) for error in errors], lambda ask: ask())
+
+
+@pytest.mark.parametrize("order", [[], ["nasdaq"]])
+def test_an_order_of_unknown_providers_is_refused(order: list[str]) -> None:
+    with pytest.raises(ValueError, match="choose at least one of"):
+        DailyBarsRouter(crypto=order).daily_bars(BTC, *SPAN)
+
+
+def test_without_any_key_the_keyed_are_off() -> None:
+    with pytest.raises(NotConfigured, match="TWELVE_DATA_API_KEYS"):
+        DailyBarsRouter(crypto=["twelve_data"]).daily_bars(BTC, *SPAN)
+
+
+class Knows:
+    """A vendor that has a row for these symbols and says what it was asked."""
+
+    def __init__(self, name: str, *symbols: str) -> None:
+        self.name, self.symbols, self.asked = name, symbols, []
+
+    def quotes(self, instruments: list[Instrument]) -> Quotes:
+        wanted = [each.symbol for each in instruments]
+        self.asked.append(wanted)
+        failed = {each: Transient(self.name, "no answer", symbol=each) for each in wanted if each not in self.symbols}
+        rows = pd.DataFrame({"symbol": [each for each in wanted if each in self.symbols]})
+        return Quotes(rows, failed, self.name, datetime.now(UTC), 1)
+
+
+def test_of_a_batch_only_what_is_missing_goes_on_to_the_next() -> None:
+    first, second = Knows("yahoo", "A", "B"), Knows("binance", "B", "C")
+    universe = [Instrument(each, each, AssetType.STOCK, "XNAS") for each in "ABCD"]
+    answers, missing = answers_in_turn(
+        {"yahoo": first, "binance": second}, ["yahoo", "binance"], universe, lambda vendor, of: vendor.quotes(of)
+    )
+    assert second.asked == [["C", "D"]]
+    assert [(answer.source, list(answer.rows["symbol"])) for answer in answers] == [
+        ("yahoo", ["A", "B"]),
+        ("binance", ["C"]),
+    ]
+    assert list(missing) == ["D"]
+    assert missing["D"].provider == "yahoo"
