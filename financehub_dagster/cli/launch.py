@@ -17,10 +17,10 @@ from financehub_dagster.settings import get_settings
 RUN_ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "500", "PYTHONUNBUFFERED": "1"}
 
 
-def open_home(home: Home, mode: Mode, console: Console) -> str | None:
-    """Prepare folders, environment, database, universe and `.env`; returns the sandbox's address in sandbox mode.
+def enter_home(home: Home, mode: Mode, console: Console) -> str | None:
+    """Prepare the folders and lead this process there; returns the sandbox's address in sandbox mode.
 
-    In sandbox mode `.env` comes first: its block keeps a database address among the user's own lines from being used.
+    In sandbox mode `.env` is written now: its block keeps a database address among the user's own lines out of use.
     """
     home.prepare(mode)
     for note in enter(home, mode):
@@ -32,6 +32,11 @@ def open_home(home: Home, mode: Mode, console: Console) -> str | None:
         prepare.point_env_file(console, block_for(home, mode, url))
     os.environ.update(RUN_ENVIRONMENT)
     get_settings.cache_clear()  # whoever read them before now saw the environment of another home
+    return url
+
+
+def open_database(home: Home, mode: Mode, console: Console) -> None:
+    """Start and migrate the database, give it a universe, and in live mode lead `.env` to a home that works."""
     before, after = prepare.migrate()
     if before != after:
         console.note(f"database: migrated to {after}")
@@ -40,13 +45,11 @@ def open_home(home: Home, mode: Mode, console: Console) -> str | None:
         console.note(f"instruments: {count} from the default universe")
     if mode is Mode.LIVE:
         prepare.point_env_file(console, block_for(home, mode))
-    return url
 
 
-def start_sandbox(supervisor: Supervisor, url: str, stop: StopSignals) -> None:
-    """Start the sandbox and wait until it answers."""
+def start_sandbox(supervisor: Supervisor, url: str) -> None:
+    """Start the sandbox; it takes some seconds until it answers."""
     supervisor.start(services.sandbox(int(url.rpartition(":")[2])))
-    supervisor.wait_ready("sandbox", stop)
 
 
 def start_pages(supervisor: Supervisor, port: int, stop: StopSignals) -> str:

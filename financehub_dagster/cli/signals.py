@@ -31,6 +31,10 @@ class StopSignals:
         """The signal handler."""
         self.requests += 1
 
+    def request(self) -> None:
+        """Ask to stop from within, as a signal would."""
+        self.requests += 1
+
     def check(self) -> None:
         """Raise StopRequested when someone asked to stop."""
         if self.requests:

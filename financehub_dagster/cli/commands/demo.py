@@ -6,7 +6,6 @@ Belongs here: the order of the demo and its options. Does not belong here: the s
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,10 +56,13 @@ def demo(
     with sole_supervisor(home), stop_signals() as stop:
         if ui:
             require_free(port)
-        sandbox_url = str(launch.open_home(home, Mode.SANDBOX, console))
-        with Supervisor(home, os.environ, console) as supervisor, ThreadPoolExecutor(1) as aside:
-            launch.start_sandbox(supervisor, sandbox_url, stop)
-            pages = _Pages(supervisor, stop, aside, port if ui else None)
+        sandbox_url = str(launch.enter_home(home, Mode.SANDBOX, console))
+        with (
+            Supervisor(home, os.environ, console) as supervisor,
+            _Pages(supervisor, stop, port if ui else None) as pages,
+        ):
+            launch.start_sandbox(supervisor, sandbox_url)
+            launch.open_database(home, Mode.SANDBOX, console)
             url = _fill(console, home, pages, months, arguments.split_symbols(symbols), began)
             if url is not None:
                 _serve(console, supervisor, stop, url)
@@ -68,21 +70,34 @@ def demo(
             show_next_steps(console, None)
 
 
-@dataclass
 class _Pages:
-    """The webserver, started while the backfill waits for vendors' limits; a port of None means no webserver."""
+    """The webserver, started aside while the backfill waits for vendors' limits; without a port there is none."""
 
-    supervisor: "Supervisor"
-    stop: "StopSignals"
-    aside: ThreadPoolExecutor
-    port: int | None
-    url: "Future[str] | None" = None
+    def __init__(self, supervisor: "Supervisor", stop: "StopSignals", port: int | None) -> None:
+        self.supervisor = supervisor
+        self.stop = stop
+        self._port = port
+        self._aside = ThreadPoolExecutor(1)
+        self._url: Future[str] | None = None
+
+    def __enter__(self) -> "_Pages":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:
+            self.stop.request()  # whoever still starts the webserver need not go on
+        self._aside.shutdown()
 
     def start(self) -> None:
+        """Begin."""
         from financehub_dagster.cli import launch
 
-        if self.port is not None:
-            self.url = self.aside.submit(launch.start_pages, self.supervisor, self.port, self.stop)
+        if self._port is not None:
+            self._url = self._aside.submit(launch.start_pages, self.supervisor, self._port, self.stop)
+
+    def url(self) -> str | None:
+        """The address, once the pages show the code."""
+        return None if self._url is None else self._url.result()
 
 
 def _fill(
@@ -92,14 +107,16 @@ def _fill(
     from financehub_dagster.assets.config import BARS_OF
     from financehub_dagster.cli import arguments
     from financehub_dagster.cli.reports.demo import collect, show
-    from financehub_dagster.cli.runs import Order, require_stored, run_tables, universe
+    from financehub_dagster.cli.runs import Order, code_location, require_stored, run_tables, universe
 
     chosen = arguments.instruments_for(list(BARS_OF), symbols, universe(), BARS_OF)
     totals = {name: sum(i.asset_type in kinds for i in chosen) for name, kinds in BARS_OF.items()}
+    code_location()  # imported while the sandbox gets ready
+    pages.supervisor.wait_ready("sandbox", pages.stop)
     order = Order(TABLES, months, symbols, totals, fetching=pages.start)
     result = run_tables(console, pages.stop, order)
     require_stored(result)
-    url = None if pages.url is None else pages.url.result()
+    url = pages.url()
     summary = collect(str(home.path), url, TABLES, result, time.monotonic() - began)
     console.result(summary.as_dict(), lambda: show(console, summary))
     return url

@@ -42,11 +42,14 @@ def up(
     home.check_mode(mode)
     with sole_supervisor(home), stop_signals() as stop:
         require_free(port)
-        sandbox_url = launch.open_home(home, mode, console)
+        sandbox_url = launch.enter_home(home, mode, console)
         with Supervisor(home, os.environ, console) as supervisor:
             if sandbox_url is not None:
-                launch.start_sandbox(supervisor, sandbox_url, stop)
+                launch.start_sandbox(supervisor, sandbox_url)
+            launch.open_database(home, mode, console)
             url = launch.start_pages(supervisor, port, stop)
+            if sandbox_url is not None:
+                supervisor.wait_ready("sandbox", stop)
             launch.start_daemon(supervisor)
             console.result(_started(home, mode, url, sandbox_url), lambda: _show_started(console, home, url))
             try:
