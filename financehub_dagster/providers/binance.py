@@ -1,10 +1,11 @@
-"""Binance spot, by way of python-binance: daily bars of cryptos against USDT.
+"""Binance spot, by way of python-binance: daily bars and quotes of cryptos against USDT.
 
 Belongs here: the resource, its limits, paging, symbols and parsing. Does not belong here: what an answer on the wire
 means (binance_wire) and the client library (binance_client).
 """
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.call import Call, calling
-from financehub_dagster.gateway.errors import Malformed, UnknownSymbol
+from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, UnknownSymbol
 from financehub_dagster.gateway.governor import Governor
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
-from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import binance_wire
-from financehub_dagster.providers.base import ConnectionReport, DailyBars
+from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
+from financehub_dagster.providers.frames import QUOTES, table
+from financehub_dagster.providers.reading import batches
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
 
@@ -40,7 +43,7 @@ DAY_MS = 86_400_000
 class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Binance's public market data. It counts weight per address: 6,000 a minute, of which a page of bars takes 2."""
 
-    weight_per_minute: int = Field(default=6000, ge=40, description="Most request weight per minute from this address.")
+    weight_per_minute: int = Field(default=6000, ge=80, description="Most request weight per minute from this address.")
     base_url: str | None = Field(
         default=None, description=f"Stands in for {BASE_URL}; default: BINANCE_BASE_URL, else Binance itself."
     )
@@ -61,8 +64,7 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         import pandas as pd
 
         with calling(self._call("daily_bars", instrument.symbol)) as call:
-            pair = instrument.aliases.get(NAME) or self._pair(instrument.symbol)
-            bars = _frame(self._klines(call, pair, start, end))
+            bars = _frame(self._klines(call, self._pair_of(instrument), start, end))
         actions = pd.DataFrame(
             {
                 "date": pd.Series([], dtype="datetime64[s]"),
@@ -71,6 +73,28 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             }
         )
         return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), call.requests)
+
+    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+        """The last price of each and its last 24 hours, all in one request; raises ProviderError.
+
+        Without a `binance` alias a pair is looked up, for one more request per resource.
+        """
+        failed: dict[str, ProviderError] = {}
+        pairs: list[tuple[str, Instrument]] = []
+        with calling(self._call("quotes", None)) as call:
+            for each in instruments:
+                try:
+                    pairs.append((self._pair_of(each), each))
+                except (BadRequest, UnknownSymbol) as error:
+                    failed[each.symbol] = error
+            tickers = self._library().get_ticker(type="MINI") if pairs else []
+        names = {each.symbol: name for name, each in pairs}
+        unique = batches([each for _, each in pairs], len(pairs), lambda each: names[each.symbol])
+        parts = [binance_wire.read_tickers(tickers, of) for of in unique]
+        rows = [row for part in parts for row in part.rows]
+        for part in parts:
+            failed.update(part.failed)
+        return Quotes(table(QUOTES, rows), failed, NAME, datetime.now(UTC), call.requests)
 
     def test_connection(self) -> ConnectionReport:
         """Binance's own ping, which costs the least weight there is; raises ProviderError."""
@@ -94,6 +118,11 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             first = following
         now = int(call.clock.timestamp() * 1000)
         return [row for row in rows if row[6] < now and _millis(start) <= row[0] <= last]
+
+    def _pair_of(self, instrument: Instrument) -> str:
+        if instrument.asset_type is not AssetType.CRYPTO:
+            raise BadRequest(NAME, "serves cryptos only", symbol=instrument.symbol)
+        return instrument.aliases.get(NAME) or self._pair(instrument.symbol)
 
     def _pair(self, base: str) -> str:
         """The symbol of base against USDT that trades, as exchangeInfo knows it; fetched once per resource."""

@@ -6,6 +6,7 @@ Source: https://developers.binance.com/docs/binance-spot-api-docs (REST API, err
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +20,13 @@ from financehub_dagster.gateway.errors import (
     UnknownSymbol,
 )
 from financehub_dagster.gateway.reply import Reply, banned, burst_limit, refusal_of_status
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers.reading import Part, each_of
+from financehub_dagster.providers.values import epoch, maybe, member, number, price
 
-WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "time": 1}
-HEAVIEST = 20
+WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "time": 1, "24hr": 80}
+"""24hr: of all symbols at once, which no single one can fail."""
+HEAVIEST = 80
 SHORTEST_BAN = 120.0
 """Bans last from 2 minutes to 3 days."""
 FULL = 0.95
@@ -101,6 +106,8 @@ def _unreadable(reply: Reply) -> ProviderError | None:
     problem = None
     if endpoint == "klines":
         problem = _kline_problem(answer)
+    elif endpoint == "24hr" and not isinstance(answer, list):
+        problem = "the answer is not a list of tickers"
     elif endpoint == "exchangeInfo" and not (isinstance(answer, dict) and isinstance(answer.get("symbols"), list)):
         problem = "exchangeInfo lists no symbols"
     return None if problem is None else Malformed(reply.provider, problem, symbol=reply.symbol)
@@ -117,6 +124,24 @@ def _kline_problem(answer: Any) -> str | None:
         if not all(_is_decimal(value) for value in row[1:6]):
             return f"a kline's numbers cannot be read: {row[1:6]}"
     return None
+
+
+def read_tickers(document: Any, of: Mapping[str, Instrument]) -> Part:
+    """ticker/24hr of type MINI, by pair: the last 24 hours; volume is in units of the crypto."""
+
+    def row(instrument: Instrument, ticker: Any) -> dict[str, Any]:
+        return {
+            "symbol": instrument.symbol,
+            "price": price(member(ticker, "lastPrice")),
+            "open": maybe(ticker.get("openPrice")),
+            "high": maybe(ticker.get("highPrice")),
+            "low": maybe(ticker.get("lowPrice")),
+            "volume": maybe(ticker.get("volume")),
+            "currency": instrument.currency,
+            "quoted_at": epoch(number(member(ticker, "closeTime")) / 1000),
+        }
+
+    return each_of("binance", of, {member(ticker, "symbol"): ticker for ticker in document}, row)
 
 
 def _is_decimal(value: Any) -> bool:

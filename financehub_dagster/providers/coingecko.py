@@ -7,7 +7,7 @@ the instrument's `coingecko` alias: symbols are not unique there.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import batched, groupby
+from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -23,7 +23,7 @@ from financehub_dagster.gateway.reply import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, each_of, quota_spent
+from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches, each_of, quota_spent
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import epoch, instant, maybe, member, price
 from financehub_dagster.storage.quotas import Quota
@@ -185,8 +185,8 @@ def _parts(
 ) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
     """At most 250 coins of one currency each; those without an id are asked about as their symbol, and are unknown."""
     for currency, members in groupby(sorted(served, key=_currency), key=_currency):
-        for chunk in batched(members, PAGE):
-            yield chunk, question(currency, {each.symbol_at(NAME): each for each in chunk})
+        for of in batches(members, PAGE, lambda each: each.symbol_at(NAME)):
+            yield list(of.values()), question(currency, of)
 
 
 def _currency(instrument: Instrument) -> str:

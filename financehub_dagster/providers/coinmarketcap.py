@@ -6,7 +6,7 @@ Source: https://coinmarketcap.com/api/documentation. A coin is named by its id, 
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import batched, groupby
+from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -23,7 +23,7 @@ from financehub_dagster.gateway.reply import Reply, banned, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, each_of, quota_spent
+from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches, each_of, quota_spent
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import instant, maybe, member, price
 from financehub_dagster.storage.quotas import Quota
@@ -208,11 +208,10 @@ def _month_in_words(document: Any) -> str:
 def _parts(served: Sequence[Instrument], read: Any) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
     """At most 100 coins of one currency each; without an id there is nothing to ask for."""
     for currency, members in groupby(sorted(served, key=_currency), key=_currency):
-        for chunk in batched(members, PER_CREDIT):
-            of = {each.symbol_at(NAME): each for each in chunk}
+        for of in batches(members, PER_CREDIT, lambda each: each.symbol_at(NAME)):
             ids = [name for name in of if name.isdigit()]
             params = {"id": ",".join(ids), "convert": currency, "skip_invalid": "true"}
-            yield chunk, Question("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))
+            yield list(of.values()), Question("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))
 
 
 def _currency(instrument: Instrument) -> str:

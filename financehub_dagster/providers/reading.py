@@ -4,7 +4,7 @@ Belongs here: the order in which an answer is judged, answers about many instrum
 anew. Does not belong here: sending (`rest`), single values (`values`), or any vendor's words.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -61,9 +61,14 @@ def answer_of[T](reply: Reply, refusal: Refusal, read: Callable[[Any], T]) -> T:
         raise verdict
     document = reply.json()
     try:
-        return read(document)
+        answer = read(document)
     except UNREADABLE as error:
         raise Malformed(reply.provider, _problem(error), symbol=reply.symbol) from None
+    if isinstance(answer, Part) and not answer.rows and answer.failed:
+        unreadable = [error for error in answer.failed.values() if isinstance(error, Malformed)]
+        if len(unreadable) == len(answer.failed):
+            raise unreadable[0]
+    return answer
 
 
 def _problem(error: Exception) -> str:
@@ -87,16 +92,28 @@ def quota_spent(reply: Reply, window: Literal["day", "month"], message: str) -> 
     return QuotaSpent(reply.provider, message, symbol=reply.symbol, retry_after=left, until=until)
 
 
+def batches(
+    instruments: Iterable[Instrument], size: int, spelling: Callable[[Instrument], str]
+) -> Iterator[dict[str, Instrument]]:
+    """Instruments by the vendor's symbols, at most `size` together; two of one symbol never share a batch."""
+    batch: dict[str, Instrument] = {}
+    for each in instruments:
+        name = spelling(each)
+        if len(batch) == size or name in batch:
+            yield batch
+            batch = {}
+        batch[name] = each
+    if batch:
+        yield batch
+
+
 def each_of(
     provider: str,
     of: Mapping[str, Instrument],
     members: Mapping[Any, Any],
     row: Callable[[Instrument, Any], Mapping[str, Any]],
 ) -> Part:
-    """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other.
-
-    Where only one was asked about and cannot be read, neither can the answer: raises what `row` raises.
-    """
+    """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other."""
     rows: list[Mapping[str, Any]] = []
     failed: dict[str, ProviderError] = {}
     for theirs, instrument in of.items():
@@ -108,8 +125,6 @@ def each_of(
         try:
             rows.append(row(instrument, members[theirs]))
         except (ProviderError, *UNREADABLE) as error:
-            if len(of) == 1:
-                raise
             if not isinstance(error, ProviderError):
                 error = Malformed(provider, _problem(error), symbol=symbol)
             failed[symbol] = error

@@ -7,7 +7,6 @@ Belongs here: the resource, its limits and its questions. Does not belong here: 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from itertools import batched
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -19,7 +18,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import twelve_data_wire as wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, PlanUsage, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, QUOTES, actions_table, bars_table
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
+from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.storage.quotas import Quota, Reading
 
@@ -93,16 +92,18 @@ class TwelveDataProvider(RestProvider):
         """The last price of each, as many in one request as the minute's credits allow, one credit each."""
 
         def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
-            for chunk in batched(served, self._batch()):
-                of = {wire.symbol_of(each): each for each in chunk}
+            for of in batches(served, self._batch(), wire.symbol_of):
                 params = {"symbol": ",".join(of), "timezone": "UTC"}
-                symbol = chunk[0].symbol if len(chunk) == 1 else None
-                yield chunk, Question("/quote", params, partial(wire.read_quotes, of=of), symbol, weight=len(of))
+                symbol = next(iter(of.values())).symbol if len(of) == 1 else None
+                yield (
+                    list(of.values()),
+                    Question("/quote", params, partial(wire.read_quotes, of=of), symbol, weight=len(of)),
+                )
 
         return Quotes(**vars(self.ask_in_parts("quotes", instruments, parts, QUOTES)))
 
     def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
-        """The statistics of each, from the Pro plan on: each costs 50 credits; raises NotInPlan where there are fewer."""
+        """The statistics of each, from the Pro plan on: each costs 50 credits; NotInPlan where there are fewer."""
         if self.credits_per_minute < STATISTICS_CREDITS:
             raise NotInPlan(
                 NAME, f"fundamentals cost {STATISTICS_CREDITS} credits each, the plan has fewer in a minute"

@@ -4,6 +4,7 @@ Belongs here: the resource, its limits, and turning yfinance's frame into bars. 
 the wire means (yahoo_wire) and keeping yfinance from asking more than it should (yahoo_client).
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ from pydantic import Field
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.call import Call, calling
-from financehub_dagster.gateway.errors import BadRequest
+from financehub_dagster.gateway.errors import Limited, ProviderError, UnknownSymbol, Unreachable
 from financehub_dagster.gateway.governor import Governor
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
-from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import yahoo_wire
-from financehub_dagster.providers.base import ConnectionReport, DailyBars
+from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
+from financehub_dagster.providers.frames import QUOTES, table
+from financehub_dagster.providers.reading import about_the_instrument, batches
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
 
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 NAME = "yahoo"
 PRICES = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Adj Close": "adj_close"}
 ACTIONS = {"Dividends": "dividend", "Stock Splits": "split", "Capital Gains": "capital_gain"}
-MINOR_UNITS = {"GBp": ("GBP", 100.0), "GBX": ("GBP", 100.0), "ZAc": ("ZAR", 100.0), "ILA": ("ILS", 100.0)}
-"""Units some exchanges quote in, and how many of them make one of the currency (yfinance, scrapers/history.py)."""
+SYMBOLS = 50
+"""In one request of quotes; the address stays well below what servers take."""
 SETTLES = timedelta(hours=1)
 """A session whose last trade came before its close (a thinly traded share) counts as finished this long after it."""
 
@@ -61,7 +64,7 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         if answer is None:
             bars, actions = _no_bars()
         else:
-            divisor = _units_per(instrument, symbol, answer.meta)
+            divisor = yahoo_wire.units_per(instrument, symbol, str(answer.meta["currency"]))
             bars = _bars(answer.frame, divisor)
             bars = bars[~_unfinished(bars["date"], answer.meta, call.clock)]
             actions = _actions(answer.frame, divisor)
@@ -73,6 +76,38 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             datetime.now(UTC),
             call.requests,
         )
+
+    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+        """The last price of each, one request per 50; raises ProviderError when there is none for Yahoo's own reasons.
+
+        The first of a process takes two more, for the cookie and the crumb that quotes need.
+        """
+        from financehub_dagster.providers import yahoo_quotes
+
+        rows: list[Mapping[str, Any]] = []
+        failed: dict[str, ProviderError] = {}
+        calls, end = 0, None
+        known = [each for each in instruments if each.asset_type is not AssetType.CRYPTO or NAME in each.aliases]
+        for each in instruments:
+            if each not in known:
+                problem = "its symbol is another instrument's there; add a `yahoo` alias such as BTC-USD"
+                failed[each.symbol] = UnknownSymbol(NAME, problem, symbol=each.symbol)
+        for of in batches(known, SYMBOLS, lambda each: each.symbol_at(NAME).upper()):
+            call = self._call("quotes", None)
+            try:
+                if end is not None:
+                    raise end
+                with calling(call):
+                    part = yahoo_quotes.read(yahoo_quotes.ask(list(of)), of)
+                rows.extend(part.rows)
+                failed.update(part.failed)
+            except ProviderError as error:
+                failed.update(dict.fromkeys((each.symbol for each in of.values()), error))
+                end = error if isinstance(error, Limited | Unreachable) else None
+            calls += call.requests
+        if failed and not rows and not any(about_the_instrument(error) for error in failed.values()):
+            raise next(iter(failed.values()))
+        return Quotes(table(QUOTES, rows), failed, NAME, datetime.now(UTC), calls)
 
     def test_connection(self) -> ConnectionReport:
         """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""
@@ -87,7 +122,7 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.meta['regularMarketTime']}"
         return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
 
-    def _call(self, capability: str, symbol: str) -> Call:
+    def _call(self, capability: str, symbol: str | None) -> Call:
         configured = self.base_url or get_settings().yahoo_base_url
         stand_in = None if configured is None else str(configured)
         return Call(Governor(self._policy(place_of(stand_in))), capability, symbol, stand_in)
@@ -102,18 +137,6 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place,
         )
-
-
-def _units_per(instrument: Instrument, symbol: str, meta: dict[str, Any]) -> float:
-    """By how much prices are divided to be in the instrument's currency; raises BadRequest when it is another one."""
-    quoted = str(meta["currency"])
-    if quoted == instrument.currency:
-        return 1.0
-    currency, divisor = MINOR_UNITS.get(quoted, (quoted, 1.0))
-    if currency != instrument.currency:
-        remedy = "correct the instrument's currency or its yahoo alias"
-        raise BadRequest(NAME, f"is quoted in {quoted}, not in {instrument.currency}: {remedy}", symbol=symbol)
-    return divisor
 
 
 def _bars(frame: "pd.DataFrame", divisor: float) -> "pd.DataFrame":

@@ -11,6 +11,7 @@ import orjson
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, Malformed, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.reply import Reply, burst_limit, refusal_of_status
+from financehub_dagster.market.instruments import Instrument
 
 CHART = "/v8/finance/chart/"
 PRICES = ("open", "high", "low", "close", "volume")
@@ -18,6 +19,11 @@ META = ("symbol", "currency", "exchangeTimezoneName", "instrumentType", "regular
 """What every chart says about its symbol, and we rely on."""
 SPOKEN = (400, 404, 422)
 """Statuses that the error in the body explains; others speak for themselves."""
+COOKIE, CRUMB, QUOTE = "/", "/v1/test/getcrumb", "/v7/finance/quote"
+"""Where quotes, and the cookie and the crumb they need, are got."""
+LONGEST_CRUMB = 64
+MINOR_UNITS = {"GBp": ("GBP", 100.0), "GBX": ("GBP", 100.0), "ZAc": ("ZAR", 100.0), "ILA": ("ILS", 100.0)}
+"""Units some exchanges quote in, and how many of them make one of the currency (yfinance, scrapers/history.py)."""
 NO_DATA = "data doesn't exist for startdate"
 """How Yahoo answers a range before a symbol's first trade: with HTTP 400."""
 
@@ -27,11 +33,42 @@ def refusal(reply: Reply) -> ProviderError | None:
     if reply.status == 999:  # Yahoo's edge servers refuse robots with this number.
         return burst_limit(reply)
     if not reply.path.startswith(CHART):
-        return refusal_of_status(reply)
+        return _refused_quote(reply)
     if reply.status >= 400:
         return _refused(reply)
     error = refusal_of_status(reply)
     return error if error is not None else _unreadable(reply, reply.json())
+
+
+def _refused_quote(reply: Reply) -> ProviderError | None:
+    """The cookie comes with a 404; a crumb is one short word; quotes are a list."""
+    if reply.path == COOKIE and reply.status == 404:
+        return None
+    error = refusal_of_status(reply)
+    if error is not None or reply.path == COOKIE:
+        return error
+    if reply.path == CRUMB:
+        crumb = reply.body.decode("utf-8", "replace").strip()
+        usable = 0 < len(crumb) <= LONGEST_CRUMB and crumb.isprintable() and not set(crumb) & {" ", "<"}
+        return None if usable else Malformed(reply.provider, f"this is no crumb: {reply.excerpt()}")
+    answer = reply.json()
+    said = _said(answer)
+    if said is not None:
+        return _meaning(reply, *said)
+    part = answer.get("quoteResponse") if isinstance(answer, dict) else None
+    quotes = part.get("result") if isinstance(part, dict) else None
+    return None if isinstance(quotes, list) else Malformed(reply.provider, "the answer is not a list of quotes")
+
+
+def units_per(instrument: Instrument, symbol: str, quoted: str) -> float:
+    """By how much prices in `quoted` are divided to be in the instrument's currency; raises BadRequest for another."""
+    if quoted == instrument.currency:
+        return 1.0
+    currency, divisor = MINOR_UNITS.get(quoted, (quoted, 1.0))
+    if currency != instrument.currency:
+        remedy = "correct the instrument's currency or its yahoo alias"
+        raise BadRequest("yahoo", f"is quoted in {quoted}, not in {instrument.currency}: {remedy}", symbol=symbol)
+    return divisor
 
 
 def has_bars(body: bytes) -> bool:
@@ -56,7 +93,7 @@ def _said(answer: Any) -> tuple[str, str] | None:
     """Code and description of the error in the body."""
     if not isinstance(answer, dict):
         return None
-    part = answer.get("chart") or answer.get("finance") or {}
+    part = answer.get("chart") or answer.get("finance") or answer.get("quoteResponse") or {}
     error = part.get("error") if isinstance(part, dict) else None
     if not isinstance(error, dict):
         return None

@@ -1,0 +1,96 @@
+"""Yahoo's quotes, many in one request, with the cookie and the crumb that they need.
+
+Belongs here: the process-wide session that holds both, and reading quotes. Does not belong here: what an answer means
+(yahoo_wire), or charts, which need neither (yahoo_client). Imports curl_cffi: import this module inside functions only.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import orjson
+
+from financehub_dagster.gateway.call import current_call
+from financehub_dagster.gateway.curl_session import GovernedCurlSession
+from financehub_dagster.gateway.errors import BadKey
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers import yahoo_wire
+from financehub_dagster.providers.reading import Part, each_of
+from financehub_dagster.providers.values import epoch, maybe, member, price
+
+NAME = "yahoo"
+HOST = "https://query1.finance.yahoo.com"
+COOKIES = "https://fc.yahoo.com/"
+
+
+class _Visitor:
+    """One session with its cookies, and the crumb that goes with them, by the address that is asked."""
+
+    def __init__(self) -> None:
+        self.session = GovernedCurlSession()
+        self.crumbs: dict[str | None, str] = {}
+        self.lock = threading.Lock()
+
+    def crumb(self, place: str | None) -> str:
+        """The crumb, fetched once."""
+        with self.lock:
+            if place not in self.crumbs:
+                self.session.get(COOKIES)
+                self.crumbs[place] = self.session.get(f"{HOST}{yahoo_wire.CRUMB}").text.strip()
+            return self.crumbs[place]
+
+    def forget(self, place: str | None, crumb: str) -> None:
+        """Fetch another one next time, unless somebody did already."""
+        with self.lock:
+            if self.crumbs.get(place) == crumb:
+                del self.crumbs[place]
+
+
+_visitor = cache(_Visitor)
+_lock = threading.Lock()
+
+
+def ask(symbols: Sequence[str]) -> Any:
+    """The quotes of these symbols within the current call, as Yahoo sends them; raises ProviderError.
+
+    A crumb that is no longer accepted is replaced once.
+    """
+    with _lock:
+        visitor = _visitor()
+    place = current_call().base_url
+    crumb = visitor.crumb(place)
+    try:
+        return _ask(visitor, symbols, crumb)
+    except BadKey:
+        visitor.forget(place, crumb)
+        return _ask(visitor, symbols, visitor.crumb(place))
+
+
+def _ask(visitor: _Visitor, symbols: Sequence[str], crumb: str) -> Any:
+    params = {"symbols": ",".join(symbols), "crumb": crumb}
+    return orjson.loads(visitor.session.get(f"{HOST}{yahoo_wire.QUOTE}", params=params).content)
+
+
+def read(document: Any, of: Mapping[str, Instrument]) -> Part:
+    """Quotes by symbol; one that Yahoo does not know is not among them. Pence become pounds, as in bars."""
+
+    def row(instrument: Instrument, quote: Any) -> dict[str, Any]:
+        units = yahoo_wire.units_per(instrument, instrument.symbol, str(member(quote, "currency")))
+        prices = {
+            "price": price(member(quote, "regularMarketPrice")),
+            "open": maybe(quote.get("regularMarketOpen")),
+            "high": maybe(quote.get("regularMarketDayHigh")),
+            "low": maybe(quote.get("regularMarketDayLow")),
+            "previous_close": maybe(quote.get("regularMarketPreviousClose")),
+        }
+        return {
+            "symbol": instrument.symbol,
+            **{name: value / units for name, value in prices.items()},
+            "volume": maybe(quote.get("regularMarketVolume")),
+            "currency": instrument.currency,
+            "quoted_at": epoch(member(quote, "regularMarketTime")),
+        }
+
+    quotes = document["quoteResponse"]["result"]
+    return each_of(NAME, of, {str(member(quote, "symbol")).upper(): quote for quote in quotes}, row)
