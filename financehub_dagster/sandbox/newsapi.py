@@ -30,6 +30,7 @@ _LARGEST_PAGE = 100
 _MOST_SOURCES = 20
 _LONGEST_QUERY = 500
 _HEADLINE_DAYS = 2
+_PAGES_OVERLAP_ONE_IN = 3
 
 
 class NewsApi(KeyedVendor):
@@ -170,7 +171,7 @@ class NewsApi(KeyedVendor):
         """From and to as UTC epoch seconds; developers look a month back and see nothing of the last day."""
         now, developer = self.market.now(), not self.paid(request)
         oldest = now - _MONTH
-        first = self._moment(request, "from", oldest if developer else now - 5 * 365 * _DAY)
+        first = self._moment(request, "from", oldest)
         last = self._moment(request, "to", now)
         if developer and first < oldest - _DAY:
             far = "You are trying to request results too far in the past. Your plan permits you to request articles as "
@@ -203,7 +204,7 @@ class NewsApi(KeyedVendor):
             raise Refused(_too_many_results(start + int(size)))
         # What a page repeats of the one before is what was published while somebody turned it.
         rows = found[start : start + int(size)]
-        if start and rows and found[start - 1].repeated:
+        if start and rows and found[start - 1].number % _PAGES_OVERLAP_ONE_IN == 0:
             rows = [found[start - 1], *rows[:-1]]
         body = {"status": "ok", "totalResults": len(found), "articles": [_row(each) for each in rows]}
         return json_response(body)

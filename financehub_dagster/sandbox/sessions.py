@@ -33,7 +33,14 @@ def sessions_of(exchange: str) -> Sessions:
     """All sessions of a market identifier code from 2009 to 2035; raises ValueError for an unknown exchange."""
     if exchange == NO_MARKET:
         return _every_day()
-    return _exchange_sessions(exchange)
+    import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName
+
+    try:
+        # Exchanges with the same hours, as those of New York, share one calendar, which takes a second to make.
+        return _exchange_sessions(exchange_calendars.resolve_alias(exchange))
+    except InvalidCalendarName:
+        raise ValueError(f"exchange {exchange}: no trading calendar; use its ISO 10383 code") from None
 
 
 def _every_day() -> Sessions:
@@ -42,13 +49,11 @@ def _every_day() -> Sessions:
     return Sessions(days, opens, opens + _DAY_SECONDS)
 
 
-def _exchange_sessions(exchange: str) -> Sessions:
+@cache
+def _exchange_sessions(calendar_name: str) -> Sessions:
     import exchange_calendars
-    from exchange_calendars.errors import InvalidCalendarName
 
-    try:
-        calendar = exchange_calendars.get_calendar(exchange, start=_FIRST_DAY.isoformat(), end=_LAST_DAY.isoformat())
-    except InvalidCalendarName:
-        raise ValueError(f"exchange {exchange}: no trading calendar; use its ISO 10383 code") from None
+    first, last = _FIRST_DAY.isoformat(), _LAST_DAY.isoformat()
+    calendar = exchange_calendars.get_calendar(calendar_name, start=first, end=last)
     dates = calendar.sessions.to_numpy().astype("datetime64[D]")
     return Sessions(dates, calendar.opens_nanos // 1_000_000_000, calendar.closes_nanos // 1_000_000_000)
