@@ -16,6 +16,7 @@ from financehub_dagster.sandbox.vendor import Identity, Vendor
 from financehub_dagster_tests.contracts.sandbox_calls import EXAMPLES, KEY, OTHER_KEY, ask, fresh
 
 EVERY = pytest.mark.parametrize("vendor", EXAMPLES)
+MARKET = Market()
 DAY = 86_400
 MONTH = 30 * DAY
 #: A full minute on the last day of a month, so that every calendar window ends soon.
@@ -45,14 +46,14 @@ LIMITS = [
 
 def played(name: str, plan: str) -> tuple[Vendor, str | None]:
     """A vendor of its own, and a key on that plan."""
-    (vendor,) = [each for each in (make(Market()) for make in PLAYED) if each.name == name]
+    vendor = dict(zip(VENDORS, PLAYED, strict=True))[name](MARKET)
     vendor.declare_key(KEY, valid=True, plan="paid" if plan == "paid" else "free")
     return vendor, None if plan == "keyless" else KEY
 
 
 def test_every_vendor_with_keys_is_tried_here() -> None:
     assert set(EXAMPLES) == {name for name, *_ in LIMITS} == set(VENDORS) - set(KEYLESS_VENDORS)
-    assert [make(Market()).name for make in PLAYED] == list(VENDORS)
+    assert [make(MARKET).name for make in PLAYED] == list(VENDORS)
 
 
 @pytest.mark.parametrize(("name", "plan", "amount", "spread", "until"), LIMITS)
