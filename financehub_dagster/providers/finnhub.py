@@ -27,23 +27,24 @@ NAME = "finnhub"
 STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})
 PER_SECOND = 30
 """Every plan's hard limit (https://finnhub.io/docs/api/rate-limit)."""
-PERCENT = 0.01
+MILLIONS, PERCENT, PLAIN = 6, -2, 0
+"""Finnhub's units, as powers of ten."""
 METRICS = {
-    "market_cap": ("marketCapitalization", 1e6),
-    "pe_ratio": ("peTTM", 1.0),
-    "price_to_book": ("pbQuarterly", 1.0),
-    "price_to_sales": ("psTTM", 1.0),
-    "eps": ("epsTTM", 1.0),
-    "book_value": ("bookValuePerShareQuarterly", 1.0),
-    "dividend_per_share": ("dividendPerShareTTM", 1.0),
+    "market_cap": ("marketCapitalization", MILLIONS),
+    "pe_ratio": ("peTTM", PLAIN),
+    "price_to_book": ("pbQuarterly", PLAIN),
+    "price_to_sales": ("psTTM", PLAIN),
+    "eps": ("epsTTM", PLAIN),
+    "book_value": ("bookValuePerShareQuarterly", PLAIN),
+    "dividend_per_share": ("dividendPerShareTTM", PLAIN),
     "dividend_yield": ("currentDividendYieldTTM", PERCENT),
     "profit_margin": ("netProfitMarginTTM", PERCENT),
     "operating_margin": ("operatingMarginTTM", PERCENT),
     "return_on_assets": ("roaTTM", PERCENT),
     "return_on_equity": ("roeTTM", PERCENT),
-    "beta": ("beta", 1.0),
-    "high_52w": ("52WeekHigh", 1.0),
-    "low_52w": ("52WeekLow", 1.0),
+    "beta": ("beta", PLAIN),
+    "high_52w": ("52WeekHigh", PLAIN),
+    "low_52w": ("52WeekLow", PLAIN),
 }
 """Our columns, Finnhub's metrics and their units."""
 

@@ -7,6 +7,7 @@ what. Whatever cannot be read raises ValueError, which `rest.answer_of` turns in
 import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,11 +33,12 @@ def price(value: Any) -> float:
     return found
 
 
-def maybe(value: Any, unit: float = 1.0) -> float:
-    """A number in units of `unit`, NaN where the vendor does not know it; raises ValueError for what is neither."""
+def maybe(value: Any, power: int = 0) -> float:
+    """A number, its point moved by `power` of ten; NaN where the vendor does not know it; else raises ValueError."""
     if value is None or (isinstance(value, str) and value.strip() in MISSING):
         return math.nan
-    return number(value) * unit
+    found = number(value)
+    return float(Decimal(repr(found)).scaleb(power)) if power else found
 
 
 def text(value: Any) -> str | None:
