@@ -66,7 +66,7 @@ def _connect(engine: sa.Engine) -> "psycopg.Connection[Any]":
     connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
     pooled.detach()
     connection.autocommit = True
-    connection.execute("set synchronous_commit = off")
+    connection.execute("set synchronous_commit = off; set plan_cache_mode = force_generic_plan; set jit = off")
     if not event.contains(engine, "engine_disposed", _close):
         event.listen(engine, "engine_disposed", _close)
     return connection

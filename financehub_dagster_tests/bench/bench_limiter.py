@@ -1,7 +1,8 @@
-"""The shared limiter: slots handed out per second, against one bare UPDATE of the same row, and the worst window.
+"""The shared limiter: grants per second against one bare UPDATE, and the worst windows of processes that hammer.
 
-The floor moves one row in a transaction of its own over the same engine: what any limiter that lives in PostgreSQL
-has to pay. The worst second is counted over the slots that four processes were given at 100 per second.
+The floor moves one row of the same table over a bare driver connection of each process, its statement prepared: what
+any limiter that lives in PostgreSQL has to pay. The windows are counted over the instants of the slots that eight
+processes were given, at 5 a second and 25 a day.
 """
 
 import argparse
@@ -13,43 +14,57 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PER_SECOND, PER_DAY = 5, 25
+
 WORKER = """
 import sys, time
-import sqlalchemy as sa
-from financehub_dagster.storage import limits
+from financehub_dagster.storage import limits, quick
 from financehub_dagster.storage.engine import market_engine
+from financehub_dagster.storage.quotas import Quota
 
 what, seconds = sys.argv[1], float(sys.argv[2])
-limit = limits.Limit("bench", 100 if what == "paced" else 1_000_000, 1.0)
-floor = sa.text(
-    "UPDATE rate_limits SET tat = clock_timestamp()"
-    " FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quick"
-    " WHERE provider = 'floor' RETURNING 1"
-)
+engine = market_engine()
+fast = limits.Limit("fast", 10_000_000, 1.0)
+hour = Quota("hour", 100_000_000, period=3600.0)
+second, day = limits.Limit("second", 5, 1.0), Quota("day", 25, period=86_400.0)
+limits.hold(engine, "bench", what, (fast,), 0.0)
 
-def grant():
-    limits.reserve(market_engine(), "bench", what, (limit,), max_wait=1e9)
+def floor():
+    connection.execute(
+        "UPDATE rate_limits SET tat = clock_timestamp() WHERE provider = %s AND scope = %s AND limit_name = %s"
+        " RETURNING 1", ("bench", "floor", "fast"), prepare=True,
+    ).fetchone()
 
-def update():
-    with market_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(floor).one()
+def one():
+    limits.reserve(engine, "bench", "one", (fast,), max_wait=1e9)
 
-step = update if what == "floor" else grant
-limits.hold(market_engine(), what, "ip", (limit,), 0.0)
-for _ in range(20):
+def several():
+    limits.reserve(engine, "bench", "several", (fast, second_fast), (hour,), max_wait=1e9)
+
+def paced():
+    slot = limits.reserve(engine, "bench", "paced", (second,), max_wait=60.0)
+    time.sleep(slot.wait)
+    print(time.time())
+
+def daily():
+    slot = limits.reserve(engine, "bench", "daily", (second,), (day,), max_wait=60.0)
+    if slot.granted:
+        time.sleep(slot.wait)
+        print(time.time())
+
+second_fast = limits.Limit("second_fast", 10_000_000, 1.0)
+connection = quick._connection(engine)
+step = {"floor": floor, "one": one, "several": several, "paced": paced, "daily": daily}[what]
+counted = what in ("floor", "one", "several")
+for _ in range(20 if counted else 0):
     step()
 print("ready", flush=True)
 sys.stdin.readline()
 done, until = 0, time.monotonic() + seconds
 while time.monotonic() < until:
-    if what == "paced":
-        slot = limits.reserve(market_engine(), "bench", what, (limit,), max_wait=60.0)
-        time.sleep(slot.wait)
-        print(time.time())
-    else:
-        step()
-        done += 1
-if what != "paced":
+    step()
+    done += 1
+if counted:
     print(done)
 """
 
@@ -92,31 +107,41 @@ def run(what: str, processes: int, seconds: float) -> list[float]:
     return outputs
 
 
-def worst_second(times: list[float]) -> int:
-    """The most instants within any window of a second."""
+def most_within(times: list[float], seconds: float) -> int:
+    """The most instants within any window of this length."""
     ordered, first, worst = sorted(times), 0, 0
     for last, at in enumerate(ordered):
-        while at - ordered[first] >= 1.0:
+        while at - ordered[first] >= seconds:
             first += 1
         worst = max(worst, last - first + 1)
     return worst
 
 
 def main() -> None:
-    """Print grants per second, their ratio to the floor, and the worst second of a paced run."""
+    """Print grants per second, their ratio to the floor, and the worst windows of eight processes that hammer."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="2 seconds each instead of 10")
-    seconds = 2.0 if parser.parse_args().quick else 10.0
+    parser.add_argument("--quick", action="store_true", help="2 and 5 seconds instead of 10 and 60")
+    quick = parser.parse_args().quick
+    seconds, hammered = (2.0, 5.0) if quick else (10.0, 60.0)
     with database():
         for processes in (1, 4):
             floor = sum(run("floor", processes, seconds)) / seconds
-            ours = sum(run("free", processes, seconds)) / seconds
+            one = sum(run("one", processes, seconds)) / seconds
+            several = sum(run("several", processes, seconds)) / seconds
             print(
-                f"{processes} process(es): {ours:,.0f} slots/s; one bare UPDATE: {floor:,.0f}/s; "
-                f"ratio {ours / floor:.2f}"
+                f"{processes} process(es): one limit {one:,.0f} grants/s, ratio to a bare UPDATE ({floor:,.0f}/s) "
+                f"{one / floor:.2f}; two limits and a quota {several:,.0f}/s, ratio {several / floor:.2f}"
             )
-        times = run("paced", 4, seconds)
-        print(f"100/s shared by 4 processes: {len(times) / seconds:.0f}/s used, worst second {worst_second(times)}")
+        paced = run("paced", 8, hammered)
+        worst = most_within(paced, 1.0)
+        print(
+            f"8 processes for {hammered:.0f} s at {PER_SECOND}/s: {len(paced)} granted "
+            f"({len(paced) / hammered / PER_SECOND:.2f} of the limit), worst second {worst}, "
+            f"{max(worst - PER_SECOND, 0)} over"
+        )
+        daily = run("daily", 8, hammered)
+        worst = most_within(daily, 86_400.0)
+        print(f"8 processes at {PER_DAY}/day: {len(daily)} granted, {max(worst - PER_DAY, 0)} over")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -61,7 +62,7 @@ def refusal(reply: Reply) -> ProviderError | None:
     return refusal_of_status(reply)
 
 
-def policy(vendor: ScriptedVendor, **fields: object) -> Policy:
+def policy(vendor: ScriptedVendor, **fields: Any) -> Policy:
     plain = Policy(
         provider="finnhub",
         limits=(Limit("second", 1000, 1.0),),
@@ -74,7 +75,7 @@ def policy(vendor: ScriptedVendor, **fields: object) -> Policy:
     return replace(plain, **fields)
 
 
-def ask(vendor: ScriptedVendor, **fields: object) -> Call:
+def ask(vendor: ScriptedVendor, **fields: Any) -> Call:
     with calling(Call(Governor(policy(vendor, **fields)), "quotes", "AAPL")) as call, GovernedSession() as session:
         session.get(f"{vendor.url}/quote", params={"symbol": "AAPL"})
     return call

@@ -158,7 +158,8 @@ class Knows:
     """A vendor that has a row for these symbols and says what it was asked."""
 
     def __init__(self, name: str, *symbols: str) -> None:
-        self.name, self.symbols, self.asked = name, symbols, []
+        self.name, self.symbols = name, symbols
+        self.asked: list[list[str]] = []
 
     def quotes(self, instruments: list[Instrument]) -> Quotes:
         wanted = [each.symbol for each in instruments]
