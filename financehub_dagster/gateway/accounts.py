@@ -14,6 +14,7 @@ from financehub_dagster.gateway.errors import (
     Banned,
     BurstLimit,
     Limited,
+    NotInPlan,
     ProviderError,
     QuotaSpent,
 )
@@ -112,6 +113,10 @@ class Accounts:
 
     def _try_slot(self, key: Key | None, weight: int, max_wait: float) -> Slot:
         policy = self.policy
+        for quota in policy.quotas:
+            if quota.weighted and weight > quota.amount:
+                problem = f"one request costs {weight}, and the plan has {quota.amount} per {quota.name}"
+                raise NotInPlan(policy.provider, problem, symbol=self.symbol)
         return limits.reserve(
             self.engine(),
             policy.provider,

@@ -20,6 +20,7 @@ from financehub_dagster.gateway.errors import (
     BreakerOpen,
     BurstLimit,
     NotConfigured,
+    NotInPlan,
     ProviderError,
     QuotaSpent,
     Transient,
@@ -236,6 +237,13 @@ def test_a_call_pays_what_the_vendor_says_it_did_cost(vendor: ScriptedVendor, mo
     ask(vendor, **terms)
     with pytest.raises(QuotaSpent):
         ask(vendor, **terms)
+
+
+def test_what_costs_more_than_the_plan_ever_has_is_not_in_the_plan(vendor: ScriptedVendor) -> None:
+    dear = Meaning(refusal=refusal, weight=lambda _path: 50)
+    with pytest.raises(NotInPlan, match="one request costs 50, and the plan has 8 per minute"):
+        ask(vendor, limits=(), quotas=(Quota("minute", 8, per="minute"),), meaning=dear)
+    assert vendor.asked == []
 
 
 def test_a_provider_without_a_key_is_off_and_says_so_once(
