@@ -56,13 +56,14 @@ class Console:
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         """Print a table; numbers are right-aligned with thousands separators."""
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console as Terminal
         from rich.table import Table
 
         data = [list(row) for row in rows]
-        table = Table(header_style="bold")
+        table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         for index, name in enumerate(columns):
-            numeric = bool(data) and all(isinstance(row[index], int | float | None) for row in data)
+            numeric = bool(data) and all(_is_number(row[index]) for row in data)
             table.add_column(name, justify="right" if numeric else "left", overflow="fold")
         for row in data:
             table.add_row(*(_text(cell) for cell in row))
@@ -106,6 +107,10 @@ def _bar(title: str, stream: TextIO) -> Iterator[Progress]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield report
+
+
+def _is_number(cell: Cell) -> bool:
+    return cell is None or (isinstance(cell, int | float) and not isinstance(cell, bool))
 
 
 def _text(cell: Cell) -> str:

@@ -103,7 +103,7 @@ def run_tables(console: Console, stop: StopSignals, order: Order) -> RunResult:
     from financehub_dagster.automation.runs import materialize
 
     first, last = (month.isoformat() for month in order.months)
-    with console.progress(", ".join(order.tables)) as report, _watched(report, order) as watch, _event_log(console):
+    with console.progress("preparing the run") as report, _watched(report, order) as watch, _event_log(console):
 
         def seen(event: "dg.DagsterEvent") -> None:
             stop.check()

@@ -107,19 +107,10 @@ def _report(console: Console, result: "RunResult") -> None:
 
 
 def _show(console: Console, result: "RunResult") -> None:
-    columns = ["table", "inserted", "updated", "unchanged", "rejected", "instruments", "failed", "calls", "span"]
-    rows: list[list[Cell]] = [
-        [
-            t.table,
-            t.rows_inserted,
-            t.rows_updated,
-            t.rows_unchanged,
-            t.rows_rejected,
-            t.instruments_done,
-            t.instruments_failed,
-            t.vendor_calls,
-            t.span,
-        ]
-        for t in result.tables
-    ]
-    console.table(f"run {result.run_id[:8]}", columns, rows)
+    columns = ["table", "inserted", "updated", "unchanged", "rejected", "symbols", "calls"]
+    rows: list[list[Cell]] = []
+    for t in result.tables:
+        done = f"{t.instruments_done} of {t.instruments_done + t.instruments_failed}"
+        rows.append([t.table, t.rows_inserted, t.rows_updated, t.rows_unchanged, t.rows_rejected, done, t.vendor_calls])
+    spans = {t.span for t in result.tables}
+    console.table(f"run {result.run_id[:8]}, {', '.join(sorted(spans))}", columns, rows)

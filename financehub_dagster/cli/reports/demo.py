@@ -100,7 +100,7 @@ def _calls() -> dict[str, int]:
 
 def show(console: Console, summary: Summary) -> None:
     """Print the summary and what to do next."""
-    columns = ["table", "rows", "instruments", "first", "last", "partitions", "seconds"]
+    columns = ["table", "rows", "symbols", "first", "last", "months", "seconds"]
     rows = [[t.table, t.rows, t.instruments, t.first, t.last, t.partitions, t.seconds] for t in summary.tables]
     console.table("Sample market: recorded stocks 2013-2018, Bitcoin 2009-2026; the rest is generated", columns, rows)
     names = f" ({', '.join(summary.not_passed)})" if summary.not_passed else ""
