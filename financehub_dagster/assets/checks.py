@@ -18,7 +18,6 @@ from dagster._core.storage.tags import (
 from financehub_dagster.assets import findings
 from financehub_dagster.assets.findings import Check, Evidence, Finding
 from financehub_dagster.assets.partitions import monthly_partitions
-from financehub_dagster.storage.engine import transaction
 
 OF_EVERY_TABLE = (findings.SCHEMA, findings.NO_DUPLICATES, findings.NO_OPEN_FAILURES)
 OF_BARS = (*OF_EVERY_TABLE, findings.BAR_SANITY, findings.NO_MISSING_SESSIONS, findings.FRESHNESS)
@@ -45,6 +44,8 @@ def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinitio
         can_subset=True,
     )
     def run_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        from financehub_dagster.storage.engine import transaction
+
         window = _window(context.run.tags)
         with transaction() as connection:
             evidence = Evidence(connection, table, *window, now=datetime.now(UTC))

@@ -9,8 +9,6 @@ import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.instruments import list_instruments
 
 EXCHANGE_TRADED = (AssetType.STOCK, AssetType.ETF, AssetType.INDEX)
 CRYPTOS = (AssetType.CRYPTO,)
@@ -30,6 +28,9 @@ class Universe(dg.Config):
 
     def instruments(self, asset_types: Sequence[AssetType]) -> list[Instrument]:
         """The instruments of these kinds, most important first; raises on a symbol that no instrument has."""
+        from financehub_dagster.storage.engine import transaction
+        from financehub_dagster.storage.instruments import list_instruments
+
         with transaction() as connection:
             if self.symbols is None:
                 return list_instruments(connection, asset_types=asset_types)

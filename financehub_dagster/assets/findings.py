@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.assets.config import BARS_OF, CRYPTOS, EXCHANGE_TRADED
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.storage import audit, failures, history
-from financehub_dagster.storage.bars import BarArrays, read_bars
-from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.instruments import list_instruments
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from financehub_dagster.storage.bars import BarArrays
+    from financehub_dagster.storage.engine import Connection
 
 # Rows a check result shows; the count next to them is always complete.
 SHOWN = 50
@@ -38,7 +37,7 @@ class Finding:
 class Evidence:
     """One table as its checks see it, read once and only when needed; `start` to `end` is the run's window, if any."""
 
-    connection: Connection
+    connection: "Connection"
     table: str
     start: date | None
     end: date | None
@@ -47,16 +46,22 @@ class Evidence:
     @cached_property
     def window(self) -> "pd.DataFrame":
         """All columns of the rows in the window, or of all rows."""
+        from financehub_dagster.storage import audit
+
         return audit.read_frame(self.connection, self.table, self.start, self.end)
 
     @cached_property
-    def bars(self) -> BarArrays:
+    def bars(self) -> "BarArrays":
         """Every bar of a table of bars."""
+        from financehub_dagster.storage.bars import read_bars
+
         return read_bars(self.connection, self.table)
 
     @cached_property
     def instruments(self) -> list[Instrument]:
         """The active instruments whose bars this table holds, or that have bars at all."""
+        from financehub_dagster.storage.instruments import list_instruments
+
         kinds = BARS_OF.get(self.table, (*EXCHANGE_TRADED, *CRYPTOS))
         return list_instruments(self.connection, asset_types=kinds)
 
@@ -116,6 +121,8 @@ def _bar_sanity(evidence: Evidence) -> Finding:
 
 
 def _no_duplicates(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import audit, history
+
     rows = audit.duplicates(evidence.connection, evidence.table)
     total = history.row_count(evidence.connection, evidence.table)
     return _finding(total, len(rows), "keys stand more than once", rows)
@@ -141,6 +148,8 @@ def _no_missing_sessions(evidence: Evidence) -> Finding:
 
 
 def _no_missing_rows(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import audit, history
+
     total, count, rows = 0, 0, []
     for table in BARS_OF:
         total += history.row_count(evidence.connection, table)
@@ -152,6 +161,7 @@ def _no_missing_rows(evidence: Evidence) -> Finding:
 
 def _freshness(evidence: Evidence) -> Finding:
     from financehub_dagster.market import calendars
+    from financehub_dagster.storage import history
 
     spans = history.stored_spans(evidence.connection, evidence.table, [i.symbol for i in evidence.instruments])
     late = []
@@ -164,6 +174,8 @@ def _freshness(evidence: Evidence) -> Finding:
 
 
 def _no_open_failures(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import failures
+
     rows = failures.live_failures(evidence.connection, evidence.table)
     return _finding(len(evidence.instruments), len(rows), "pieces of work wait as dead letters", rows)
 

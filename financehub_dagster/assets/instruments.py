@@ -3,8 +3,6 @@
 import dagster as dg
 
 from financehub_dagster.assets.tables import table_spec
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.instruments import list_instruments
 
 NAME = "instruments"
 
@@ -20,6 +18,9 @@ SPEC = table_spec(
 @dg.multi_asset(name=NAME, specs=[SPEC])
 def instruments(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Report who is in the universe; the table itself is kept by its editors."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.instruments import list_instruments
+
     with transaction() as connection:
         universe = list_instruments(connection, active=None)
     active = [i for i in universe if i.is_active]

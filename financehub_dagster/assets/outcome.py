@@ -5,10 +5,12 @@ Belongs here: counting and the metadata of a materialization. Does not belong he
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.storage.writer import WriteResult
+if TYPE_CHECKING:
+    from financehub_dagster.storage.writer import WriteResult
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Outcome:
     restated: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def add(self, written: WriteResult) -> None:
+    def add(self, written: "WriteResult") -> None:
         """Count one write."""
         self.inserted += written.inserted
         self.updated += written.updated

@@ -10,7 +10,7 @@ from datetime import timedelta
 import dagster as dg
 
 from financehub_dagster.assets.partitions import monthly_partitions
-from financehub_dagster.storage.catalog import TableDescription, describe
+from financehub_dagster.storage import catalog
 
 OWNERS = ["team:market-data"]
 
@@ -18,7 +18,7 @@ OWNERS = ["team:market-data"]
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=5), warn_window=timedelta(days=4))
 
 
-def table_schema(table: TableDescription) -> dg.TableSchema:
+def table_schema(table: catalog.Table) -> dg.TableSchema:
     """The columns of a declared table with their types, meaning and constraints."""
     return dg.TableSchema(
         columns=[
@@ -39,7 +39,7 @@ def table_spec(
     freshness_policy: dg.FreshnessPolicy | None = None,
 ) -> dg.AssetSpec:
     """The asset of the declared table `name`; `details` continues the table's own comment as Markdown."""
-    table = describe(name)
+    table = catalog.CATALOG[name]
     return dg.AssetSpec(
         key=name,
         deps=list(deps),

@@ -10,8 +10,6 @@ import dagster as dg
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.history import row_count
 
 if TYPE_CHECKING:
     from financehub_dagster.providers.base import HealthChecked
@@ -20,6 +18,9 @@ if TYPE_CHECKING:
 @dg.op
 def ask_everyone(context: dg.OpExecutionContext, yahoo: YahooProvider, binance: BinanceProvider) -> None:
     """Ask the database and each vendor one cheap question; fails at the end with the name of each that is silent."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.history import row_count
+
     with transaction() as connection:
         context.log.info(f"database: {row_count(connection, 'instruments')} instruments")
     silent = []

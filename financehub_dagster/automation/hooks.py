@@ -12,10 +12,6 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from financehub_dagster.gateway.redaction import redact
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.failures import record_failure
-
 
 def partition_of(tags: dict[str, str]) -> str:
     """The partition or partition range of a run as dead letters name it; empty for a run without partitions."""
@@ -28,6 +24,10 @@ def partition_of(tags: dict[str, str]) -> str:
 @dg.failure_hook(name="dead_letter")
 def dead_letter(context: dg.HookContext) -> None:
     """Write the failed step to task_failures, once per step and partition; repeats raise its attempts."""
+    from financehub_dagster.gateway.redaction import redact
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import record_failure
+
     error = context.op_exception
     run = context.instance.get_run_by_id(context.run_id)
     with transaction() as connection:

@@ -11,10 +11,8 @@ import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.indicator_update import update_indicators
 from financehub_dagster.assets.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.assets.price_update import Work, update_prices
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.settings import get_settings
@@ -39,6 +37,9 @@ class Seed(OneSymbol):
 def _bring_up_to_date(
     context: dg.OpExecutionContext, symbol: str, start: date, yahoo: YahooProvider, binance: BinanceProvider
 ) -> None:
+    from financehub_dagster.assets.indicator_update import update_indicators
+    from financehub_dagster.assets.price_update import Work, update_prices
+
     today = datetime.now(UTC).date()
     start = max(start, get_settings().financehub_history_start).replace(day=1)
     window = Window.of_dates(start, today)

@@ -4,10 +4,12 @@ Belongs here: columns, keys and their meaning. Does not belong here: queries. Pr
 vendor decimal of up to 15 significant digits comes back as the same digits.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from financehub_dagster.market.indicators.columns import INDICATORS
+from financehub_dagster.storage import catalog
 
 metadata = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"})
 
@@ -18,67 +20,41 @@ STAMP = {"stamp": True}
 """Marks a column that says when a row was made; two rows that differ in nothing else are the same row."""
 
 
-def _daily_bars(name: str, what: str) -> sa.Table:
-    return sa.Table(
-        name,
-        metadata,
-        sa.Column("symbol", sa.Text, primary_key=True, comment="the instrument"),
-        sa.Column("date", sa.Date, primary_key=True, comment="session date"),
-        sa.Column("open", Double, nullable=False, comment="split-adjusted"),
-        sa.Column("high", Double, nullable=False, comment="split-adjusted"),
-        sa.Column("low", Double, nullable=False, comment="split-adjusted"),
-        sa.Column("close", Double, nullable=False, comment="split-adjusted, not adjusted for dividends"),
-        sa.Column("adj_close", Double, comment="adjusted for splits and dividends"),
-        sa.Column("volume", Double, nullable=False, comment="units traded"),
-        sa.Column("source", sa.Text, nullable=False, comment="the provider that answered"),
-        sa.Column("fetched_at", Instant, nullable=False, comment="when the provider answered", info=STAMP),
-        comment=what,
+_TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
+    "text": sa.Text(),
+    "date": sa.Date(),
+    "double precision": sa.Double(),
+    "timestamp with time zone": Instant,
+    "boolean": sa.Boolean(),
+    "jsonb": JSONB(),
+}
+
+
+def _from_catalog(name: str, *constraints: sa.CheckConstraint) -> sa.Table:
+    declared = catalog.CATALOG[name]
+    columns = (
+        sa.Column(
+            column.name,
+            _TYPES[column.type],
+            primary_key=column.key,
+            nullable=column.nullable,
+            comment=column.comment,
+            server_default=None if column.default is None else sa.text(column.default),
+            info=STAMP if column.stamp else {},
+        )
+        for column in declared.columns
     )
+    return sa.Table(name, metadata, *columns, *constraints, comment=declared.comment)
 
 
-instruments = sa.Table(
+instruments = _from_catalog(
     "instruments",
-    metadata,
-    sa.Column("symbol", sa.Text, primary_key=True, comment="unique, upper case"),
-    sa.Column("name", sa.Text, nullable=False, comment="in full"),
-    sa.Column("asset_type", sa.Text, nullable=False, comment="stock, crypto, etf, index or fx"),
-    sa.Column("exchange", sa.Text, nullable=False, comment="ISO 10383 MIC"),
-    sa.Column("currency", sa.Text, nullable=False, comment="ISO 4217"),
-    sa.Column("timezone", sa.Text, nullable=False, comment="IANA name"),
-    sa.Column(
-        "is_active", sa.Boolean, nullable=False, server_default=sa.true(), comment="whether it is fetched and computed"
-    ),
-    sa.Column("market_cap", Double, comment="in units of currency"),
-    sa.Column("aliases", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb"), comment="provider -> symbol"),
-    sa.Column("updated_at", Instant, nullable=False, server_default=sa.func.now(), comment="last edit"),
     sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
-    comment="The only universe: what is fetched, computed and reported.",
 )
-
-stock_prices_daily = _daily_bars("stock_prices_daily", "Daily OHLCV bars of stocks, ETFs and indices.")
-crypto_prices_daily = _daily_bars("crypto_prices_daily", "Daily OHLCV bars of cryptos in USD, sessions from 00:00 UTC.")
-
-corporate_actions = sa.Table(
-    "corporate_actions",
-    metadata,
-    sa.Column("symbol", sa.Text, primary_key=True, comment="the instrument"),
-    sa.Column("date", sa.Date, primary_key=True, comment="ex-date"),
-    sa.Column("kind", sa.Text, primary_key=True, comment="dividend, split or capital_gain"),
-    sa.Column("value", Double, nullable=False, comment="cash per share (split-adjusted), or new shares per old share"),
-    sa.Column("source", sa.Text, nullable=False, comment="the provider that answered"),
-    sa.Column("fetched_at", Instant, nullable=False, comment="when the provider answered", info=STAMP),
-    comment="Dividends, splits and capital gains.",
-)
-
-indicators_daily = sa.Table(
-    "indicators_daily",
-    metadata,
-    sa.Column("symbol", sa.Text, primary_key=True, comment="the instrument"),
-    sa.Column("date", sa.Date, primary_key=True, comment="session date"),
-    *(sa.Column(column.name, Double, comment=column.description) for column in INDICATORS),
-    sa.Column("computed_at", Instant, nullable=False, comment="when the row was computed", info=STAMP),
-    comment="Technical indicators over the full stored history; warm-up rows are NULL.",
-)
+stock_prices_daily = _from_catalog("stock_prices_daily")
+crypto_prices_daily = _from_catalog("crypto_prices_daily")
+corporate_actions = _from_catalog("corporate_actions")
+indicators_daily = _from_catalog("indicators_daily")
 
 price_revisions = sa.Table(
     "price_revisions",
