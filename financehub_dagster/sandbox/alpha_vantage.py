@@ -23,8 +23,8 @@ from financehub_dagster.sandbox.limits import Window
 from financehub_dagster.sandbox.market import Market
 from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Situation, json_response
 
-#: 25 a day and one a second; a paid key 75 a minute (www.alphavantage.co/premium).
-FREE = (Window(86_400, 25, aligned=True), Window(1, 1))
+#: 25 a day, one a second; a paid key 75 a minute (www.alphavantage.co/premium). The day is taken to be New York's.
+FREE = (Window(86_400, 25, aligned=True, zone="America/New_York"), Window(1, 1))
 PAID = (Window(60, 75),)
 _COMPACT = 100
 _MOST_BULK_SYMBOLS = 100

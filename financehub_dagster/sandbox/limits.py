@@ -4,13 +4,16 @@ Belongs here: windows of time and the counting in them. Does not belong here: th
 vendor's file, or whose calls are counted (accounts).
 """
 
+from calendar import monthrange
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, time, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 #: How much earlier than a sliding second allows a call may arrive: the wire's jitter, which no vendor polices.
 _JITTER_SECONDS = 0.1
+_DAY_SECONDS = 86_400
 _MONTH_SECONDS = 2_592_000
 
 Kind = Literal["burst", "day_quota", "month_quota"]
@@ -54,7 +57,7 @@ class SlidingWindow:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most `amount` per `seconds`, sliding, or from one full UTC minute, day or calendar month to the next.
+    """At most `amount` per `seconds`, sliding, or from one full UTC minute, or day or month of `zone`, to the next.
 
     weighted: credits are counted and not requests. counts_refused: going on after a breach uses up still more.
     """
@@ -64,6 +67,7 @@ class Window:
     aligned: bool = False
     weighted: bool = False
     counts_refused: bool = False
+    zone: str = "UTC"
 
     @property
     def kind(self) -> Kind:
@@ -76,16 +80,21 @@ class Window:
         """When the window that `at` lies in began."""
         if not self.aligned:
             return at - (self.seconds - _JITTER_SECONDS if self.seconds <= 1 else self.seconds)
-        if self.seconds < _MONTH_SECONDS:
+        if self.seconds < _DAY_SECONDS:
             return at - at % self.seconds
-        return datetime.fromtimestamp(at, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+        return self._first_day(at).timestamp()
 
     def end(self, at: float) -> float:
         """When the aligned window that `at` lies in ends."""
-        if self.seconds < _MONTH_SECONDS:
+        if self.seconds < _DAY_SECONDS:
             return self.start(at) + self.seconds
-        month = datetime.fromtimestamp(self.start(at), UTC)
-        return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1).timestamp()
+        days = 1 if self.seconds < _MONTH_SECONDS else monthrange(*self._first_day(at).timetuple()[:2])[1]
+        return (self._first_day(at) + timedelta(days=days)).timestamp()
+
+    def _first_day(self, at: float) -> datetime:
+        """Midnight of the day, or of the first of the month, on the clock at `zone`."""
+        midnight = datetime.combine(datetime.fromtimestamp(at, ZoneInfo(self.zone)).date(), time(), ZoneInfo(self.zone))
+        return midnight if self.seconds < _MONTH_SECONDS else midnight.replace(day=1)
 
 
 class Counter:

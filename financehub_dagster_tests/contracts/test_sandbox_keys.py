@@ -24,7 +24,7 @@ START = datetime(2026, 1, 31, 10, 0, tzinfo=UTC).timestamp()
 TOMORROW = datetime(2026, 2, 1, tzinfo=UTC).timestamp() - START
 #: vendor, plan, requests that pass, seconds over which they are spread, seconds until the next one passes again.
 LIMITS = [
-    ("alpha_vantage", "free", 25, 100, TOMORROW),
+    ("alpha_vantage", "free", 25, 100, TOMORROW + 5 * 3600),
     ("alpha_vantage", "free", 1, 0, 1),
     ("alpha_vantage", "paid", 75, 30, 60),
     ("coingecko", "free", 30, 10, 60),
