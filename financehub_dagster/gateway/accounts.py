@@ -28,8 +28,6 @@ BAD_KEY_SECONDS = 86_400.0
 """A refused key is not tried again for a day; a key that is replaced is another one from the first moment."""
 QUOTA_SECONDS = 3_600.0
 """How long a key rests whose quota is spent until nobody knows when."""
-LONG_WINDOW = 3_600.0
-"""A quota of a window this long is spent until its reset; a shorter one is only a matter of pace."""
 NEARLY = 5.0
 """Seconds beyond the longest wait for which a caller looks again instead of giving up."""
 
@@ -130,7 +128,7 @@ class Accounts:
     def _refusal(self, slot: Slot) -> Limited:
         until = datetime.now(UTC) + timedelta(seconds=slot.wait)
         spent = next((quota for quota in self.policy.quotas if quota.name == slot.quota), None)
-        if spent is not None and spent.seconds >= LONG_WINDOW:
+        if spent is not None and spent.is_long:
             message = f"our quota of {spent.amount} per {spent.name} is spent until {until:%Y-%m-%d %H:%M:%S} UTC"
             return QuotaSpent(self.policy.provider, message, symbol=self.symbol, retry_after=slot.wait, until=until)
         message = f"our own limit has no free slot before {until:%H:%M:%S} UTC"

@@ -64,4 +64,4 @@ def use(engine: sa.Engine, provider: str, scope: str, weight: int) -> None:
 def bench(engine: sa.Engine, provider: str, scope: str, *, cause: str, reason: str, seconds: float) -> None:
     """Do not use this key for `seconds`; a longer bench stands. `reason` must be redacted already."""
     asked = {"provider": provider, "scope": scope, "cause": cause, "reason": reason, "seconds": seconds}
-    quick.execute(engine, _BENCH, asked)
+    quick.durable(engine, _BENCH, asked)

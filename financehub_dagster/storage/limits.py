@@ -186,11 +186,12 @@ def reserve(
         **quotas.wanted(budgets, [budget.units(weight) for budget in budgets]),
         "max_wait": max_wait,
     }
-    complete, granted, wait, spent = quick.execute(engine, _RESERVE, asked)[0]
+    run = quick.durable if any(budget.is_long for budget in budgets) else quick.execute
+    complete, granted, wait, spent = run(engine, _RESERVE, asked)[0]
     if not complete:
         quick.execute(engine, _CREATE, {**where, "limits": asked["limits"]})
         quotas.create(engine, provider, scope, budgets)
-        _, granted, wait, spent = quick.execute(engine, _RESERVE, asked)[0]
+        _, granted, wait, spent = run(engine, _RESERVE, asked)[0]
     return Slot(granted, wait, spent)
 
 

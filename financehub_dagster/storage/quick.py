@@ -52,6 +52,13 @@ def execute(engine: sa.Engine, statement: str, parameters: Mapping[str, Any]) ->
     raise AssertionError("unreachable")
 
 
+def durable(engine: sa.Engine, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Like `execute`, but on disk before it returns, and over the pool: for what must outlive a crash of PostgreSQL."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        result = connection.exec_driver_sql(statement, dict(parameters))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
 def _connection(engine: sa.Engine) -> "psycopg.Connection[Any]":
     with _lock:
         pid, connection = _held.get(engine, (0, None))

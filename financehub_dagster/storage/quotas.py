@@ -21,6 +21,8 @@ from financehub_dagster.storage import quick
 type Unit = Literal["minute", "hour", "day", "month"]
 
 SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0, "month": 31 * 86400.0}
+LONG_SECONDS = 3600.0
+"""From this length of its window on a quota is a budget; a shorter one is a matter of pace."""
 GRAIN = 240
 """A rolling window of more units than this is kept in as many steps, each of which expires as a whole."""
 
@@ -48,6 +50,11 @@ class Quota:
     def seconds(self) -> float:
         """The length of the window; the longest there is for a month."""
         return SECONDS[self.per] if self.per else float(self.period or 0.0)
+
+    @property
+    def is_long(self) -> bool:
+        """Is it a budget whose bookings must outlive a crash, rather than a matter of pace?"""
+        return self.seconds >= LONG_SECONDS
 
     @property
     def margin(self) -> float:

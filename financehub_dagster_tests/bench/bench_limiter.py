@@ -25,7 +25,7 @@ from financehub_dagster.storage.quotas import Quota
 what, seconds = sys.argv[1], float(sys.argv[2])
 engine = market_engine()
 fast = limits.Limit("fast", 10_000_000, 1.0)
-hour = Quota("hour", 100_000_000, period=3600.0)
+minute = Quota("minute", 100_000_000, period=60.0)
 second, day = limits.Limit("second", 5, 1.0), Quota("day", 25, period=86_400.0)
 limits.hold(engine, "bench", what, (fast,), 0.0)
 
@@ -39,7 +39,7 @@ def one():
     limits.reserve(engine, "bench", "one", (fast,), max_wait=1e9)
 
 def several():
-    limits.reserve(engine, "bench", "several", (fast, second_fast), (hour,), max_wait=1e9)
+    limits.reserve(engine, "bench", "several", (fast, second_fast), (minute,), max_wait=1e9)
 
 def paced():
     slot = limits.reserve(engine, "bench", "paced", (second,), max_wait=60.0)
