@@ -197,7 +197,7 @@ def read_overview(document: Any, of: Instrument) -> Part:
 
 
 def read_news(document: Any, ours: Mapping[str, str], since: datetime) -> Part:
-    """NEWS_SENTIMENT: an article names the symbols it is about; `ours` says which of them are asked for."""
+    """NEWS_SENTIMENT: an article names the symbols it is about; those about none of `ours` are left out."""
     if "feed" not in document and any(name in document for name in SPOKEN):
         return Part([])
     rows = []
@@ -205,7 +205,7 @@ def read_news(document: Any, ours: Mapping[str, str], since: datetime) -> Part:
         published = datetime.strptime(str(member(each, "time_published"))[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         tickers = {str(member(found, "ticker")) for found in each.get("ticker_sentiment", [])}
         symbols = tuple(sorted(ours[ticker] for ticker in tickers if ticker in ours))
-        if published < since or text(each.get("url")) is None or text(each.get("title")) is None:
+        if not symbols or published < since or text(each.get("url")) is None or text(each.get("title")) is None:
             continue
         rows.append(
             {

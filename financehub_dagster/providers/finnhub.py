@@ -106,7 +106,7 @@ def read_metric(document: Any, of: Instrument) -> Part:
 
 
 def read_news(document: Any, of: Instrument, since: datetime) -> Part:
-    """/company-news. Articles without an address or a headline are left out."""
+    """/company-news. Articles about others, without an address or a headline are left out."""
     if not isinstance(document, list):
         raise ValueError("the answer is not a list of articles")
     rows = [
@@ -119,9 +119,15 @@ def read_news(document: Any, of: Instrument, since: datetime) -> Part:
             "symbols": (of.symbol,),
         }
         for each in document
-        if text(each.get("url")) and text(each.get("headline"))
+        if text(each.get("url")) and text(each.get("headline")) and _is_about(each, of)
     ]
     return Part([row for row in rows if row["published_at"] >= since])
+
+
+def _is_about(article: Any, of: Instrument) -> bool:
+    """Does `related`, where it says anything, name the instrument?"""
+    related = text(article.get("related"))
+    return related is None or of.symbol_at(NAME).upper() in related.upper().split(",")
 
 
 def read_candles(document: Any, of: Instrument) -> list[Bar]:

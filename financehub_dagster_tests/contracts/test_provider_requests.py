@@ -16,10 +16,10 @@ from financehub_dagster.providers.frames import CRYPTO_MARKETS, FUNDAMENTALS, NE
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor, scripted_vendor
-from financehub_dagster_tests.contracts.vendor_cases import ALPHA_VANTAGE, TWELVE_DATA, VENDORS, Document, Vendor
-from financehub_dagster_tests.fixtures.database import DatabaseServer, clear_caches
+from financehub_dagster_tests.contracts.vendor_cases import ALPHA_VANTAGE, KEY, TWELVE_DATA, VENDORS, Document, Vendor
 
-KEY = "CANARY-KEY-7731-of-the-tests"
+pytestmark = pytest.mark.usefixtures("books", "keys")
+
 COLUMNS = {"quotes": QUOTES, "crypto_markets": CRYPTO_MARKETS, "fundamentals": FUNDAMENTALS, "news": NEWS}
 BARS = ["datetime64[s]", *["float64"] * 6]
 CASES = [
@@ -30,32 +30,10 @@ CASES = [
 EVERY_VENDOR = pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def books(database_server: DatabaseServer, market_template: str) -> Iterator[None]:
-    """One database for all: every test asks a server of its own, whose limits and breakers are its own too."""
-    url = database_server.create(market_template)
-    with pytest.MonkeyPatch.context() as environment:
-        text = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        environment.setenv("FINANCEHUB_DATABASE_URL", text)
-        clear_caches()
-        yield
-    clear_caches()
-    database_server.drop(url)
-
-
 @pytest.fixture
 def server() -> Iterator[ScriptedVendor]:
     with scripted_vendor(Answer({})) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for vendor in VENDORS:
-        monkeypatch.setenv(f"{vendor.name.upper()}_API_KEYS", KEY)
-    get_settings.cache_clear()
-    yield
-    get_settings.cache_clear()
 
 
 def provider(vendor: Vendor, server: ScriptedVendor, **fields: Any) -> Any:

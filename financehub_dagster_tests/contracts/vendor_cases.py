@@ -25,6 +25,8 @@ from financehub_dagster.providers.reading import Refusal
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.twelve_data import TwelveDataProvider
 
+KEY = "CANARY-KEY-7731-of-the-tests"
+"""The key that every vendor is asked with; it must not get out."""
 FIXTURES = Path(__file__).parent / "fixtures"
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 

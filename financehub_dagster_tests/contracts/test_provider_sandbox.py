@@ -1,0 +1,133 @@
+"""Six vendors with keys against the sandbox that plays them: every capability, and what distorted answers become."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from financehub_dagster.gateway.errors import Malformed, NotInPlan, ProviderError
+from financehub_dagster.market.instruments import Instrument, default_universe
+from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.base import DailyBars
+from financehub_dagster.sandbox.client import Sandbox
+from financehub_dagster_tests.contracts.vendor_cases import KEY, VENDORS
+
+pytestmark = pytest.mark.usefixtures("books", "keys")
+
+UNIVERSE = {each.symbol: each for each in default_universe()}
+STOCKS = [UNIVERSE[symbol] for symbol in ("AAPL", "BRK.B", "FB")]
+CRYPTOS = [UNIVERSE[symbol] for symbol in ("BTC", "ETH", "DOGE")]
+GENEROUS: dict[str, dict[str, Any]] = {
+    "alpha_vantage": {"requests_per_second": 1000, "requests_per_day": None, "premium": True},
+    "coingecko": {"requests_per_minute": 10_000},
+    "coinmarketcap": {"requests_per_minute": 10_000},
+    "finnhub": {"requests_per_minute": 10_000},
+    "twelve_data": {"credits_per_minute": 10_000, "credits_per_day": None},
+    "newsapi": {"requests_per_half_day": 10_000, "requests_per_day": 10_000},
+}
+"""Limits that leave the sandbox's own out of the way."""
+FROZEN = datetime(2026, 11, 20, 22, tzinfo=UTC)
+SERVED = [
+    (vendor.name, capability)
+    for vendor in VENDORS
+    for capability in vendor.provider.serves
+    if (vendor.name, capability) != ("twelve_data", "fundamentals")  # which the sandbox does not play
+]
+
+
+def make_generous(sandbox: Sandbox, name: str) -> None:
+    """No limit gets in the way, and the key has all there is."""
+    for seconds in (1.0, 60.0, 43_200.0, 86_400.0):
+        sandbox.limit(name, 1_000_000, seconds)
+    if name != "coingecko":  # whose paid keys are of another kind
+        sandbox.declare_key(name, KEY, plan="paid")
+
+
+def instruments(name: str) -> list[Instrument]:
+    return CRYPTOS if name.startswith("coin") else STOCKS
+
+
+def ask(name: str, capability: str) -> pd.DataFrame:
+    """The rows of an answer; an instrument that has none fails the test."""
+    fields = {"first_pause": 0.001, "breaker_threshold": 1000, **GENEROUS[name]}
+    provider: Any = type(all_providers()[name])(**fields)
+    today = datetime.now(UTC).date()
+    if capability == "daily_bars":
+        bars: DailyBars = provider.daily_bars(STOCKS[0], date(2026, 1, 1), today)
+        return bars.bars
+    since = [datetime.now(UTC) - timedelta(days=14)] if capability == "news" else []
+    answer = getattr(provider, capability)(instruments(name), *since)
+    for error in answer.failed.values():
+        raise error
+    return pd.DataFrame(answer.rows)
+
+
+def outcome(name: str, capability: str) -> Any:
+    try:
+        return ask(name, capability)
+    except ProviderError as error:
+        return error
+
+
+@pytest.mark.parametrize(("name", "capability"), SERVED)
+def test_every_capability_is_served(sandbox: Sandbox, name: str, capability: str) -> None:
+    make_generous(sandbox, name)
+    rows = ask(name, capability)
+    assert len(rows) > 0
+    if capability not in ("daily_bars", "news"):
+        assert rows["symbol"].tolist() == [each.symbol for each in instruments(name)]
+    assert set(sandbox.calls()["by_vendor"]) == {name}
+
+
+@pytest.mark.parametrize(("name", "capability"), SERVED)
+def test_disorder_repetition_and_numbers_as_text_change_nothing(sandbox: Sandbox, name: str, capability: str) -> None:
+    make_generous(sandbox, name)
+    sandbox.freeze(FROZEN)
+    clean = ask(name, capability)
+    for kind in ("shuffled", "duplicated", "strings"):
+        sandbox.clear_faults()
+        sandbox.fault(kind, vendor=name)
+        shared = [column for column in clean if column != "author"]  # of several, in any order
+        pd.testing.assert_frame_equal(ask(name, capability)[shared], clean[shared])
+
+
+@pytest.mark.parametrize(("name", "capability"), SERVED)
+def test_another_symbol_or_no_number_is_a_typed_error_or_no_row(sandbox: Sandbox, name: str, capability: str) -> None:
+    make_generous(sandbox, name)
+    sandbox.freeze(FROZEN)
+    clean = ask(name, capability)
+    for kind in ("nan", "wrong_symbol"):
+        sandbox.clear_faults()
+        sandbox.fault(kind, vendor=name)
+        found = outcome(name, capability)
+        if isinstance(found, ProviderError):
+            assert found.provider == name
+            assert KEY not in str(found)
+        elif (
+            kind == "wrong_symbol"
+            and capability not in ("news", "daily_bars")
+            and (name, capability) != ("finnhub", "quotes")
+        ):
+            assert found.empty
+        else:
+            assert len(found) <= len(clean)
+
+
+@pytest.mark.parametrize("name", [vendor.name for vendor in VENDORS])
+def test_what_cannot_be_read_is_malformed_after_four_tries(sandbox: Sandbox, name: str) -> None:
+    capability = next(capability for vendor, capability in SERVED if vendor == name)
+    make_generous(sandbox, name)
+    calls = 0
+    for kind in ("truncated", "garbage", "empty", "html"):
+        sandbox.clear_faults()
+        sandbox.fault(kind, vendor=name)
+        assert isinstance(outcome(name, capability), Malformed)
+        calls += 4 * (len(STOCKS) if name == "finnhub" else 1)
+        assert sandbox.calls()["total"] == calls
+
+
+def test_a_free_key_has_no_candles_at_finnhub(sandbox: Sandbox) -> None:
+    with pytest.raises(NotInPlan):
+        ask("finnhub", "daily_bars")
+    assert sandbox.calls()["total"] == 1
