@@ -61,7 +61,7 @@ class Console:
         from rich.table import Table
 
         data = [list(row) for row in rows]
-        table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for index, name in enumerate(columns):
             numeric = bool(data) and all(_is_number(row[index]) for row in data)
             table.add_column(name, justify="right" if numeric else "left", overflow="fold")

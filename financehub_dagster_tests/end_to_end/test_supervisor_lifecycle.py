@@ -20,7 +20,7 @@ from financehub_dagster.cli.processes import members
 from financehub_dagster.cli.state import State, running
 from financehub_dagster.storage import embedded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 FETCHING = "crypto_prices_daily - STEP_START"
 
