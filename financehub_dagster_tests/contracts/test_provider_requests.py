@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -191,6 +192,17 @@ def test_quotes_of_yahoo_are_one_request_per_fifty_and_one_cookie_and_crumb(serv
     assert {each.query.get("crumb") for each in server.asked[2:]} == {"a.crumb"}
     assert len(answer.rows) == 199
     assert list(answer.failed) == ["C200"]
+
+
+def test_recorded_quotes_of_yahoo_become_rows(server: ScriptedVendor) -> None:
+    recorded = json.loads((Path(__file__).parent / "recorded" / "yahoo_quotes.json").read_text())
+    server.will_answer(Answer(b"", 404), Answer(b"a.crumb"), Answer(recorded))
+    stocks = [Instrument(symbol, symbol, AssetType.STOCK, "XNAS") for symbol in ("AAPL", "BABA")]
+    rows = YahooProvider(base_url=server.url, requests_per_second=1000).quotes(stocks).rows
+    assert rows.dtypes.astype(str).to_dict() == QUOTES
+    assert rows["price"].tolist() == [244.6, 124.73]
+    assert rows["previous_close"].tolist()[0] == 241.53
+    assert rows["quoted_at"].tolist()[0] == datetime.fromtimestamp(1739566800, UTC)
 
 
 def test_a_crumb_that_yahoo_no_longer_takes_is_replaced_once(server: ScriptedVendor) -> None:
