@@ -27,7 +27,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
-    financehub_home: Path = Field(Path(".financehub/live"), description="Folder of the embedded database, logs and caches.")
+    financehub_home: Path = Field(
+        Path(".financehub/live"), description="Folder of the embedded database, logs and caches."
+    )
     financehub_database_url: SecretStr | None = Field(
         None,
         description="PostgreSQL to use instead of the embedded one: postgresql://user:password@host:port/database.",

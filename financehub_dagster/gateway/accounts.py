@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.errors import (
     BadKey,
@@ -21,8 +22,10 @@ from financehub_dagster.gateway.errors import (
 from financehub_dagster.gateway.keys import Key, not_configured
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.storage import keys, limits
-from financehub_dagster.storage.engine import Engine
 from financehub_dagster.storage.limits import Slot
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.engine import Engine
 
 BAD_KEY_SECONDS = 86_400.0
 """A refused key is not tried again for a day; a key that is replaced is another one from the first moment."""
@@ -37,7 +40,7 @@ class Accounts:
     """The accounts at one provider, for work on `symbol`."""
 
     policy: Policy
-    engine: Callable[[], Engine]
+    engine: Callable[[], "Engine"]
     symbol: str | None = None
 
     def enter(self, weight: int, max_wait: float) -> Key | None:

@@ -6,6 +6,7 @@ Belongs here: which outcomes open and close it. Does not belong here: its state,
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.errors import (
     Banned,
@@ -18,7 +19,9 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.storage import breakers
-from financehub_dagster.storage.engine import Engine
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Breaker:
     place tells a stand-in, whose failures are not the vendor's, from the vendor itself.
     """
 
-    engine: Callable[[], Engine]
+    engine: Callable[[], "Engine"]
     provider: str
     capability: str
     settings: BreakerSettings

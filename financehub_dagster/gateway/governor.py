@@ -6,6 +6,7 @@ HTTP itself (the sessions) or what an answer means (the provider's policy).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.accounts import Accounts, rest_of
 from financehub_dagster.gateway.breaker import Breaker
@@ -17,7 +18,15 @@ from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.gateway.retry import Budget, retrying
 from financehub_dagster.storage import limits, quotas, usage
-from financehub_dagster.storage.engine import Engine, market_engine
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.engine import Engine
+
+
+def _market_engine() -> "Engine":
+    from financehub_dagster.storage.engine import market_engine
+
+    return market_engine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Governor:
     """Sends the requests of one vendor under its policy; limits, breakers and counts live in `engine`'s database."""
 
     policy: Policy
-    engine: Callable[[], Engine] = market_engine
+    engine: Callable[[], "Engine"] = _market_engine
 
     def perform[R](self, call: Call, path: str, exchange: Exchange[R]) -> R:
         """One request, tried as often as the policy allows; returns a usable response or raises ProviderError."""

@@ -7,10 +7,12 @@ failure. A call has to pass several breakers, such as the one of its capability 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from financehub_dagster.storage import quick
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 ANY = "*"
 
@@ -86,12 +88,12 @@ DOUBLINGS = 4
 """A breaker that keeps failing its probe stays open for up to 2**4 times its first time."""
 
 
-def _read(engine: sa.Engine, provider: str, capabilities: Sequence[str]) -> list[_Open]:
+def _read(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> list[_Open]:
     rows = quick.execute(engine, _READ, {"provider": provider, "capabilities": list(capabilities)})
     return [_Open(*row) for row in rows]
 
 
-def look(engine: sa.Engine, provider: str, capabilities: Sequence[str]) -> Admission:
+def look(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> Admission:
     """Is the way past all these breakers open, without claiming anything? A half-open breaker says yes."""
     rows = _read(engine, provider, capabilities)
     shut = [row for row in rows if row.open_until > row.clock]
@@ -101,7 +103,7 @@ def look(engine: sa.Engine, provider: str, capabilities: Sequence[str]) -> Admis
     return Admission(False, until=last.open_until, reason=last.reason)
 
 
-def admit(engine: sa.Engine, provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
+def admit(engine: "sa.Engine", provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
     """Ask to send one call past these breakers; of those that find one half-open exactly one passes, as its probe.
 
     A probe that is not heard of again within `probe_seconds` counts as lost, and the next caller may try.
@@ -112,7 +114,7 @@ def admit(engine: sa.Engine, provider: str, capabilities: Sequence[str], probe_s
     return admission
 
 
-def _admit_once(engine: sa.Engine, provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
+def _admit_once(engine: "sa.Engine", provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
     rows = _read(engine, provider, capabilities)
     shut = [row for row in rows if row.open_until > row.clock]
     if shut:
@@ -125,7 +127,7 @@ def _admit_once(engine: sa.Engine, provider: str, capabilities: Sequence[str], p
     return Admission(True, probes=tuple(row.capability for row in rows))
 
 
-def succeed(engine: sa.Engine, provider: str, capability: str, probes: tuple[str, ...] = ()) -> None:
+def succeed(engine: "sa.Engine", provider: str, capability: str, probes: tuple[str, ...] = ()) -> None:
     """The vendor answered: forget the failures so far, and close the breakers this call was the probe of."""
     if probes:
         quick.execute(engine, _CLOSE, {"provider": provider, "capabilities": list(probes)})
@@ -133,7 +135,7 @@ def succeed(engine: sa.Engine, provider: str, capability: str, probes: tuple[str
 
 
 def fail(
-    engine: sa.Engine, provider: str, capability: str, reason: str, *, threshold: int, open_seconds: float
+    engine: "sa.Engine", provider: str, capability: str, reason: str, *, threshold: int, open_seconds: float
 ) -> None:
     """One more failed call in a row; from the `threshold`-th on the breaker opens, for longer each time."""
     asked = {
@@ -147,7 +149,7 @@ def fail(
     quick.durable(engine, _FAIL, asked)
 
 
-def hold(engine: sa.Engine, provider: str, capability: str, reason: str, seconds: float) -> None:
+def hold(engine: "sa.Engine", provider: str, capability: str, reason: str, seconds: float) -> None:
     """Open the breaker for `seconds` at once: the vendor asked for silence."""
     asked = {"provider": provider, "capability": capability, "reason": reason, "seconds": seconds}
     quick.durable(engine, _HOLD, asked)

@@ -7,10 +7,12 @@ table ever holds.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from financehub_dagster.storage import quick
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +52,18 @@ _BENCH = """
 """
 
 
-def in_order(engine: sa.Engine, provider: str, scopes: Sequence[str]) -> list[KeyState]:
+def in_order(engine: "sa.Engine", provider: str, scopes: Sequence[str]) -> list[KeyState]:
     """The keys in the order in which they should be used: least used today first, the benched ones last."""
     rows = quick.execute(engine, _ORDER, {"provider": provider, "scopes": list(scopes)})
     return [KeyState(*row) for row in rows]
 
 
-def use(engine: sa.Engine, provider: str, scope: str, weight: int) -> None:
+def use(engine: "sa.Engine", provider: str, scope: str, weight: int) -> None:
     """A call of `weight` goes out under this key."""
     quick.execute(engine, _USE, {"provider": provider, "scope": scope, "weight": weight})
 
 
-def bench(engine: sa.Engine, provider: str, scope: str, *, cause: str, reason: str, seconds: float) -> None:
+def bench(engine: "sa.Engine", provider: str, scope: str, *, cause: str, reason: str, seconds: float) -> None:
     """Do not use this key for `seconds`; a longer bench stands. `reason` must be redacted already."""
     asked = {"provider": provider, "scope": scope, "cause": cause, "reason": reason, "seconds": seconds}
     quick.durable(engine, _BENCH, asked)

@@ -7,12 +7,13 @@ call then, not before.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.storage import quick, quotas
 from financehub_dagster.storage.quotas import Quota
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 SPACING = 1.02
 """Slots lie 2 % further apart than the limit asks, so that the vendor's clock may disagree a little with ours."""
@@ -160,7 +161,7 @@ _HOLD = """
 
 
 def reserve(
-    engine: sa.Engine,
+    engine: "sa.Engine",
     provider: str,
     scope: str,
     limits: Sequence[Limit],
@@ -195,7 +196,7 @@ def reserve(
     return Slot(granted, wait, spent)
 
 
-def _space(engine: sa.Engine, row: dict[str, Any], spacing: float, max_wait: float) -> Slot:
+def _space(engine: "sa.Engine", row: dict[str, Any], spacing: float, max_wait: float) -> Slot:
     """The next slot of one limit; its row is made when it is missing."""
     asked = {**row, "spacing": spacing, "max_wait": max_wait}
     taken = quick.execute(engine, _SPACE, asked)
@@ -210,7 +211,7 @@ def _space(engine: sa.Engine, row: dict[str, Any], spacing: float, max_wait: flo
     return Slot(True, max(taken[0][0], 0.0))
 
 
-def hold(engine: sa.Engine, provider: str, scope: str, limits: Sequence[Limit], seconds: float) -> None:
+def hold(engine: "sa.Engine", provider: str, scope: str, limits: Sequence[Limit], seconds: float) -> None:
     """Hand out no slot of `limits` for the next `seconds`: the vendor said so."""
     names = [limit.name for limit in limits]
     quick.execute(engine, _HOLD, {"provider": provider, "scope": scope, "limits": names, "seconds": seconds})

@@ -13,25 +13,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import sqlalchemy as sa
-from sqlalchemy import event
-
-from financehub_dagster.storage.engine import typed_error
-
 if TYPE_CHECKING:
     import psycopg
+    import sqlalchemy as sa
 
 _held: "WeakKeyDictionary[sa.Engine, tuple[int, psycopg.Connection[Any]]]" = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def execute(engine: sa.Engine, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def execute(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Run one statement that stands for itself, and return its rows; raises DatabaseError.
 
     Placeholders are psycopg's, %(name)s. On a lost connection it is run once more on a new one: at worst a slot is
     lost or a call is counted twice.
     """
     import psycopg
+
+    from financehub_dagster.storage.engine import typed_error
 
     for again in (True, False):
         connection = _connection(engine)
@@ -52,14 +50,14 @@ def execute(engine: sa.Engine, statement: str, parameters: Mapping[str, Any]) ->
     raise AssertionError("unreachable")
 
 
-def durable(engine: sa.Engine, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def durable(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Like `execute`, but on disk before it returns, and over the pool: for what must outlive a crash of PostgreSQL."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         result = connection.exec_driver_sql(statement, dict(parameters))
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
-def _connection(engine: sa.Engine) -> "psycopg.Connection[Any]":
+def _connection(engine: "sa.Engine") -> "psycopg.Connection[Any]":
     with _lock:
         pid, connection = _held.get(engine, (0, None))
         if connection is None or pid != os.getpid() or connection.closed:
@@ -68,7 +66,9 @@ def _connection(engine: sa.Engine) -> "psycopg.Connection[Any]":
         return connection
 
 
-def _connect(engine: sa.Engine) -> "psycopg.Connection[Any]":
+def _connect(engine: "sa.Engine") -> "psycopg.Connection[Any]":
+    from sqlalchemy import event
+
     pooled = engine.raw_connection()
     connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
     pooled.detach()
@@ -79,7 +79,7 @@ def _connect(engine: sa.Engine) -> "psycopg.Connection[Any]":
     return connection
 
 
-def _close(engine: sa.Engine) -> None:
+def _close(engine: "sa.Engine") -> None:
     """The engine is disposed of: so is its connection here."""
     with _lock:
         pid, connection = _held.pop(engine, (0, None))
@@ -87,7 +87,7 @@ def _close(engine: sa.Engine) -> None:
         connection.close()
 
 
-def _forget(engine: sa.Engine, connection: "psycopg.Connection[Any]") -> None:
+def _forget(engine: "sa.Engine", connection: "psycopg.Connection[Any]") -> None:
     with _lock:
         if _held.get(engine, (0, None))[1] is connection:
             del _held[engine]

@@ -11,12 +11,13 @@ to more than the amount.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
-import sqlalchemy as sa
-
 from financehub_dagster.storage import quick
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 type Unit = Literal["minute", "hour", "day", "month"]
 
@@ -201,13 +202,13 @@ _CREATE = """
 """
 
 
-def create(engine: sa.Engine, provider: str, scope: str, quotas: Sequence[Quota]) -> None:
+def create(engine: "sa.Engine", provider: str, scope: str, quotas: Sequence[Quota]) -> None:
     """Make the rows of quotas that are new."""
     asked = {"provider": provider, "scope": scope, **wanted(quotas, [0] * len(quotas))}
     quick.execute(engine, _CREATE, {name: asked[name] for name in ("provider", "scope", "quotas", "amounts")})
 
 
-def add(engine: sa.Engine, provider: str, scope: str, quotas: Sequence[Quota], units: int) -> None:
+def add(engine: "sa.Engine", provider: str, scope: str, quotas: Sequence[Quota], units: int) -> None:
     """Book `units` more of the weighted quotas, whether or not they fit: a call did cost more than was expected."""
     weighted = [quota for quota in quotas if quota.weighted]
     if weighted and units > 0:
@@ -215,7 +216,9 @@ def add(engine: sa.Engine, provider: str, scope: str, quotas: Sequence[Quota], u
         quick.execute(engine, _ADD, asked)
 
 
-def correct(engine: sa.Engine, provider: str, scope: str, quotas: Sequence[Quota], readings: Sequence[Reading]) -> None:
+def correct(
+    engine: "sa.Engine", provider: str, scope: str, quotas: Sequence[Quota], readings: Sequence[Reading]
+) -> None:
     """Count at least as much as the vendor does, until its own reset; readings of other names are ignored."""
     told = {reading.quota: reading for reading in readings}
     known = [quota for quota in quotas if quota.name in told]

@@ -6,11 +6,12 @@ benching keys.
 
 from dataclasses import dataclass
 from datetime import date, datetime
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from financehub_dagster.storage import quick
-from financehub_dagster.storage.tables import api_usage
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 OK = "ok"
 ABORTED = "aborted"
@@ -37,14 +38,18 @@ _COUNT = """
 """
 
 
-def count(engine: sa.Engine, provider: str, scope: str, outcome: str, weight: int = 1) -> None:
+def count(engine: "sa.Engine", provider: str, scope: str, outcome: str, weight: int = 1) -> None:
     """Add one call of `weight` to today's count, in a transaction of its own."""
     asked = {"provider": provider, "scope": scope, "outcome": outcome, "weight": weight}
     quick.execute(engine, _COUNT, asked)
 
 
-def read(engine: sa.Engine, since: date) -> list[Usage]:
+def read(engine: "sa.Engine", since: date) -> list[Usage]:
     """The counts from `since` on, latest day first."""
+    import sqlalchemy as sa
+
+    from financehub_dagster.storage.tables import api_usage
+
     query = (
         sa.select(
             api_usage.c.provider,
@@ -84,8 +89,7 @@ class UsageRow:
     reason: str | None
 
 
-_REPORT = sa.text(
-    """
+_REPORT = """
     WITH today AS (
         SELECT provider, scope, 'today' AS usage_window, sum(weight) AS used, CAST(NULL AS bigint) AS amount,
             CAST(NULL AS timestamptz) AS resets_at, sum(calls) AS calls
@@ -112,12 +116,13 @@ _REPORT = sa.text(
         r.benched_until, r.reason
     FROM windows w LEFT JOIN resting r ON r.provider = w.provider AND r.scope = w.scope
     ORDER BY w.provider, place, w.scope, w.usage_window
-    """
-)
+"""
 
 
-def usage_report(engine: sa.Engine) -> list[UsageRow]:
+def usage_report(engine: "sa.Engine") -> list[UsageRow]:
     """Used and left in every window of every account that was ever used, by provider."""
+    import sqlalchemy as sa
+
     with engine.connect() as connection:
         return [
             UsageRow(
@@ -133,5 +138,5 @@ def usage_report(engine: sa.Engine) -> list[UsageRow]:
                 benched_until=row.benched_until,
                 reason=row.reason,
             )
-            for row in connection.execute(_REPORT)
+            for row in connection.execute(sa.text(_REPORT))
         ]
