@@ -12,7 +12,7 @@ import os
 import statistics
 import tempfile
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from financehub_dagster_tests.bench.bench_indicators import cpu_seconds, pandas_
 from financehub_dagster_tests.properties.markets import random_bars
 
 HISTORY = 2520
-START = np.datetime64("2014-01-01")
+START = date(2014, 1, 1)
 
 
 def fill(instruments: int) -> Window:
@@ -49,7 +49,7 @@ def fill(instruments: int) -> Window:
             tables.stock_prices_daily,
             {
                 "symbol": np.repeat(np.array(names, object), HISTORY),
-                "date": np.tile(START + np.arange(HISTORY), instruments),
+                "date": np.tile(np.datetime64(START) + np.arange(HISTORY), instruments),
                 **columns,
                 "adj_close": columns["close"],
                 "source": np.full(rows, "bench", object),
@@ -58,8 +58,7 @@ def fill(instruments: int) -> Window:
             run_id=None,
             keep_revisions=False,
         )
-    first = START.item()
-    return Window(first, first + timedelta(days=HISTORY - 1), "all")
+    return Window(START, START + timedelta(days=HISTORY - 1), "all")
 
 
 def wall_seconds(window: Window) -> float:

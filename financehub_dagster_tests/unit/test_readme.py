@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from financehub_dagster.assets.checks import CHECKS
 from financehub_dagster.cli.app import app
@@ -52,6 +52,6 @@ def test_the_table_of_tables_is_that_of_the_assets():
 
 
 def test_help_names_every_command():
-    shown = CliRunner().invoke(get_command(app), ["--help"]).output
+    shown = CliRunner().invoke(app, ["--help"]).output
     for name in ("demo", "up", "down", "status", "db", "instruments", "backfill", "update", "sandbox"):
         assert name in shown
