@@ -98,14 +98,15 @@ def test_a_request_to_stop_ends_any_wait(supervisor):
 
 
 def test_leaving_ends_every_process_also_those_that_were_restarted(home):
+    fixtures = set(psutil.Process().children(recursive=True))
     with Supervisor(home, os.environ, Console(messages=io.StringIO()), QUICK) as supervisor:
         supervisor.start(service("one", "import time; time.sleep(600)"))
         supervisor.start(service("two", "import time; time.sleep(600)", url="http://127.0.0.1:1"))
         first = child(home, "one")
         first.kill()
         eventually(lambda: pid(home, "one") != first.pid)
-        processes = [child(home, "one"), child(home, "two"), *psutil.Process().children(recursive=True)]
-        assert len(set(processes)) == 3  # two children and the guard
+        processes = {child(home, "one"), child(home, "two"), *psutil.Process().children(recursive=True)} - fixtures
+        assert len(processes) == 3  # two children and the guard
     assert not any(process.is_running() for process in processes)
     assert not home.state_file.exists()
 
