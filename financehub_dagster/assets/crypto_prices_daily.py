@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.outcome import raise_if_nothing_worked
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.config import Universe
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
 from financehub_dagster.providers.binance import BinanceProvider
 
@@ -28,12 +26,6 @@ def crypto_prices_daily(
     context: dg.AssetExecutionContext, config: Universe, binance: BinanceProvider
 ) -> Iterator[dg.MaterializeResult]:
     """Ask Binance once per crypto and 1,000 bars for the run's whole range."""
-    from financehub_dagster.assets.pictures import bars_picture
-    from financehub_dagster.assets.price_update import Work, update_prices
-    from financehub_dagster.assets.reporting import materialized
+    from financehub_dagster.assets.bar_table import fill_bars
 
-    window = Window.of(context)
-    instruments = config.instruments(BARS_OF[NAME])
-    bars, _ = update_prices(Work(NAME, binance, window, context.run.run_id), instruments, context.log)
-    raise_if_nothing_worked(bars)
-    yield from materialized(context, bars, window, bars_picture(NAME, bars.done, window))
+    yield from fill_bars(context, config, NAME, binance)

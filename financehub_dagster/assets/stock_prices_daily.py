@@ -9,9 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from financehub_dagster.assets import corporate_actions
-from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.outcome import raise_if_nothing_worked
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.config import Universe
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
 from financehub_dagster.providers.yahoo import YahooProvider
 
@@ -34,13 +32,6 @@ def stock_prices_daily(
     context: dg.AssetExecutionContext, config: Universe, yahoo: YahooProvider
 ) -> Iterator[dg.MaterializeResult]:
     """Ask Yahoo once per instrument for the run's whole range."""
-    from financehub_dagster.assets.pictures import bars_picture
-    from financehub_dagster.assets.price_update import Work, update_prices
-    from financehub_dagster.assets.reporting import materialized
+    from financehub_dagster.assets.bar_table import fill_bars
 
-    window = Window.of(context)
-    instruments = config.instruments(BARS_OF[NAME])
-    bars, actions = update_prices(Work(NAME, yahoo, window, context.run.run_id), instruments, context.log)
-    raise_if_nothing_worked(bars)
-    yield from materialized(context, bars, window, bars_picture(NAME, bars.done, window))
-    yield from materialized(context, actions, window)
+    yield from fill_bars(context, config, NAME, yahoo)
