@@ -112,7 +112,8 @@ task_failures = sa.Table(
     sa.Column("first_failed_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("last_failed_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("next_retry_at", Instant),
-    sa.Column("run_id", sa.Text),
+    sa.Column("run_id", sa.Text, comment="the run that failed last"),
+    sa.Column("replay_run_id", sa.Text, comment="the run that tries again, while retrying"),
     sa.CheckConstraint(
         "status in ('open','retrying','parked','resolved','discarded')", name="task_failures_status_check"
     ),
@@ -125,6 +126,72 @@ task_failures = sa.Table(
         postgresql_where=sa.text("status in ('open','retrying','parked')"),
     ),
     comment="The dead letters: one live row per piece of failed work.",
+)
+
+deferred_work = sa.Table(
+    "deferred_work",
+    metadata,
+    sa.Column("task_name", sa.Text, primary_key=True),
+    sa.Column("partition_key", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, nullable=False, comment="whose budget is spent"),
+    sa.Column("until", Instant, nullable=False, comment="when the budget is there again"),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("kwargs", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    sa.Column("deferred_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("run_id", sa.Text),
+    comment="Work put off to the reset of a vendor's budget; a row goes when the work is done.",
+)
+
+empty_answers = sa.Table(
+    "empty_answers",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("date", sa.Date, primary_key=True, comment="a session the vendor was asked for and had nothing"),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("asked", sa.Integer, nullable=False, comment="how often"),
+    sa.Column("last_asked_at", Instant, nullable=False),
+    sa.Column("next_ask_at", Instant, comment="asked again from then on; NULL: confirmed, there is nothing"),
+    comment="Sessions that vendors answered without a bar: what `coverage` calls empty once it is confirmed.",
+)
+
+
+def _sessions(name: str, comment: str) -> sa.Column[Any]:
+    return sa.Column(name, ARRAY(sa.Date), nullable=False, server_default=sa.text("'{}'::date[]"), comment=comment)
+
+
+coverage = sa.Table(
+    "coverage",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("month", sa.Date, primary_key=True, comment="first day, which is the partition's key"),
+    sa.Column("expected", sa.Integer, nullable=False, comment="finished sessions of the month"),
+    sa.Column("stored", sa.Integer, nullable=False, comment="sessions of these that have their row"),
+    _sessions("empty", "sessions the vendor confirms to have nothing for"),
+    _sessions("gap", "sessions that are missing and will be asked for"),
+    _sessions("dead_lettered", "sessions whose work failed and waits in task_failures"),
+    _sessions("deferred", "sessions whose work waits in deferred_work"),
+    sa.Column("settled_at", Instant, nullable=False, server_default=sa.func.now(), info=STAMP),
+    sa.CheckConstraint(
+        "expected = stored + cardinality(empty) + cardinality(gap) + cardinality(dead_lettered)"
+        " + cardinality(deferred)",
+        name="coverage_adds_up_check",
+    ),
+    sa.Index("coverage_gap_idx", "table_name", "symbol", postgresql_where=sa.text("gap <> '{}'::date[]")),
+    comment="The ledger: of every instrument and month, what is stored and what became of every other session.",
+)
+
+unreported_writes = sa.Table(
+    "unreported_writes",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("first_month", sa.Date, nullable=False),
+    sa.Column("last_month", sa.Date, nullable=False),
+    sa.Column("written_at", Instant, nullable=False, server_default=sa.func.now()),
+    comment="Committed writes whose run has not yet reported a materialization; a row goes with the report.",
 )
 
 rate_limits = sa.Table(
