@@ -64,6 +64,31 @@ _DAILY_BARS = (
     *_ORIGIN,
 )
 
+_QUOTED_AT = Column("quoted_at", "timestamp with time zone", "when the price was made, by the vendor", key=True)
+_CURRENCY = Column("currency", "text", "ISO 4217, of all money in the row")
+_FUNDAMENTALS = {
+    "market_cap": "in units of currency",
+    "shares_outstanding": "shares",
+    "pe_ratio": "price to trailing earnings",
+    "forward_pe": "price to expected earnings",
+    "peg_ratio": "price to earnings to growth",
+    "price_to_book": "ratio",
+    "price_to_sales": "ratio, trailing twelve months",
+    "eps": "earnings per share, trailing twelve months",
+    "book_value": "per share",
+    "dividend_per_share": "per year",
+    "dividend_yield": "fraction of the price per year",
+    "profit_margin": "fraction of revenue",
+    "operating_margin": "fraction of revenue",
+    "return_on_assets": "fraction",
+    "return_on_equity": "fraction",
+    "revenue": "trailing twelve months",
+    "ebitda": "trailing twelve months",
+    "beta": "against the market",
+    "high_52w": "highest price of 52 weeks",
+    "low_52w": "lowest price of 52 weeks",
+}
+
 CATALOG = {
     table.name: table
     for table in (
@@ -104,6 +129,66 @@ CATALOG = {
                 _SESSION,
                 *(_price(column.name, column.description, nullable=True) for column in INDICATORS),
                 Column("computed_at", "timestamp with time zone", "when the row was computed", stamp=True),
+            ),
+        ),
+        Table(
+            "quotes",
+            "Last prices, each under the time it was made.",
+            (
+                _SYMBOL,
+                _QUOTED_AT,
+                _price("price", "last price"),
+                _price("open", "of the running session, cryptos: 24 hours ago", nullable=True),
+                _price("high", "of the running session, cryptos: of 24 hours", nullable=True),
+                _price("low", "of the running session, cryptos: of 24 hours", nullable=True),
+                _price("previous_close", "of the session before", nullable=True),
+                _price("volume", "units traded in the session, cryptos: in 24 hours", nullable=True),
+                _CURRENCY,
+                *_ORIGIN,
+            ),
+        ),
+        Table(
+            "crypto_markets",
+            "Price, market capitalisation, volume and supply of cryptos, each under the time it was made.",
+            (
+                _SYMBOL,
+                _QUOTED_AT,
+                _price("price", "last price"),
+                _price("market_cap", "price times circulating supply", nullable=True),
+                _price("volume_24h", "money traded in 24 hours", nullable=True),
+                _price("change_24h", "percent", nullable=True),
+                _price("circulating_supply", "units of the crypto", nullable=True),
+                _price("total_supply", "units of the crypto", nullable=True),
+                _price("max_supply", "units of the crypto", nullable=True),
+                _price("rank", "by market capitalisation, at the vendor", nullable=True),
+                _CURRENCY,
+                *_ORIGIN,
+            ),
+        ),
+        Table(
+            "fundamentals",
+            "What a company is worth and earns, as it was known on each day.",
+            (
+                _SYMBOL,
+                Column("date", "date", "UTC day on which this was known", key=True),
+                _CURRENCY,
+                Column("sector", "text", "in the vendor's words", nullable=True),
+                Column("industry", "text", "in the vendor's words", nullable=True),
+                *(_price(name, comment, nullable=True) for name, comment in _FUNDAMENTALS.items()),
+                *_ORIGIN,
+            ),
+        ),
+        Table(
+            "news_articles",
+            "Articles about instruments, each address once.",
+            (
+                Column("url", "text", "address of the article", key=True),
+                Column("title", "text", "headline"),
+                Column("summary", "text", "first sentences or abstract", nullable=True),
+                Column("publisher", "text", "who published it", nullable=True),
+                Column("author", "text", "one or several", nullable=True),
+                Column("published_at", "timestamp with time zone", "by the publisher"),
+                *_ORIGIN,
             ),
         ),
     )

@@ -30,7 +30,7 @@ _TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
 }
 
 
-def _from_catalog(name: str, *constraints: sa.CheckConstraint) -> sa.Table:
+def _from_catalog(name: str, *constraints: sa.CheckConstraint | sa.Index) -> sa.Table:
     declared = catalog.CATALOG[name]
     columns = (
         sa.Column(
@@ -55,6 +55,26 @@ stock_prices_daily = _from_catalog("stock_prices_daily")
 crypto_prices_daily = _from_catalog("crypto_prices_daily")
 corporate_actions = _from_catalog("corporate_actions")
 indicators_daily = _from_catalog("indicators_daily")
+quotes = _from_catalog("quotes", sa.Index("quotes_quoted_at_idx", "quoted_at", postgresql_using="brin"))
+crypto_markets = _from_catalog(
+    "crypto_markets", sa.Index("crypto_markets_quoted_at_idx", "quoted_at", postgresql_using="brin")
+)
+fundamentals = _from_catalog("fundamentals")
+news_articles = _from_catalog("news_articles", sa.Index("news_articles_published_at_idx", "published_at"))
+
+news_links = sa.Table(
+    "news_links",
+    metadata,
+    sa.Column(
+        "url",
+        sa.Text,
+        sa.ForeignKey(news_articles.c.url, ondelete="CASCADE", name="news_links_url_fkey"),
+        primary_key=True,
+    ),
+    sa.Column("symbol", sa.Text, primary_key=True, comment="an instrument the article is about"),
+    sa.Index("news_links_symbol_idx", "symbol"),
+    comment="Which instruments an article is about; a link goes with its article.",
+)
 
 price_revisions = sa.Table(
     "price_revisions",
