@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         parts = () if secret is None else secret.get_secret_value().split(",")
         return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
+    def missing_keys(self) -> dict[str, str]:
+        """The providers that need a key and have none, which turns them off, with the variable that turns each on."""
+        providers = {name.removesuffix("_api_keys"): name.upper() for name in _KEYS}
+        return {provider: variable for provider, variable in providers.items() if not self.api_keys(provider)}
+
     def base_url(self, provider: str) -> str | None:
         """The address that stands in for a provider's, without a slash at its end; None for the vendor itself."""
         url: HttpUrl | None = getattr(self, f"{provider}_base_url")

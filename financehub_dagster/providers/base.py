@@ -7,10 +7,12 @@ or building the frames (`frames`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.storage.limits import Limit
+from financehub_dagster.storage.quotas import Quota
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,6 +135,21 @@ class UsageProvider(Protocol):
 
     def usage(self) -> PlanUsage:
         """Ask the vendor's usage endpoint; raises ProviderError."""
+        ...
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A vendor whose plan is known; base_url is None unless something was configured to stand in for it."""
+
+    base_url: str | None
+
+    def limits(self) -> tuple[Limit, ...]:
+        """What spaces calls out."""
+        ...
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """What may be used at once, until its reset."""
         ...
 
 

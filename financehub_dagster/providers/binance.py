@@ -25,6 +25,7 @@ from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import batches
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
+from financehub_dagster.storage.quotas import Quota
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,11 +155,18 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         configured = self.base_url or get_settings().binance_base_url
         return None if configured is None else str(configured).rstrip("/")
 
+    def limits(self) -> tuple[Limit, ...]:
+        """What Binance allows one address."""
+        return (Limit("weight", self.weight_per_minute, 60.0, heaviest=binance_wire.HEAVIEST),)
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """None: Binance has no budgets of a day or longer."""
+        return ()
+
     def _call(self, capability: str, symbol: str | None) -> Call:
-        limit = Limit("weight", self.weight_per_minute, 60.0, heaviest=binance_wire.HEAVIEST)
         policy = Policy(
             provider=NAME,
-            limits=(limit,),
+            limits=self.limits(),
             meaning=Meaning(
                 refusal=binance_wire.refusal,
                 weight=binance_wire.weight,

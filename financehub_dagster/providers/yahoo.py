@@ -24,6 +24,7 @@ from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import about_the_instrument, batches
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
+from financehub_dagster.storage.quotas import Quota
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,11 +128,18 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         stand_in = None if configured is None else str(configured)
         return Call(Governor(self._policy(place_of(stand_in))), capability, symbol, stand_in)
 
+    def limits(self) -> tuple[Limit, ...]:
+        """What this address keeps to."""
+        return (Limit("requests", 1, 1.0 / self.requests_per_second),)
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """None: Yahoo has no budgets."""
+        return ()
+
     def _policy(self, place: str) -> Policy:
-        limit = Limit("requests", 1, 1.0 / self.requests_per_second)
         return Policy(
             provider=NAME,
-            limits=(limit,),
+            limits=self.limits(),
             meaning=Meaning(refusal=yahoo_wire.refusal),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
