@@ -19,6 +19,7 @@ from financehub_dagster.automation.hooks import dead_letter
 from financehub_dagster.automation.jobs import JOBS
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.routing import DailyBarsRouter
 
 ASSETS = [
     instruments.instruments,
@@ -39,7 +40,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         asset_checks=checks.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
-        resources={**all_providers(), **(resource_overrides or {})},
+        resources={**all_providers(), "daily_bars": DailyBarsRouter(), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )
 

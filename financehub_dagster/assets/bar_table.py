@@ -1,6 +1,6 @@
-"""The body every table of daily bars shares: ask the vendor, store, report.
+"""The body every table of daily bars shares: ask the vendors, store, report.
 
-Belongs here: the order of these for one run. Does not belong here: which vendor serves which table.
+Belongs here: the order of these for one run. Does not belong here: which vendors can serve which table.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from financehub_dagster.assets.partitions import Window
 from financehub_dagster.assets.pictures import bars_picture
 from financehub_dagster.assets.price_update import Work, update_prices
 from financehub_dagster.assets.reporting import materialized
-from financehub_dagster.providers.base import DailyBarsProvider
+from financehub_dagster.providers.routing import DailyBarsRouter
 
 
 def fill_bars(
-    context: dg.AssetExecutionContext, config: Universe, table: str, provider: DailyBarsProvider
+    context: dg.AssetExecutionContext, config: Universe, table: str, router: DailyBarsRouter
 ) -> Iterator[dg.MaterializeResult]:
     """Bring the run's window of `table` up to date and report each table the run selected."""
     window = Window.of(context)
-    work = Work(table, provider, window, context.run.run_id)
+    work = Work(table, router, window, context.run.run_id)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
     yield from materialized(context, bars, window, bars_picture(table, bars.done, window))

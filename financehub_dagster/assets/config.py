@@ -9,12 +9,12 @@ import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-
-EXCHANGE_TRADED = (AssetType.STOCK, AssetType.ETF, AssetType.INDEX)
-CRYPTOS = (AssetType.CRYPTO,)
+from financehub_dagster.storage import catalog
 
 # Which kinds of instruments each table of bars takes.
-BARS_OF = {"stock_prices_daily": EXCHANGE_TRADED, "crypto_prices_daily": CRYPTOS}
+BARS_OF = catalog.BARS_OF
+EXCHANGE_TRADED = BARS_OF["stock_prices_daily"]
+CRYPTOS = BARS_OF["crypto_prices_daily"]
 
 
 class Universe(dg.Config):
@@ -36,3 +36,13 @@ class Universe(dg.Config):
                 return list_instruments(connection, asset_types=asset_types)
             known = list_instruments(connection, symbols=self.symbols, active=None)
         return [instrument for instrument in known if instrument.asset_type in asset_types]
+
+
+class Fetch(Universe):
+    """Which instruments a run asks vendors about, and which vendors."""
+
+    providers: list[str] | None = Field(
+        default=None,
+        description="Ask these providers and nobody else, in this order; as the table's router is configured when "
+        "empty. Rows of a provider that the router asks earlier are not overwritten.",
+    )

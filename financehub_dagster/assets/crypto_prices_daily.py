@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.config import Universe
+from financehub_dagster.assets.config import Fetch
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
 from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.routing import DailyBarsRouter
+from financehub_dagster.providers.twelve_data import TwelveDataProvider
+from financehub_dagster.providers.yahoo import YahooProvider
 
 NAME = "crypto_prices_daily"
 
@@ -23,9 +26,15 @@ SPEC = table_spec(
 
 @daily_table(SPEC)
 def crypto_prices_daily(
-    context: dg.AssetExecutionContext, config: Universe, binance: BinanceProvider
+    context: dg.AssetExecutionContext,
+    config: Fetch,
+    daily_bars: DailyBarsRouter,
+    binance: BinanceProvider,
+    yahoo: YahooProvider,
+    twelve_data: TwelveDataProvider,
 ) -> Iterator[dg.MaterializeResult]:
-    """Ask Binance once per crypto and 1,000 bars for the run's whole range."""
+    """Ask the first vendor that can answer for the run's whole range; Binance: once per crypto and 1,000 bars."""
     from financehub_dagster.assets.bar_table import fill_bars
 
-    yield from fill_bars(context, config, NAME, binance)
+    vendors = {"binance": binance, "yahoo": yahoo, "twelve_data": twelve_data}
+    yield from fill_bars(context, config, NAME, daily_bars.over(vendors, only=config.providers))

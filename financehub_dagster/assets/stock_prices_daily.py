@@ -9,8 +9,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from financehub_dagster.assets import corporate_actions
-from financehub_dagster.assets.config import Universe
+from financehub_dagster.assets.config import Fetch
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
+from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
+from financehub_dagster.providers.finnhub import FinnhubProvider
+from financehub_dagster.providers.routing import DailyBarsRouter
+from financehub_dagster.providers.twelve_data import TwelveDataProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 
 NAME = "stock_prices_daily"
@@ -29,9 +33,16 @@ SPEC = table_spec(
 
 @daily_table(SPEC, corporate_actions.SPEC)
 def stock_prices_daily(
-    context: dg.AssetExecutionContext, config: Universe, yahoo: YahooProvider
+    context: dg.AssetExecutionContext,
+    config: Fetch,
+    daily_bars: DailyBarsRouter,
+    yahoo: YahooProvider,
+    twelve_data: TwelveDataProvider,
+    alpha_vantage: AlphaVantageProvider,
+    finnhub: FinnhubProvider,
 ) -> Iterator[dg.MaterializeResult]:
-    """Ask Yahoo once per instrument for the run's whole range."""
+    """Ask the first vendor that can answer, once per instrument for the run's whole range."""
     from financehub_dagster.assets.bar_table import fill_bars
 
-    yield from fill_bars(context, config, NAME, yahoo)
+    vendors = {"yahoo": yahoo, "twelve_data": twelve_data, "alpha_vantage": alpha_vantage, "finnhub": finnhub}
+    yield from fill_bars(context, config, NAME, daily_bars.over(vendors, only=config.providers))

@@ -5,7 +5,7 @@ the whole universe, which is what the asset jobs are for.
 """
 
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import dagster as dg
 from pydantic import Field
@@ -13,12 +13,8 @@ from pydantic import Field
 from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.providers.binance import BinanceProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.routing import SERVE_DAILY_BARS
 from financehub_dagster.settings import get_settings
-
-if TYPE_CHECKING:
-    from financehub_dagster.providers.base import DailyBarsProvider
 
 
 class OneSymbol(dg.Config):
@@ -34,9 +30,7 @@ class Seed(OneSymbol):
     days: int = Field(default=365, ge=1, description="Calendar days back from today; whole months are fetched.")
 
 
-def _bring_up_to_date(
-    context: dg.OpExecutionContext, symbol: str, start: date, yahoo: YahooProvider, binance: BinanceProvider
-) -> None:
+def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, start: date) -> None:
     from financehub_dagster.assets.indicator_update import update_indicators
     from financehub_dagster.assets.price_update import Work, update_prices
 
@@ -44,11 +38,11 @@ def _bring_up_to_date(
     start = max(start, get_settings().financehub_history_start).replace(day=1)
     window = Window.of_dates(start, today)
     universe = Universe(symbols=[symbol])
-    providers: dict[str, DailyBarsProvider] = {"stock_prices_daily": yahoo, "crypto_prices_daily": binance}
+    router = context.resources.daily_bars.over({name: getattr(context.resources, name) for name in SERVE_DAILY_BARS})
     for table, kinds in BARS_OF.items():
         instruments = universe.instruments(kinds)
         if instruments:
-            work = Work(table, providers[table], window, context.run.run_id)
+            work = Work(table, router, window, context.run.run_id)
             bars, actions = update_prices(work, instruments, context.log)
             raise_if_nothing_worked(bars)
             break
@@ -67,20 +61,19 @@ def _report(context: dg.OpExecutionContext, outcome: Outcome, window: Window) ->
         context.log_event(dg.AssetMaterialization(outcome.table, partition=partition, metadata=metadata))
 
 
-@dg.op
-def update_one(
-    context: dg.OpExecutionContext, config: OneSymbol, yahoo: YahooProvider, binance: BinanceProvider
-) -> None:
+_NEEDED = {"daily_bars", *SERVE_DAILY_BARS}
+
+
+@dg.op(required_resource_keys=_NEEDED)
+def update_one(context: dg.OpExecutionContext, config: OneSymbol) -> None:
     """Fetch and compute the running month and the week before it for one instrument."""
-    start = datetime.now(UTC).date() - timedelta(days=7)
-    _bring_up_to_date(context, config.symbol, start, yahoo, binance)
+    _bring_up_to_date(context, config.symbol, datetime.now(UTC).date() - timedelta(days=7))
 
 
-@dg.op
-def seed_one(context: dg.OpExecutionContext, config: Seed, yahoo: YahooProvider, binance: BinanceProvider) -> None:
+@dg.op(required_resource_keys=_NEEDED)
+def seed_one(context: dg.OpExecutionContext, config: Seed) -> None:
     """Fetch and compute the last `days` days for one instrument; safe to run again."""
-    start = datetime.now(UTC).date() - timedelta(days=config.days)
-    _bring_up_to_date(context, config.symbol, start, yahoo, binance)
+    _bring_up_to_date(context, config.symbol, datetime.now(UTC).date() - timedelta(days=config.days))
 
 
 @dg.job(description="Bring every daily table of one instrument up to date.")

@@ -20,6 +20,8 @@ from financehub_dagster.providers.base import Answers, DailyBars
 
 KEYLESS = ("yahoo", "binance")
 """Providers that need no key."""
+SERVE_DAILY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")
+"""Providers that have daily bars of anything."""
 NAMED_ONLY = {("yahoo", AssetType.CRYPTO)}
 """Where our symbol is something else: Yahoo's BTC is a fund, its Bitcoin is BTC-USD. Only an alias will do."""
 
@@ -41,16 +43,35 @@ class DailyBarsRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
 
     _providers: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _only: Sequence[str] | None = PrivateAttr(default=None)
 
-    def over(self, providers: Mapping[str, Any]) -> "DailyBarsRouter":
-        """This router over these providers by name; without it, all providers with their defaults."""
+    def over(self, providers: Mapping[str, Any], only: Sequence[str] | None = None) -> "DailyBarsRouter":
+        """This router over these providers by name; without it, all providers with their defaults.
+
+        only: ask these and nobody else, in this order, whatever is configured.
+        """
         self._providers = dict(providers)
+        self._only = only
         return self
 
+    def precedence(self, instrument: Instrument) -> Sequence[str]:
+        """The configured order of providers for `instrument`: an earlier one's rows count for more than a later one's.
+
+        It says nothing of who is asked: that may be restricted.
+        """
+        order: Sequence[str] = getattr(self, str(instrument.asset_type))
+        return order
+
+    def asked(self, instrument: Instrument) -> Sequence[str]:
+        """Who is asked about `instrument`, in order."""
+        return self.precedence(instrument) if self._only is None else self._only
+
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
-        """Finished sessions from `start` to `end`, both included; raises the ProviderError of the first in order."""
-        order = getattr(self, str(instrument.asset_type))
-        found = candidates(self._bound(), order, instrument)
+        """Finished sessions from `start` to `end`, both included; raises the ProviderError that says most.
+
+        Several threads may ask at once.
+        """
+        found = candidates(self._bound(), self.asked(instrument), instrument)
         answer: DailyBars = first_answer(found, lambda provider: provider.daily_bars(instrument, start, end))
         return answer
 
