@@ -54,6 +54,7 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
     breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
 
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
+    _listing: Any = PrivateAttr(default_factory=threading.Lock)
     _client: Any = PrivateAttr(default=None)
     _pairs: dict[str, str] | None = PrivateAttr(default=None)
 
@@ -127,17 +128,15 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _pair(self, base: str) -> str:
         """The symbol of base against USDT that trades, as exchangeInfo knows it; fetched once per resource."""
-        with self._lock:
+        with self._listing:
+            if self._pairs is None:
+                listed = self._library().get_exchange_info()["symbols"]
+                self._pairs = {
+                    each["baseAsset"]: each["symbol"]
+                    for each in listed
+                    if each["quoteAsset"] == QUOTE and each["status"] == "TRADING"
+                }
             pairs = self._pairs
-        if pairs is None:
-            listed = self._library().get_exchange_info()["symbols"]
-            pairs = {
-                each["baseAsset"]: each["symbol"]
-                for each in listed
-                if each["quoteAsset"] == QUOTE and each["status"] == "TRADING"
-            }
-            with self._lock:
-                self._pairs = pairs
         if base not in pairs:
             remedy = "add a `binance` alias to the instrument if it trades under another name"
             raise UnknownSymbol(NAME, f"no {QUOTE} pair trades it; {remedy}", symbol=base)

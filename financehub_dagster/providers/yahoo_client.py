@@ -16,6 +16,7 @@ What yfinance does that this module prevents:
 * its SQLite cache under the user's home locks when processes share it: each process has a folder of its own.
 """
 
+import re
 import tempfile
 import threading
 import warnings
@@ -105,17 +106,27 @@ def session() -> YahooSession:
         return _process().session
 
 
+def _quieten() -> None:
+    """Ignore pandas' deprecations inside yfinance; catch_warnings would change the filters of other threads as well."""
+    with _lock:
+        if _THEIRS not in warnings.filters:
+            warnings.filterwarnings("ignore", module=_THEIRS[3].pattern)
+
+
+_THEIRS = ("ignore", None, Warning, re.compile(r"yfinance\."), 0)
+"""The entry of warnings.filters that _quieten makes."""
+
+
 def history(symbol: str, timezone: str, start: date, end: date) -> History | None:
     """Daily bars of [start, end) within the current call, or None when Yahoo has none; raises ProviderError."""
     ticker = yf.Ticker(symbol, session=session())
     ticker._tz = timezone  # there is no public way to spare the request that asks for it
     provider = current_call().governor.policy.provider
+    _quieten()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            frame = ticker.history(
-                start=start, end=end, interval="1d", auto_adjust=False, actions=True, timeout=next(_timeouts)
-            )
+        frame = ticker.history(
+            start=start, end=end, interval="1d", auto_adjust=False, actions=True, timeout=next(_timeouts)
+        )
         told = ticker.get_history_metadata()
         meta = {name: told[name] for name in yahoo_wire.META}  # asking for all of it would send another request
     except NoBars:
