@@ -75,7 +75,7 @@ def read_bars(
         query = query.where(bars.date >= start)
     if end is not None:
         query = query.where(bars.date <= end)
-    found = _fetch_binary(connection, query)
+    found = fetch_packed(connection, query)
     parsed = _parse(b"".join(values for _, values in found))
     sizes = [len(values) // parsed.itemsize for _, values in found]
     return BarArrays(
@@ -86,8 +86,8 @@ def read_bars(
     )
 
 
-def _fetch_binary(connection: Connection, query: sa.Select[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """Run the query on the driver's binary cursor: SQLAlchemy asks for text, which doubles the bytes on the wire."""
+def fetch_packed(connection: Connection, query: sa.Select[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """One packed value per symbol, by way of the driver's binary cursor: SQLAlchemy's text is twice the bytes."""
     compiled = query.compile(dialect=connection.dialect)
     with raw_cursor(connection, binary=True) as cursor:
         cursor.execute(str(compiled), compiled.params)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from financehub_dagster.market.indicators.columns import INDICATORS
+from financehub_dagster.market.instruments import AssetType
 
 type ColumnType = Literal["text", "date", "double precision", "timestamp with time zone", "boolean", "jsonb"]
 
@@ -40,6 +41,13 @@ class Table:
     def key(self) -> tuple[str, ...]:
         """The names of the key's columns."""
         return tuple(column.name for column in self.columns if column.key)
+
+
+BARS_OF = {
+    "stock_prices_daily": (AssetType.STOCK, AssetType.ETF, AssetType.INDEX),
+    "crypto_prices_daily": (AssetType.CRYPTO,),
+}
+"""Which kinds of instruments each table of daily bars takes."""
 
 
 def _price(name: str, comment: str, *, nullable: bool = False) -> Column:

@@ -81,6 +81,11 @@ def write(
     return WriteResult(absent, differing, batch.rows - absent - differing, changed_from)
 
 
+def take_turn(connection: Connection, table: sa.Table) -> None:
+    """Wait for the writers of `table` before us, and let those after us wait for the end of our transaction."""
+    connection.execute(_statements(table).lock)
+
+
 def _copy(connection: Connection, name: str, batch: "Batch") -> None:
     from psycopg import sql
 

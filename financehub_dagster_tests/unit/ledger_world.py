@@ -1,0 +1,157 @@
+"""A small market with a ledger: what tests of the ledger do to it, each act with its settling in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import sqlalchemy as sa
+
+from financehub_dagster.market import calendars
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage import ledger, tables
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.failures import record_failure, resolve_failures
+from financehub_dagster.storage.instruments import deactivate_instruments, upsert_instruments
+from financehub_dagster.storage.ledger import Answer
+from financehub_dagster.storage.writer import write
+
+STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
+HISTORY_START = date(2024, 1, 1)
+NOW = datetime(2024, 6, 14, 22, tzinfo=UTC)
+
+APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS", market_cap=3e12)
+FORD = Instrument("F", "Ford", AssetType.STOCK, "XNYS", market_cap=5e10)
+SAP = Instrument("SAP", "SAP", AssetType.STOCK, "XETR", market_cap=2e11)
+BITCOIN = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", market_cap=1e12)
+ETHER = Instrument("ETH", "Ether", AssetType.CRYPTO, "XXXX", market_cap=4e11)
+EVERYONE = (APPLE, FORD, SAP, BITCOIN, ETHER)
+
+
+def price_table(instrument: Instrument) -> str:
+    return CRYPTOS if instrument.asset_type is AssetType.CRYPTO else STOCKS
+
+
+@dataclass
+class World:
+    """The market at `now`."""
+
+    now: datetime = NOW
+
+    def sessions(self, instrument: Instrument, start: date, end: date) -> list[date]:
+        """The sessions that have finished, of any instrument."""
+        days = calendars.sessions(instrument, start, end)
+        return days[calendars.finished(instrument, days, self.now)].tolist()
+
+    def join(self, *instruments: Instrument) -> None:
+        with transaction() as connection:
+            upsert_instruments(connection, instruments)
+            ledger.refresh(connection, self.now)
+
+    def leave(self, *instruments: Instrument) -> None:
+        with transaction() as connection:
+            deactivate_instruments(connection, [instrument.symbol for instrument in instruments])
+            ledger.refresh(connection, self.now)
+
+    def pass_time(self, **by: float) -> None:
+        self.now += timedelta(**by)
+        with transaction() as connection:
+            ledger.refresh(connection, self.now)
+
+    def answer(
+        self,
+        instrument: Instrument,
+        start: date,
+        end: date,
+        without: Sequence[date] = (),
+        rejected: Sequence[date] = (),
+        provider: str = "yahoo",
+    ) -> None:
+        """The vendor sends all finished sessions but those `without`; of these the `rejected` are not stored."""
+        sent = [day for day in self.sessions(instrument, start, end) if day not in without]
+        with transaction() as connection:
+            store_bars(connection, instrument, [day for day in sent if day not in rejected])
+            first = min(sent, default=None)
+            given = Answer(instrument.symbol, provider, start, end, first, [day for day in rejected if day in sent])
+            ledger.answered(connection, price_table(instrument), [given], self.now)
+
+    def compute(self, instrument: Instrument, start: date, end: date) -> None:
+        """A row of indicators for each stored bar."""
+        rows = tables.metadata.tables[price_table(instrument)].c
+        with transaction() as connection:
+            theirs = sa.select(rows.date).where(rows.symbol == instrument.symbol, rows.date.between(start, end))
+            days = list(connection.execute(theirs).scalars())
+            store_indicators(connection, instrument, days)
+            ledger.settle(connection, INDICATORS, [instrument.symbol], start, end, self.now)
+
+    def fail(self, table: str, partition: str, symbol: str, symbols: Sequence[str] | None = None) -> None:
+        kwargs = {} if symbols is None else {"symbols": list(symbols)}
+        with transaction() as connection:
+            record_failure(
+                connection, task_name=table, partition_key=partition, symbol=symbol, kwargs=kwargs, exception="Outage"
+            )
+            self._settle(connection, table, partition, [symbol] if symbol else None)
+
+    def resolve(self, table: str, partition: str, symbol: str) -> None:
+        with transaction() as connection:
+            resolve_failures(connection, task_name=table, partition_key=partition, symbols=[symbol])
+            self._settle(connection, table, partition, [symbol] if symbol else None)
+
+    def put_off(self, table: str, partition: str, symbol: str, until: datetime) -> None:
+        row = {"task_name": table, "partition_key": partition, "symbol": symbol}
+        with transaction() as connection:
+            connection.execute(
+                sa.text(
+                    "insert into deferred_work (task_name, partition_key, symbol, provider, until, reason)"
+                    " values (:task_name, :partition_key, :symbol, 'yahoo', :until, 'spent') on conflict do nothing"
+                ),
+                {**row, "until": until},
+            )
+            self._settle(connection, table, partition, [symbol] if symbol else None)
+
+    def take_up(self, table: str) -> None:
+        """All work that was put off is done with."""
+        with transaction() as connection:
+            connection.execute(sa.delete(tables.deferred_work).where(tables.deferred_work.c.task_name == table))
+            ledger.settle(connection, table, None, HISTORY_START, self.now.date(), self.now)
+
+    def _settle(self, connection: sa.Connection, table: str, partition: str, symbols: Sequence[str] | None) -> None:
+        first, _, last = partition.partition("...")
+        months = date.fromisoformat(first), date.fromisoformat(last or first)
+        ledger.settle(connection, table, symbols, *months, self.now)
+
+    def rebuild(self) -> int:
+        with transaction() as connection:
+            return ledger.rebuild(connection, self.now)
+
+    def row(self, table: str, instrument: Instrument, month: str) -> dict[str, object]:
+        """One row of the ledger without its key."""
+        query = sa.text("select * from coverage where table_name = :t and symbol = :s and month = :m")
+        with transaction() as connection:
+            found = connection.execute(query, {"t": table, "s": instrument.symbol, "m": date.fromisoformat(month)})
+            row = dict(found.mappings().one())
+        return {name: row[name] for name in ("expected", "stored", "empty", "gap", "dead_lettered", "deferred")}
+
+
+def store_bars(connection: sa.Connection, instrument: Instrument, days: Sequence[date]) -> None:
+    columns = {name: np.full(len(days), 10.0) for name in ("open", "high", "low", "close", "adj_close", "volume")}
+    stamp = np.full(len(days), np.datetime64("2024-06-01T12:00:00"))
+    columns |= {
+        "symbol": np.full(len(days), instrument.symbol, object),
+        "date": np.array(days, "datetime64[D]"),
+        "source": np.full(len(days), "yahoo", object),
+        "fetched_at": stamp,
+    }
+    table = tables.metadata.tables[price_table(instrument)]
+    write(connection, table, columns, run_id="run-1", keep_revisions=True)
+
+
+def store_indicators(connection: sa.Connection, instrument: Instrument, days: Sequence[date]) -> None:
+    table = tables.indicators_daily
+    columns = {column.name: np.full(len(days), np.nan) for column in table.c}
+    columns |= {
+        "symbol": np.full(len(days), instrument.symbol, object),
+        "date": np.array(days, "datetime64[D]"),
+        "computed_at": np.full(len(days), np.datetime64("2024-06-01T12:00:00")),
+    }
+    write(connection, table, columns, run_id="run-1", keep_revisions=False)
