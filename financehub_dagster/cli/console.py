@@ -55,7 +55,7 @@ class Console:
         self.note(f"warning: {text}")
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """Print a table; numbers are right-aligned with thousands separators."""
+        """Print a table; numbers are right-aligned with thousands separators, "" leaves a cell blank."""
         from rich.box import SIMPLE_HEAD
         from rich.console import Console as Terminal
         from rich.table import Table
@@ -63,7 +63,8 @@ class Console:
         data = [list(row) for row in rows]
         table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for index, name in enumerate(columns):
-            numeric = bool(data) and all(_is_number(row[index]) for row in data)
+            cells = [row[index] for row in data if row[index] != ""]
+            numeric = bool(cells) and all(_is_number(cell) for cell in cells)
             table.add_column(name, justify="right" if numeric else "left", overflow="fold")
         for row in data:
             table.add_row(*(_text(cell) for cell in row))

@@ -140,10 +140,11 @@ def block_for(home: Home, mode: Mode, sandbox_url: str | None = None) -> dict[st
 
 
 def sandbox_variables(sandbox_url: str) -> dict[str, str]:
-    """The vendors' addresses on a sandbox."""
+    """The vendors' addresses on a sandbox, and keys that it takes: a person's own never leave for it."""
     from financehub_dagster.sandbox.client import Sandbox
 
-    return Sandbox(sandbox_url).environment
+    sandbox = Sandbox(sandbox_url)
+    return sandbox.environment | sandbox.keys
 
 
 def _given(name: str, environment: Mapping[str, str]) -> str | None:

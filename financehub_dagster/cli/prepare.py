@@ -6,6 +6,7 @@ Belongs here: the steps that `up`, `demo`, `backfill` and others share before th
 import os
 from collections.abc import Mapping
 
+from financehub_dagster.cli import ports
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
@@ -37,14 +38,35 @@ def point_env_file(console: Console, values: Mapping[str, str]) -> None:
 
 def require_vendors(home: Home) -> None:
     """Lead this process to the home's vendors; raises CommandError when they are the sandbox's and it does not run."""
+    if home.mode is Mode.SANDBOX and _sandbox_url(home) is None:
+        raise CommandError(f"{home.path} holds sandbox data and its sandbox is not running: `financehub up --sandbox`")
+    lead_to_vendors(home)
+
+
+def lead_to_vendors(home: Home) -> None:
+    """Lead this process to the home's vendors; where the sandbox does not run, to the address it had last."""
     if home.mode is not Mode.SANDBOX:
         return
-    state = running(home)
-    url = None if state is None else state.urls.get("sandbox")
-    if url is None:
-        raise CommandError(f"{home.path} holds sandbox data and its sandbox is not running: `financehub up --sandbox`")
+    url = _sandbox_url(home) or f"http://{ports.HOST}:{ports.remembered(home.ports_file, 'sandbox')}"
     os.environ.update(sandbox_variables(url))
     get_settings.cache_clear()
+
+
+def _sandbox_url(home: Home) -> str | None:
+    state = running(home)
+    return None if state is None else state.urls.get("sandbox")
+
+
+def tell_what_is_off(console: Console) -> None:
+    """Say once, at the start of long work, which vendors have no key."""
+    off = get_settings().missing_keys()
+    if off:
+        console.note(off_line(off))
+
+
+def off_line(off: Mapping[str, str]) -> str:
+    """Which vendors are off and which variable turns each on, in one line."""
+    return "off without a key: " + ", ".join(f"{provider} ({variable})" for provider, variable in off.items())
 
 
 def migrate() -> tuple[str | None, str | None]:
@@ -54,18 +76,29 @@ def migrate() -> tuple[str | None, str | None]:
     return migrations.upgrade()
 
 
+def is_set_up() -> bool:
+    """Does the market database hold tables, of whichever revision?"""
+    return _revision() is not None
+
+
 def require_migrated() -> None:
     """Raise CommandError unless the market database is at the newest revision."""
+    from financehub_dagster.storage import migrations
+
+    current = _revision()
+    if current != migrations.head():
+        found = f"at revision {current}, this program needs {migrations.head()}" if current else "not set up yet"
+        raise CommandError(f"the database is {found}: run `financehub db upgrade`")
+
+
+def _revision() -> str | None:
     from financehub_dagster.storage import migrations
     from financehub_dagster.storage.errors import NotMigrated
 
     try:
-        current = migrations.current()
+        return migrations.current()
     except NotMigrated:
-        current = None
-    if current != migrations.head():
-        found = f"at revision {current}, this program needs {migrations.head()}" if current else "not set up yet"
-        raise CommandError(f"the database is {found}: run `financehub db upgrade`")
+        return None
 
 
 def load_default_universe() -> int:

@@ -8,16 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.keys import keys_of
 from financehub_dagster.providers.base import Planned
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.usage import UsageRow, usage_report
-
-if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Engine
+from financehub_dagster.storage.usage import UsageRow
 
 CALLS_TODAY = "today"
 """The window of usage_report that counts the calls of this UTC day."""
@@ -61,12 +57,12 @@ class _Account:
     key: str | None
 
 
-def budgets(providers: Mapping[str, object], engine: "Engine") -> Budgets:
-    """Used and left of each provider that has a plan, by name; accounts that were never used yet included.
+def budgets(providers: Mapping[str, object], report: Iterable[UsageRow]) -> Budgets:
+    """Used and left of each provider that has a plan, by name; accounts that `report` has nothing of included.
 
     An account that is no longer configured is listed for as long as something of it is used, counted or resting.
     """
-    rows = {name: list(own) for name, own in groupby(usage_report(engine), key=lambda row: row.provider)}
+    rows = {name: list(own) for name, own in groupby(report, key=lambda row: row.provider)}
     off = get_settings().missing_keys()
     found = [
         budget

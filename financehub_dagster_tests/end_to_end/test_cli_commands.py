@@ -69,7 +69,7 @@ def test_when_nothing_could_be_stored_the_command_fails_with_the_reason(ask, san
     sandbox.delist("MSFT")
     fill = ["backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-03", "--symbols", "MSFT"]
     assert run(fill) == 1
-    [line] = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("financehub: run ")
     assert "stock_prices_daily: none of 1 instruments could be stored; MSFT: yahoo" in line
 

@@ -35,7 +35,7 @@ def test_every_command_speaks_json_and_shows_stack_traces_on_request(command):
 
 
 def test_the_names_that_people_rely_on_are_there():
-    names = "demo up down status backfill update sandbox".split()
+    names = "demo up down status backfill update usage sandbox".split()
     groups = {"db": "upgrade url", "instruments": "list add remove import"}
     names += [f"{group} {name}" for group, inner in groups.items() for name in inner.split()]
     assert {f"financehub {name}" for name in names} <= set(ALL)

@@ -9,6 +9,7 @@ from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
 from financehub_dagster.providers.budgets import Budget, Budgets, budgets
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import keys, limits, usage
+from financehub_dagster.storage.usage import usage_report
 from financehub_dagster_tests.fixtures.database import Database
 
 KEYS = {"ALPHA_VANTAGE_API_KEYS": "alpha-vantage-first,alpha-vantage-second", "NEWSAPI_API_KEYS": "a-key-of-newsapi"}
@@ -38,7 +39,7 @@ def scope(found: Budgets, provider: str) -> str:
 
 
 def test_what_was_never_used_is_listed_with_its_whole_plan(plans: Database) -> None:
-    found = budgets(all_providers(), plans.engine)
+    found = budgets(all_providers(), usage_report(plans.engine))
     assert [(each.window, each.amount, each.used, each.left) for each in of(found, "newsapi")] == [
         ("half_day", 50, 0, 50),
         ("day", 100, 0, 100),
@@ -50,7 +51,7 @@ def test_what_was_never_used_is_listed_with_its_whole_plan(plans: Database) -> N
 
 
 def test_calls_that_are_spaced_out_have_an_amount_and_nothing_to_use_up(plans: Database) -> None:
-    found = budgets(all_providers(), plans.engine)
+    found = budgets(all_providers(), usage_report(plans.engine))
     paced = {each.provider: (each.key, each.window, each.amount, each.used, each.left) for each in found.windows}
     assert paced["yahoo"] == (None, "second", 1, None, None)
     assert paced["binance"] == (None, "minute", 6000, None, None)
@@ -60,7 +61,7 @@ def test_vendors_without_a_key_are_off_and_name_their_variable(
     plans: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        found = budgets(all_providers(), plans.engine)
+        found = budgets(all_providers(), usage_report(plans.engine))
     assert found.off == {name: f"{name.upper()}_API_KEYS" for name in OTHERS}
     assert not any(of(found, name) for name in OTHERS)
     assert caplog.messages == []
@@ -68,11 +69,13 @@ def test_vendors_without_a_key_are_off_and_name_their_variable(
 
 def test_what_is_booked_and_counted_shows_up_in_its_window(plans: Database) -> None:
     provider = AlphaVantageProvider()
-    account = scope(budgets(all_providers(), plans.engine), "alpha_vantage")
+    account = scope(budgets(all_providers(), usage_report(plans.engine)), "alpha_vantage")
     limits.reserve(plans.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
     usage.count(plans.engine, "alpha_vantage", account, "ok")
     first, second = [
-        each for each in of(budgets(all_providers(), plans.engine), "alpha_vantage") if each.used is not None
+        each
+        for each in of(budgets(all_providers(), usage_report(plans.engine)), "alpha_vantage")
+        if each.used is not None
     ]
     assert (first.key, first.used, first.left, first.calls) == (account, 1, 24, 1)
     assert first.resets_at is not None
@@ -80,24 +83,26 @@ def test_what_is_booked_and_counted_shows_up_in_its_window(plans: Database) -> N
 
 
 def test_a_plan_that_grew_since_the_last_booking_leaves_more(plans: Database) -> None:
-    account = scope(budgets(all_providers(), plans.engine), "alpha_vantage")
+    account = scope(budgets(all_providers(), usage_report(plans.engine)), "alpha_vantage")
     free, paid = AlphaVantageProvider(), AlphaVantageProvider(requests_per_second=5, requests_per_day=1000)
     limits.reserve(plans.engine, "alpha_vantage", account, free.limits(), free.quotas(), weight=1)
-    found = [each for each in budgets({"alpha_vantage": paid}, plans.engine).windows if each.window == "day"]
+    found = [
+        each for each in budgets({"alpha_vantage": paid}, usage_report(plans.engine)).windows if each.window == "day"
+    ]
     assert [(each.used, each.amount, each.left) for each in found] == [(1, 1000, 999), (0, 1000, 1000)]
 
 
 def test_a_resting_key_says_until_when_and_why(plans: Database) -> None:
-    account = scope(budgets(all_providers(), plans.engine), "newsapi")
+    account = scope(budgets(all_providers(), usage_report(plans.engine)), "newsapi")
     keys.bench(plans.engine, "newsapi", account, cause="BadKey", reason="newsapi: refused", seconds=60.0)
-    found = of(budgets(all_providers(), plans.engine), "newsapi")
+    found = of(budgets(all_providers(), usage_report(plans.engine)), "newsapi")
     assert {each.reason for each in found} == {"newsapi: refused"}
     assert all(each.benched_until is not None for each in found)
 
 
 def test_a_stand_in_that_was_used_is_kept_apart_from_the_vendor(plans: Database) -> None:
     usage.count(plans.engine, "yahoo", "ip@127.0.0.1:80", "ok", 3)
-    assert [(each.place, each.calls) for each in of(budgets(all_providers(), plans.engine), "yahoo")] == [
+    assert [(each.place, each.calls) for each in of(budgets(all_providers(), usage_report(plans.engine)), "yahoo")] == [
         ("", 0),
         ("@127.0.0.1:80", 1),
     ]
@@ -106,7 +111,7 @@ def test_a_stand_in_that_was_used_is_kept_apart_from_the_vendor(plans: Database)
 def test_a_key_that_is_gone_is_forgotten_once_nothing_of_it_counts(plans: Database) -> None:
     quota = AlphaVantageProvider().quotas()
     limits.reserve(plans.engine, "alpha_vantage", "gone-1f3c", (), quota, weight=1)
-    assert "gone-1f3c" in {each.key for each in budgets(all_providers(), plans.engine).windows}
+    assert "gone-1f3c" in {each.key for each in budgets(all_providers(), usage_report(plans.engine)).windows}
     with plans.engine.begin() as connection:
         connection.exec_driver_sql("update quotas set expires = array_fill(now() - interval '1 s', array[1])")
-    assert "gone-1f3c" not in {each.key for each in budgets(all_providers(), plans.engine).windows}
+    assert "gone-1f3c" not in {each.key for each in budgets(all_providers(), usage_report(plans.engine)).windows}

@@ -31,7 +31,7 @@ def up(
     ] = False,
 ) -> None:
     """Run the platform here until Ctrl-C: database, webserver, daemon and code location."""
-    from financehub_dagster.cli import launch
+    from financehub_dagster.cli import launch, prepare
     from financehub_dagster.cli.services import require_free
     from financehub_dagster.cli.signals import StopRequested, stop_signals
     from financehub_dagster.cli.state import sole_supervisor
@@ -43,6 +43,7 @@ def up(
     with sole_supervisor(home), stop_signals() as stop:
         require_free(port)
         sandbox_url = launch.enter_home(home, mode, console)
+        prepare.tell_what_is_off(console)
         with Supervisor(home, os.environ, console) as supervisor:
             if sandbox_url is not None:
                 launch.start_sandbox(supervisor, sandbox_url)

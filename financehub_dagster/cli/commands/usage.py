@@ -1,0 +1,28 @@
+"""`usage`: what every vendor allows and what is left of it.
+
+Belongs here: the command. Does not belong here: collecting and printing the table (reports.usage).
+"""
+
+import typer
+
+from financehub_dagster.cli.command import command
+from financehub_dagster.cli.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the tree."""
+    command(app, "usage")(usage)
+
+
+def usage(console: Console) -> None:
+    """Show used and left of every vendor, key and window, which keys rest, and which vendors are off."""
+    from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.reports.usage import collect, show
+
+    home = prepare.act_on_home(console)
+    used = prepare.is_set_up()
+    if used:
+        prepare.require_migrated()
+    prepare.lead_to_vendors(home)
+    found = collect(used=used)
+    console.result(found.as_dict(), lambda: show(console, found))
