@@ -10,7 +10,7 @@ from typing import Literal
 from financehub_dagster.market.indicators.columns import INDICATORS
 from financehub_dagster.market.instruments import AssetType
 
-type ColumnType = Literal["text", "date", "double precision", "timestamp with time zone", "boolean", "jsonb"]
+type ColumnType = Literal["text", "date", "double precision", "bigint", "timestamp with time zone", "boolean", "jsonb"]
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,18 @@ CATALOG = {
                 Column("author", "text", "one or several", nullable=True),
                 Column("published_at", "timestamp with time zone", "by the publisher"),
                 *_ORIGIN,
+            ),
+        ),
+        Table(
+            "api_usage",
+            "Vendor calls by day and outcome.",
+            (
+                Column("provider", "text", "the vendor", key=True),
+                Column("scope", "text", "ip, or a key's fingerprint", key=True),
+                Column("day", "date", "UTC", key=True),
+                Column("outcome", "text", "ok, or the name of the error", key=True),
+                Column("calls", "bigint", "requests that left, whatever came back"),
+                Column("weight", "bigint", "what they cost in the vendor's units"),
             ),
         ),
     )

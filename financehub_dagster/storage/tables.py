@@ -24,6 +24,7 @@ _TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
     "date": sa.Date(),
     "double precision": sa.Double(),
+    "bigint": sa.BigInteger(),
     "timestamp with time zone": Instant,
     "boolean": sa.Boolean(),
     "jsonb": JSONB(),
@@ -262,14 +263,4 @@ breakers = sa.Table(
     comment="Circuit breakers, shared by every process.",
 )
 
-api_usage = sa.Table(
-    "api_usage",
-    metadata,
-    sa.Column("provider", sa.Text, primary_key=True),
-    sa.Column("scope", sa.Text, primary_key=True, comment="ip, or a key's fingerprint"),
-    sa.Column("day", sa.Date, primary_key=True, comment="UTC"),
-    sa.Column("outcome", sa.Text, primary_key=True, comment="ok, or the name of the error"),
-    sa.Column("calls", sa.BigInteger, nullable=False),
-    sa.Column("weight", sa.BigInteger, nullable=False),
-    comment="Vendor calls by day and outcome.",
-)
+api_usage = _from_catalog("api_usage")
