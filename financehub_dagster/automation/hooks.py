@@ -1,44 +1,60 @@
-"""What happens when a step fails: the work is written to the dead letters.
+"""What happens when a step ends: failed work goes to the dead letters, work that succeeded leaves them.
 
-Belongs here: the failure hook every asset carries, whatever launched the run. Does not belong here: retrying.
+Belongs here: the two hooks that every step filling tables carries, whatever launched its run. Does not belong here:
+retrying, and runs whose process was killed, which no hook sees (recovery).
 """
 
 import traceback
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
-
-
-def partition_of(tags: dict[str, str]) -> str:
-    """The partition or partition range of a run as dead letters name it; empty for a run without partitions."""
-    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
-    if first and last:
-        return first if first == last else f"{first}...{last}"
-    return tags.get(PARTITION_NAME_TAG, "")
 
 
 @dg.failure_hook(name="dead_letter")
 def dead_letter(context: dg.HookContext) -> None:
-    """Write the failed step to task_failures, once per step and partition; repeats raise its attempts."""
-    from financehub_dagster.gateway.redaction import redact
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.failures import record_failure
+    """Write the failed step to task_failures, once per run, step and partition; repeats raise its attempts.
+
+    A step of a run that a person cancels has not failed. A replay settles its rows itself.
+    """
+    from financehub_dagster.automation.dead_letters import REPLAY_TAG, record_pieces
 
     error = context.op_exception
-    run = context.instance.get_run_by_id(context.run_id)
+    record = context.instance.get_run_record_by_id(context.run_id)
+    if record is None or error is None:
+        return
+    run = record.dagster_run
+    if run.status is dg.DagsterRunStatus.CANCELING or REPLAY_TAG in run.tags:
+        return
+    record_pieces(
+        run,
+        context.op.name,
+        record.create_timestamp,
+        f"{type(error).__name__}: {error}",
+        "".join(traceback.format_exception(error)),
+    )
+
+
+@dg.success_hook(name="settled")
+def settled(context: dg.HookContext) -> None:
+    """Close the dead letters of what this step has done, and the note that its writes are not reported.
+
+    Instruments that failed in a step that went on keep the rows the step gave them.
+    """
+    from financehub_dagster.automation.dead_letters import pieces_of
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import resolve_failures, resolve_step
+    from financehub_dagster.storage.unreported import clear_notes
+
+    record = context.instance.get_run_record_by_id(context.run_id)
+    if record is None:
+        return
+    tables = [output.name for output in context.op.definition.output_defs]
+    pieces = pieces_of(record.dagster_run, context.op.name, record.create_timestamp)
     with transaction() as connection:
-        record_failure(
-            connection,
-            task_name=context.op.name,
-            partition_key=partition_of(dict(run.tags) if run else {}),
-            symbol="",
-            provider=None,
-            kwargs={"job": context.job_name, "config": context.op_config},
-            exception=redact(f"{type(error).__name__}: {error}"),
-            traceback=redact("".join(traceback.format_exception(error))) if error else None,
-            run_id=context.run_id,
-        )
+        for piece in pieces:
+            where = {"task_name": piece.task_name, "partition_key": piece.partition_key}
+            if piece.symbol:
+                resolve_failures(connection, **where, symbols=[piece.symbol])
+                tables.append(piece.task_name)
+            else:
+                resolve_step(connection, **where, symbols=piece.symbols)
+        clear_notes(connection, context.run_id, tables)

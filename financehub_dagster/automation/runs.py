@@ -1,6 +1,6 @@
-"""Launching runs from Python: what `dagster asset materialize` does, with the outcome handed back.
+"""Making runs in this process: what `dagster asset materialize` does, with the outcome handed back.
 
-Belongs here: running a selection of tables over a partition range on the configured instance. Does not belong here:
+Belongs here: running tables over a partition range, or a job, on the configured instance. Does not belong here:
 printing.
 """
 
@@ -12,6 +12,9 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from financehub_dagster.automation.lost_runs import tags_of_this_process
+from financehub_dagster.storage.failures import RANGE
 
 type Progress = Callable[[dg.DagsterEvent], None]
 
@@ -41,33 +44,90 @@ def materialize(
     `symbols` limits the instruments of every table that takes such a config. Never raises for a failed step: the
     outcome says so.
     """
-    job = definitions.resolve_implicit_global_asset_job_def()
-    keys = {dg.AssetKey(table) for table in tables}
-    subset = job.get_subset(asset_selection=keys)
-    config = {} if symbols is None else _symbols_config(subset, symbols)
-    instance = instance or dg.DagsterInstance.get()
-    run = instance.create_run_for_job(
-        job_def=subset,
-        run_config=config,
-        asset_selection=frozenset(keys),
-        tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
+    config = {} if symbols is None else {"symbols": list(symbols)}
+    return run_tables(
+        definitions.get_repository_def(),
+        tables,
+        f"{first}{RANGE}{last}",
+        config,
+        instance=instance or dg.DagsterInstance.get(),
+        on_event=on_event,
     )
+
+
+def run_tables(
+    repository: dg.RepositoryDefinition,
+    tables: Sequence[str],
+    partition_key: str,
+    config: Mapping[str, object],
+    *,
+    instance: dg.DagsterInstance,
+    tags: Mapping[str, str] | None = None,
+    on_event: Progress | None = None,
+) -> RunOutcome:
+    """Run `tables` with their checks over a partition, a range `first...last`, or without partitions where it is empty.
+
+    Each value of `config` goes to every table that takes a config of that name.
+    """
+    keys = frozenset(dg.AssetKey(table) for table in tables)
+    job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=keys)
+    first, _, last = partition_key.partition(RANGE)
+    span = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last or first} if first else {}
+    run = instance.create_run_for_job(
+        job_def=job,
+        run_config=_config_of_each(job, config),
+        asset_selection=keys,
+        tags={**span, **tags_of_this_process(), **(tags or {})},
+    )
+    return _execute(InMemoryJob(job), run, instance, on_event)
+
+
+def run_job(
+    repository: dg.RepositoryDefinition,
+    name: str,
+    run_config: Mapping[str, object],
+    *,
+    instance: dg.DagsterInstance,
+    on_event: Progress | None = None,
+) -> RunOutcome:
+    """Run a job of the repository in this process."""
+    job = repository.get_job(name)
+    run = instance.create_run_for_job(job_def=job, run_config=dict(run_config), tags=tags_of_this_process())
+    return _execute(_LoadedJob(job, repository), run, instance, on_event)
+
+
+class _LoadedJob(InMemoryJob):
+    """A job that knows the repository it comes from, as one of a code server does."""
+
+    def __init__(self, job: dg.JobDefinition, repository: dg.RepositoryDefinition) -> None:
+        super().__init__(job)
+        self._repository = repository
+
+    def get_repository_definition(self) -> dg.RepositoryDefinition:
+        """The repository that the job's steps see."""
+        return self._repository
+
+
+def _execute(
+    job: InMemoryJob, run: dg.DagsterRun, instance: dg.DagsterInstance, on_event: Progress | None
+) -> RunOutcome:
     outcome = RunOutcome(run.run_id, success=False)
-    for event in execute_run_iterator(InMemoryJob(subset), run, instance):
+    for event in execute_run_iterator(job, run, instance):
         _note(event, outcome)
         if on_event is not None:
             on_event(event)
     return outcome
 
 
-def _symbols_config(job: dg.JobDefinition, symbols: Sequence[str]) -> Mapping[str, object]:
-    takes_symbols = [
-        node.name
-        for node in job.nodes
-        if isinstance(node.definition, dg.OpDefinition)
-        and "symbols" in getattr(node.definition.config_schema.config_type, "fields", {})
-    ]
-    return {"ops": {name: {"config": {"symbols": list(symbols)}} for name in takes_symbols}}
+def _config_of_each(job: dg.JobDefinition, config: Mapping[str, object]) -> Mapping[str, object]:
+    ops: dict[str, object] = {}
+    for node in job.nodes:
+        if isinstance(node.definition, dg.OpDefinition):
+            fields = getattr(node.definition.config_schema.config_type, "fields", {})
+            own = {name: value for name, value in config.items() if name in fields}
+            if own:
+                ops[node.name] = {"config": own}
+    return {"ops": ops} if ops else {}
 
 
 def _note(event: dg.DagsterEvent, outcome: RunOutcome) -> None:

@@ -4,11 +4,11 @@ Belongs here: the order of starting. Does not belong here: command-line options 
 """
 
 import os
+from datetime import UTC, datetime
 
 from financehub_dagster.cli import ports, prepare, services
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, sandbox_variables
-from financehub_dagster.cli.lost_runs import fail_lost_runs
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor import Supervisor
 from financehub_dagster.settings import get_settings
@@ -57,13 +57,23 @@ def start_pages(supervisor: Supervisor, port: int, stop: StopSignals) -> str:
     code_port = ports.pick_free()
     workspace = services.write_workspace(supervisor.home, code_port)
     supervisor.start(services.code_server(code_port))
-    for run_id in fail_lost_runs():
-        supervisor.console.warn(f"run {run_id[:8]} was cut off when the platform stopped, and counts as failed")
+    _recover(supervisor.console)
     supervisor.wait_ready("code-server", stop)
     service = services.dagster_webserver(port, workspace)
     supervisor.start(service)
     supervisor.wait_ready("webserver", stop)
     return str(service.url)
+
+
+def _recover(console: Console) -> None:
+    """Settle what an earlier platform left when it was killed; the daemon goes on doing so (automation.sensors)."""
+    import dagster as dg
+
+    from financehub_dagster.automation.recovery import recover
+
+    with dg.DagsterInstance.get() as instance:
+        for run_id in recover(instance, datetime.now(UTC)).lost_runs:
+            console.warn(f"run {run_id[:8]} was cut off when the platform stopped, and counts as failed")
 
 
 def start_daemon(supervisor: Supervisor) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 
+from financehub_dagster.storage.processes import CLOCK_SLACK, is_alive, started_at
+
 POLL_SECONDS = 0.05
 MAX_LOG_BYTES = 10_000_000
 """A log larger than this is set aside when its process starts again."""
-CLOCK_SLACK = 2.0
-"""Seconds by which two readings of one start time may differ: it is derived from the machine's boot time."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Leader:
     @classmethod
     def of(cls, name: str, pid: int) -> "Leader":
         """Describe a running process; raises psutil.NoSuchProcess when it is gone already."""
-        return cls(name, pid, psutil.Process(pid).create_time())
+        return cls(name, pid, started_at(pid))
 
     def as_dict(self) -> dict[str, str | int | float]:
         """For a state file."""
@@ -41,12 +41,7 @@ class Leader:
 
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) <= CLOCK_SLACK
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return is_alive(self.pid, self.created)
 
     def owns_session(self) -> bool:
         """Whether the session of our number can be ours still: a number is not reused while its session has members."""

@@ -1,15 +1,17 @@
 """The dead letters: failed work that waits for its next try or for a person.
 
-Belongs here: recording, resolving and reading them. Does not belong here: trying again.
+Belongs here: recording, resolving, discarding and reading them. Does not belong here: trying again (replays).
 
-A piece of work (task, partition, symbol) has at most one live row; failing again raises its attempts.
+A piece of work (task, partition range, symbol) has at most one live row; failing again raises its attempts. An empty
+symbol stands for a whole step: its instruments are kwargs' `symbols`, all of them where that is null.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.tables import task_failures as table
@@ -19,6 +21,8 @@ FIRST_WAIT_SECONDS = 60
 RETRIES = 5
 """After so many retries that failed too, the work is parked."""
 LIVE = ("open", "retrying", "parked")
+RANGE = "..."
+"""Stands between the first and the last partition of a range."""
 
 
 def record_failure(
@@ -32,12 +36,16 @@ def record_failure(
     exception: str,
     traceback: str | None = None,
     run_id: str | None = None,
+    since: datetime | None = None,
 ) -> None:
     """Write failed work down, or raise the attempts of its live row; a second report of the same run changes nothing.
 
-    The next retry is due 60·2ⁿ s after the n-th retry; after five the work is parked. exception and traceback have to
-    be free of secrets already.
+    The next retry is due 60·2ⁿ s after the n-th retry; after five the work is parked. A late reporter names the start
+    of the run as `since`: work that has failed again, or was settled, in the meantime is left alone. exception and
+    traceback have to be free of secrets already.
     """
+    if since is not None and _failed_since(connection, (task_name, partition_key, symbol), since):
+        return
     statement = insert(table).values(
         task_name=task_name,
         partition_key=partition_key,
@@ -49,18 +57,13 @@ def record_failure(
         next_retry_at=_due(sa.literal(1)),
         run_id=run_id,
     )
-    attempts = table.c.attempts + 1
-    given_up = sa.or_(table.c.status == "parked", attempts > RETRIES)
     new = statement.excluded
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[table.c.task_name, table.c.partition_key, table.c.symbol],
             index_where=sa.text("status in ('open','retrying','parked')"),
             set_={
-                "attempts": attempts,
-                "status": sa.case((given_up, "parked"), else_="open"),
-                "next_retry_at": sa.case((given_up, sa.null()), else_=_due(attempts)),
-                "last_failed_at": sa.func.now(),
+                **failed_again(),
                 **{name: new[name] for name in ("provider", "kwargs", "exception", "traceback", "run_id")},
             },
             where=sa.or_(new.run_id.is_(None), table.c.run_id.is_distinct_from(new.run_id)),
@@ -68,27 +71,129 @@ def record_failure(
     )
 
 
+def failed_again() -> dict[str, Any]:
+    """The columns of a live row after one more failure: open until its next retry, or parked after the last."""
+    attempts = table.c.attempts + 1
+    given_up = sa.or_(table.c.status == "parked", attempts > RETRIES)
+    return {
+        "attempts": attempts,
+        "status": sa.case((given_up, "parked"), else_="open"),
+        "next_retry_at": sa.case((given_up, sa.null()), else_=_due(attempts)),
+        "last_failed_at": sa.func.now(),
+        "replay_run_id": sa.null(),
+    }
+
+
 def resolve_failures(
     connection: Connection, *, task_name: str, partition_key: str, symbols: Sequence[str] | None = None
 ) -> int:
-    """Close the live rows of work that has succeeded, of `symbols` or of the whole partition; returns how many."""
-    done = sa.update(table).where(
-        table.c.task_name == task_name, table.c.partition_key == partition_key, table.c.status.in_(LIVE)
-    )
+    """Close the live rows of work that has succeeded, whichever way it was done; returns how many.
+
+    That is every row whose partitions lie within `partition_key` and whose instrument is one of `symbols`, or whose
+    instruments all are; with symbols None every row within the partitions.
+    """
+    done = [table.c.task_name == task_name, table.c.status.in_(LIVE), _within(partition_key)]
     if symbols is not None:
-        done = done.where(table.c.symbol == sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text))))
-    return connection.execute(done.values(status="resolved", next_retry_at=None)).rowcount
+        done.append(sa.or_(table.c.symbol == _any_of(symbols), sa.and_(table.c.symbol == "", _all_among(symbols))))
+    return _close(connection, "resolved", *done)
+
+
+def resolve_step(connection: Connection, *, task_name: str, partition_key: str, symbols: Sequence[str] | None) -> int:
+    """Close the live rows of whole steps, after one over `symbols` (None: all) has succeeded; returns how many.
+
+    Instruments that failed in it have rows of their own, which stay.
+    """
+    done = [table.c.task_name == task_name, table.c.symbol == "", table.c.status.in_(LIVE), _within(partition_key)]
+    if symbols is not None:
+        done.append(_all_among(symbols))
+    return _close(connection, "resolved", *done)
+
+
+def discard_failures(connection: Connection, ids: Sequence[int], reason: str) -> list[int]:
+    """Close live rows for good without their work being done, noting why; returns those that were live."""
+    change = (
+        sa.update(table)
+        .where(table.c.id.in_(ids), table.c.status.in_(LIVE))
+        .values(
+            status="discarded",
+            next_retry_at=None,
+            replay_run_id=None,
+            exception=sa.literal(f"discarded, {reason}; ") + table.c.exception,
+        )
+    )
+    return list(connection.execute(change.returning(table.c.id)).scalars())
 
 
 def live_failures(connection: Connection, task_name: str | None = None) -> list[dict[str, object]]:
     """The live rows of a task, or of all, the latest failure first: all columns but the traceback."""
-    query = sa.select(*(column for column in table.c if column is not table.c.traceback)).where(
-        table.c.status.in_(LIVE)
-    )
+    return list_failures(connection, statuses=LIVE, task_name=task_name)
+
+
+def list_failures(
+    connection: Connection,
+    *,
+    statuses: Sequence[str] | None = None,
+    task_name: str | None = None,
+    symbol: str | None = None,
+) -> list[dict[str, object]]:
+    """Rows of these statuses, this task and this symbol, the latest failure first: all columns but the traceback."""
+    query = sa.select(*(column for column in table.c if column is not table.c.traceback))
+    if statuses is not None:
+        query = query.where(table.c.status.in_(statuses))
     if task_name is not None:
         query = query.where(table.c.task_name == task_name)
+    if symbol is not None:
+        query = query.where(table.c.symbol == symbol)
     rows = connection.execute(query.order_by(table.c.last_failed_at.desc(), table.c.id.desc()))
     return [dict(row) for row in rows.mappings()]
+
+
+def read_failures(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, object]]:
+    """All columns of these rows by id; ids without a row are left out."""
+    rows = connection.execute(sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.id))
+    return {row["id"]: dict(row) for row in rows.mappings()}
+
+
+def delete_settled(connection: Connection, older_than: timedelta) -> int:
+    """Delete the resolved and discarded rows that failed longer ago than that; returns how many."""
+    old = sa.delete(table).where(
+        table.c.status.in_(("resolved", "discarded")), table.c.last_failed_at < sa.func.now() - older_than
+    )
+    return connection.execute(old).rowcount
+
+
+def _failed_since(connection: Connection, work: tuple[str, str, str], since: datetime) -> bool:
+    same = (table.c.task_name, table.c.partition_key, table.c.symbol)
+    known = sa.exists().where(
+        *(column == value for column, value in zip(same, work, strict=True)), table.c.last_failed_at >= since
+    )
+    return connection.execute(sa.select(known)).scalar_one()
+
+
+def _close(connection: Connection, status: str, *which: sa.ColumnElement[bool]) -> int:
+    change = sa.update(table).where(*which)
+    return connection.execute(change.values(status=status, next_retry_at=None, replay_run_id=None)).rowcount
+
+
+def _within(partition_key: str) -> sa.ColumnElement[bool]:
+    """Whether a row's partitions lie within `partition_key`; keys of one table sort as text, as ISO dates do."""
+    first, _, last = partition_key.partition(RANGE)
+    own_first = sa.func.split_part(table.c.partition_key, RANGE, 1)
+    own_last = sa.func.coalesce(sa.func.nullif(sa.func.split_part(table.c.partition_key, RANGE, 2), ""), own_first)
+    return sa.and_(sa.collate(own_first, "C") >= first, sa.collate(own_last, "C") <= (last or first))
+
+
+def _all_among(symbols: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Whether a step's instruments are known and all among `symbols`."""
+    named = table.c.kwargs["symbols"]
+    return sa.and_(
+        sa.func.jsonb_typeof(named) == "array",
+        named.op("<@", return_type=sa.Boolean())(sa.cast(list(symbols), JSONB)),
+    )
+
+
+def _any_of(symbols: Sequence[str]) -> sa.ColumnElement[Any]:
+    return sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text)))
 
 
 def _due(attempts: sa.ColumnElement[int]) -> sa.ColumnElement[datetime]:

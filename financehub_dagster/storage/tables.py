@@ -209,8 +209,8 @@ unreported_writes = sa.Table(
     metadata,
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("first_month", sa.Date, nullable=False),
-    sa.Column("last_month", sa.Date, nullable=False),
+    sa.Column("first_date", sa.Date, nullable=False, comment="first session whose row changed"),
+    sa.Column("last_date", sa.Date, nullable=False),
     sa.Column("written_at", Instant, nullable=False, server_default=sa.func.now()),
     comment="Committed writes whose run has not yet reported a materialization; a row goes with the report.",
 )

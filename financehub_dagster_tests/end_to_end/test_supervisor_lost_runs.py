@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from financehub_dagster.automation.lost_runs import fail_lost_runs
 from financehub_dagster.cli import ports
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.cli.lost_runs import fail_lost_runs
 
 
 @dg.op
@@ -44,7 +44,7 @@ def test_runs_of_a_code_server_that_is_gone_fail_and_all_others_are_left_alone(i
         lost = started(instance, on(ports.pick_free()))
         by_hand = started(instance, {})
         elsewhere = started(instance, {GRPC_INFO_TAG: json.dumps({"host": "10.0.0.9", "port": 4000})})
-        assert fail_lost_runs() == [lost]
+        assert fail_lost_runs(instance) == [lost]
     status = {run.run_id: run.status for run in instance.get_runs()}
     assert status.pop(lost) is dg.DagsterRunStatus.FAILURE
     assert status == dict.fromkeys((living, by_hand, elsewhere), dg.DagsterRunStatus.STARTED)

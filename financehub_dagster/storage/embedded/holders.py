@@ -7,16 +7,13 @@ function expects the caller to hold the inter-process lock of `server`.
 import os
 from pathlib import Path
 
-import psutil
-
-CLOCK_SLACK = 2.0
-"""Seconds by which two readings of a process's start time may differ: it is derived from the machine's boot time."""
+from financehub_dagster.storage import processes
 
 
 def add(folder: Path) -> None:
     """Register this process."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / str(os.getpid())).write_text(str(psutil.Process().create_time()))
+    (folder / str(os.getpid())).write_text(str(processes.started_at(os.getpid())))
 
 
 def remove(folder: Path) -> None:
@@ -39,8 +36,6 @@ def live(folder: Path) -> list[int]:
 
 def _is_alive(file: Path) -> bool:
     try:
-        process = psutil.Process(int(file.name))
-        same = abs(process.create_time() - float(file.read_text())) <= CLOCK_SLACK
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (ValueError, psutil.NoSuchProcess):
+        return processes.is_alive(int(file.name), float(file.read_text()))
+    except ValueError:
         return False

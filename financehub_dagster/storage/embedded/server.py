@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
-import psutil
 
+from financehub_dagster.storage import processes
 from financehub_dagster.storage.embedded import cluster, holders
 from financehub_dagster.storage.errors import DatabaseError, EmbeddedFailed
 
@@ -32,12 +32,7 @@ class EmbeddedServer:
 
     def is_alive(self) -> bool:
         """Whether this very process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.create_time) <= holders.CLOCK_SLACK
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return processes.is_alive(self.pid, self.create_time)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""From a failed run to rows of task_failures that suffice to do the work again.
+
+Belongs here: which pieces of work a step stands for, and writing those down that a run left undone. Does not belong
+here: when this is called (hooks, sensors, recovery) and trying again (replay).
+
+A row's kwargs are `job` (which job ran), `symbols` (which instruments, null: all) and `config` (the rest of the step's
+run config). A step over one symbol stands for the work of its tables, so that any run of them settles the row.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from financehub_dagster.automation.one_symbol import STEPS_OVER_ONE_SYMBOL, bars_table, window_of_step
+from financehub_dagster.storage.failures import RANGE
+
+if TYPE_CHECKING:
+    from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
+
+REPLAY_TAG = "financehub/replay_of"
+"""On a run that tries dead letters again: the run of `replay_dead_letters` that holds the rows, and settles them."""
+WRITTEN_TAG = "financehub/dead_letters_written"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Work that can be done again from this alone."""
+
+    task_name: str
+    partition_key: str
+    symbol: str
+    kwargs: dict[str, object]
+
+    @property
+    def symbols(self) -> list[str] | None:
+        """The instruments it was limited to; None: all."""
+        symbols = self.kwargs["symbols"]
+        return symbols if isinstance(symbols, list) else None
+
+
+def partition_of(tags: Mapping[str, str]) -> str:
+    """The partition or partition range of a run as dead letters name it; empty for a run without partitions."""
+    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if first and last:
+        return first if first == last else f"{first}{RANGE}{last}"
+    return tags.get(PARTITION_NAME_TAG, "")
+
+
+def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
+    """The pieces of work that the step `op_name` of a run, begun at `began`, stands for."""
+    config = dict(_op_config(run, op_name))
+    symbol = config.get("symbol")
+    window = window_of_step(op_name, config, began.astimezone(UTC).date())
+    if window is None:
+        symbols = config.pop("symbols", None)
+        kwargs = {"job": run.job_name, "symbols": symbols, "config": config}
+        return [Piece(op_name, partition_of(run.tags), "", kwargs)]
+    bars = bars_table(str(symbol))
+    kwargs = {"job": run.job_name, "symbols": [symbol], "config": {}}
+    tables = [] if bars is None else [bars, "indicators_daily"]
+    return [Piece(table, window.partition_key, str(symbol), dict(kwargs)) for table in tables]
+
+
+def write_unfinished(instance: dg.DagsterInstance, record: dg.RunRecord) -> int:
+    """Write a dead letter for each step that a failed run left undone; returns how many such steps it had.
+
+    Doing it again changes nothing, and neither does work that the run's hook has written down, or that failed or was
+    settled since. A replay's run writes none: its rows stand for the work already.
+    """
+    run = record.dagster_run
+    if WRITTEN_TAG in run.tags:
+        return 0
+    undone = [] if REPLAY_TAG in run.tags else list(_undone(instance, run))
+    began = record.create_timestamp
+    for op_name in undone:
+        record_pieces(run, op_name, began, _reason(instance, run), since=began)
+    instance.add_run_tags(run.run_id, {WRITTEN_TAG: str(len(undone))})
+    return len(undone)
+
+
+def record_pieces(
+    run: dg.DagsterRun,
+    op_name: str,
+    began: datetime,
+    exception: str,
+    traceback: str | None = None,
+    since: datetime | None = None,
+) -> None:
+    """Write down the work of one step, in one transaction, free of secrets; work on no table is no work."""
+    from financehub_dagster.gateway.redaction import redact
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.errors import UnknownInstruments
+    from financehub_dagster.storage.failures import record_failure
+
+    try:
+        pieces = pieces_of(run, op_name, began)
+    except UnknownInstruments:
+        return  # nothing is expected of a symbol that no instrument has
+    with transaction() as connection:
+        for piece in pieces:
+            record_failure(
+                connection,
+                task_name=piece.task_name,
+                partition_key=piece.partition_key,
+                symbol=piece.symbol,
+                kwargs=piece.kwargs,
+                exception=redact(exception),
+                traceback=None if traceback is None else redact(traceback),
+                run_id=run.run_id,
+                since=since,
+            )
+
+
+def _op_config(run: dg.DagsterRun, op_name: str) -> Mapping[str, object]:
+    ops: Any = run.run_config.get("ops", {})
+    config: Mapping[str, object] = ops.get(op_name, {}).get("config") or {}
+    return config
+
+
+def _undone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
+    """The steps of a run that fill tables and did not succeed."""
+    if run.execution_plan_snapshot_id is None:
+        return
+    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    done = {
+        step.step_key
+        for step in instance.get_run_step_stats(run.run_id)
+        if step.status is not None and step.status.value == "SUCCESS"
+    }
+    for step in plan.steps:
+        if step.key in plan.step_keys_to_execute and step.key not in done and _fills_tables(step):
+            yield step.key
+
+
+def _fills_tables(step: "ExecutionStepSnap") -> bool:
+    makes_tables = any(output.properties is not None and output.properties.asset_key for output in step.outputs)
+    return makes_tables or step.key in STEPS_OVER_ONE_SYMBOL
+
+
+def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    said = next((entry.dagster_event.message for entry in failures if entry.dagster_event), None)
+    return f"RunFailed: {said or 'the run ended before this step did'}"

@@ -1,0 +1,53 @@
+"""What `update_single_asset` and `historical_seed` are asked for: a symbol and a stretch of days.
+
+Belongs here: their config, and which tables' work it stands for. Does not belong here: doing it (single_asset).
+"""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from financehub_dagster.assets.config import BARS_OF, Universe
+from financehub_dagster.assets.partitions import Window
+from financehub_dagster.settings import get_settings
+
+# Closures of an exchange last a week at most, so the session before any day lies in its own month or this far back.
+RECENT_DAYS = 7
+
+UPDATE_STEP, SEED_STEP = "update_one", "seed_one"
+STEPS_OVER_ONE_SYMBOL = frozenset({UPDATE_STEP, SEED_STEP})
+
+
+class OneSymbol(dg.Config):
+    """Which instrument to update."""
+
+    symbol: str = Field(description="A symbol of the instruments table, of any kind that has bars.")
+
+
+class Seed(OneSymbol):
+    """Which instrument to seed, at which interval, and how far back."""
+
+    interval: Literal["1d"] = Field(default="1d", description="Bar interval.")
+    days: int = Field(default=365, ge=1, description="Calendar days back from today; whole months are fetched.")
+
+
+def window_of(days: int, today: date) -> Window:
+    """The whole months that the last `days` days fall into, up to today."""
+    start = max(today - timedelta(days=days), get_settings().financehub_history_start)
+    return Window.of_dates(start.replace(day=1), today)
+
+
+def bars_table(symbol: str) -> str | None:
+    """The table of daily bars that takes the instrument, if any does; raises UnknownInstruments."""
+    universe = Universe(symbols=[symbol])
+    return next((table for table, kinds in BARS_OF.items() if universe.instruments(kinds)), None)
+
+
+def window_of_step(op_name: str, config: Mapping[str, object], today: date) -> Window | None:
+    """The window of a step of these jobs as it was on `today`; None for any other step."""
+    if op_name not in STEPS_OVER_ONE_SYMBOL:
+        return None
+    return window_of(Seed.model_validate(config).days if op_name == SEED_STEP else RECENT_DAYS, today)

@@ -1,0 +1,39 @@
+"""Which process did something: its pid, and when it started, which tells it from a later owner of the same pid.
+
+Belongs here: writing a process's identity down and asking whether it still runs. Does not belong here: ending one.
+"""
+
+import json
+import os
+import socket
+
+import psutil
+
+CLOCK_SLACK = 2.0
+"""Seconds by which two readings of one start time may differ: it is derived from the machine's boot time."""
+
+
+def started_at(pid: int) -> float:
+    """When a running process started, in seconds since 1970; raises psutil.NoSuchProcess when there is none."""
+    return psutil.Process(pid).create_time()
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether the process that had `pid` and started at `started` still runs on this machine."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) <= CLOCK_SLACK and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def identity() -> str:
+    """This process as text, for `is_gone` on any machine."""
+    pid = os.getpid()
+    return json.dumps({"host": socket.gethostname(), "pid": pid, "started": started_at(pid)})
+
+
+def is_gone(text: str) -> bool:
+    """Whether the process of an `identity` has ended; one of another machine counts as running, for nobody can tell."""
+    process = json.loads(text)
+    return process["host"] == socket.gethostname() and not is_alive(process["pid"], process["started"])
