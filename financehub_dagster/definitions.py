@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from financehub_dagster.assets import (
+    api_usage,
     checks,
     crypto_prices_daily,
     indicators_daily,
@@ -23,6 +24,7 @@ from financehub_dagster.providers.routing import DailyBarsRouter
 
 ASSETS = [
     instruments.instruments,
+    api_usage.api_usage,
     stock_prices_daily.stock_prices_daily,
     crypto_prices_daily.crypto_prices_daily,
     indicators_daily.indicators_daily,

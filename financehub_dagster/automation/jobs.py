@@ -27,6 +27,12 @@ calculate_indicators = dg.define_asset_job(
     description="Technical indicators of every active instrument over its full stored history.",
 )
 
+observe_api_usage = dg.define_asset_job(
+    "observe_api_usage",
+    selection=dg.AssetSelection.assets("api_usage"),
+    description="Used and left of every vendor's plan, per key and window; asks no vendor.",
+)
+
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     fetch_yahoo_stocks,
     fetch_binance_cryptos,
@@ -34,4 +40,5 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     update_single_asset,
     historical_seed,
     test_connection,
+    observe_api_usage,
 ]

@@ -46,4 +46,11 @@ SCHEDULES = [
     ),
     _scheduled(jobs.fetch_binance_cryptos, "5 0 * * *", "UTC", "Five minutes after the UTC day ends."),
     _scheduled(jobs.calculate_indicators, "15 * * * *", "UTC", "Every hour: bars that changed are computed again."),
+    dg.ScheduleDefinition(
+        name="observe_api_usage_schedule",
+        job=jobs.observe_api_usage,
+        cron_schedule="*/5 * * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every five minutes, so that the plots show how budgets are spent and come back.",
+    ),
 ]

@@ -11,6 +11,7 @@ from financehub_dagster.definitions import build_definitions
 from financehub_dagster.storage import tables
 
 TABLES = ["instruments", "stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily"]
+OBSERVED = ["api_usage"]
 HEAVY = ["pandas", "numpy", "yfinance", "binance", "curl_cffi", "talib", "pandas_ta", "exchange_calendars", "pandera"]
 HEAVY += ["matplotlib", "mplfinance", "alembic", "numba"]
 
@@ -22,11 +23,11 @@ def graph():
 
 
 def test_every_table_is_an_asset_and_every_asset_a_table(graph):
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(TABLES)
-    assert set(TABLES) <= set(tables.metadata.tables)
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*TABLES, *OBSERVED}
+    assert {*TABLES, *OBSERVED} <= set(tables.metadata.tables)
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", [*TABLES, *OBSERVED])
 def test_an_asset_explains_itself(graph, table):
     node = graph.get(dg.AssetKey(table))
     schema = node.metadata["dagster/column_schema"]
@@ -77,6 +78,7 @@ def test_jobs_carry_the_predecessors_names():
         "update_single_asset",
         "historical_seed",
         "test_connection",
+        "observe_api_usage",
     }
 
 
@@ -86,6 +88,7 @@ def test_schedules_are_on_by_default():
         "fetch_yahoo_stocks_schedule",
         "fetch_binance_cryptos_schedule",
         "calculate_indicators_schedule",
+        "observe_api_usage_schedule",
     }
     assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 

@@ -1,0 +1,106 @@
+"""`api_usage`: what every vendor allows and what is left of it, observed over time.
+
+Belongs here: the observation's table and numbers. Does not belong here: counting calls (the gateway), or joining plans
+with what is used of them (providers.budgets).
+"""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.budgets import Budget, Budgets, budgets
+
+NAME = "api_usage"
+PROVIDERS = tuple(all_providers())
+
+SPEC = table_spec(
+    NAME,
+    group="operations",
+    kinds={"http"},
+    details="Written by every request that leaves, whichever run makes it. Each observation holds `budgets`: used and"
+    " left of every vendor, key and window, as `financehub usage` shows them, and one number for each vendor and"
+    " window, so that the plots show how budgets are spent and come back. Keys are named by fingerprints.",
+)
+
+
+def _observed() -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
+    with warnings.catch_warnings():
+        # Marked beta, and every process that loads the code location would say so.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        decorate: Callable[[Callable[..., object]], dg.AssetsDefinition] = dg.multi_observable_source_asset(
+            name=NAME, specs=[SPEC], required_resource_keys=set(PROVIDERS)
+        )
+        return decorate
+
+
+@_observed()
+def api_usage(context: dg.AssetExecutionContext) -> dg.ObserveResult:
+    """Read the books; no vendor is asked."""
+    from financehub_dagster.storage.engine import market_engine
+    from financehub_dagster.storage.usage import usage_report
+
+    providers = {name: getattr(context.resources, name) for name in PROVIDERS}
+    found = budgets(providers, usage_report(market_engine()))
+    return dg.ObserveResult(asset_key=NAME, metadata=observed(found))
+
+
+def observed(found: Budgets) -> dict[str, dg.MetadataValue]:
+    """The table of all windows, what is left of each vendor's windows over all its keys, and its calls of today."""
+    left: defaultdict[str, int] = defaultdict(int)
+    calls: dict[tuple[str, str | None, str], int] = {}
+    for window in found.windows:
+        calls[window.provider, window.key, window.place] = window.calls
+        if window.left is not None:
+            left[f"{window.provider} left per {window.window}"] += window.left
+    today: defaultdict[str, int] = defaultdict(int)
+    for (provider, *_), count in calls.items():
+        today[f"{provider} calls today"] += count
+    off = ", ".join(f"{provider} (set {variable})" for provider, variable in found.off.items())
+    return {
+        "budgets": _table(found.windows),
+        "off": dg.MetadataValue.text(off or "none"),
+        **{name: dg.MetadataValue.int(value) for name, value in sorted((left | today).items())},
+    }
+
+
+def _table(windows: Sequence[Budget]) -> dg.TableMetadataValue:
+    columns = {
+        "vendor": "string",
+        "account": "string",
+        "window": "string",
+        "used": "string",
+        "of": "string",
+        "left": "string",
+        "free_again": "string",
+        "calls_today": "int",
+        "rests_until": "string",
+        "reason": "string",
+    }
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord(dict(zip(columns, _cells(window), strict=True))) for window in windows],
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()]),
+    )
+
+
+def _cells(window: Budget) -> list[str | int]:
+    """One row; what does not apply is a dash, since a table of the webserver knows no empty number."""
+    amounts = ("-" if each is None else f"{each:,}" for each in (window.used, window.amount, window.left))
+    return [
+        window.provider,
+        f"{window.key or 'ip'}{window.place}",
+        window.window,
+        *amounts,
+        _utc(window.resets_at),
+        window.calls,
+        _utc(window.benched_until),
+        window.reason or "-",
+    ]
+
+
+def _utc(at: datetime | None) -> str:
+    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

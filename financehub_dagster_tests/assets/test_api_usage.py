@@ -1,0 +1,72 @@
+"""The observation of budgets: what the webserver shows of every vendor's plan, and how it changes over time."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+import pytest
+
+from financehub_dagster.assets.api_usage import observed
+from financehub_dagster.definitions import build_definitions
+from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
+from financehub_dagster.providers.budgets import budgets
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage import keys, limits, usage
+from financehub_dagster.storage.usage import usage_report
+
+CANARIES = ("canary-one-of-alpha", "canary-two-of-alpha")
+
+
+@pytest.fixture
+def definitions(database, monkeypatch) -> dg.Definitions:
+    """The code location where only Alpha Vantage has keys, two of them."""
+    for name in all_providers():
+        monkeypatch.delenv(f"{name.upper()}_API_KEYS", raising=False)
+        monkeypatch.delenv(f"{name.upper()}_BASE_URL", raising=False)
+    monkeypatch.setenv("ALPHA_VANTAGE_API_KEYS", ",".join(CANARIES))
+    get_settings.cache_clear()
+    return build_definitions()
+
+
+def observe(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Mapping[str, dg.MetadataValue]:
+    """What one run of the job observes."""
+    done = definitions.resolve_job_def("observe_api_usage").execute_in_process(instance=instance)
+    [event] = [event for event in done.all_events if event.event_type_value == "ASSET_OBSERVATION"]
+    return event.asset_observation_data.asset_observation.metadata
+
+
+def rows(metadata: Mapping[str, dg.MetadataValue]) -> list[dict]:
+    return [dict(record.data) for record in metadata["budgets"].records]
+
+
+def test_an_observation_shows_every_window_and_follows_what_is_used(definitions, database):
+    with dg.DagsterInstance.ephemeral() as instance:
+        before = observe(definitions, instance)
+        account = next(row["account"] for row in rows(before) if row["vendor"] == "alpha_vantage")
+        provider = AlphaVantageProvider()
+        limits.reserve(database.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
+        usage.count(database.engine, "alpha_vantage", account, "ok")
+        after = observe(definitions, instance)
+        stored = instance.fetch_observations("api_usage", limit=10).records
+    assert [row["window"] for row in rows(before)] == ["second", "minute", "second", "day", "second", "day"]
+    assert before["alpha_vantage left per day"].value == 2 * 25
+    assert after["alpha_vantage left per day"].value == 2 * 25 - 1
+    assert after["alpha_vantage calls today"].value == 1
+    [used] = [row for row in rows(after) if row["used"] == "1"]
+    assert (used["account"], used["of"], used["left"], used["calls_today"]) == (account, "25", "24", 1)
+    assert used["free_again"].endswith(" UTC")
+    assert "finnhub (set FINNHUB_API_KEYS)" in str(after["off"].value)
+    assert len(stored) == 2
+
+
+def test_no_key_is_in_an_observation(definitions, database):
+    keys.bench(database.engine, "alpha_vantage", "lpha-0000", cause="BadKey", reason="refused", seconds=60.0)
+    seen = repr(observed(budgets(all_providers(), usage_report(database.engine))))
+    assert "refused" in seen
+    assert not any(canary in seen for canary in CANARIES)
+
+
+def test_budgets_are_observed_every_five_minutes(definitions):
+    schedule = definitions.resolve_schedule_def("observe_api_usage_schedule")
+    assert schedule.cron_schedule == "*/5 * * * *"
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
