@@ -36,7 +36,9 @@ def observe(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Mappin
 
 
 def rows(metadata: Mapping[str, dg.MetadataValue]) -> list[dict]:
-    return [dict(record.data) for record in metadata["budgets"].records]
+    table = metadata["budgets"]
+    assert isinstance(table, dg.TableMetadataValue)
+    return [dict(record.data) for record in table.records]
 
 
 def test_an_observation_shows_every_window_and_follows_what_is_used(definitions, database):
@@ -47,7 +49,7 @@ def test_an_observation_shows_every_window_and_follows_what_is_used(definitions,
         limits.reserve(database.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
         usage.count(database.engine, "alpha_vantage", account, "ok")
         after = observe(definitions, instance)
-        stored = instance.fetch_observations("api_usage", limit=10).records
+        stored = instance.fetch_observations(dg.AssetKey("api_usage"), limit=10).records
     assert [row["window"] for row in rows(before)] == ["second", "minute", "second", "day", "second", "day"]
     assert before["alpha_vantage left per day"].value == 2 * 25
     assert after["alpha_vantage left per day"].value == 2 * 25 - 1
