@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.config import BARS_OF, Universe
+from financehub_dagster.assets.config import BARS_OF, Fetch
 from financehub_dagster.assets.outcome import raise_if_nothing_worked
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.assets.pictures import bars_picture
@@ -17,11 +17,11 @@ from financehub_dagster.providers.routing import DailyBarsRouter
 
 
 def fill_bars(
-    context: dg.AssetExecutionContext, config: Universe, table: str, router: DailyBarsRouter
+    context: dg.AssetExecutionContext, config: Fetch, table: str, router: DailyBarsRouter
 ) -> Iterator[dg.MaterializeResult]:
     """Bring the run's window of `table` up to date and report each table the run selected."""
     window = Window.of(context)
-    work = Work(table, router, window, context.run.run_id)
+    work = Work(table, router, window, context.run.run_id, config.providers)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
     yield from materialized(context, bars, window, bars_picture(table, bars.done, window))

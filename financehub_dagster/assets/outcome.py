@@ -5,6 +5,7 @@ Belongs here: counting and the metadata of a materialization. Does not belong he
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -13,9 +14,23 @@ if TYPE_CHECKING:
     from financehub_dagster.storage.writer import WriteResult
 
 
+@dataclass(frozen=True)
+class PutOff:
+    """Work that no vendor may be asked for before `until` (UTC), and why."""
+
+    until: datetime
+    reason: str
+
+
 @dataclass
 class Outcome:
-    """Counts of one table in one run; failures maps a symbol to its one-line reason."""
+    """Counts of one table in one run.
+
+    failures maps a symbol to its one-line reason, deferred one that waits for a vendor's budget, off one that nobody
+    has a key for. sources counts the rows that each provider sent, where several may have, answered_by the instruments.
+    unclaimed lists instruments whose provider may not have told all there is, taken_back those whose rows the first
+    choice among the providers replaced after another one had stood in.
+    """
 
     table: str
     inserted: int = 0
@@ -27,6 +42,12 @@ class Outcome:
     empty: list[str] = field(default_factory=list)
     restated: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    off: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+    answered_by: dict[str, int] = field(default_factory=dict)
+    deferred: dict[str, PutOff] = field(default_factory=dict)
+    unclaimed: list[str] = field(default_factory=list)
+    taken_back: list[str] = field(default_factory=list)
 
     def add(self, written: "WriteResult") -> None:
         """Count one write."""
@@ -36,7 +57,7 @@ class Outcome:
 
     @property
     def nothing_worked(self) -> bool:
-        """Whether every instrument failed."""
+        """Whether instruments failed and none is done; work that was put off is neither."""
         return bool(self.failures) and not self.done
 
 
@@ -45,6 +66,18 @@ def failures_table(failures: Iterable[tuple[str, str]]) -> dg.TableMetadataValue
     return dg.MetadataValue.table(
         records=[dg.TableRecord({"symbol": symbol, "reason": reason}) for symbol, reason in failures],
         schema=dg.TableSchema([dg.TableColumn("symbol", "string"), dg.TableColumn("reason", "string")]),
+    )
+
+
+def deferred_table(deferred: Iterable[tuple[str, PutOff]]) -> dg.TableMetadataValue:
+    """Instruments whose work was put off, until when and why."""
+    names = ("symbol", "until", "reason")
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord({"symbol": symbol, "until": f"{each.until:%Y-%m-%d %H:%M:%S} UTC", "reason": each.reason})
+            for symbol, each in deferred
+        ],
+        schema=dg.TableSchema([dg.TableColumn(name, "string") for name in names]),
     )
 
 
@@ -57,10 +90,23 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
         "rows_rejected": dg.MetadataValue.int(outcome.rejected),
         "instruments_done": dg.MetadataValue.int(len(outcome.done)),
         "instruments_failed": dg.MetadataValue.int(len(outcome.failures)),
+        "instruments_deferred": dg.MetadataValue.int(len(outcome.deferred)),
         "instruments_empty": dg.MetadataValue.int(len(outcome.empty)),
         "vendor_calls": dg.MetadataValue.int(outcome.calls),
         "span": dg.MetadataValue.text(f"{first} to {last}"),
     }
+    if outcome.sources:
+        metadata["rows_by_source"] = dg.MetadataValue.json(outcome.sources)
+    if outcome.answered_by:
+        metadata["instruments_by_source"] = dg.MetadataValue.json(outcome.answered_by)
+    if outcome.deferred:
+        metadata["deferred"] = deferred_table(outcome.deferred.items())
+    if outcome.unclaimed:
+        metadata["possibly_incomplete"] = dg.MetadataValue.text(", ".join(outcome.unclaimed))
+    if outcome.taken_back:
+        metadata["taken_back_by_first_choice"] = dg.MetadataValue.text(", ".join(outcome.taken_back))
+    if outcome.off:
+        metadata["off"] = failures_table(outcome.off.items())
     if outcome.restated:
         metadata["restated_after_split"] = dg.MetadataValue.text(", ".join(outcome.restated))
     if outcome.failures:
@@ -72,8 +118,10 @@ def raise_if_nothing_worked(outcome: Outcome) -> None:
     """Fail the step when no instrument could be stored; one line names how many and the first reason."""
     if outcome.nothing_worked:
         symbol, reason = next(iter(outcome.failures.items()))
+        put_off = f", and {len(outcome.deferred)} more were put off" if outcome.deferred else ""
+        count = len(outcome.failures)
         raise dg.Failure(
-            f"{outcome.table}: none of {len(outcome.failures)} instruments could be stored; {symbol}: {reason}",
+            f"{outcome.table}: none of {count} instruments could be stored{put_off}; {symbol}: {reason}",
             metadata={"failures": failures_table(outcome.failures.items())},
             allow_retries=False,
         )

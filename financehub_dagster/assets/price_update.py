@@ -1,7 +1,7 @@
-"""From a vendor's answers to stored daily bars: the engine behind every daily price table.
+"""From vendors' answers to stored daily bars: the engine behind every daily price table.
 
 Belongs here: the order of work for one run (ask, judge, write, settle) and restating after a split. Does not belong
-here: vendors, SQL and Dagster's events.
+here: vendors and their precedence, SQL and Dagster's events.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,16 @@ from itertools import batched
 from logging import Logger
 from typing import TYPE_CHECKING
 
+from financehub_dagster.assets import precedence
 from financehub_dagster.assets.at_once import at_once
-from financehub_dagster.assets.outcome import Outcome
+from financehub_dagster.assets.outcome import Outcome, PutOff
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.gateway.errors import ProviderError, Transient
+from financehub_dagster.gateway.router import put_off_until
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import failures, history, rejections, tables, writer
+from financehub_dagster.storage import deferrals, failures, history, rejections, sources, tables, writer
 from financehub_dagster.storage.engine import Connection, transaction
 
 if TYPE_CHECKING:
@@ -32,19 +34,32 @@ BATCH = 25
 
 @dataclass(frozen=True)
 class Work:
-    """One run's order: which table, for which sessions, from whom, on whose behalf."""
+    """One run's order: which table, for which sessions, from whom, on whose behalf.
+
+    providers is what the run restricts its router to, if it does.
+    """
 
     table: str
     router: DailyBarsRouter
     window: Window
     run_id: str
+    providers: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class _Question:
+    instrument: Instrument
+    start: date
+    end: date
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What became of the question about one instrument: `got`, or `error`."""
+    """What became of a question: `got` covers the sessions of `start` to `end`, or there is an error."""
 
     instrument: Instrument
+    start: date
+    end: date
     got: DailyBars | None = None
     error: ProviderError | None = None
     calls: int = 0
@@ -54,61 +69,116 @@ class _Answer:
 def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) -> tuple[Outcome, Outcome]:
     """Fetch and store the window for each instrument; returns the outcomes of the bars and of the corporate actions.
 
-    An instrument that fails is recorded as a dead letter and reported; the others are stored. Batches are committed as
-    they come, each in one transaction with its failures, rejections and revisions, while the next is asked for.
+    An instrument that fails is recorded as a dead letter, one that nobody may be asked about for now is put off, both
+    are reported; the others are stored. Batches are committed as they come, each in one transaction with its failures,
+    rejections and revisions, while the next is asked for.
     """
     bars, actions = Outcome(work.table), Outcome("corporate_actions")
-    with closing(at_once(partial(_ask, work), instruments)) as answers:
+    with transaction() as connection:
+        spans = precedence.spans_to_ask(connection, work.table, work.router, work.window, instruments)
+    questions = [_Question(each, *spans[each.symbol]) for each in instruments]
+    with closing(at_once(partial(_ask, work), questions)) as answers:
         for batch in batched(answers, BATCH):
             with transaction() as connection:
                 _store(work, connection, batch, bars, actions)
-            failed = len(bars.failures)
-            log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {failed} failed")
-    actions.done, actions.failures = bars.done, bars.failures
+            counts = f"{len(bars.failures)} failed, {len(bars.deferred)} put off"
+            log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
+    actions.failures, actions.deferred = bars.failures, bars.deferred
     return bars, actions
 
 
-def _ask(work: Work, instrument: Instrument) -> _Answer:
+def _ask(work: Work, question: _Question) -> _Answer:
     """Runs beside others of its kind."""
+    instrument, start, end = question.instrument, question.start, question.end
     try:
-        got = work.router.daily_bars(instrument, work.window.start, work.window.end)
-        span = _to_restate(work, instrument, got)
-        if span is None:
-            return _Answer(instrument, got, calls=got.calls)
-        whole = work.router.daily_bars(instrument, *span)
-        return _Answer(instrument, whole, calls=got.calls + whole.calls, restated=True)
+        got = work.router.daily_bars(instrument, start, end)
+        history_span = _to_restate(work, question, got)
+        if history_span is None:
+            return _Answer(instrument, start, end, got, calls=got.calls)
+        start, end = history_span
+        whole = work.router.daily_bars(instrument, start, end)
+        _require_owner(work, instrument, whole)
+        return _Answer(instrument, start, end, whole, calls=got.calls + whole.calls, restated=True)
     except ProviderError as error:
-        return _Answer(instrument, error=error)
+        return _Answer(instrument, start, end, error=error)
 
 
-def _to_restate(work: Work, instrument: Instrument, got: DailyBars) -> tuple[date, date] | None:
-    """After a split that was not known, stored history outside the window is on the old basis: all of it."""
-    splits = set(got.actions.loc[got.actions["kind"] == "split", "date"].dt.date) if len(got.actions) else set()
+def _to_restate(work: Work, question: _Question, got: DailyBars) -> tuple[date, date] | None:
+    """After a split that was not known, stored history that was not asked for is on the old basis: all of it."""
+    splits = _splits(got)
     if not splits:
         return None
-    symbol = instrument.symbol
+    symbol = question.instrument.symbol
     with transaction() as connection:
         known = history.known_splits(connection, symbol)
         span = history.stored_spans(connection, work.table, [symbol]).get(symbol)
-    if splits <= known or span is None or (span[0] >= work.window.start and span[1] <= work.window.end):
+    if splits <= known or span is None:
         return None
-    return span[0], max(span[1], work.window.end)
+    _require_owner(work, question.instrument, got)
+    if span[0] >= question.start and span[1] <= question.end:
+        return None
+    return min(span[0], question.start), max(span[1], question.end)
 
 
-def _note_failure(work: Work, connection: Connection, symbol: str, error: ProviderError, outcome: Outcome) -> None:
-    outcome.failures[symbol] = str(error)
-    start, end = work.window.start.isoformat(), work.window.end.isoformat()
-    failures.record_failure(
-        connection,
-        task_name=work.table,
-        partition_key=work.window.partition_key,
-        symbol=symbol,
-        provider=error.provider,
-        kwargs={"symbols": [symbol], "start": start, "end": end},
-        exception=f"{type(error).__name__}: {error}",
-        traceback=None,
-        run_id=work.run_id,
-    )
+def _require_owner(work: Work, instrument: Instrument, got: DailyBars) -> None:
+    """Refuse a new split that a vendor tells of whose rows may not replace those that the split restates.
+
+    Stored as known, the split would never have them asked for again.
+    """
+    earlier = work.router.earlier_than(instrument, got.source)
+    splits = _splits(got)
+    if not earlier or not splits:
+        return
+    with transaction() as connection:
+        kept = sources.has_rows_before(connection, work.table, instrument.symbol, earlier, max(splits))
+    if kept:
+        problem = f"tells of a new split, and the stored history has to come anew from {' or '.join(earlier)}"
+        raise Transient(got.source, problem, symbol=instrument.symbol)
+
+
+def _splits(got: DailyBars) -> set[date]:
+    return set(got.actions.loc[got.actions["kind"] == "split", "date"].dt.date) if len(got.actions) else set()
+
+
+def _note(work: Work, connection: Connection, symbol: str, error: ProviderError, outcome: Outcome) -> None:
+    """Put the work off where only time helps; else it is a dead letter. It is never both."""
+    asked: dict[str, object] = {
+        "symbols": [symbol],
+        "start": work.window.start.isoformat(),
+        "end": work.window.end.isoformat(),
+    }
+    if work.providers is not None:
+        asked["providers"] = list(work.providers)
+    key = work.window.partition_key
+    until = put_off_until(error)
+    if until is None:
+        outcome.failures[symbol] = str(error)
+        deferrals.resolve_deferrals(connection, work.table, work.window.start, work.window.end, [symbol])
+        failures.record_failure(
+            connection,
+            task_name=work.table,
+            partition_key=key,
+            symbol=symbol,
+            provider=error.provider,
+            kwargs=asked,
+            exception=f"{type(error).__name__}: {error}",
+            traceback=None,
+            run_id=work.run_id,
+        )
+    else:
+        outcome.deferred[symbol] = PutOff(until, str(error))
+        failures.resolve_failures(connection, task_name=work.table, partition_key=key, symbols=[symbol])
+        deferrals.defer(
+            connection,
+            task_name=work.table,
+            partition_key=key,
+            symbol=symbol,
+            provider=error.provider,
+            until=until,
+            reason=str(error),
+            kwargs=asked,
+            run_id=work.run_id,
+        )
 
 
 def _store(work: Work, connection: Connection, answers: Sequence[_Answer], bars: Outcome, actions: Outcome) -> None:
@@ -116,26 +186,44 @@ def _store(work: Work, connection: Connection, answers: Sequence[_Answer], bars:
 
     for answer in answers:
         if answer.error is not None:
-            _note_failure(work, connection, answer.instrument.symbol, answer.error, bars)
-    answered = [(each.instrument.symbol, each.got) for each in answers if each.got is not None]
+            _note(work, connection, answer.instrument.symbol, answer.error, bars)
+    answered = [(each.instrument, each.got) for each in answers if each.got is not None]
     bars.calls += sum(each.calls for each in answers)
-    bars.restated += [each.instrument.symbol for each in answers if each.restated]
     if not answered:
         return
-    frame = _stack([(got, got.bars) for _, got in answered])
-    good, rejected = quality.judge(frame)
+    earlier = {each.symbol: work.router.earlier_than(each, got.source) for each, got in answered}
+    good, rejected = quality.judge(_stack([(got, got.bars) for _, got in answered]))
     rejections.record_rejections(connection, work.table, rejected, run_id=work.run_id)
-    bars.rejected += len(rejected)
+    good = precedence.without_outranked(connection, work.table, good, earlier)
+    told = _stack([(got, got.actions) for _, got in answered])
+    told = precedence.without_outranked(connection, "corporate_actions", told, earlier)
     bars.add(_write(connection, work.table, good, work.run_id))
-    actions.add(
-        _write(connection, "corporate_actions", _stack([(got, got.actions) for _, got in answered]), work.run_id)
-    )
-    symbols = [symbol for symbol, _ in answered]
-    failures.resolve_failures(
-        connection, task_name=work.table, partition_key=work.window.partition_key, symbols=symbols
-    )
-    bars.done += symbols
-    bars.empty += [symbol for symbol, got in answered if not len(got.bars)]
+    actions.add(_write(connection, "corporate_actions", told, work.run_id))
+    symbols = [each.symbol for each, _ in answered]
+    key = work.window.partition_key
+    failures.resolve_failures(connection, task_name=work.table, partition_key=key, symbols=symbols)
+    deferrals.resolve_deferrals(connection, work.table, work.window.start, work.window.end, symbols)
+    bars.rejected += len(rejected)
+    _count(work, answers, good, bars, actions)
+
+
+def _count(work: Work, answers: Sequence[_Answer], good: "pd.DataFrame", bars: Outcome, actions: Outcome) -> None:
+    for source, rows in good["source"].value_counts().items():
+        bars.sources[str(source)] = bars.sources.get(str(source), 0) + int(rows)
+    for answer in answers:
+        if answer.got is None:
+            continue
+        symbol, got = answer.instrument.symbol, answer.got
+        bars.done.append(symbol)
+        bars.answered_by[got.source] = bars.answered_by.get(got.source, 0) + 1
+        (actions.done if got.all_actions else actions.unclaimed).append(symbol)
+        if not len(got.bars):
+            bars.empty.append(symbol)
+        asked_more = answer.start < work.window.start or answer.end > work.window.end
+        if answer.restated:
+            bars.restated.append(symbol)
+        elif asked_more and got.source == work.router.first_choice(answer.instrument):
+            bars.taken_back.append(symbol)
 
 
 def _write(connection: Connection, table: str, frame: "pd.DataFrame", run_id: str) -> writer.WriteResult:

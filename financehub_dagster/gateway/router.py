@@ -1,19 +1,35 @@
 """Asking one vendor after another until one answers.
 
-Belongs here: when the next one is asked, and how long an earlier one may take. Does not belong here: which vendors
-stand in which order (providers.routing, from configuration).
+Belongs here: when the next one is asked, how long an earlier one may take, and until when work is put off that nobody
+may be asked for. Does not belong here: which vendors stand in which order (providers.routing, from configuration).
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from financehub_dagster.gateway.errors import NotConfigured, ProviderError, UnknownSymbol
+from financehub_dagster.gateway.errors import (
+    BreakerOpen,
+    BurstLimit,
+    Limited,
+    NotConfigured,
+    ProviderError,
+    Transient,
+    UnknownSymbol,
+)
 from financehub_dagster.gateway.haste import haste
 
 HASTE_SECONDS = 4.0
 """What a request may take, from its first try on, while another vendor stands ready: with the time to ask that one, an
 outage is bridged within five seconds."""
+
+LONGEST_WAIT = timedelta(seconds=60)
+"""What a run may wait for a vendor; work that has to wait for longer is put off."""
+PROBE = timedelta(minutes=1)
+"""For how long work is put off that waits for the probe of a breaker."""
+UNKNOWN_END = timedelta(hours=1)
+"""For how long work is put off by a limit that does not say when it ends."""
 
 _logger = logging.getLogger("financehub.gateway")
 
@@ -33,7 +49,7 @@ def first_answer[P, R](candidates: Sequence[Candidate[P]], ask: Callable[[P], R]
     An outage, an open breaker, a spent quota, a missing or refused key, a plan without it, and a question that this
     vendor finds impossible send the work to the next one at once. A symbol the vendor does not know goes on only to
     those the instrument names its symbol for: the same letters may be another company elsewhere. When nobody answers,
-    raises the first one's error, except that of a provider that is off.
+    raises the error that may pass first.
     """
     if not candidates:
         raise ValueError("nobody to ask: the list of providers is empty")
@@ -49,7 +65,7 @@ def first_answer[P, R](candidates: Sequence[Candidate[P]], ask: Callable[[P], R]
             errors.append(error)
             if not last and not isinstance(error, NotConfigured):
                 _logger.info("%s; asking the next provider", error)
-    raise _telling(errors) from None
+    raise min(errors, key=_passes) from None
 
 
 def goes_on(error: ProviderError | None, named: bool) -> bool:
@@ -57,6 +73,27 @@ def goes_on(error: ProviderError | None, named: bool) -> bool:
     return named or not isinstance(error, UnknownSymbol)
 
 
-def _telling(errors: Sequence[ProviderError]) -> ProviderError:
-    """The error that says most: the first of a provider that is on."""
-    return next((error for error in errors if not isinstance(error, NotConfigured)), errors[0])
+def put_off_until(error: ProviderError) -> datetime | None:
+    """When to ask again (UTC) after an error that ends at a time of its own; None where trying is what it takes.
+
+    A spent budget, a ban and an open breaker are such errors, and a limit of calls that is over a minute away.
+    """
+    if not isinstance(error, Limited):
+        return None
+    now = datetime.now(UTC)
+    end = error.until
+    if end is None and error.retry_after is not None:
+        end = now + timedelta(seconds=error.retry_after)
+    if isinstance(error, BurstLimit) and (end is None or end - now <= LONGEST_WAIT):
+        return None
+    return end or now + (PROBE if isinstance(error, BreakerOpen) else UNKNOWN_END)
+
+
+def _passes(error: ProviderError) -> tuple[int, float]:
+    """Orders errors by when they may pass: by trying again, by themselves, by a person's doing, with a key at best."""
+    until = put_off_until(error)
+    if until is not None:
+        return 1, until.timestamp()
+    if isinstance(error, Transient | Limited):
+        return 0, 0.0
+    return 3 if isinstance(error, NotConfigured) else 2, 0.0

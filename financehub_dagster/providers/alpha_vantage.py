@@ -85,6 +85,7 @@ class AlphaVantageProvider(RestProvider):
             NAME,
             datetime.now(UTC),
             tally.calls,
+            all_actions=self.premium,
         )
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:

@@ -25,7 +25,7 @@ class DailyBars:
     bars: one row per finished session in date order: date (datetime64[s], naive session date), open, high, low, close,
     adj_close, volume (float64). actions: date, kind (dividend | split | capital_gain), value. Both may be empty.
     adj_close is NaN where the vendor does not say. source is the provider's name, fetched_at in UTC, calls the HTTP
-    requests made.
+    requests made. all_actions: are those all dividends and splits of the range, or merely what this vendor tells?
     """
 
     symbol: str
@@ -34,6 +34,7 @@ class DailyBars:
     source: str
     fetched_at: datetime
     calls: int
+    all_actions: bool = False
 
 
 class DailyBarsProvider(Protocol):

@@ -66,6 +66,16 @@ class DailyBarsRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Who is asked about `instrument`, in order."""
         return self.precedence(instrument) if self._only is None else self._only
 
+    def first_choice(self, instrument: Instrument) -> str | None:
+        """The provider whose rows replace everybody's, if it is on and asked first; else None."""
+        first = self.precedence(instrument)[:1]
+        return next((name for name in _on(self._bound(), self.asked(instrument))[:1] if [name] == list(first)), None)
+
+    def earlier_than(self, instrument: Instrument, source: str) -> Sequence[str]:
+        """The providers whose rows count for more than those of `source`."""
+        order = list(self.precedence(instrument))
+        return order[: order.index(source)] if source in order else order
+
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions from `start` to `end`, both included; raises the ProviderError that says most.
 

@@ -76,6 +76,7 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             NAME,
             datetime.now(UTC),
             call.requests,
+            all_actions=True,
         )
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:

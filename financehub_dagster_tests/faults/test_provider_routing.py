@@ -2,23 +2,26 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from financehub_dagster.gateway.errors import (
+    BadKey,
     BadRequest,
     Banned,
     BreakerOpen,
+    BurstLimit,
+    Limited,
     NotConfigured,
     ProviderError,
     QuotaSpent,
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.gateway.router import Candidate, first_answer
+from financehub_dagster.gateway.router import Candidate, first_answer, put_off_until
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Quotes
 from financehub_dagster.providers.binance import BinanceProvider
@@ -137,10 +140,55 @@ def test_an_unknown_symbol_goes_on_only_to_those_the_instrument_is_named_for() -
     assert first_answer([unknown, answering(named=True)], lambda ask: ask()) == "an answer"
 
 
-def test_when_nobody_answers_the_first_reason_of_a_provider_that_is_on_is_told() -> None:
-    errors = [NotConfigured("a", "off"), QuotaSpent("b", "spent"), Transient("c", "down")]
-    with pytest.raises(QuotaSpent):
+SOON, TOMORROW = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (30, 86_400))
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ([NotConfigured("a", "off"), QuotaSpent("b", "spent", until=TOMORROW), Transient("c", "down")], "c"),
+        ([QuotaSpent("a", "spent", until=TOMORROW), BreakerOpen("b", "open", until=SOON)], "b"),
+        ([BadRequest("a", "no alias"), QuotaSpent("b", "spent", until=TOMORROW)], "b"),
+        ([NotConfigured("a", "off"), BadKey("b", "refused"), NotConfigured("c", "off")], "b"),
+        ([Transient("a", "down"), Transient("b", "down")], "a"),
+    ],
+    ids=[
+        "down-before-spent",
+        "the-soonest-end",
+        "spent-before-impossible",
+        "refused-before-off",
+        "the-first-of-equals",
+    ],
+)
+def test_when_nobody_answers_the_reason_that_may_pass_first_is_told(errors: list[ProviderError], told: str) -> None:
+    with pytest.raises(ProviderError) as raised:
         first_answer([failing(error) for error in errors], lambda ask: ask())
+    assert raised.value.provider == told
+
+
+@pytest.mark.parametrize(
+    ("error", "put_off"),
+    [
+        (QuotaSpent("v", "spent", until=TOMORROW), TOMORROW),
+        (Banned("v", "banned", until=SOON), SOON),
+        (BreakerOpen("v", "open", until=SOON), SOON),
+        (BurstLimit("v", "slowly", until=TOMORROW), TOMORROW),
+        (BurstLimit("v", "slowly", retry_after=30.0), None),
+        (BurstLimit("v", "slowly"), None),
+        (Transient("v", "down"), None),
+        (UnknownSymbol("v", "no such symbol"), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_what_ends_at_a_time_of_its_own_is_put_off(error: ProviderError, put_off: datetime | None) -> None:
+    assert put_off_until(error) == put_off
+
+
+@pytest.mark.parametrize("kind", [QuotaSpent, Banned, BreakerOpen])
+def test_what_has_no_known_end_is_put_off_for_a_while(kind: type[Limited]) -> None:
+    until = put_off_until(kind("v", "no"))
+    assert until is not None
+    assert timedelta(seconds=30) < until - datetime.now(UTC) <= timedelta(hours=1)
 
 
 @pytest.mark.parametrize("order", [[], ["nasdaq"]])

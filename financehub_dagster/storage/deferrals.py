@@ -1,0 +1,76 @@
+"""Work that was put off because no vendor may be asked before a time: a spent budget, a ban, an open breaker.
+
+Belongs here: putting off, settling and reading it. Does not belong here: doing it once it is due. Put-off work is not
+failed work: it is no dead letter and counts no attempts.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.failures import RANGE
+from financehub_dagster.storage.tables import deferred_work as table
+
+
+def defer(
+    connection: Connection,
+    *,
+    task_name: str,
+    partition_key: str,
+    symbol: str,
+    provider: str,
+    until: datetime,
+    reason: str,
+    kwargs: Mapping[str, object] | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Put one instrument's work off until `until` (aware); work that waits already gets the new time and reason.
+
+    provider is the vendor that can be asked first, reason has to be free of secrets already.
+    """
+    statement = insert(table).values(
+        task_name=task_name,
+        partition_key=partition_key,
+        symbol=symbol,
+        provider=provider,
+        until=until,
+        reason=reason,
+        kwargs=dict(kwargs or {}),
+        run_id=run_id,
+    )
+    renewed = ("provider", "until", "reason", "kwargs", "run_id")
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[table.c.task_name, table.c.partition_key, table.c.symbol],
+            set_={"deferred_at": sa.func.now(), **{name: statement.excluded[name] for name in renewed}},
+        )
+    )
+
+
+def resolve_deferrals(connection: Connection, task_name: str, first: date, last: date, symbols: Sequence[str]) -> int:
+    """Forget the put-off work of `symbols` whose partitions lie within `first` to `last`; returns how much.
+
+    It was done, or is a dead letter now. first and last are the first and the last day that was asked for.
+    """
+    if not symbols:
+        return 0
+    begins = sa.func.split_part(table.c.partition_key, RANGE, 1)
+    ends = sa.func.coalesce(sa.func.nullif(sa.func.split_part(table.c.partition_key, RANGE, 2), ""), begins)
+    settled = sa.delete(table).where(
+        table.c.task_name == task_name,
+        table.c.symbol == sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text))),
+        sa.cast(begins, sa.Date) >= first,
+        sa.cast(ends, sa.Date) <= last,
+    )
+    return connection.execute(settled).rowcount
+
+
+def live_deferrals(connection: Connection, task_name: str | None = None) -> list[dict[str, object]]:
+    """The put-off work of a task, or of all, what is due first first: all columns."""
+    query = sa.select(table).order_by(table.c.until, table.c.task_name, table.c.symbol, table.c.partition_key)
+    if task_name is not None:
+        query = query.where(table.c.task_name == task_name)
+    return [dict(row) for row in connection.execute(query).mappings()]

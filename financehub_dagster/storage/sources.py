@@ -1,0 +1,59 @@
+"""Which vendor sent the rows that are stored.
+
+Belongs here: questions about the `source` of stored rows. Does not belong here: which vendor's rows count for more.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage import tables
+from financehub_dagster.storage.engine import Connection
+
+
+def spans_of_others(
+    connection: Connection, table: str, first_choice: Mapping[str, str]
+) -> dict[str, tuple[date, date]]:
+    """The first and last row of each symbol that another vendor sent than the one `first_choice` names for it."""
+    columns = tables.metadata.tables[table].c
+    wanted = _pairs(first_choice.items())
+    query = (
+        sa.select(columns.symbol, sa.func.min(columns.date), sa.func.max(columns.date))
+        .join(wanted, columns.symbol == wanted.c.symbol)
+        .where(columns.source != wanted.c.source)
+        .group_by(columns.symbol)
+    )
+    return {symbol: (first, last) for symbol, first, last in connection.execute(query)}
+
+
+def keys_from(
+    connection: Connection, table: str, sources: Mapping[str, Sequence[str]], first: date, last: date
+) -> list[tuple[object, ...]]:
+    """The keys of the rows from `first` to `last` that one of the vendors named for their symbol sent."""
+    declared = tables.metadata.tables[table]
+    wanted = _pairs((symbol, source) for symbol, names in sources.items() for source in names)
+    matches = sa.and_(declared.c.symbol == wanted.c.symbol, declared.c.source == wanted.c.source)
+    query = sa.select(*declared.primary_key.columns).join(wanted, matches).where(declared.c.date.between(first, last))
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def has_rows_before(connection: Connection, table: str, symbol: str, sources: Sequence[str], day: date) -> bool:
+    """Is there a row of `symbol` before `day` that one of `sources` sent?"""
+    columns = tables.metadata.tables[table].c
+    sent = columns.source == sa.any_(sa.cast(list(sources), sa.ARRAY(sa.Text)))
+    return connection.execute(
+        sa.select(sa.exists().where(columns.symbol == symbol, columns.date < day, sent))
+    ).scalar_one()
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> sa.FromClause:
+    """Symbols and sources side by side as rows."""
+    listed = list(pairs)
+    symbols, sources = [symbol for symbol, _ in listed], [source for _, source in listed]
+    texts = sa.ARRAY(sa.Text)
+    return (
+        sa.func.unnest(sa.cast(symbols, texts), sa.cast(sources, texts))
+        .table_valued("symbol", "source")
+        .render_derived()
+    )
