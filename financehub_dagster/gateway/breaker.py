@@ -15,6 +15,7 @@ from financehub_dagster.gateway.errors import (
     Limited,
     ProviderError,
     QuotaSpent,
+    StandInDown,
     Transient,
 )
 from financehub_dagster.gateway.policy import BreakerSettings
@@ -72,6 +73,7 @@ class Breaker:
     def failed(self, error: ProviderError) -> None:
         """This call is given up for now; a limit without an end is respected for longer each time it is met."""
         limited = isinstance(error, Limited)
+        certain = limited or isinstance(error, StandInDown)
         if isinstance(error, Limited) and error.retry_after is not None:
             breakers.hold(self.engine(), self.provider, self._all, str(error), error.retry_after)
             return
@@ -80,7 +82,7 @@ class Breaker:
             self.provider,
             self._all if limited else self._own,
             str(error),
-            threshold=1 if limited else self.settings.threshold,
+            threshold=1 if certain else self.settings.threshold,
             open_seconds=self.settings.open_seconds,
         )
 

@@ -18,6 +18,7 @@ from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderErr
 from financehub_dagster.gateway.governor import Exchange
 from financehub_dagster.gateway.keys import Credentials
 from financehub_dagster.gateway.redaction import guard_logger
+from financehub_dagster.gateway.refused import refused
 from financehub_dagster.gateway.reply import Reply
 
 _NO_PROXY_FOR = "127.0.0.1,::1,localhost"
@@ -93,7 +94,7 @@ def _typed(call: Call, error: curl.RequestException, body: _BoundedBody) -> Prov
     if isinstance(error, curl.IncompleteRead | curl.ContentDecodingError | curl.ChunkedEncodingError):
         return Malformed(provider, f"the answer broke off ({type(error).__name__})", symbol=symbol)
     if type(error) is curl.ConnectionError and error.code == _COULDNT_CONNECT:
-        return Unreachable(provider, "no connection could be made; is the network up?", symbol=symbol)
+        return refused(call)
     if isinstance(error, curl.InvalidURL | curl.ImpersonateError | curl.SessionClosed):
         return BadRequest(provider, f"cannot be sent ({type(error).__name__})", symbol=symbol)
     return Transient(provider, "the connection was closed before the answer", symbol=symbol)

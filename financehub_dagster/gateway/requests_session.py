@@ -16,6 +16,7 @@ from financehub_dagster.gateway.errors import BadRequest, Malformed, Transient, 
 from financehub_dagster.gateway.governor import Exchange
 from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials
 from financehub_dagster.gateway.redaction import guard_logger
+from financehub_dagster.gateway.refused import refused
 from financehub_dagster.gateway.reply import Reply
 
 _CHUNK_BYTES = 256 * 1024
@@ -85,7 +86,9 @@ def _connection_error(call: Call, error: requests.ConnectionError) -> Transient:
     provider, symbol = call.governor.policy.provider, call.symbol
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
-    if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ProxyError):
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return refused(call)
+    if isinstance(reason, urllib3.exceptions.ProxyError):
         return Unreachable(provider, "no connection could be made; is the network up?", symbol=symbol)
     return Transient(provider, "the connection was closed before the answer", symbol=symbol)
 

@@ -16,9 +16,9 @@ from financehub_dagster.gateway.errors import (
     Malformed,
     NotInPlan,
     ProviderError,
+    StandInDown,
     Transient,
     UnknownSymbol,
-    Unreachable,
 )
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars
@@ -113,10 +113,15 @@ def test_a_bad_day_is_one_typed_error_after_the_right_number_of_tries(
     assert sandbox.calls()["total"] == tries
 
 
-def test_a_vendor_that_cannot_be_reached_is_unreachable(vendor: Vendor) -> None:
-    caught = failure(lambda: vendor.ask(base_url="http://127.0.0.1:1"))
-    assert type(caught) is Unreachable
-    assert "is the network up?" in str(caught)
+def test_a_stand_in_that_does_not_run_is_named_after_one_try_and_not_asked_again(vendor: Vendor) -> None:
+    started = time.monotonic()
+    caught = failure(lambda: vendor.ask(base_url="http://127.0.0.1:1", first_pause=10.0))
+    assert type(caught) is StandInDown
+    assert "nothing answers at 127.0.0.1:1" in str(caught)
+    assert "`financehub up --sandbox`" in str(caught)
+    assert type(failure(lambda: vendor.ask(base_url="http://127.0.0.1:1"))) is BreakerOpen
+    assert time.monotonic() - started < 10.0
+
 
 
 def test_a_fault_that_passes_is_not_noticed_by_the_caller(vendor: Vendor, sandbox: Sandbox) -> None:

@@ -1,0 +1,19 @@
+"""A connection that was refused, and what that means.
+
+Belongs here: telling a stand-in on this machine that does not run from a vendor that cannot be reached. Does not belong
+here: noticing it (the sessions).
+"""
+
+from financehub_dagster.gateway.addresses import is_loopback
+from financehub_dagster.gateway.call import Call
+from financehub_dagster.gateway.errors import StandInDown, Unreachable
+
+
+def refused(call: Call) -> Unreachable:
+    """The error for it: a network may come back by itself, a server of this machine has to be started."""
+    policy = call.governor.policy
+    address = policy.place.removeprefix("@")
+    if address and is_loopback(f"http://{address}"):
+        problem = f"nothing answers at {address}, which stands in for it; start the sandbox: `financehub up --sandbox`"
+        return StandInDown(policy.provider, problem, symbol=call.symbol)
+    return Unreachable(policy.provider, "no connection could be made; is the network up?", symbol=call.symbol)
