@@ -7,7 +7,7 @@ SQL, and tables that are no assets. Every process that loads the assets reads th
 from dataclasses import dataclass
 from typing import Literal
 
-from financehub_dagster.market.indicators.columns import INDICATORS
+from financehub_dagster.market.indicators import columns
 from financehub_dagster.market.instruments import AssetType
 
 type ColumnType = Literal["text", "date", "double precision", "bigint", "timestamp with time zone", "boolean", "jsonb"]
@@ -48,6 +48,9 @@ BARS_OF = {
     "crypto_prices_daily": (AssetType.CRYPTO,),
 }
 """Which kinds of instruments each table of daily bars takes."""
+INDICATORS = "indicators_daily"
+LEDGER_TABLES = (*BARS_OF, INDICATORS)
+"""The tables the ledger is about: those of bars, by calendar, and the indicators, one for each stored bar."""
 
 
 def _price(name: str, comment: str, *, nullable: bool = False) -> Column:
@@ -135,7 +138,7 @@ CATALOG = {
             (
                 _SYMBOL,
                 _SESSION,
-                *(_price(column.name, column.description, nullable=True) for column in INDICATORS),
+                *(_price(column.name, column.description, nullable=True) for column in columns.INDICATORS),
                 Column("computed_at", "timestamp with time zone", "when the row was computed", stamp=True),
             ),
         ),

@@ -30,13 +30,15 @@ INTERVALS = (
 class Answer:
     """What a vendor answered when asked for the sessions from `start` to `end`, both included.
 
-    first_bar is the earliest it sent, None when it sent none; rejected are the sessions whose bar broke a rule.
+    first_bar is the earliest it sent, None when it sent none; rejected are the sessions whose bar broke a rule. Those
+    that had not finished at asked_at were not asked for.
     """
 
     symbol: str
     provider: str
     start: date
     end: date
+    asked_at: datetime
     first_bar: date | None
     rejected: Sequence[date] = ()
 

@@ -133,15 +133,8 @@ def _json(array: NDArray[np.generic]) -> Field:
     return Coded(np.where(missing, -1, codes), [b"\x01" + value.encode() for value in values])
 
 
-def _dates(array: NDArray[np.generic]) -> Field:
-    """Arrays of dates (datetime64[D]), in PostgreSQL's binary form of arrays (array_recv); equal objects once."""
-    found = {id(dates): dates for dates in array}
-    places = {key: code for code, key in enumerate(found)}
-    codes = np.fromiter((places[id(dates)] for dates in array), np.intp, len(array))
-    return Coded(codes, [_date_array(dates) for dates in found.values()])
-
-
-def _date_array(dates: NDArray[np.datetime64]) -> bytes:
+def pack_dates(dates: NDArray[np.datetime64]) -> bytes:
+    """An array of dates (datetime64[D]) in PostgreSQL's binary form (array_recv), as columns of such arrays take it."""
     head = [int(bool(len(dates))), 0, _DATE_OID]
     if not len(dates):
         return np.array(head, ">i4").tobytes()
@@ -152,11 +145,17 @@ def _date_array(dates: NDArray[np.datetime64]) -> bytes:
 
 
 _DATE_OID = 1082
-"""The type of an array's elements (pg_type.dat); no other arrays are written so far."""
+"""The type of an array's elements (pg_type.dat); there are no arrays of others so far."""
+
+
+def _packed(array: NDArray[np.generic]) -> Field:
+    codes, values = pd.factorize(array)
+    return Coded(codes, list(values))
+
 
 _CONVERSIONS: dict[type[sa.types.TypeEngine[Any]], Callable[[NDArray[np.generic]], Field]] = {
     JSONB: _json,
-    sa.ARRAY: _dates,
+    sa.ARRAY: _packed,
     sa.Text: _text,
     sa.Boolean: _boolean,
     sa.SmallInteger: _integer(">i2"),

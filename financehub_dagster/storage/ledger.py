@@ -21,16 +21,14 @@ from financehub_dagster.market import coverage
 from financehub_dagster.market.coverage import Masks, Months, States
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.storage import empty_answers, ledger_facts, tables, writer
-from financehub_dagster.storage.catalog import BARS_OF
+from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 from financehub_dagster.storage.empty_answers import Answer
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.fields import pack_dates
 from financehub_dagster.storage.instruments import list_instruments
-from financehub_dagster.storage.ledger_facts import INDICATORS, any_of
+from financehub_dagster.storage.ledger_facts import any_of
 
-__all__ = ["LEDGER_TABLES", "Answer", "answered", "rebuild", "refresh", "settle"]
-
-LEDGER_TABLES = (*BARS_OF, INDICATORS)
-"""The tables the ledger is about: those of bars, by calendar, and the indicators, one for each stored bar."""
+__all__ = ["Answer", "answered", "rebuild", "refresh", "settle"]
 
 BATCH = 100
 """Instruments settled at a time: 20,000 rows of the ledger for seventeen years, some 10 MB."""
@@ -80,7 +78,8 @@ def answered(connection: Connection, table: str, answers: Sequence[Answer], now:
     months = Months.spanning(max(min(days), history.first), min(max(days), history.last))
     expected = ledger_facts.finished(active, months, now)
     stored = ledger_facts.stored(connection, table, symbols, months)
-    empty_answers.record(connection, table, answers, symbols, months, expected & ~stored, now)
+    asked = ledger_facts.finished(active, months, min(answer.asked_at for answer in answers))
+    empty_answers.record(connection, table, answers, symbols, months, asked & ~stored, now)
     known = ledger_facts.answered_empty(connection, table, symbols, months)
     empty_answers.forget(connection, table, symbols, months, known & stored)
     _settle(connection, table, active, months, now, expected=expected, stored=stored)
@@ -186,12 +185,12 @@ def _columns(
 
 
 def _dates(masks: Masks, starts: NDArray[np.datetime64]) -> NDArray[np.object_]:
-    """Masks as arrays of dates, the same object for the same sessions."""
+    """Masks as arrays of dates in their binary form, the same object for the same sessions."""
     month = np.where(masks == 0, 0, starts.astype("datetime64[M]").astype(np.int64))
     pairs, where = np.unique((month << 32) | masks, return_inverse=True)
     dates = np.empty(len(pairs), object)
     for place, pair in enumerate(pairs.tolist()):
-        dates[place] = coverage.days_of(np.datetime64(pair >> 32, "M"), pair & 0xFFFFFFFF)
+        dates[place] = pack_dates(coverage.days_of(np.datetime64(pair >> 32, "M"), pair & 0xFFFFFFFF))
     return dates[where]
 
 

@@ -20,7 +20,6 @@ from financehub_dagster.storage.bars import fetch_packed
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.failures import LIVE
 
-INDICATORS = "indicators_daily"
 EPOCH = np.datetime64("2000-01-01", "D")
 
 
@@ -56,7 +55,7 @@ def facts(
         expected,
         stored=has,
         empty=_confirmed_empty(connection, table, symbols, months),
-        deferred=_covered(_deferred_work(connection, table, symbols), symbols, months),
+        deferred=_covered(put_off(connection, table, symbols), symbols, months),
         dead=_covered(_dead_letters(connection, table, symbols), symbols, months),
     )
 
@@ -112,8 +111,12 @@ def _dead_letters(connection: Connection, table: str, symbols: Sequence[str]) ->
     return _work(connection, rows, rows.status.in_(LIVE), table, symbols)
 
 
-def _deferred_work(connection: Connection, table: str, symbols: Sequence[str]) -> Iterable[Work]:
-    return _work(connection, tables.deferred_work.c, sa.true(), table, symbols)
+def put_off(
+    connection: Connection, table: str, symbols: Sequence[str], *, until: datetime | None = None
+) -> Iterable[Work]:
+    """The work on `symbols` that is put off, all of it or what is put off to `until` at most."""
+    rows = tables.deferred_work.c
+    return _work(connection, rows, sa.true() if until is None else rows.until <= until, table, symbols)
 
 
 def _work(
@@ -156,5 +159,5 @@ def symbols_of(kwargs: Mapping[str, Any]) -> list[str] | None:
 
 
 def any_of(symbols: Sequence[str]) -> sa.ColumnElement[Any]:
-    """One parameter to compare a column with, however many symbols: `column == any_of(symbols)`."""
+    """Any of `symbols`, to compare a column with: one parameter, however many there are."""
     return sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text)))

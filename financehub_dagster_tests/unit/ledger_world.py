@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,6 +16,8 @@ from financehub_dagster.storage.failures import record_failure, resolve_failures
 from financehub_dagster.storage.instruments import deactivate_instruments, upsert_instruments
 from financehub_dagster.storage.ledger import Answer
 from financehub_dagster.storage.writer import write
+
+type Columns = dict[str, np.ndarray[Any, Any]]
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
 HISTORY_START = date(2024, 1, 1)
@@ -72,7 +75,8 @@ class World:
         with transaction() as connection:
             store_bars(connection, instrument, [day for day in sent if day not in rejected])
             first = min(sent, default=None)
-            given = Answer(instrument.symbol, provider, start, end, first, [day for day in rejected if day in sent])
+            refused = [day for day in rejected if day in sent]
+            given = Answer(instrument.symbol, provider, start, end, self.now, first, refused)
             ledger.answered(connection, price_table(instrument), [given], self.now)
 
     def compute(self, instrument: Instrument, start: date, end: date) -> None:
@@ -134,7 +138,9 @@ class World:
 
 
 def store_bars(connection: sa.Connection, instrument: Instrument, days: Sequence[date]) -> None:
-    columns = {name: np.full(len(days), 10.0) for name in ("open", "high", "low", "close", "adj_close", "volume")}
+    columns: Columns = {
+        name: np.full(len(days), 10.0) for name in ("open", "high", "low", "close", "adj_close", "volume")
+    }
     stamp = np.full(len(days), np.datetime64("2024-06-01T12:00:00"))
     columns |= {
         "symbol": np.full(len(days), instrument.symbol, object),
@@ -148,7 +154,7 @@ def store_bars(connection: sa.Connection, instrument: Instrument, days: Sequence
 
 def store_indicators(connection: sa.Connection, instrument: Instrument, days: Sequence[date]) -> None:
     table = tables.indicators_daily
-    columns = {column.name: np.full(len(days), np.nan) for column in table.c}
+    columns: Columns = {column.name: np.full(len(days), np.nan) for column in table.c}
     columns |= {
         "symbol": np.full(len(days), instrument.symbol, object),
         "date": np.array(days, "datetime64[D]"),

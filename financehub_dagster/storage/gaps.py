@@ -1,0 +1,51 @@
+"""What the ledger tells people: counts by state, and who lacks most.
+
+Belongs here: reading `coverage`. Does not belong here: keeping it (`ledger`), or doing something about it (`healing`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage.catalog import LEDGER_TABLES
+from financehub_dagster.storage.engine import Connection
+
+
+def sessions_by_state(connection: Connection, symbols: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
+    """How many sessions of each table of the ledger are in each state, `expected` being all of them."""
+    found: dict[str, dict[str, int]] = {table: dict.fromkeys(_STATES, 0) for table in LEDGER_TABLES}
+    for table, *counts in connection.execute(_COUNTS, {"symbols": None if symbols is None else list(symbols)}):
+        found[table] = dict(zip(_STATES, counts, strict=True))
+    return found
+
+
+_STATES = ("expected", "stored", "empty", "gap", "dead_lettered", "deferred")
+_COUNTS = sa.text("""
+    SELECT table_name, sum(expected), sum(stored), sum(cardinality(empty)), sum(cardinality(gap)),
+        sum(cardinality(dead_lettered)), sum(cardinality(deferred))
+    FROM coverage WHERE CAST(:symbols AS text[]) IS NULL OR symbol = ANY(CAST(:symbols AS text[]))
+    GROUP BY table_name
+""")
+
+
+def open_gaps(
+    connection: Connection, limit: int, *, table: str | None = None, symbols: Sequence[str] | None = None
+) -> list[Mapping[str, object]]:
+    """The instruments that lack most, each with what it lacks, its first and last gap, and its worst month."""
+    asked = {"table": table, "symbols": None if symbols is None else list(symbols), "limit": limit}
+    return [dict(row) for row in connection.execute(_OPEN, asked).mappings()]
+
+
+_OPEN = sa.text("""
+    SELECT table_name AS "table", symbol, sum(cardinality(gap)) AS gap,
+        sum(cardinality(dead_lettered)) AS dead_lettered, sum(cardinality(deferred)) AS deferred,
+        min(month) AS first_month, max(month) AS last_month,
+        (array_agg(month ORDER BY expected - stored - cardinality(empty) DESC, month DESC))[1] AS worst_month
+    FROM coverage
+    WHERE expected > stored + cardinality(empty)
+        AND (CAST(:table AS text) IS NULL OR table_name = :table)
+        AND (CAST(:symbols AS text[]) IS NULL OR symbol = ANY(CAST(:symbols AS text[])))
+    GROUP BY table_name, symbol
+    ORDER BY sum(expected - stored - cardinality(empty)) DESC, table_name, symbol
+    LIMIT :limit
+""")
