@@ -20,7 +20,13 @@ from financehub_dagster.assets.findings import Check, Evidence, Finding
 from financehub_dagster.assets.partitions import monthly_partitions
 
 OF_EVERY_TABLE = (findings.SCHEMA, findings.NO_DUPLICATES, findings.NO_OPEN_FAILURES)
-OF_BARS = (*OF_EVERY_TABLE, findings.BAR_SANITY, findings.NO_MISSING_SESSIONS, findings.FRESHNESS)
+OF_BARS = (
+    *OF_EVERY_TABLE,
+    findings.NO_DEFERRED_WORK,
+    findings.BAR_SANITY,
+    findings.NO_MISSING_SESSIONS,
+    findings.FRESHNESS,
+)
 
 CHECKS: dict[str, Sequence[Check]] = {
     "instruments": (findings.SCHEMA, findings.NO_DUPLICATES),

@@ -180,6 +180,15 @@ def _no_open_failures(evidence: Evidence) -> Finding:
     return _finding(len(evidence.instruments), len(rows), "pieces of work wait as dead letters", rows)
 
 
+def _no_deferred_work(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import deferrals
+
+    waiting = deferrals.live_deferrals(evidence.connection, evidence.table)
+    shown = ("symbol", "partition_key", "provider", "until", "reason")
+    rows = [{name: row[name] for name in shown} for row in waiting]
+    return _finding(len(evidence.instruments), len(rows), "pieces of work wait until a vendor may be asked", rows)
+
+
 SCHEMA = Check(
     "schema",
     "Columns, types and ranges of the rows this run covered are those declared (pandera).",
@@ -201,3 +210,6 @@ NO_MISSING_SESSIONS = Check(
 NO_MISSING_ROWS = Check("no_missing_rows", "Every stored bar has its row of indicators.", _no_missing_rows)
 FRESHNESS = Check("freshness", "Every active instrument has its last finished session.", _freshness)
 NO_OPEN_FAILURES = Check("no_open_failures", "No work on this table failed and still waits.", _no_open_failures)
+NO_DEFERRED_WORK = Check(
+    "no_deferred_work", "No work on this table waits until a vendor may be asked again.", _no_deferred_work
+)
