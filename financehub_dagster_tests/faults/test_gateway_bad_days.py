@@ -123,7 +123,6 @@ def test_a_stand_in_that_does_not_run_is_named_after_one_try_and_not_asked_again
     assert time.monotonic() - started < 10.0
 
 
-
 def test_a_fault_that_passes_is_not_noticed_by_the_caller(vendor: Vendor, sandbox: Sandbox) -> None:
     for kind in ("reset", "empty", "truncated"):
         sandbox.fault(kind, vendor=vendor.name, times=1)

@@ -1,4 +1,4 @@
-"""What a refused connection means: a vendor that cannot be reached now, or a server of this machine that does not run."""
+"""What a refused connection means: a vendor that is out of reach for now, or a server of ours that does not run."""
 
 import pytest
 
