@@ -87,7 +87,7 @@ def _typed(call: Call, error: curl.RequestException, body: _BoundedBody) -> Prov
     provider, symbol = call.governor.policy.provider, call.symbol
     if body.too_large:
         return Malformed(provider, f"the answer is larger than {body.most_bytes:,} bytes", symbol=symbol)
-    if isinstance(error, curl.DNSError | curl.ProxyError | curl.SSLError | curl.ConnectTimeout):
+    if isinstance(error, curl.DNSError | curl.ProxyError | curl.SSLError | curl.ConnectTimeout) or _is_late(error):
         return Unreachable(provider, f"no connection ({type(error).__name__}); is the network up?", symbol=symbol)
     if isinstance(error, curl.Timeout):
         return Transient(provider, "no complete answer in time", symbol=symbol)
@@ -99,6 +99,14 @@ def _typed(call: Call, error: curl.RequestException, body: _BoundedBody) -> Prov
         return BadRequest(provider, f"cannot be sent ({type(error).__name__})", symbol=symbol)
     return Transient(provider, "the connection was closed before the answer", symbol=symbol)
 
+
+def _is_late(error: curl.RequestException) -> bool:
+    """Did the time run out before there was a connection? curl has one code for all times that run out."""
+    return isinstance(error, curl.Timeout) and any(words in str(error) for words in _EARLY)
+
+
+_EARLY = ("Resolving timed out", "Connection timed out", "SSL connection timeout")
+"""How libcurl tells a time that ran out before the request was sent (lib/multi.c, lib/connect.c)."""
 
 _COULDNT_CONNECT = 7
 """CURLE_COULDNT_CONNECT, https://curl.se/libcurl/c/libcurl-errors.html"""

@@ -7,7 +7,7 @@ Source: https://developers.binance.com/docs/binance-spot-api-docs (REST API, err
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from financehub_dagster.gateway.errors import (
@@ -57,11 +57,11 @@ def pause(reply: Reply, weight_per_minute: int) -> float:
 
 def refusal(reply: Reply) -> ProviderError | None:
     """The error this answer stands for; None for a usable one."""
-    if 200 <= reply.status < 300:
-        return _unreadable(reply)
     code, message = _said(reply)
-    if reply.status == 418:
-        return banned(reply, f"this address is banned ({message})", _ban_seconds(message))
+    if 200 <= reply.status < 300 and code is None:
+        return _unreadable(reply)
+    if reply.status == 418 or (code == TOO_MANY_REQUESTS and "banned" in message):
+        return banned(reply, f"this address is banned ({message})", _ban_seconds(message, reply.server_time))
     if reply.status == 429 or code == TOO_MANY_REQUESTS:
         return burst_limit(reply, message)
     if reply.status == 451:
@@ -84,6 +84,8 @@ def refusal(reply: Reply) -> ProviderError | None:
 
 def _said(reply: Reply) -> tuple[int | None, str]:
     """Code and message of the error body; None and the body's beginning where it is not Binance's."""
+    if not reply.body.lstrip().startswith(b"{"):  # rows, which are many, are parsed once
+        return None, f"HTTP {reply.status}: {reply.excerpt()}"
     try:
         answer = reply.json()
     except Malformed:
@@ -93,11 +95,12 @@ def _said(reply: Reply) -> tuple[int | None, str]:
     return answer["code"], str(answer.get("msg", ""))
 
 
-def _ban_seconds(message: str) -> float:
+def _ban_seconds(message: str, now: datetime) -> float:
+    """Until the end that the message names, by Binance's own clock; the shortest ban where it names none."""
     found = _BANNED_UNTIL.search(message)
     if found is None:
         return SHORTEST_BAN
-    return max(int(found[1]) / 1000 - datetime.now(UTC).timestamp(), 0.0)
+    return max(int(found[1]) / 1000 - now.timestamp(), 0.0)
 
 
 def _unreadable(reply: Reply) -> ProviderError | None:
@@ -141,7 +144,8 @@ def read_tickers(document: Any, of: Mapping[str, Instrument]) -> Part:
             "quoted_at": epoch(number(member(ticker, "closeTime")) / 1000),
         }
 
-    return each_of("binance", of, {member(ticker, "symbol"): ticker for ticker in document}, row)
+    named = {member(ticker, "symbol"): ticker for ticker in document}
+    return each_of("binance", of, {name: ticker for name, ticker in named.items() if name in of}, row)
 
 
 def _is_decimal(value: Any) -> bool:

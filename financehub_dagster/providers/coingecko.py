@@ -50,7 +50,7 @@ def refusal(reply: Reply, document: Any) -> Verdict:
         return BadKey(NAME, f"the key is missing, invalid or of another plan ({code}): {remedy}", symbol=reply.symbol)
     if code in NOT_IN_PLAN:
         return NotInPlan(NAME, f"the plan does not include this ({code})", symbol=reply.symbol)
-    if reply.status == 404 and "not found" in said.lower():
+    if "coin not found" in said.lower() or (reply.status == 404 and "not found" in said.lower()):
         return UnknownSymbol(NAME, "coin not found; check its `coingecko` alias", symbol=reply.symbol)
     if code is not None and 200 <= reply.status < 300:
         return BadRequest(NAME, f"{said} ({code})", symbol=reply.symbol)

@@ -113,11 +113,18 @@ def each_of(
     members: Mapping[Any, Any],
     row: Callable[[Instrument, Any], Mapping[str, Any]],
 ) -> Part:
-    """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other."""
+    """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other.
+
+    One is unknown when it alone is missing; when something stands there that nobody asked for, the answer is not ours.
+    """
     rows: list[Mapping[str, Any]] = []
     failed: dict[str, ProviderError] = {}
+    strangers = [name for name in members if name not in of]
     for theirs, instrument in of.items():
         symbol = instrument.symbol
+        if theirs not in members and strangers:
+            failed[symbol] = Malformed(provider, f"asked for {theirs}, got {strangers[0]}", symbol=symbol)
+            continue
         if theirs not in members:
             problem = f"is not known there as {theirs}; check its `{provider}` alias"
             failed[symbol] = UnknownSymbol(provider, problem, symbol=symbol)

@@ -24,14 +24,16 @@ COOKIE, CRUMB, QUOTE = "/", "/v1/test/getcrumb", "/v7/finance/quote"
 LONGEST_CRUMB = 64
 MINOR_UNITS = {"GBp": ("GBP", 100.0), "GBX": ("GBP", 100.0), "ZAc": ("ZAR", 100.0), "ILA": ("ILS", 100.0)}
 """Units some exchanges quote in, and how many of them make one of the currency (yfinance, scrapers/history.py)."""
+THROTTLED = b"Too Many Requests"
 NO_DATA = "data doesn't exist for startdate"
 """How Yahoo answers a range before a symbol's first trade: with HTTP 400."""
 
 
 def refusal(reply: Reply) -> ProviderError | None:
     """The error this answer stands for; None for bars, and for the statement that there are none."""
-    if reply.status == 999:  # Yahoo's edge servers refuse robots with this number.
-        return burst_limit(reply)
+    # Yahoo's edge servers refuse robots with 999, and sometimes throttle with a text under any status.
+    if reply.status == 999 or reply.body[: len(THROTTLED)] == THROTTLED:
+        return burst_limit(reply, f"HTTP {reply.status}: {reply.excerpt()}")
     if not reply.path.startswith(CHART):
         return _refused_quote(reply)
     if reply.status >= 400:

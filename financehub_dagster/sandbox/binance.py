@@ -20,6 +20,7 @@ from financehub_dagster.sandbox.history import History, common_origin
 from financehub_dagster.sandbox.limits import FixedMinute
 from financehub_dagster.sandbox.market import Market
 from financehub_dagster.sandbox.vendor import ORIGIN_HEADER, Identity, Situation, Vendor, json_response, retry_headers
+from financehub_dagster.sandbox.wall import wall_clock
 
 _SYMBOL_RANGE = r"^[A-Z0-9-_.]{1,20}$"
 _NUMBER_RANGE = r"^[0-9]{1,20}$"
@@ -29,7 +30,8 @@ _DEFAULT_KLINES = 500
 #: Refused requests in one minute after which the address is banned, and the length of the shortest ban.
 _REFUSALS_BEFORE_BAN = 10
 _BAN_SECONDS = 120
-_WAF_PAGE = "<html><head><title>403 Forbidden</title></head><body><center><h1>403 Forbidden</h1></center></body></html>"
+_PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
+_PAGES = {403: _PAGE.format("403 Forbidden"), 502: _PAGE.format("502 Bad Gateway")}
 
 Ticker = Callable[[str, History, float], dict[str, Any]]
 
@@ -99,11 +101,11 @@ class Binance(Vendor):
 
     @override
     def refusal(self, status: int, retry_after: int | None) -> Response:
-        """403 is the firewall's HTML page, everything else a code and a message."""
+        """403 and 502 are pages of what stands before it, everything else a code and a message."""
         headers = retry_headers(retry_after)
-        if status == 403:
-            return Response(_WAF_PAGE, status, headers, "text/html")
-        until = int((self._market.now() + (retry_after or 0)) * 1000)
+        if status in _PAGES:
+            return Response(_PAGES[status], status, headers, "text/html")
+        until = int((wall_clock() + (_BAN_SECONDS if retry_after is None else retry_after)) * 1000)
         restricted = "Service unavailable from a restricted location according to 'b. Eligibility' in our terms."
         code, message = {
             418: (-1003, f"Way too much request weight used; IP banned until {until}."),

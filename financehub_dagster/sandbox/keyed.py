@@ -15,6 +15,7 @@ from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.accounts import Accounts, Plan
 from financehub_dagster.sandbox.market import Market
 from financehub_dagster.sandbox.vendor import Identity, Situation, Vendor, retry_headers
+from financehub_dagster.sandbox.wall import wall_clock
 
 _CDN_PAGE = (
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -84,8 +85,9 @@ class KeyedVendor(Vendor):
     def refusal(self, status: int, retry_after: int | None) -> Response:
         """The vendor's words where the status means something to it, else the page of what stands before it."""
         if status in self.statuses:
-            response = self.situation(self.statuses[status], Identity(key="sandbox-key"), self.market.now())
+            response = self.situation(self.statuses[status], Identity(key="sandbox-key"), wall_clock())
             response.status_code = status
+            del response.headers["Retry-After"]  # which only `retry_after` puts there
         else:
             reason = _REASONS.get(status, f"{status} Error")
             response = Response(_CDN_PAGE.format(reason), status, media_type="text/html")

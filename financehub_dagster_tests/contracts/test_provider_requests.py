@@ -154,7 +154,7 @@ def cryptos(count: int) -> list[Instrument]:
         ("coingecko", "crypto_markets", [], 1),
         ("coinmarketcap", "quotes", {"status": {"error_code": 0}, "data": []}, 2),
         ("coinmarketcap", "crypto_markets", {"status": {"error_code": 0}, "data": []}, 2),
-        ("twelve_data", "quotes", {"AAPL": {}}, 2),
+        ("twelve_data", "quotes", {}, 2),
     ],
 )
 def test_quotes_of_two_hundred_instruments_take_a_handful_of_requests(
