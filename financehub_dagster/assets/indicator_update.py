@@ -4,7 +4,8 @@ Belongs here: which rows a run has to write so that every stored value equals th
 belong here: formulas (market.indicators) and SQL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import batched
 from logging import Logger
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.storage import bars, history, marks, tables, writer
+from financehub_dagster.storage import bars, failures, history, marks, tables, writer
 from financehub_dagster.storage.engine import Connection, transaction
 
 if TYPE_CHECKING:
@@ -62,6 +63,30 @@ def _update_batch(
     outcome.done += [symbol for symbol in symbols if symbol in stored.symbols]
     outcome.empty += [symbol for symbol in symbols if symbol not in stored.symbols and symbol not in wrong]
     marks.clear_marks(connection, NAME, {symbol: m for symbol, m in dirty.items() if symbol not in wrong})
+    _settle(connection, symbols, window, run_id, wrong)
+
+
+def _settle(
+    connection: Connection, symbols: Sequence[str], window: Window, run_id: str, wrong: Mapping[str, str]
+) -> None:
+    """Dead letters and ledger follow what was computed: the last act of the transaction."""
+    from financehub_dagster.storage import ledger
+
+    key = window.partition_key
+    for symbol, reason in wrong.items():
+        kwargs = {"symbols": [symbol], "start": window.start.isoformat(), "end": window.end.isoformat()}
+        failures.record_failure(
+            connection,
+            task_name=NAME,
+            partition_key=key,
+            symbol=symbol,
+            kwargs=kwargs,
+            exception=f"WrongBar: {reason}",
+            run_id=run_id,
+        )
+    done = [symbol for symbol in symbols if symbol not in wrong]
+    failures.resolve_failures(connection, task_name=NAME, partition_key=key, symbols=done)
+    ledger.settle(connection, NAME, symbols, window.start, window.end, datetime.now(UTC))
 
 
 def _stale(

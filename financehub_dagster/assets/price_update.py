@@ -4,10 +4,10 @@ Belongs here: the order of work for one run (ask, judge, write, settle) and rest
 here: vendors and their precedence, SQL and Dagster's events.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from itertools import batched
 from logging import Logger
@@ -80,7 +80,8 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
     with closing(at_once(partial(_ask, work), questions)) as answers:
         for batch in batched(answers, BATCH):
             with transaction() as connection:
-                _store(work, connection, batch, bars, actions)
+                rejected = _store(work, connection, batch, bars, actions)
+                _settle(work, connection, batch, rejected)
             counts = f"{len(bars.failures)} failed, {len(bars.deferred)} put off"
             log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
     actions.failures, actions.deferred = bars.failures, bars.deferred
@@ -181,7 +182,10 @@ def _note(work: Work, connection: Connection, symbol: str, error: ProviderError,
         )
 
 
-def _store(work: Work, connection: Connection, answers: Sequence[_Answer], bars: Outcome, actions: Outcome) -> None:
+def _store(
+    work: Work, connection: Connection, answers: Sequence[_Answer], bars: Outcome, actions: Outcome
+) -> Mapping[str, list[date]]:
+    """Write what the vendors sent; returns the sessions whose bars no table takes, by symbol."""
     from financehub_dagster.market import quality
 
     for answer in answers:
@@ -190,7 +194,7 @@ def _store(work: Work, connection: Connection, answers: Sequence[_Answer], bars:
     answered = [(each.instrument, each.got) for each in answers if each.got is not None]
     bars.calls += sum(each.calls for each in answers)
     if not answered:
-        return
+        return {}
     earlier = {each.symbol: work.router.earlier_than(each, got.source) for each, got in answered}
     good, rejected = quality.judge(_stack([(got, got.bars) for _, got in answered]))
     rejections.record_rejections(connection, work.table, rejected, run_id=work.run_id)
@@ -205,6 +209,33 @@ def _store(work: Work, connection: Connection, answers: Sequence[_Answer], bars:
     deferrals.resolve_deferrals(connection, work.table, work.window.start, work.window.end, symbols)
     bars.rejected += len(rejected)
     _count(work, answers, good, bars, actions)
+    return {str(symbol): list(days.dt.date) for symbol, days in rejected.groupby("symbol")["date"]}
+
+
+def _settle(
+    work: Work, connection: Connection, answers: Sequence[_Answer], rejected: Mapping[str, Sequence[date]]
+) -> None:
+    """Bring the ledger to what this batch did: the last act of its transaction."""
+    from financehub_dagster.storage import ledger
+
+    now = datetime.now(UTC)
+    given = []
+    for answer in answers:
+        if answer.got is None:
+            continue
+        symbol, got = answer.instrument.symbol, answer.got
+        # What another vendor than the first choice lacks at the beginning may be the limits of its plan.
+        final = got.source == work.router.first_choice(answer.instrument)
+        first_bar = got.bars["date"].min().date() if final and len(got.bars) else None
+        given.append(
+            ledger.Answer(
+                symbol, got.source, answer.start, answer.end, got.fetched_at, first_bar, rejected.get(symbol, ())
+            )
+        )
+    ledger.answered(connection, work.table, given, now)
+    failed = [answer.instrument.symbol for answer in answers if answer.error is not None]
+    if failed:
+        ledger.settle(connection, work.table, failed, work.window.start, work.window.end, now)
 
 
 def _count(work: Work, answers: Sequence[_Answer], good: "pd.DataFrame", bars: Outcome, actions: Outcome) -> None:
