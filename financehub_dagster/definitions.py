@@ -16,9 +16,10 @@ from financehub_dagster.assets import (
     instruments,
     stock_prices_daily,
 )
-from financehub_dagster.automation.hooks import dead_letter
+from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.jobs import JOBS
 from financehub_dagster.automation.schedules import SCHEDULES
+from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.routing import DailyBarsRouter
 
@@ -36,12 +37,13 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
     with warnings.catch_warnings():
         # Links to the code are marked beta, and every process that loads the code location would say so.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = dg.with_source_code_references([asset.with_hooks({dead_letter}) for asset in ASSETS])
+        assets = dg.with_source_code_references([asset.with_hooks({dead_letter, settled}) for asset in ASSETS])
     return dg.Definitions(
         assets=assets,
         asset_checks=checks.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
+        sensors=SENSORS,
         resources={**all_providers(), "daily_bars": DailyBarsRouter(), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

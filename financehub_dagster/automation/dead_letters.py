@@ -7,7 +7,7 @@ A row's kwargs are `job` (which job ran), `symbols` (which instruments, null: al
 run config). A step over one symbol stands for the work of its tables, so that any run of them settles the row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ from financehub_dagster.storage.failures import RANGE
 
 if TYPE_CHECKING:
     from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
+
+    from financehub_dagster.storage.engine import Connection
 
 REPLAY_TAG = "financehub/replay_of"
 """On a run that tries dead letters again: the run of `replay_dead_letters` that holds the rows, and settles them."""
@@ -117,6 +119,21 @@ def record_pieces(
                 run_id=run.run_id,
                 since=since,
             )
+        for piece in pieces:
+            settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)
+
+
+def settle_ledger(connection: "Connection", task_name: str, partition_key: str, symbols: Sequence[str] | None) -> None:
+    """Bring the ledger in line with dead letters that changed; the last act of their transaction.
+
+    Only partitions that are dates have rows in the ledger.
+    """
+    from financehub_dagster.storage import ledger
+    from financehub_dagster.storage.ledger_facts import months_of
+
+    months = months_of(partition_key)
+    if months is not None:
+        ledger.settle(connection, task_name, symbols, *months, datetime.now(UTC))
 
 
 def _op_config(run: dg.DagsterRun, op_name: str) -> Mapping[str, object]:

@@ -39,7 +39,7 @@ def settled(context: dg.HookContext) -> None:
 
     Instruments that failed in a step that went on keep the rows the step gave them.
     """
-    from financehub_dagster.automation.dead_letters import pieces_of
+    from financehub_dagster.automation.dead_letters import pieces_of, settle_ledger
     from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.failures import resolve_failures, resolve_step
     from financehub_dagster.storage.unreported import clear_notes
@@ -58,3 +58,5 @@ def settled(context: dg.HookContext) -> None:
             else:
                 resolve_step(connection, **where, symbols=piece.symbols)
         clear_notes(connection, context.run_id, tables)
+        for piece in pieces:
+            settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)

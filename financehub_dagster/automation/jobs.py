@@ -6,7 +6,9 @@ Belongs here: which assets a job covers and its config. Does not belong here: wh
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.connection_test import test_connection
+from financehub_dagster.automation.replay import replay_dead_letters
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
 
 fetch_yahoo_stocks = dg.define_asset_job(
@@ -40,5 +42,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     update_single_asset,
     historical_seed,
     test_connection,
+    replay_dead_letters,
+    cleanup_failed_tasks,
     observe_api_usage,
 ]

@@ -21,13 +21,19 @@ type Progress = Callable[[dg.DagsterEvent], None]
 
 @dataclass
 class RunOutcome:
-    """How a run ended: metadata of the last materialization per table, and each check's result."""
+    """How a run ended: metadata of the last materialization per table, and each check's result.
+
+    steps maps each step that ended to its error, None where it succeeded; interrupted says that the process was told
+    to stop.
+    """
 
     run_id: str
     success: bool
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
     error: str | None = None
+    steps: dict[str, str | None] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 def materialize(
@@ -137,15 +143,21 @@ def _note(event: dg.DagsterEvent, outcome: RunOutcome) -> None:
         outcome.tables[materialization.asset_key.to_user_string()] = values
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         outcome.checks.append(event.asset_check_evaluation_data)
+    elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
+        outcome.steps[str(event.step_key)] = None
     elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-        outcome.error = outcome.error or _first_cause(event)
+        reason = _first_cause(event)
+        outcome.steps[str(event.step_key)] = reason
+        outcome.error = outcome.error or reason
+        error = event.step_failure_data.error
+        outcome.interrupted |= error is not None and error.cls_name == "DagsterExecutionInterruptedError"
     elif event.event_type == dg.DagsterEventType.RUN_SUCCESS:
         outcome.success = True
 
 
-def _first_cause(event: dg.DagsterEvent) -> str | None:
+def _first_cause(event: dg.DagsterEvent) -> str:
     """The message of the innermost error; Dagster wraps what a step raised in errors of its own."""
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return event.message if error is None else error.message.strip()
+    return (event.message or "it failed") if error is None else error.message.strip()

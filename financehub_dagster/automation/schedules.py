@@ -11,6 +11,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.automation import jobs
+from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 
 # A tick early in a month still finishes the last sessions of the month before; the longest closures of an exchange
 # that the calendars know last a week.
@@ -52,5 +53,12 @@ SCHEDULES = [
         cron_schedule="*/5 * * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Every five minutes, so that the plots show how budgets are spent and come back.",
+    ),
+    dg.ScheduleDefinition(
+        name="cleanup_failed_tasks_schedule",
+        job=cleanup_failed_tasks,
+        cron_schedule="40 3 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night: dead letters that were settled a month ago leave the table.",
     ),
 ]

@@ -14,6 +14,7 @@ from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.failures import failed_again
 from financehub_dagster.storage.tables import task_failures as table
 
+_WAITING = table.c.status.in_(("open", "parked"))
 _DUE = sa.and_(table.c.status == "open", table.c.next_retry_at <= sa.func.now())
 
 
@@ -24,18 +25,18 @@ def count_due(connection: Connection) -> int:
 
 def ids_to_replay(connection: Connection, *, due_only: bool) -> list[int]:
     """Every row that waits, the longest due first: those that are due, or all open and parked ones."""
-    which = _DUE if due_only else table.c.status.in_(("open", "parked"))
-    return list(connection.execute(sa.select(table.c.id).where(which).order_by(*_ORDER)).scalars())
+    waiting = sa.select(table.c.id).where(_DUE if due_only else _WAITING)
+    return list(connection.execute(waiting.order_by(table.c.next_retry_at.nulls_last(), table.c.id)).scalars())
 
 
-_ORDER = (table.c.next_retry_at.nulls_last(), table.c.id)
+def claim(connection: Connection, run_id: str, ids: Sequence[int], *, due_only: bool) -> list[dict[str, Any]]:
+    """Take those of `ids` for the replay `run_id` that are held by nobody and are due, or open or parked at all.
 
-
-def claim(connection: Connection, run_id: str, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Take those of `ids` that are open or parked and held by nobody for the replay `run_id`; returns the rows."""
+    Returns their rows in the order of their ids.
+    """
     free = (
         sa.select(table.c.id)
-        .where(table.c.id.in_(ids), table.c.status.in_(("open", "parked")))
+        .where(table.c.id.in_(ids), _DUE if due_only else _WAITING)
         .order_by(table.c.id)
         .with_for_update(skip_locked=True)
     )
@@ -44,22 +45,26 @@ def claim(connection: Connection, run_id: str, ids: Sequence[int]) -> list[dict[
         .where(table.c.id.in_(list(connection.execute(free).scalars())))
         .values(status="retrying", replay_run_id=run_id, next_retry_at=None)
     )
-    return [dict(row) for row in connection.execute(taken.returning(table)).mappings()]
+    rows = connection.execute(taken.returning(table)).mappings()
+    return sorted((dict(row) for row in rows), key=lambda row: int(row["id"]))
 
 
-def fail_claimed(
-    connection: Connection, run_id: str, ids: Sequence[int], *, exception: str, traceback: str | None = None
-) -> int:
-    """Give back the rows that the replay `run_id` still holds: their work failed once more; returns how many."""
-    change = _held(run_id).where(table.c.id.in_(ids))
-    return connection.execute(change.values(exception=exception, traceback=traceback, **failed_again())).rowcount
+def resolve_claimed(connection: Connection, run_id: str, number: int) -> int:
+    """Close a row that the replay `run_id` still holds: its work is done; returns how many that were."""
+    values = {"status": "resolved", "replay_run_id": None}
+    return connection.execute(_held(run_id).where(table.c.id == number).values(values)).rowcount
 
 
-def park_claimed(connection: Connection, run_id: str, ids: Sequence[int], reason: str) -> int:
-    """Park rows that the replay `run_id` holds and that no replay can do, noting why; returns how many."""
-    change = _held(run_id).where(table.c.id.in_(ids))
+def fail_claimed(connection: Connection, run_id: str, number: int, exception: str) -> int:
+    """Give back a row that the replay `run_id` still holds: its work failed once more; returns how many that were."""
+    change = _held(run_id).where(table.c.id == number)
+    return connection.execute(change.values(exception=exception, **failed_again())).rowcount
+
+
+def park_claimed(connection: Connection, run_id: str, number: int, reason: str) -> int:
+    """Park a row that the replay `run_id` holds and that no replay can do, noting why; returns how many that were."""
     values = {"status": "parked", "replay_run_id": None, "exception": reason}
-    return connection.execute(change.values(values)).rowcount
+    return connection.execute(_held(run_id).where(table.c.id == number).values(values)).rowcount
 
 
 def replays_in_progress(connection: Connection) -> list[str]:

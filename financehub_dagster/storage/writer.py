@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
 
-from financehub_dagster.storage import marks, tables
+from financehub_dagster.storage import marks, tables, unreported
 from financehub_dagster.storage.engine import Connection, raw_cursor
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def write(
     Missing values (NaN, NaT, None) become NULL; of rows with the same key the last one counts. Rows that differ from
     the stored ones in nothing but when they were made count as unchanged and are not written. With `keep_revisions` the
     replaced rows go to price_revisions under `run_id`; for each table of `derived` the changed instruments are marked
-    dirty. Raises BadRows for values the table cannot hold, before anything is written; DatabaseError.
+    dirty. A run that changes rows is noted to owe a materialization until it reports one (`unreported`). Raises BadRows
+    for values the table cannot hold, before anything is written; DatabaseError.
     """
     from financehub_dagster.storage.batch import make_batch
 
@@ -75,7 +76,11 @@ def write(
     if absent:
         connection.execute(statements.insert if absent < batch.rows else statements.insert_all)
     connection.execute(statements.drop)
-    changed_from = {row.symbol: row.session for row in found if row.session is not None}
+    changed = [row for row in found if row.session is not None]
+    if changed and run_id is not None:
+        span = min(row.session for row in changed), max(row.last_session for row in changed)
+        unreported.note_write(connection, table.name, run_id, *span)
+    changed_from = {row.symbol: row.session for row in changed}
     for name in derived:
         marks.mark_dirty(connection, name, changed_from)
     return WriteResult(absent, differing, batch.rows - absent - differing, changed_from)
@@ -143,7 +148,7 @@ def _statements(table: sa.Table) -> _Statements:
 def _compare(
     table: sa.Table, incoming: sa.Table, same_key: sa.ColumnElement[bool], differs: sa.ColumnElement[bool]
 ) -> sa.Select[Any]:
-    """One row per symbol that changes: how many rows are absent, how many differ, and their earliest session."""
+    """One row per symbol that changes: how many rows are absent, how many differ, their first and last session."""
     is_absent = table.c[table.primary_key.columns.keys()[0]].is_(None)
     symbol = incoming.c.symbol if "symbol" in incoming.c else sa.cast(sa.null(), sa.Text)
     count = sa.func.count()
@@ -153,6 +158,7 @@ def _compare(
             count.filter(is_absent).label("absent"),
             count.filter(~is_absent).label("differing"),
             sa.func.min(_session(incoming)).label("session"),
+            sa.func.max(_session(incoming)).label("last_session"),
         )
         .select_from(sa.outerjoin(incoming, table, same_key))
         .where(sa.or_(is_absent, differs))

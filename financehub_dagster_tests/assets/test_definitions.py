@@ -64,9 +64,9 @@ def test_every_table_has_its_checks(graph):
     assert set(CHECKS) == set(TABLES)
 
 
-def test_every_asset_carries_the_failure_hook():
+def test_every_asset_carries_the_hooks():
     for assets in build_definitions().assets:
-        assert {hook.name for hook in assets.hook_defs} == {"dead_letter"}
+        assert {hook.name for hook in assets.hook_defs} == {"dead_letter", "settled"}
 
 
 def test_jobs_carry_the_predecessors_names():
@@ -78,6 +78,8 @@ def test_jobs_carry_the_predecessors_names():
         "update_single_asset",
         "historical_seed",
         "test_connection",
+        "replay_dead_letters",
+        "cleanup_failed_tasks",
         "observe_api_usage",
     }
 
@@ -88,9 +90,20 @@ def test_schedules_are_on_by_default():
         "fetch_yahoo_stocks_schedule",
         "fetch_binance_cryptos_schedule",
         "calculate_indicators_schedule",
+        "cleanup_failed_tasks_schedule",
         "observe_api_usage_schedule",
     }
     assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
+
+
+def test_sensors_are_on_by_default():
+    sensors = build_definitions().sensors
+    assert {sensor.name for sensor in sensors} >= {
+        "dead_letter_failed_runs",
+        "recovery",
+        "replay_dead_letters_sensor",
+    }
+    assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}
 
 
 def test_loading_the_code_location_imports_nothing_heavy():

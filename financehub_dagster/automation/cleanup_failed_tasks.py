@@ -1,0 +1,33 @@
+"""`cleanup_failed_tasks`: dead letters that are settled leave the table after a while.
+
+Belongs here: this job. Does not belong here: settling them.
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import Field
+
+
+class Keep(dg.Config):
+    """How long settled dead letters are kept."""
+
+    days: int = Field(default=30, ge=0, description="Days since the last failure of a resolved or discarded row.")
+
+
+@dg.op
+def delete_settled_failures(context: dg.OpExecutionContext, config: Keep) -> None:
+    """Delete what was resolved or discarded; open, retrying and parked rows stay, however old."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import delete_settled
+
+    with transaction() as connection:
+        deleted = delete_settled(connection, timedelta(days=config.days))
+    context.log.info(f"{deleted} settled dead letters deleted")
+    context.add_output_metadata({"deleted": deleted})
+
+
+@dg.job(description="Delete dead letters that were resolved or discarded and failed last more than `days` days ago.")
+def cleanup_failed_tasks() -> None:
+    """Runs daily."""
+    delete_settled_failures()

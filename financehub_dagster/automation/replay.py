@@ -1,0 +1,224 @@
+"""`replay_dead_letters`: doing failed work again, through the very assets that failed.
+
+Belongs here: taking rows of task_failures, making one run of their table out of those that belong together, and
+settling what that run did not. Does not belong here: launching this by itself (sensors).
+
+Rows are claimed one group at a time, just before their run: a replay that is killed loses nobody else's turn.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_ledger
+from financehub_dagster.automation.runs import RunOutcome, run_tables
+
+JOB = "replay_dead_letters"
+STEP = "replay"
+
+
+class Replay(dg.Config):
+    """Which dead letters to try again."""
+
+    ids: list[int] | None = Field(
+        default=None, description="Rows of task_failures, parked ones included; all whose retry is due when empty."
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Claimed rows that one run can do: of one task, one partition range and one config; symbols None means all."""
+
+    task_name: str
+    partition_key: str
+    config: Mapping[str, Any]
+    symbols: frozenset[str] | None
+    ids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Group":
+        """The group of one row alone."""
+        kwargs = row["kwargs"]
+        config = {**(kwargs.get("config") or {})}
+        if kwargs.get("providers"):
+            config["providers"] = kwargs["providers"]
+        symbols = [row["symbol"]] if row["symbol"] else kwargs.get("symbols")
+        return cls(
+            row["task_name"],
+            row["partition_key"],
+            config,
+            None if symbols is None else frozenset(symbols),
+            (row["id"],),
+        )
+
+    def joined(self, other: "Group") -> "Group":
+        """Both in one run."""
+        everyone = None if self.symbols is None or other.symbols is None else self.symbols | other.symbols
+        return replace(self, symbols=everyone, ids=self.ids + other.ids)
+
+    def belongs_to(self, other: "Group") -> bool:
+        """Whether one run can do both."""
+        mine, others = ((g.task_name, g.partition_key, g.config) for g in (self, other))
+        return mine == others
+
+    @property
+    def run_config(self) -> dict[str, Any]:
+        """The config of its run."""
+        return dict(self.config) | ({} if self.symbols is None else {"symbols": sorted(self.symbols)})
+
+
+def replay(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, run_id: str, ids: list[int] | None
+) -> int:
+    """Try `ids` again, or all rows whose retry is due, on behalf of the run `run_id`; returns how many were taken.
+
+    Work that succeeds has its rows resolved by its own transaction; the others are open again with their next wait, or
+    parked. Rows of instruments that left the universe are discarded, rows of tables that are gone parked.
+    """
+    from financehub_dagster.storage import replays
+    from financehub_dagster.storage.engine import transaction
+
+    tables = _tables_by_task(repository)
+    with transaction() as connection:
+        waiting = ids if ids is not None else replays.ids_to_replay(connection, due_only=True)
+    taken = 0
+    for group_ids in _groups(waiting):
+        with transaction() as connection:
+            rows = replays.claim(connection, run_id, group_ids, due_only=ids is None)
+            rows = _without_impossible(connection, run_id, rows, tables)
+        taken += len(rows)
+        if rows:
+            group = Group.of(rows[0])
+            for row in rows[1:]:
+                group = group.joined(Group.of(row))
+            _run(repository, instance, run_id, group, tables[group.task_name])
+    return taken
+
+
+def _groups(ids: Sequence[int]) -> Iterator[list[int]]:
+    """The rows of `ids` that belong together, in the order of the first of each."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import read_failures
+
+    with transaction() as connection:
+        rows = read_failures(connection, ids)
+    groups: list[Group] = []
+    for number in ids:
+        if number not in rows:
+            continue
+        group = Group.of(rows[number])
+        for place, other in enumerate(groups):
+            if group.belongs_to(other):
+                groups[place] = other.joined(group)
+                break
+        else:
+            groups.append(group)
+    yield from (list(group.ids) for group in groups)
+
+
+def _tables_by_task(repository: dg.RepositoryDefinition) -> dict[str, list[str]]:
+    """The tables that each asset's step fills, by the name of the step."""
+    tables: dict[str, list[str]] = {}
+    for assets in repository.assets_defs_by_key.values():
+        if assets.is_executable and assets.keys:
+            tables[assets.op.name] = sorted(key.to_user_string() for key in assets.keys)
+    return tables
+
+
+def _without_impossible(
+    connection: Any, run_id: str, rows: list[dict[str, Any]], tables: Mapping[str, list[str]]
+) -> list[dict[str, Any]]:
+    """The rows that can be done; the others are parked or discarded with the reason."""
+    from financehub_dagster.storage import replays
+    from financehub_dagster.storage.failures import discard_failures
+    from financehub_dagster.storage.instruments import list_instruments
+
+    unknown = [row for row in rows if row["task_name"] not in tables]
+    for row in unknown:
+        reason = f"no table or task {row['task_name']} any more: discard it; {row['exception']}"
+        replays.park_claimed(connection, run_id, row["id"], reason)
+    known = [row for row in rows if row not in unknown]
+    active = {instrument.symbol for instrument in list_instruments(connection)}
+    gone = [row for row in known if row["symbol"] and row["symbol"] not in active]
+    for row in gone:
+        discard_failures(connection, [row["id"]], f"{row['symbol']} is not in the universe any more")
+        settle_ledger(connection, row["task_name"], row["partition_key"], [row["symbol"]])
+    left = [row for row in known if row not in gone]
+    return [_among(row, active) for row in left]
+
+
+def _among(row: dict[str, Any], active: set[str]) -> dict[str, Any]:
+    """A whole step's row without the instruments that left since."""
+    symbols = row["kwargs"].get("symbols")
+    if row["symbol"] or symbols is None:
+        return row
+    return {**row, "kwargs": {**row["kwargs"], "symbols": [symbol for symbol in symbols if symbol in active]}}
+
+
+def _run(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, run_id: str, group: Group, tables: Sequence[str]
+) -> None:
+    from dagster._core.errors import DagsterExecutionInterruptedError
+
+    error: str | None
+    failed: Mapping[str, str] = {}
+    try:
+        outcome = run_tables(
+            repository, tables, group.partition_key, group.run_config, instance=instance, tags={REPLAY_TAG: run_id}
+        )
+    except Exception as failure:  # noqa: BLE001 - what keeps the run from starting is why its rows go on waiting
+        error = f"{type(failure).__name__}: {failure}"
+    else:
+        if outcome.interrupted:
+            raise DagsterExecutionInterruptedError
+        error = outcome.steps.get(group.task_name, f"run {outcome.run_id} ended before {group.task_name} did")
+        failed = _failures(outcome)
+    _settle(run_id, group, error, failed)
+
+
+def _failures(outcome: RunOutcome) -> dict[str, str]:
+    """Instruments that a step over many reported as failed, with their reasons."""
+    records = [record.data for metadata in outcome.tables.values() for record in _records(metadata.get("failures"))]
+    return {str(record["symbol"]): str(record["reason"]) for record in records}
+
+
+def _records(table: Any) -> Sequence[dg.TableRecord]:
+    records: Sequence[dg.TableRecord] = [] if table is None else table.records
+    return records
+
+
+def _settle(run_id: str, group: Group, error: str | None, failed: Mapping[str, str]) -> None:
+    """Close or give back those rows of the group that the run itself has not."""
+    from financehub_dagster.gateway.redaction import redact
+    from financehub_dagster.storage import replays
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import read_failures
+
+    with transaction() as connection:
+        for number, row in read_failures(connection, group.ids).items():
+            reason = error or failed.get(str(row["symbol"]))
+            if reason is None:
+                replays.resolve_claimed(connection, run_id, number)
+            else:
+                replays.fail_claimed(connection, run_id, number, redact(reason))
+        symbols = None if group.symbols is None else sorted(group.symbols)
+        settle_ledger(connection, group.task_name, group.partition_key, symbols)
+
+
+@dg.op(name=STEP)
+def replay_rows(context: dg.OpExecutionContext, config: Replay) -> None:
+    """Try the rows again; one that fails again waits on, and fails nothing here."""
+    taken = replay(context.repository_def, context.instance, context.run_id, config.ids)
+    context.log.info(f"{taken} dead letters tried again")
+
+
+@dg.job(
+    name=JOB,
+    description="Do failed work again: the dead letters whose retry is due, or those with the given ids.",
+)
+def replay_dead_letters() -> None:
+    """Each group of rows becomes a run of its table, tagged with this one."""
+    replay_rows()

@@ -1,0 +1,78 @@
+"""What watches by itself: failed runs, what killed processes left, and dead letters whose retry is due.
+
+Belongs here: when to look. Does not belong here: what is done then (dead_letters, recovery, replay).
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from financehub_dagster.automation import replay
+
+RECOVER_SECONDS = 30
+REPLAY_SECONDS = 30
+_RUNNING = dg.DefaultSensorStatus.RUNNING
+
+
+@dg.run_failure_sensor(
+    name="dead_letter_failed_runs",
+    default_status=_RUNNING,
+    minimum_interval_seconds=RECOVER_SECONDS,
+    description="Writes the work that a failed run left undone to the dead letters, where its hooks could not.",
+)
+def dead_letter_failed_runs(context: dg.RunFailureSensorContext) -> None:
+    """A killed process fires no hook; what a hook has written stays as it is."""
+    from financehub_dagster.automation.dead_letters import write_unfinished
+
+    record = context.instance.get_run_record_by_id(context.dagster_run.run_id)
+    if record is not None:
+        write_unfinished(context.instance, record)
+
+
+@dg.sensor(
+    name="recovery",
+    default_status=_RUNNING,
+    minimum_interval_seconds=RECOVER_SECONDS,
+    description="Puts right what killed processes left: runs that never end, rows without an event, claims.",
+)
+def recovery(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Launches nothing: what it writes is the result."""
+    from financehub_dagster.automation.recovery import recover
+
+    found = recover(context.instance, datetime.now(UTC))
+    if found:
+        context.log.info(str(found))
+    return dg.SkipReason(str(found) if found else "Nothing was left behind.")
+
+
+@dg.sensor(
+    name="replay_dead_letters_sensor",
+    job=replay.replay_dead_letters,
+    default_status=_RUNNING,
+    minimum_interval_seconds=REPLAY_SECONDS,
+    description="Tries dead letters again when their retry is due, one replay at a time.",
+)
+def replay_dead_letters_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Due rows wait while a replay runs."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.replays import count_due
+
+    with transaction() as connection:
+        due = count_due(connection)
+    if not due:
+        return dg.SkipReason("No dead letter is due.")
+    going_on = dg.RunsFilter(job_name=replay.JOB, statuses=NOT_ENDED)
+    if context.instance.get_runs_count(going_on):
+        return dg.SkipReason(f"{due} dead letters are due; a replay is running.")
+    return dg.RunRequest()
+
+
+NOT_ENDED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+SENSORS = [dead_letter_failed_runs, recovery, replay_dead_letters_sensor]
