@@ -11,9 +11,13 @@ import dagster as dg
 from financehub_dagster.assets import (
     api_usage,
     checks,
+    crypto_markets,
     crypto_prices_daily,
+    fundamentals,
     indicators_daily,
     instruments,
+    news_articles,
+    quotes,
     stock_prices_daily,
 )
 from financehub_dagster.automation.hooks import dead_letter, settled
@@ -21,6 +25,7 @@ from financehub_dagster.automation.jobs import JOBS
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.answer_routing import answer_routers
 from financehub_dagster.providers.routing import DailyBarsRouter
 
 ASSETS = [
@@ -29,6 +34,10 @@ ASSETS = [
     stock_prices_daily.stock_prices_daily,
     crypto_prices_daily.crypto_prices_daily,
     indicators_daily.indicators_daily,
+    quotes.quotes,
+    crypto_markets.crypto_markets,
+    fundamentals.fundamentals,
+    news_articles.news_articles,
 ]
 
 
@@ -44,7 +53,12 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,
-        resources={**all_providers(), "daily_bars": DailyBarsRouter(), **(resource_overrides or {})},
+        resources={
+            **all_providers(),
+            "daily_bars": DailyBarsRouter(),
+            **answer_routers(),
+            **(resource_overrides or {}),
+        },
         executor=dg.in_process_executor,
     )
 

@@ -2,11 +2,11 @@
 
 Belongs here: which checks a table has, and how a finding becomes a check result. Does not belong here: the judging
 (`findings`) and the queries (`storage.audit`). Checks read the whole table, so that a run over one month cannot turn a
-finding of another one green; `schema` alone reads the rows the run covered.
+finding of another one green; `schema`, and what is said in `answer_findings`, read the rows the run covered.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -15,9 +15,9 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from financehub_dagster.assets import findings
+from financehub_dagster.assets import answer_findings, findings
 from financehub_dagster.assets.findings import Check, Evidence, Finding
-from financehub_dagster.assets.partitions import monthly_partitions
+from financehub_dagster.assets.partitions import BY_DAY, daily_partitions, monthly_partitions
 
 OF_EVERY_TABLE = (findings.SCHEMA, findings.NO_DUPLICATES, findings.NO_OPEN_FAILURES)
 OF_BARS = (
@@ -27,6 +27,12 @@ OF_BARS = (
     findings.NO_MISSING_SESSIONS,
     findings.FRESHNESS,
 )
+OF_ANSWERS = (
+    findings.SCHEMA,
+    answer_findings.NO_DUPLICATES_IN_RUN,
+    findings.NO_OPEN_FAILURES,
+    findings.NO_DEFERRED_WORK,
+)
 
 CHECKS: dict[str, Sequence[Check]] = {
     "instruments": (findings.SCHEMA, findings.NO_DUPLICATES),
@@ -34,6 +40,10 @@ CHECKS: dict[str, Sequence[Check]] = {
     "crypto_prices_daily": OF_BARS,
     "corporate_actions": (findings.SCHEMA, findings.NO_DUPLICATES),
     "indicators_daily": (*OF_EVERY_TABLE, findings.NO_MISSING_ROWS, findings.FRESHNESS),
+    "quotes": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.QUOTES_FRESH),
+    "crypto_markets": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.MARKETS_FRESH),
+    "fundamentals": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.FUNDAMENTALS_FRESH),
+    "news_articles": (*OF_ANSWERS, answer_findings.LINKED, answer_findings.NEWS_FRESH),
 }
 
 
@@ -52,7 +62,7 @@ def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinitio
     def run_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from financehub_dagster.storage.engine import transaction
 
-        window = _window(context.run.tags)
+        window = _window(table, context.run.tags)
         with transaction() as connection:
             evidence = Evidence(connection, table, *window, now=datetime.now(UTC))
             for key in sorted(context.selected_asset_check_keys, key=lambda key: list(by_name).index(key.name)):
@@ -67,13 +77,16 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
     return [table_checks(table, checks) for table, checks in CHECKS.items()]
 
 
-def _window(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
+def _window(table: str, tags: Mapping[str, str]) -> tuple[date | None, date | None]:
+    daily = table in BY_DAY
     first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
     last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
     if first is None or last is None:
-        return None, None
-    end = monthly_partitions().time_window_for_partition_key(last).end
-    return date.fromisoformat(first), end.date()
+        today = datetime.now(UTC).date()
+        return (today - timedelta(days=1), today) if daily else (None, None)
+    partitions = daily_partitions() if daily else monthly_partitions()
+    end = partitions.time_window_for_partition_key(last).end
+    return date.fromisoformat(first), end.date() - timedelta(days=1)
 
 
 def _result(table: str, check: Check, finding: Finding) -> dg.AssetCheckResult:

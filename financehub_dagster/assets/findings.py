@@ -10,6 +10,7 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from financehub_dagster.assets.answers_config import ANSWERS_OF
 from financehub_dagster.assets.config import BARS_OF, CRYPTOS, EXCHANGE_TRADED
 from financehub_dagster.market.instruments import Instrument
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
     from financehub_dagster.storage.bars import BarArrays
     from financehub_dagster.storage.engine import Connection
+
+# Tables to which a run adds at most one row per instrument, and whose stored rows never change.
+PRICED = frozenset({"quotes", "crypto_markets"})
+
+# What a row is named by, where it has them.
+KEYS = ("symbol", "date", "quoted_at", "url")
 
 # Rows a check result shows; the count next to them is always complete.
 SHOWN = 50
@@ -45,9 +52,11 @@ class Evidence:
 
     @cached_property
     def window(self) -> "pd.DataFrame":
-        """All columns of the rows in the window, or of all rows."""
+        """All columns of the rows in the window, or of all rows; of prices told one by one the newest of each."""
         from financehub_dagster.storage import audit
 
+        if self.table in PRICED:
+            return audit.newest_rows(self.connection, self.table)
         return audit.read_frame(self.connection, self.table, self.start, self.end)
 
     @cached_property
@@ -59,10 +68,10 @@ class Evidence:
 
     @cached_property
     def instruments(self) -> list[Instrument]:
-        """The active instruments whose bars this table holds, or that have bars at all."""
+        """The active instruments this table is about, or that have bars at all."""
         from financehub_dagster.storage.instruments import list_instruments
 
-        kinds = BARS_OF.get(self.table, (*EXCHANGE_TRADED, *CRYPTOS))
+        kinds = {**BARS_OF, **ANSWERS_OF}.get(self.table, (*EXCHANGE_TRADED, *CRYPTOS))
         return list_instruments(self.connection, asset_types=kinds)
 
 
@@ -76,7 +85,8 @@ class Check:
     blocking: bool = False
 
 
-def _finding(examined: int, offending: int, what: str, rows: Sequence[Mapping[str, object]]) -> Finding:
+def finding(examined: int, offending: int, what: str, rows: Sequence[Mapping[str, object]]) -> Finding:
+    """What was found, in one line; `rows` are the offending ones, or the first of them."""
     first = "" if not rows else "; first: " + " ".join(str(value) for value in rows[0].values())
     message = f"{offending:,} of {examined:,} {what}{first}" if offending else f"{examined:,} examined, none amiss"
     return Finding(examined, offending, message, rows[:SHOWN])
@@ -103,12 +113,12 @@ def _schema(evidence: Evidence) -> Finding:
             .head(SHOWN)
             .itertuples(index=False)
         ]
-        return _finding(len(frame), len(cases), "values break the schema", rows)
-    return _finding(len(frame), 0, "", [])
+        return finding(len(frame), len(cases), "values break the schema", rows)
+    return finding(len(frame), 0, "", [])
 
 
 def _key_of(frame: "pd.DataFrame", index: int) -> dict[str, object]:
-    return {name: frame.at[index, name] for name in ("symbol", "date") if name in frame}
+    return {name: frame.at[index, name] for name in KEYS if name in frame}
 
 
 def _bar_sanity(evidence: Evidence) -> Finding:
@@ -117,7 +127,7 @@ def _bar_sanity(evidence: Evidence) -> Finding:
     frame = evidence.bars.frame()
     _, rejected = quality.judge(frame)
     rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
-    return _finding(len(frame), len(rejected), "bars break a quality rule", rows)
+    return finding(len(frame), len(rejected), "bars break a quality rule", rows)
 
 
 def _no_duplicates(evidence: Evidence) -> Finding:
@@ -125,7 +135,7 @@ def _no_duplicates(evidence: Evidence) -> Finding:
 
     rows = audit.duplicates(evidence.connection, evidence.table)
     total = history.row_count(evidence.connection, evidence.table)
-    return _finding(total, len(rows), "keys stand more than once", rows)
+    return finding(total, len(rows), "keys stand more than once", rows)
 
 
 def _no_missing_sessions(evidence: Evidence) -> Finding:
@@ -144,7 +154,7 @@ def _no_missing_sessions(evidence: Evidence) -> Finding:
         sessions = calendars.sessions(instrument, own[0].item(), own[-1].item())
         expected += len(sessions)
         missing += [{"symbol": instrument.symbol, "date": str(day)} for day in calendars.without(sessions, own)]
-    return _finding(expected, len(missing), "sessions between the first and the last stored bar are missing", missing)
+    return finding(expected, len(missing), "sessions between the first and the last stored bar are missing", missing)
 
 
 def _no_missing_rows(evidence: Evidence) -> Finding:
@@ -156,7 +166,7 @@ def _no_missing_rows(evidence: Evidence) -> Finding:
         lacking, first = audit.bars_without_indicators(evidence.connection, table, SHOWN)
         count += lacking
         rows += [{"symbol": symbol, "date": day} for symbol, day in first]
-    return _finding(total, count, "bars have no indicator row", rows)
+    return finding(total, count, "bars have no indicator row", rows)
 
 
 def _freshness(evidence: Evidence) -> Finding:
@@ -170,14 +180,14 @@ def _freshness(evidence: Evidence) -> Finding:
         newest = spans[instrument.symbol][1] if instrument.symbol in spans else None
         if newest is None or newest < due:
             late.append({"symbol": instrument.symbol, "newest": newest, "due": due})
-    return _finding(len(evidence.instruments), len(late), "active instruments lack their last finished session", late)
+    return finding(len(evidence.instruments), len(late), "active instruments lack their last finished session", late)
 
 
 def _no_open_failures(evidence: Evidence) -> Finding:
     from financehub_dagster.storage import failures
 
     rows = failures.live_failures(evidence.connection, evidence.table)
-    return _finding(len(evidence.instruments), len(rows), "pieces of work wait as dead letters", rows)
+    return finding(len(evidence.instruments), len(rows), "pieces of work wait as dead letters", rows)
 
 
 def _no_deferred_work(evidence: Evidence) -> Finding:
@@ -186,7 +196,7 @@ def _no_deferred_work(evidence: Evidence) -> Finding:
     waiting = deferrals.live_deferrals(evidence.connection, evidence.table)
     shown = ("symbol", "partition_key", "provider", "until", "reason")
     rows = [{name: row[name] for name in shown} for row in waiting]
-    return _finding(len(evidence.instruments), len(rows), "pieces of work wait until a vendor may be asked", rows)
+    return finding(len(evidence.instruments), len(rows), "pieces of work wait until a vendor may be asked", rows)
 
 
 SCHEMA = Check(

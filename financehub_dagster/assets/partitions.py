@@ -10,11 +10,44 @@ import dagster as dg
 
 from financehub_dagster.settings import get_settings
 
+ANSWERS_START = date(2026, 11, 1)
+"""The first day of daily partitions: nobody asked vendors for their quotes before this program did."""
+BY_DAY = frozenset({"quotes", "crypto_markets", "news_articles"})
+"""The tables that are cut into days; the others with partitions are cut into months."""
+GRACE = timedelta(hours=1)
+
 
 def monthly_partitions() -> dg.MonthlyPartitionsDefinition:
     """Months in UTC from FINANCEHUB_HISTORY_START on; the running month is a partition too."""
     start = get_settings().financehub_history_start.replace(day=1)
     return dg.MonthlyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=1)
+
+
+def daily_partitions() -> dg.DailyPartitionsDefinition:
+    """UTC days from ANSWERS_START on; the running day is a partition too."""
+    return dg.DailyPartitionsDefinition(start_date=ANSWERS_START.isoformat(), timezone="UTC", end_offset=1)
+
+
+def partition_at(table: str, moment: datetime) -> str:
+    """The key of the partition of `table` that `moment` (aware) falls into."""
+    day = moment.astimezone(UTC).date()
+    return (day if table in BY_DAY else day.replace(day=1)).isoformat()
+
+
+def running_partition(context: dg.AssetExecutionContext, now: datetime | None = None) -> str:
+    """The partition of a run over a table that holds what is so now; raises dg.Failure unless it is the running one.
+
+    A run that was asked for at the end of a partition may begin within the hour after it.
+    """
+    now = now or datetime.now(UTC)
+    asked, span = context.partition_key_range, context.partition_time_window
+    if asked.start == asked.end and span.start <= now < span.end + GRACE:
+        return str(asked.start)
+    wanted = asked.start if asked.start == asked.end else f"{asked.start} to {asked.end}"
+    raise dg.Failure(
+        f"{wanted} cannot be filled: vendors say only what is so now; choose the running partition alone",
+        allow_retries=False,
+    )
 
 
 @dataclass(frozen=True)

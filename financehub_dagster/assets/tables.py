@@ -68,3 +68,16 @@ def daily_table(*specs: dg.AssetSpec) -> Callable[[Callable[..., object]], dg.As
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=len(specs) > 1,
     )
+
+
+def answers_table(
+    spec: dg.AssetSpec, partitions_def: dg.PartitionsDefinition, resources: set[str]
+) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
+    """Decorate the body that fills a table with vendors' answers: these partitions, any range in a single run."""
+    return dg.multi_asset(
+        name=spec.key.to_python_identifier(),
+        specs=[spec],
+        partitions_def=partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys=resources,
+    )

@@ -5,7 +5,7 @@ providers drop, missing sessions (`calendars`), types of columns (`schemas`). Im
 only where bars are judged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,10 +52,11 @@ RULES: tuple[Rule, ...] = (
 """In the order they are tried; a bar that breaks several is rejected by the first."""
 
 
-def judge(bars: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
+def judge(bars: "pd.DataFrame", rules: Sequence[Rule] = RULES) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Split bars into those that keep every rule and those that do not, which get a column `rule`: the one they break.
 
-    bars has open, high, low, close, volume, and adj_close where known; other columns and the index are carried along.
+    bars has open, high, low, close, volume, and adj_close where known, or what `rules` about other rows look at; other
+    columns and the index are carried along.
     """
     arrays: dict[str, NDArray[np.float64]] = {}
 
@@ -67,7 +68,7 @@ def judge(bars: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
 
     broken = np.full(len(bars), "", dtype=object)
     with np.errstate(invalid="ignore"):
-        for rule in RULES:
+        for rule in rules:
             broken[(broken == "") & ~rule.kept(of)] = rule.name
     good = broken == ""
     return bars[good], bars[~good].assign(rule=broken[~good])

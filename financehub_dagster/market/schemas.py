@@ -19,6 +19,14 @@ from financehub_dagster.market.instruments import AssetType
 ACTION_KINDS = ("dividend", "split", "capital_gain")
 """What a corporate action can be."""
 
+_CURRENCY = r"^[A-Z]{3}$"
+
+_FIGURES = (
+    "pe_ratio forward_pe peg_ratio price_to_book price_to_sales eps book_value profit_margin operating_margin"
+    " return_on_assets return_on_equity revenue ebitda beta"
+).split()
+"""Figures of companies that may be any number."""
+
 _ROUNDING = 1e-6
 """How far a running sum may carry a bounded indicator over its bound."""
 
@@ -38,8 +46,8 @@ def _schema(table: str) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(_SCHEMAS[table](), strict=True, name=table)
 
 
-def _text(*checks: pa.Check) -> pa.Column:
-    return pa.Column(str, checks=list(checks), coerce=True)
+def _text(*checks: pa.Check, nullable: bool = False) -> pa.Column:
+    return pa.Column(str, checks=list(checks), nullable=nullable, coerce=True)
 
 
 def _number(*checks: pa.Check, nullable: bool = False) -> pa.Column:
@@ -79,6 +87,61 @@ def _corporate_actions() -> dict[str, pa.Column]:
     }
 
 
+def _priced(nullable: dict[str, tuple[pa.Check, ...]]) -> dict[str, pa.Column]:
+    return {
+        "symbol": _text(pa.Check.str_length(min_value=1)),
+        "quoted_at": _instant(),
+        "price": _number(pa.Check.gt(0)),
+        **{name: _number(*checks, nullable=True) for name, checks in nullable.items()},
+        "currency": _text(pa.Check.str_matches(_CURRENCY)),
+        "source": _text(pa.Check.str_length(min_value=1)),
+        "fetched_at": _instant(),
+    }
+
+
+def _quotes() -> dict[str, pa.Column]:
+    positive, not_negative = (pa.Check.gt(0),), (pa.Check.ge(0),)
+    prices = dict.fromkeys(("open", "high", "low", "previous_close"), positive)
+    return _priced({**prices, "volume": not_negative})
+
+
+def _crypto_markets() -> dict[str, pa.Column]:
+    not_negative = dict.fromkeys(
+        ("market_cap", "volume_24h", "circulating_supply", "total_supply", "max_supply"), (pa.Check.ge(0),)
+    )
+    return _priced({**not_negative, "change_24h": (pa.Check.ge(-100),), "rank": (pa.Check.ge(1),)})
+
+
+def _fundamentals() -> dict[str, pa.Column]:
+    positive, above_nothing = (pa.Check.gt(0),), (pa.Check.ge(0),)
+    figures: dict[str, tuple[pa.Check, ...]] = {
+        **dict.fromkeys(("market_cap", "shares_outstanding", "high_52w", "low_52w"), positive),
+        **dict.fromkeys(("dividend_per_share", "dividend_yield"), above_nothing),
+        **dict.fromkeys(_FIGURES, ()),
+    }
+    return {
+        "symbol": _text(pa.Check.str_length(min_value=1)),
+        "date": _date(),
+        "currency": _text(pa.Check.str_matches(_CURRENCY)),
+        **{name: _text(pa.Check.str_length(min_value=1), nullable=True) for name in ("sector", "industry")},
+        **{name: _number(*checks, nullable=True) for name, checks in figures.items()},
+        "source": _text(pa.Check.str_length(min_value=1)),
+        "fetched_at": _instant(),
+    }
+
+
+def _news() -> dict[str, pa.Column]:
+    some = pa.Check.str_length(min_value=1)
+    return {
+        "url": _text(pa.Check.str_matches(r"^https?://")),
+        "title": _text(some),
+        **{name: _text(some, nullable=True) for name in ("summary", "publisher", "author")},
+        "published_at": _instant(),
+        "source": _text(some),
+        "fetched_at": _instant(),
+    }
+
+
 def _indicator(column: IndicatorColumn) -> pa.Column:
     if column.bounds is None:
         return _number(nullable=True)
@@ -102,7 +165,7 @@ def _instruments() -> dict[str, pa.Column]:
         "name": _text(pa.Check.str_length(min_value=1)),
         "asset_type": _text(pa.Check.isin([kind.value for kind in AssetType])),
         "exchange": _text(pa.Check.isin(list(exchanges()))),
-        "currency": _text(pa.Check.str_matches(r"^[A-Z]{3}$")),
+        "currency": _text(pa.Check.str_matches(_CURRENCY)),
         "timezone": _text(pa.Check.str_length(min_value=1)),
         "is_active": pa.Column(checks=pa.Check.isin([True, False])),
         "market_cap": _number(pa.Check.gt(0), nullable=True),
@@ -117,4 +180,8 @@ _SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "crypto_prices_daily": _bars,
     "corporate_actions": _corporate_actions,
     "indicators_daily": _indicators,
+    "quotes": _quotes,
+    "crypto_markets": _crypto_markets,
+    "fundamentals": _fundamentals,
+    "news_articles": _news,
 }

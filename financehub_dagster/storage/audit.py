@@ -4,11 +4,11 @@ Belongs here: the questions of checks. Does not belong here: judging the answers
 """
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from financehub_dagster.storage import tables
+from financehub_dagster.storage import days, tables
 from financehub_dagster.storage.engine import Connection
 
 if TYPE_CHECKING:
@@ -18,22 +18,37 @@ if TYPE_CHECKING:
 def read_frame(
     connection: Connection, table: str, start: date | None = None, end: date | None = None
 ) -> "pd.DataFrame":
-    """All columns of a table, one row per stored row, from `start` to `end` where it has dates."""
+    """All columns of a table, one row per stored row, from `start` to `end` where its rows have a time."""
     import pandas as pd
 
     declared = tables.metadata.tables[table]
-    query = sa.select(declared)
-    if start is not None and end is not None and "date" in declared.c:
-        query = query.where(declared.c.date.between(start, end))
+    return pd.read_sql_query(_between(sa.select(declared), declared, start, end), connection)
+
+
+def duplicates(
+    connection: Connection, table: str, start: date | None = None, end: date | None = None
+) -> list[dict[str, object]]:
+    """Keys of a table under which more than one row stands, with their number; empty while the key is in force."""
+    declared = tables.metadata.tables[table]
+    key, times = list(declared.primary_key.columns), sa.func.count().label("rows")
+    query = sa.select(*key, times).group_by(*key).having(times > 1).order_by(*key)
+    return [dict(row) for row in connection.execute(_between(query, declared, start, end)).mappings()]
+
+
+def newest_rows(connection: Connection, table: str) -> "pd.DataFrame":
+    """The newest row of each instrument, of a table with symbols and times, by one probe of the key each."""
+    import pandas as pd
+
+    declared, symbols = tables.metadata.tables[table], tables.instruments.c.symbol
+    own = sa.select(declared).where(declared.c.symbol == symbols).order_by(days.require_time(declared).desc()).limit(1)
+    newest = own.lateral("newest")
+    query = sa.select(newest).select_from(tables.instruments).join(newest, sa.true()).order_by(newest.c.symbol)
     return pd.read_sql_query(query, connection)
 
 
-def duplicates(connection: Connection, table: str) -> list[dict[str, object]]:
-    """Keys of a table under which more than one row stands, with their number; empty while the key is in force."""
-    key = list(tables.metadata.tables[table].primary_key.columns)
-    times = sa.func.count().label("rows")
-    query = sa.select(*key, times).group_by(*key).having(times > 1).order_by(*key)
-    return [dict(row) for row in connection.execute(query).mappings()]
+def _between[Q: sa.Select[Any]](query: Q, table: sa.Table, start: date | None, end: date | None) -> Q:
+    time = days.time_column(table)
+    return query if time is None or start is None or end is None else query.where(days.within(time, start, end))
 
 
 def bars_without_indicators(connection: Connection, table: str, limit: int) -> tuple[int, list[tuple[str, date]]]:

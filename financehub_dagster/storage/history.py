@@ -5,11 +5,11 @@ Belongs here: small questions about stored rows. Does not belong here: reading w
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from financehub_dagster.storage import tables
+from financehub_dagster.storage import days, tables
 from financehub_dagster.storage.engine import Connection
 
 
@@ -38,11 +38,28 @@ def row_count(connection: Connection, table: str) -> int:
 
 
 def rows_by_month(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
-    """Stored rows per monthly partition key from `start` to `end`."""
-    columns = tables.metadata.tables[table].c
-    month = sa.cast(sa.func.date_trunc("month", columns.date), sa.Date)
-    query = sa.select(month, sa.func.count()).where(columns.date.between(start, end)).group_by(month)
+    """Stored rows per monthly partition key from `start` to `end`, for a table whose rows have a time."""
+    return _rows_by(connection, table, start, end, "month")
+
+
+def rows_by_day(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
+    """Stored rows per daily partition key from `start` to `end`, for a table whose rows have a time."""
+    return _rows_by(connection, table, start, end, "day")
+
+
+def _rows_by(connection: Connection, table: str, start: date, end: date, unit: str) -> dict[str, int]:
+    column = days.require_time(tables.metadata.tables[table])
+    period = sa.cast(sa.func.date_trunc(unit, days.day_of(column)), sa.Date)
+    query = sa.select(period, sa.func.count()).where(days.within(column, start, end)).group_by(period)
     return {key.isoformat(): count for key, count in connection.execute(query)}
+
+
+def newest_times(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, datetime]:
+    """The time of the newest stored row of each of `symbols` that has any, by one probe of the key per symbol."""
+    declared = tables.metadata.tables[table]
+    wanted = sa.func.unnest(sa.cast(list(symbols), sa.ARRAY(sa.Text))).column_valued("wanted")
+    newest = sa.select(sa.func.max(days.require_time(declared))).where(declared.c.symbol == wanted).scalar_subquery()
+    return {symbol: time for symbol, time in connection.execute(sa.select(wanted, newest)) if time is not None}
 
 
 def stored_dates(connection: Connection, table: str, symbol: str, start: date) -> list[date]:

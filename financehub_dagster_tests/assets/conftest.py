@@ -1,7 +1,8 @@
 """The whole platform in one process: real database, sandbox over HTTP, real client libraries, a Dagster instance."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,7 +14,9 @@ from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster_tests.assets.answers import generous_providers
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Platform:
     sandbox: Sandbox
     definitions: dg.Definitions
     instance: dg.DagsterInstance
+    overrides: Mapping[str, Any]
     events: list[dg.DagsterEvent] = field(default_factory=list)
 
     def run(
@@ -56,6 +60,17 @@ class Platform:
 
 
 @pytest.fixture
+def keyed_platform(platform, sandbox, monkeypatch) -> Iterator[Platform]:
+    """The platform with a key for every vendor, and room within every limit."""
+    for name, value in sandbox.keys.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    overrides = {**platform.overrides, **generous_providers(sandbox)}
+    yield replace(platform, overrides=overrides, definitions=build_definitions(resource_overrides=overrides))
+    get_settings.cache_clear()
+
+
+@pytest.fixture
 def platform(database, sandbox) -> Iterator[Platform]:
     """A migrated database with the default universe, and providers that ask the sandbox as fast as it answers."""
     with database.engine.begin() as connection:
@@ -65,4 +80,5 @@ def platform(database, sandbox) -> Iterator[Platform]:
         "binance": BinanceProvider(base_url=sandbox.binance_url, first_pause=0.0),
     }
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Platform(database.engine, sandbox, build_definitions(resource_overrides=overrides), instance)
+        definitions = build_definitions(resource_overrides=overrides)
+        yield Platform(database.engine, sandbox, definitions, instance, overrides)

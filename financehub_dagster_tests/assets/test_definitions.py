@@ -10,7 +10,9 @@ from financehub_dagster.assets.checks import CHECKS
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.storage import tables
 
-TABLES = ["instruments", "stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily"]
+DAILY_BARS = ["stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily"]
+ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "news_articles": "day"}
+TABLES = ["instruments", *DAILY_BARS, *ANSWERS]
 OBSERVED = ["api_usage"]
 HEAVY = ["pandas", "numpy", "yfinance", "binance", "curl_cffi", "talib", "pandas_ta", "exchange_calendars", "pandera"]
 HEAVY += ["matplotlib", "mplfinance", "alembic", "numba"]
@@ -51,11 +53,21 @@ def test_lineage_runs_from_instruments_to_indicators(graph):
 
 
 def test_daily_tables_have_monthly_partitions_in_a_single_run(graph):
-    for table in TABLES[1:]:
+    for table in DAILY_BARS:
         node = graph.get(dg.AssetKey(table))
         assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition)
         assert node.partitions_def.end_offset == 1
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
+
+
+@pytest.mark.parametrize(("table", "length"), ANSWERS.items())
+def test_tables_of_answers_have_days_or_months_in_a_single_run(graph, table, length):
+    node = graph.get(dg.AssetKey(table))
+    kind = dg.DailyPartitionsDefinition if length == "day" else dg.MonthlyPartitionsDefinition
+    assert isinstance(node.partitions_def, kind)
+    assert node.partitions_def.end_offset == 1
+    assert node.backfill_policy == dg.BackfillPolicy.single_run()
+    assert {key.to_user_string() for key in node.parent_keys} == {"instruments"}
 
 
 def test_every_table_has_its_checks(graph):

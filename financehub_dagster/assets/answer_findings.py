@@ -1,0 +1,96 @@
+"""The checks of quotes, markets, fundamentals and news: what each looks at and what it finds.
+
+Belongs here: checks of tables whose rows are what vendors said at a time. Does not belong here: those of every table
+and of bars (`findings`). They read what the run may have written and not the whole table: it grows by the minute, and
+what is stored never changes.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+
+from financehub_dagster.assets.findings import NO_DUPLICATES, SHOWN, Check, Evidence, Finding, finding
+from financehub_dagster.market.instruments import Instrument
+
+DELAY = timedelta(minutes=30)
+"""How old a price of an open market may be: free plans tell it a quarter of an hour late, and trades have pauses."""
+MARKETS_AGE = timedelta(hours=3)
+FUNDAMENTALS_AGE = timedelta(days=2)
+NEWS_AGE = timedelta(days=2)
+
+
+def _sanity(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import answer_quality
+
+    frame = evidence.window
+    _, rejected = answer_quality.judge(evidence.table, frame)
+    rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
+    return finding(len(frame), len(rejected), "rows break a quality rule", rows)
+
+
+def _linked(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import news
+
+    rows = news.unlinked(evidence.connection, evidence.start, evidence.end)
+    return finding(len(evidence.window), len(rows), "articles are about no instrument", rows)
+
+
+def _no_duplicates(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import audit
+
+    rows = audit.duplicates(evidence.connection, evidence.table, evidence.start, evidence.end)
+    return finding(len(evidence.window), len(rows), "keys stand more than once", rows)
+
+
+def _quotes_are_fresh(evidence: Evidence) -> Finding:
+    return _fresh(evidence, {each.symbol: _price_due(each, evidence.now) for each in evidence.instruments})
+
+
+def _markets_are_fresh(evidence: Evidence) -> Finding:
+    return _fresh(evidence, {each.symbol: evidence.now - MARKETS_AGE for each in evidence.instruments})
+
+
+def _fundamentals_are_fresh(evidence: Evidence) -> Finding:
+    due = (evidence.now - FUNDAMENTALS_AGE).date()
+    return _fresh(evidence, {each.symbol: due for each in evidence.instruments})
+
+
+def _news_is_fresh(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import news
+
+    newest, due = news.newest_article(evidence.connection), evidence.now - NEWS_AGE
+    rows = [] if newest is not None and newest >= due else [{"newest": newest, "due": due}]
+    return finding(1, len(rows), "tables lack an article of the last two days", rows)
+
+
+def _fresh[T: (date, datetime)](evidence: Evidence, due: Mapping[str, T]) -> Finding:
+    from financehub_dagster.storage import history
+
+    newest = history.newest_times(evidence.connection, evidence.table, list(due))
+    late = [
+        {"symbol": symbol, "newest": newest.get(symbol), "due": wanted}
+        for symbol, wanted in due.items()
+        if symbol not in newest or newest[symbol] < wanted
+    ]
+    return finding(len(due), len(late), "active instruments lack a recent row", late)
+
+
+def _price_due(of: Instrument, now: datetime) -> datetime:
+    """How new the newest price has to be: as new as DELAY, counted in time that the market was open."""
+    from financehub_dagster.market import calendars
+
+    if calendars.is_open(of, now - DELAY):
+        return now - DELAY
+    session = calendars.last_finished_session(of, now - DELAY)
+    return calendars.session_close(of, session) - DELAY
+
+
+SANE = "Prices are finite and above zero, lows not above highs, and nothing was made after it was told."
+SANITY = Check("sanity", SANE, _sanity, blocking=True)
+LINKED = Check("linked", "Every article is about an instrument.", _linked)
+NO_DUPLICATES_IN_RUN = Check(NO_DUPLICATES.name, NO_DUPLICATES.description, _no_duplicates, blocking=True)
+QUOTES_FRESH = Check(
+    "freshness", "Every active instrument has a price of the last 30 minutes its market was open.", _quotes_are_fresh
+)
+MARKETS_FRESH = Check("freshness", "Every active crypto has a row of the last three hours.", _markets_are_fresh)
+FUNDAMENTALS_FRESH = Check("freshness", "Every active stock has a row of the last two days.", _fundamentals_are_fresh)
+NEWS_FRESH = Check("freshness", "There is an article of the last two days.", _news_is_fresh)

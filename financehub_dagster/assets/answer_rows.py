@@ -1,0 +1,85 @@
+"""How each kind of vendors' answers becomes rows: quotes and markets, fundamentals, news.
+
+Belongs here: what is judged, what is left as it is stored, and what is written, in one transaction of the caller. Does
+not belong here: asking, and settling what failed (`answers_update`).
+"""
+
+from typing import TYPE_CHECKING
+
+from financehub_dagster.assets.outcome import Outcome
+from financehub_dagster.providers.base import Answers
+from financehub_dagster.storage import history, news, rejections, tables, writer
+from financehub_dagster.storage.engine import Connection
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def store_prices(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
+    """Quotes and markets: a price that is not newer than the stored one changes nothing; no stored one is replaced."""
+    import pandas as pd
+
+    rows = _judged(connection, _with_origin(answer), run_id, outcome)
+    newest = history.newest_times(connection, outcome.table, rows["symbol"].tolist())
+    known = pd.to_datetime(rows["symbol"].map(newest), utc=True)
+    is_new = known.isna() | (rows["quoted_at"] > known)
+    outcome.unchanged += int((~is_new).sum())
+    outcome.add(_write(connection, outcome.table, rows[is_new], run_id))
+
+
+def store_fundamentals(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
+    """Fundamentals: one row per UTC day of asking; what is replaced within the day is kept as a revision."""
+    rows = _with_origin(answer)
+    rows = _judged(connection, rows.assign(date=_utc_day(rows["fetched_at"])), run_id, outcome)
+    outcome.add(_write(connection, outcome.table, rows, run_id, keep_revisions=True))
+
+
+def store_news(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
+    """News: an article stays as the provider tells it that told of it first; links to instruments only grow."""
+    rows = _with_origin(answer)
+    elsewhere = {
+        url for url, source in news.sources_of(connection, rows["url"].tolist()).items() if source != answer.source
+    }
+    own = ~rows["url"].isin(elsewhere)
+    outcome.unchanged += int((~own).sum())
+    outcome.add(_write(connection, outcome.table, rows[own].drop(columns="symbols"), run_id))
+    links = rows[["url", "symbols"]].explode("symbols").dropna().rename(columns={"symbols": "symbol"})
+    _write(connection, "news_links", links, run_id)
+
+
+def _with_origin(answer: Answers) -> "pd.DataFrame":
+    import pandas as pd
+
+    return answer.rows.assign(source=answer.source, fetched_at=pd.Timestamp(answer.fetched_at))
+
+
+def _utc_day(times: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
+    return times.dt.tz_convert("UTC").dt.tz_localize(None).dt.normalize()
+
+
+def _judged(connection: Connection, rows: "pd.DataFrame", run_id: str, outcome: Outcome) -> "pd.DataFrame":
+    from financehub_dagster.market import answer_quality
+
+    good, rejected = answer_quality.judge(outcome.table, rows)
+    if len(rejected):
+        dated = rejected if "date" in rejected else rejected.assign(date=_utc_day(rejected["quoted_at"]))
+        rejections.record_rejections(connection, outcome.table, dated, run_id=run_id)
+        outcome.rejected += len(rejected)
+    return good
+
+
+def _write(
+    connection: Connection, table: str, rows: "pd.DataFrame", run_id: str, *, keep_revisions: bool = False
+) -> writer.WriteResult:
+    columns = {name: _plain(rows[name]) for name in rows.columns}
+    return writer.write(
+        connection, tables.metadata.tables[table], columns, run_id=run_id, keep_revisions=keep_revisions
+    )
+
+
+def _plain(values: "pd.Series") -> "np.ndarray":
+    import pandas as pd
+
+    zoned = isinstance(values.dtype, pd.DatetimeTZDtype)
+    return (values.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else values).to_numpy()

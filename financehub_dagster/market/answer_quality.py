@@ -1,0 +1,48 @@
+"""What a quote, a market or a row of fundamentals must satisfy to enter its table.
+
+Belongs here: rules that a row keeps or breaks by its own numbers. Does not belong here: bars and the judging itself
+(`quality`), types of columns (`schemas`). Imports numpy, so it is itself imported only where rows are judged.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from financehub_dagster.market import quality
+from financehub_dagster.market.quality import Column, Rule
+
+CLOCK_SECONDS = 300.0
+"""How far a vendor's clock may be ahead of ours. One row from the future would make all that follow it look old."""
+
+
+def _price_above_zero(of: Column) -> NDArray[np.bool_]:
+    return np.asarray((of("price") > 0) & np.isfinite(of("price")))
+
+
+def _low_to_high(low: str, high: str) -> Rule:
+    return Rule("ordered", f"{low} is not above {high}", lambda of: ~(of(low) > of(high)))
+
+
+_POSITIVE = Rule("positive", "price is a number above zero", _price_above_zero)
+_NOT_AHEAD = Rule(
+    "not_ahead",
+    f"it was not made more than {CLOCK_SECONDS:.0f} s after we were told",
+    lambda of: of("seconds_ahead") <= CLOCK_SECONDS,
+)
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "quotes": (_POSITIVE, _low_to_high("low", "high"), _NOT_AHEAD),
+    "crypto_markets": (_POSITIVE, _NOT_AHEAD),
+    "fundamentals": (_low_to_high("low_52w", "high_52w"),),
+}
+"""By table, in the order they are tried; a row that breaks several is rejected by the first."""
+
+
+def judge(table: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split rows of `table` into those that keep every rule and those that do not, which get a column `rule`."""
+    if "quoted_at" not in rows:
+        return quality.judge(rows, RULES[table])
+    made, told = (pd.to_datetime(rows[name], utc=True) for name in ("quoted_at", "fetched_at"))
+    ahead = (made - told).dt.total_seconds()
+    good, rejected = quality.judge(rows.assign(seconds_ahead=ahead), RULES[table])
+    return good.drop(columns="seconds_ahead"), rejected.drop(columns="seconds_ahead")

@@ -1,0 +1,162 @@
+"""Which vendors are asked for quotes, markets of cryptos, fundamentals and news, in which order.
+
+Belongs here: the orders, as configuration that the webserver shows, and asking each kind of instrument along its own.
+Does not belong here: bars (`routing`), when the next vendor is asked (gateway.router), or anything of one vendor.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, ClassVar
+
+import dagster as dg
+from pydantic import Field
+
+from financehub_dagster.gateway.errors import NotConfigured, ProviderError
+from financehub_dagster.gateway.keys import is_off, not_configured
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers.base import Answers
+from financehub_dagster.providers.routing import KEYLESS, answers_in_turn
+
+_STOCK_QUOTES = ["yahoo", "finnhub", "twelve_data"]
+_STOCK_NEWS = ["finnhub", "newsapi", "alpha_vantage"]
+_REPORTS = ["finnhub", "alpha_vantage", "twelve_data"]
+
+
+@dataclass
+class Routed:
+    """What several vendors said: their answers, and by symbol why an instrument has none.
+
+    An instrument whose vendors are all without a key has NotConfigured for a reason.
+    """
+
+    answers: list[Answers] = field(default_factory=list)
+    failed: dict[str, ProviderError] = field(default_factory=dict)
+
+
+class AnswersRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Answers about many instruments, each from the first provider of its kind's list that has one.
+
+    Providers without a key are left out. Kinds with one and the same list are asked about together.
+    """
+
+    capability: ClassVar[str]
+    """What providers call the question."""
+    able: ClassVar[tuple[str, ...]]
+    """Providers that can be asked at all."""
+
+    def kinds(self) -> list[AssetType]:
+        """The kinds of instruments there is a list for."""
+        return [kind for kind in AssetType if kind.value in type(self).model_fields]
+
+    def order(self, kind: AssetType) -> list[str]:
+        """The providers for one kind of instrument, in order."""
+        return list(getattr(self, kind.value))
+
+    def why_off(self, kinds: Sequence[AssetType] | None = None, providers: Sequence[str] | None = None) -> str | None:
+        """One line that says what to set, when no provider for any of `kinds` (None: all) has a key; None otherwise.
+
+        `providers` takes the place of the lists.
+        """
+        chosen = self.kinds() if kinds is None else [kind for kind in kinds if kind in self.kinds()]
+        names = list(dict.fromkeys(name for kind in chosen for name in providers or self.order(kind)))
+        if any(name in KEYLESS or not is_off(name) for name in names):
+            return None
+        return "off: set " + " or ".join(f"{name.upper()}_API_KEYS" for name in names)
+
+    def ask(
+        self,
+        vendors: Mapping[str, Any],
+        instruments: Sequence[Instrument],
+        since: datetime | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> Routed:
+        """Ask `vendors`, by name, about `instruments`; `since` is for questions that have a beginning.
+
+        `providers` takes the place of the lists. Raises ValueError for a name that `vendors` does not have.
+        """
+        ask = partial(_answers, capability=self.capability, since=since)
+        groups: dict[tuple[str, ...], list[Instrument]] = {}
+        for each in instruments:
+            groups.setdefault(tuple(providers or self.order(each.asset_type)), []).append(each)
+        routed = Routed()
+        for order, members in groups.items():
+            try:
+                answers, failed = answers_in_turn(vendors, order, members, ask)
+            except NotConfigured:
+                failed = {each.symbol: not_configured(order[0]) for each in members}
+            else:
+                routed.answers += answers
+            routed.failed |= failed
+        return routed
+
+
+def _answers(vendor: Any, instruments: Sequence[Instrument], *, capability: str, since: datetime | None) -> Answers:
+    found: Answers = getattr(vendor, capability)(instruments, *(() if since is None else (since,)))
+    return found
+
+
+class QuotesRouter(AnswersRouter):
+    """Last prices."""
+
+    capability: ClassVar[str] = "quotes"
+    able: ClassVar[tuple[str, ...]] = (
+        "yahoo",
+        "binance",
+        "finnhub",
+        "twelve_data",
+        "coingecko",
+        "coinmarketcap",
+        "alpha_vantage",
+    )
+
+    stock: list[str] = Field(default=_STOCK_QUOTES, description="Providers of quotes of stocks, in order.")
+    etf: list[str] = Field(default=_STOCK_QUOTES, description="Providers of quotes of ETFs, in order.")
+    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of quotes of indices, in order.")
+    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
+    crypto: list[str] = Field(
+        default=["binance", "coingecko", "coinmarketcap", "yahoo"],
+        description="Providers of quotes of cryptos, in order.",
+    )
+
+
+class CryptoMarketsRouter(AnswersRouter):
+    """Market capitalisation, volume and supply of cryptos."""
+
+    capability: ClassVar[str] = "crypto_markets"
+    able: ClassVar[tuple[str, ...]] = ("coingecko", "coinmarketcap")
+
+    crypto: list[str] = Field(
+        default=["coingecko", "coinmarketcap"], description="Providers of the markets of cryptos, in order."
+    )
+
+
+class FundamentalsRouter(AnswersRouter):
+    """What companies are worth and earn."""
+
+    capability: ClassVar[str] = "fundamentals"
+    able: ClassVar[tuple[str, ...]] = ("finnhub", "alpha_vantage", "twelve_data")
+
+    stock: list[str] = Field(default=_REPORTS, description="Providers of fundamentals of stocks, in order.")
+
+
+class NewsRouter(AnswersRouter):
+    """Articles about instruments."""
+
+    capability: ClassVar[str] = "news"
+    able: ClassVar[tuple[str, ...]] = ("finnhub", "newsapi", "alpha_vantage")
+
+    stock: list[str] = Field(default=_STOCK_NEWS, description="Providers of news about stocks, in order.")
+    etf: list[str] = Field(default=_STOCK_NEWS, description="Providers of news about ETFs, in order.")
+    crypto: list[str] = Field(default=["newsapi"], description="Providers of news about cryptos, in order.")
+
+
+def answer_routers() -> dict[str, AnswersRouter]:
+    """Every router with its defaults, keyed by the name of its resource."""
+    return {
+        "quotes_router": QuotesRouter(),
+        "crypto_markets_router": CryptoMarketsRouter(),
+        "fundamentals_router": FundamentalsRouter(),
+        "news_router": NewsRouter(),
+    }
