@@ -20,6 +20,7 @@ from financehub_dagster.assets import (
     quotes,
     stock_prices_daily,
 )
+from financehub_dagster.automation.healing import heal_gaps_sensor
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.jobs import JOBS
 from financehub_dagster.automation.schedules import SCHEDULES
@@ -52,7 +53,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         asset_checks=checks.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=SENSORS,
+        sensors=[*SENSORS, heal_gaps_sensor],
         resources={
             **all_providers(),
             "daily_bars": DailyBarsRouter(),

@@ -7,7 +7,7 @@ Gaps are read for some instruments at a time, in the order of their importance, 
 million gaps take no more memory than the instruments of one batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import batched
@@ -75,34 +75,38 @@ def plan(
     *,
     tables: Sequence[str] = LEDGER_TABLES,
     symbols: Sequence[str] | None = None,
+    without: Collection[str] = (),
     able: Able = lambda _: True,
 ) -> list[Order]:
     """At most `limit` orders for each of `tables` that bring its due gaps and put-off work to an end.
 
     A gap is due unless a vendor had nothing for it and is asked again later; put-off work is due when its time has
-    come. Instruments for which no vendor is `able` to answer wait; indicators need none. `symbols` narrows the choice.
+    come. Instruments for which no vendor is `able` to answer wait; indicators need none. `symbols` (None: all) and
+    `without` narrow the choice.
     """
     orders: list[Order] = []
     for table in tables:
-        orders += _plan_table(connection, table, now, limit, symbols, able)
+        kinds = BARS_OF[table] if table in BARS_OF else [kind for group in BARS_OF.values() for kind in group]
+        chosen = [
+            instrument
+            for instrument in list_instruments(connection, asset_types=kinds)
+            if instrument.symbol not in without
+            and (symbols is None or instrument.symbol in symbols)
+            and (table == INDICATORS or able(instrument))
+        ]
+        orders += _plan_table(connection, table, now, limit, chosen)
     return orders
 
 
 def _plan_table(
-    connection: Connection, table: str, now: datetime, limit: int, symbols: Sequence[str] | None, able: Able
+    connection: Connection, table: str, now: datetime, limit: int, instruments: Sequence[Instrument]
 ) -> list[Order]:
-    kinds = BARS_OF[table] if table in BARS_OF else [kind for group in BARS_OF.values() for kind in group]
-    chosen = [
-        instrument
-        for instrument in list_instruments(connection, asset_types=kinds)
-        if symbols is None or instrument.symbol in symbols
-    ]
     drafts: list[_Draft] = []
-    for batch in batched(chosen, BATCH):
+    for batch in batched(instruments, BATCH):
         names = [instrument.symbol for instrument in batch]
         due = _due(connection, table, names, now)
         for instrument in batch:
-            if instrument.symbol in due and (table == INDICATORS or able(instrument)):
+            if instrument.symbol in due:
                 _assign(instrument.symbol, due[instrument.symbol], drafts, limit)
         if len(drafts) >= limit:
             break

@@ -92,6 +92,7 @@ def test_jobs_carry_the_predecessors_names():
         "test_connection",
         "replay_dead_letters",
         "cleanup_failed_tasks",
+        "heal_gaps",
         "observe_api_usage",
     }
 
@@ -114,6 +115,7 @@ def test_sensors_are_on_by_default():
         "dead_letter_failed_runs",
         "recovery",
         "replay_dead_letters_sensor",
+        "heal_gaps_sensor",
     }
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}
 

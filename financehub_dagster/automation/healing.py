@@ -1,0 +1,119 @@
+"""`heal_gaps`: what the ledger lacks becomes runs of the assets, by itself or on request.
+
+Belongs here: the job, the sensor that launches it, and which tables a run selects. Does not belong here: which gaps are
+due (storage.healing), and the work itself (assets).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, PRIORITY_TAG
+
+from financehub_dagster.gateway.keys import is_off
+from financehub_dagster.providers.routing import KEYLESS, DailyBarsRouter
+from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+
+if TYPE_CHECKING:
+    from financehub_dagster.market.instruments import Instrument
+    from financehub_dagster.storage.healing import Order
+
+JOB = "heal_gaps"
+TABLE_TAG = "financehub/heals"
+"""On a run of the job: the table whose gaps it fills."""
+HEAL_SECONDS = 30
+ORDERS = 2
+"""Runs per table at a time: the queue has room left for what people and schedules launch, which also goes first."""
+BEHIND_OTHERS = "-1"
+CAPABILITY = "daily_bars"
+
+_FILLED_TOGETHER = {"stock_prices_daily": ("corporate_actions", INDICATORS), "crypto_prices_daily": (INDICATORS,)}
+"""What a run that fills a table of bars fills too: the same answers hold the actions, and each bar wants its row."""
+
+heal_gaps = dg.define_asset_job(
+    JOB,
+    selection=dg.AssetSelection.assets(*LEDGER_TABLES, "corporate_actions"),
+    description="Fills gaps of the ledger: launched by its sensor over the months and for the instruments concerned.",
+)
+
+
+def tables_of(order: "Order") -> tuple[str, ...]:
+    """The tables that a run of `order` fills."""
+    return (order.table, *_FILLED_TOGETHER.get(order.table, ()))
+
+
+def due_orders(
+    router: DailyBarsRouter,
+    limit: int,
+    *,
+    tables: Sequence[str] = LEDGER_TABLES,
+    symbols: Sequence[str] | None = None,
+    without: Collection[str] = (),
+) -> "list[Order]":
+    """Bring the ledger up to now and plan at most `limit` orders a table, for vendors that may be asked.
+
+    Indicators are planned for instruments whose bars are not: filling the bars computes them too.
+    """
+    from financehub_dagster.storage import healing, ledger, readiness
+    from financehub_dagster.storage.engine import transaction
+
+    now = datetime.now(UTC)
+    with transaction() as connection:
+        ledger.refresh(connection, now)
+    with transaction() as connection:
+        shut = readiness.unavailable(connection, CAPABILITY)
+
+        def able(instrument: "Instrument") -> bool:
+            return any(name not in shut and (name in KEYLESS or not is_off(name)) for name in router.asked(instrument))
+
+        bars = [table for table in tables if table in BARS_OF]
+        orders = healing.plan(connection, now, limit, tables=bars, symbols=symbols, without=without, able=able)
+        if INDICATORS in tables:
+            taken = {*without, *(symbol for order in orders for symbol in order.symbols)}
+            orders += healing.plan(connection, now, limit, tables=[INDICATORS], symbols=symbols, without=taken)
+    return orders
+
+
+@dg.sensor(
+    name="heal_gaps_sensor",
+    job=heal_gaps,
+    minimum_interval_seconds=HEAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Turns due gaps of the ledger into runs, most important instruments first, within vendors' budgets.",
+)
+def heal_gaps_sensor(
+    context: dg.SensorEvaluationContext, daily_bars: DailyBarsRouter
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """A table waits while runs that heal it have not ended, and instruments while any such run works on them."""
+    going_on = context.instance.get_runs(dg.RunsFilter(job_name=JOB, statuses=NOT_FINISHED_STATUSES))
+    busy = {run.tags[TABLE_TAG] for run in going_on if TABLE_TAG in run.tags}
+    worked_on = {symbol for run in going_on for symbol in _symbols(run)}
+    free = [table for table in LEDGER_TABLES if table not in busy]
+    orders = due_orders(daily_bars, ORDERS, tables=free, without=worked_on) if free else []
+    if not orders:
+        yield dg.SkipReason(f"Runs heal {', '.join(sorted(busy))}." if busy else "No gap is due.")
+    for order in orders:
+        yield _request(order)
+
+
+def _request(order: "Order") -> dg.RunRequest:
+    tables = tables_of(order)
+    config = {"config": {"symbols": list(order.symbols)}}
+    return dg.RunRequest(
+        asset_selection=[dg.AssetKey(table) for table in tables],
+        run_config={"ops": {table: config for table in tables if table in LEDGER_TABLES}},
+        tags={
+            ASSET_PARTITION_RANGE_START_TAG: order.first.isoformat(),
+            ASSET_PARTITION_RANGE_END_TAG: order.last.isoformat(),
+            TABLE_TAG: order.table,
+            PRIORITY_TAG: BEHIND_OTHERS,
+        },
+    )
+
+
+def _symbols(run: dg.DagsterRun) -> Iterator[str]:
+    ops: Any = run.run_config.get("ops", {})
+    for op in ops.values():
+        yield from op["config"]["symbols"]
