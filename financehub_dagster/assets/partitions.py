@@ -14,6 +14,8 @@ ANSWERS_START = date(2026, 11, 1)
 """The first day of daily partitions: nobody asked vendors for their quotes before this program did."""
 BY_DAY = frozenset({"quotes", "crypto_markets", "news_articles"})
 """The tables that are cut into days; the others with partitions are cut into months."""
+OF_NOW = frozenset({"quotes", "crypto_markets", "fundamentals"})
+"""The tables that hold what is so now: work on a partition that is over can only be done in the running one."""
 GRACE = timedelta(hours=1)
 
 
@@ -32,6 +34,14 @@ def partition_at(table: str, moment: datetime) -> str:
     """The key of the partition of `table` that `moment` (aware) falls into."""
     day = moment.astimezone(UTC).date()
     return (day if table in BY_DAY else day.replace(day=1)).isoformat()
+
+
+def partitions_between(table: str, first: date, last: date) -> list[str]:
+    """The keys of the partitions of `table` that hold the sessions from `first` to `last`."""
+    if table not in BY_DAY:
+        return Window.of_dates(first, last).months()
+    first = max(first, ANSWERS_START)
+    return [(first + timedelta(days=day)).isoformat() for day in range((last - first).days + 1)]
 
 
 def running_partition(context: dg.AssetExecutionContext, now: datetime | None = None) -> str:

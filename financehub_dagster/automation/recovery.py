@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.partitions import partitions_between
 from financehub_dagster.automation.dead_letters import write_unfinished
 from financehub_dagster.automation.lost_runs import fail_lost_runs
 from financehub_dagster.storage.unreported import UnreportedWrite
@@ -81,7 +81,7 @@ def _goes_on(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def _report(instance: dg.DagsterInstance, note: UnreportedWrite) -> Sequence[str]:
-    keys = Window.of_dates(note.first_date, note.last_date).months()
+    keys = partitions_between(note.table_name, note.first_date, note.last_date)
     done = _already_reported(instance, note, keys)
     wanted = [key for key in keys if key not in done]
     metadata: dict[str, dg.MetadataValue | bool | str] = {

@@ -8,13 +8,15 @@ Rows are claimed one group at a time, just before their run: a replay that is ki
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from financehub_dagster.assets.partitions import OF_NOW, partition_at
 from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_ledger
-from financehub_dagster.automation.runs import RunOutcome, run_tables
+from financehub_dagster.automation.runs import run_tables
 
 JOB = "replay_dead_letters"
 STEP = "replay"
@@ -163,11 +165,12 @@ def _run(
 ) -> None:
     from dagster._core.errors import DagsterExecutionInterruptedError
 
+    now = datetime.now(UTC)
+    partition = partition_at(group.task_name, now) if group.task_name in OF_NOW else group.partition_key
     error: str | None
-    failed: Mapping[str, str] = {}
     try:
         outcome = run_tables(
-            repository, tables, group.partition_key, group.run_config, instance=instance, tags={REPLAY_TAG: run_id}
+            repository, tables, partition, group.run_config, instance=instance, tags={REPLAY_TAG: run_id}
         )
     except Exception as failure:  # noqa: BLE001 - what keeps the run from starting is why its rows go on waiting
         error = f"{type(failure).__name__}: {failure}"
@@ -175,35 +178,20 @@ def _run(
         if outcome.interrupted:
             raise DagsterExecutionInterruptedError
         error = outcome.steps.get(group.task_name, f"run {outcome.run_id} ended before {group.task_name} did")
-        failed = _failures(outcome)
-    _settle(run_id, group, error, failed)
+    _settle(run_id, group, error)
 
 
-def _failures(outcome: RunOutcome) -> dict[str, str]:
-    """Instruments that a step over many reported as failed, with their reasons."""
-    records = [record.data for metadata in outcome.tables.values() for record in _records(metadata.get("failures"))]
-    return {str(record["symbol"]): str(record["reason"]) for record in records}
-
-
-def _records(table: Any) -> Sequence[dg.TableRecord]:
-    records: Sequence[dg.TableRecord] = [] if table is None else table.records
-    return records
-
-
-def _settle(run_id: str, group: Group, error: str | None, failed: Mapping[str, str]) -> None:
-    """Close or give back those rows of the group that the run itself has not."""
+def _settle(run_id: str, group: Group, error: str | None) -> None:
+    """Close or give back those rows of the group that their run, whose step succeeded or had this error, has not."""
     from financehub_dagster.gateway.redaction import redact
     from financehub_dagster.storage import replays
     from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.failures import read_failures
 
     with transaction() as connection:
-        for number, row in read_failures(connection, group.ids).items():
-            reason = error or failed.get(str(row["symbol"]))
-            if reason is None:
-                replays.resolve_claimed(connection, run_id, number)
-            else:
-                replays.fail_claimed(connection, run_id, number, redact(reason))
+        if error is None:
+            replays.resolve_claimed(connection, run_id, group.ids)
+        else:
+            replays.fail_claimed(connection, run_id, group.ids, redact(error))
         symbols = None if group.symbols is None else sorted(group.symbols)
         settle_ledger(connection, group.task_name, group.partition_key, symbols)
 

@@ -49,15 +49,15 @@ def claim(connection: Connection, run_id: str, ids: Sequence[int], *, due_only: 
     return sorted((dict(row) for row in rows), key=lambda row: int(row["id"]))
 
 
-def resolve_claimed(connection: Connection, run_id: str, number: int) -> int:
-    """Close a row that the replay `run_id` still holds: its work is done; returns how many that were."""
-    values = {"status": "resolved", "replay_run_id": None}
-    return connection.execute(_held(run_id).where(table.c.id == number).values(values)).rowcount
+def resolve_claimed(connection: Connection, run_id: str, ids: Sequence[int]) -> int:
+    """Close those of `ids` that the replay `run_id` still holds: their work is done; returns how many."""
+    change = _held(run_id).where(table.c.id.in_(ids))
+    return connection.execute(change.values(status="resolved", replay_run_id=None)).rowcount
 
 
-def fail_claimed(connection: Connection, run_id: str, number: int, exception: str) -> int:
-    """Give back a row that the replay `run_id` still holds: its work failed once more; returns how many that were."""
-    change = _held(run_id).where(table.c.id == number)
+def fail_claimed(connection: Connection, run_id: str, ids: Sequence[int], exception: str) -> int:
+    """Give back those of `ids` that the replay `run_id` still holds: their work failed once more; returns how many."""
+    change = _held(run_id).where(table.c.id.in_(ids))
     return connection.execute(change.values(exception=exception, **failed_again())).rowcount
 
 

@@ -1,0 +1,155 @@
+"""What a killed process leaves is put right: its run, its undone steps, its rows without an event, its claims."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from financehub_dagster.automation.lost_runs import PROCESS_TAG, tags_of_this_process
+from financehub_dagster.automation.recovery import Recovered, recover
+from financehub_dagster.automation.runs import run_job
+from financehub_dagster.automation.sensors import recovery as recovery_sensor
+from financehub_dagster.automation.sensors import replay_dead_letters_sensor
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.unreported import note_write
+
+STOCKS, INDICATORS = "stock_prices_daily", "indicators_daily"
+RANGE = {ASSET_PARTITION_RANGE_START_TAG: "2015-02-01", ASSET_PARTITION_RANGE_END_TAG: "2015-04-01"}
+
+
+def dead_process() -> dict[str, str]:
+    """The tag of a process that has ended."""
+    show = "from financehub_dagster.storage.processes import identity; print(identity())"
+    ended = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    return {PROCESS_TAG: ended.stdout.strip()}
+
+
+def started(platform, tables: list[str], tags: dict[str, str], symbols: list[str] | None = None) -> str:
+    """A run that has begun, as its process left it."""
+    keys = frozenset(dg.AssetKey(table) for table in tables)
+    job = platform.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
+    config = {"ops": {table: {"config": {"symbols": symbols}} for table in tables}} if symbols else {}
+    run = platform.instance.create_run_for_job(
+        job, run_config=config, asset_selection=keys, status=dg.DagsterRunStatus.STARTED, tags={**RANGE, **tags}
+    )
+    return run.run_id
+
+
+def recovered(platform) -> Recovered:
+    return recover(platform.instance, datetime.now(UTC))
+
+
+def letters(platform) -> list[tuple]:
+    query = "select task_name, partition_key, symbol, kwargs -> 'symbols', attempts, status, run_id from task_failures"
+    return platform.rows(f"{query} order by id")
+
+
+def test_a_run_whose_process_is_gone_fails_and_its_steps_become_dead_letters_once(platform):
+    killed = started(platform, [STOCKS, INDICATORS], dead_process(), ["GE"])
+    going_on = started(platform, [STOCKS], tags_of_this_process())
+    assert recovered(platform) == Recovered([killed], unfinished_steps=2)
+    assert recovered(platform) == Recovered()
+    status = {run.run_id: run.status for run in platform.instance.get_runs()}
+    assert status == {killed: dg.DagsterRunStatus.FAILURE, going_on: dg.DagsterRunStatus.STARTED}
+    where = ("2015-02-01...2015-04-01", "", ["GE"], 1, "open", killed)
+    assert sorted(letters(platform)) == [(INDICATORS, *where), (STOCKS, *where)]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        {"host": "another-machine", "pid": 1, "started": 1.0},
+        {"host": socket.gethostname(), "pid": os.getpid(), "started": None},
+    ],
+    ids=["another machine", "ours"],
+)
+def test_a_process_that_may_be_alive_keeps_its_run(platform, tag):
+    own = json.loads(tags_of_this_process()[PROCESS_TAG])
+    tag = {key: own[key] if value is None else value for key, value in tag.items()}
+    started(platform, [STOCKS], {PROCESS_TAG: json.dumps(tag)})
+    assert not recovered(platform)
+
+
+def test_a_later_owner_of_the_same_pid_is_not_the_process_that_made_the_run(platform):
+    own = json.loads(tags_of_this_process()[PROCESS_TAG])
+    killed = started(platform, [STOCKS], {PROCESS_TAG: json.dumps({**own, "started": own["started"] - 60})})
+    assert recovered(platform).lost_runs == [killed]
+
+
+def test_work_that_a_hook_wrote_down_is_not_written_again(platform, sandbox):
+    sandbox.delist("GE")
+    outcome = platform.run([STOCKS, INDICATORS], "2015-03-01", symbols=["GE"])
+    before = letters(platform)
+    assert [row[:3] for row in before] == [(STOCKS, "2015-03-01", "GE"), (STOCKS, "2015-03-01", "")]
+    platform.execute("update task_failures set status = 'resolved'")
+    assert recovered(platform).unfinished_steps == 2
+    rows = {row[0]: row for row in letters(platform) if row[2] == "" and row[5] == "open"}
+    assert rows == {INDICATORS: (INDICATORS, "2015-03-01", "", ["GE"], 1, "open", outcome.run_id)}
+
+
+def test_rows_that_were_committed_without_an_event_are_reported_once(platform):
+    platform.run(STOCKS, "2015-03-01", symbols=["GE"])
+    killed = started(platform, [STOCKS], dead_process(), ["GE"])
+    with transaction() as connection:
+        note_write(connection, STOCKS, killed, *(datetime(2015, month, 9, tzinfo=UTC).date() for month in (2, 4)))
+    assert recovered(platform).reported == {STOCKS: ["2015-02-01", "2015-03-01", "2015-04-01"]}
+    assert recovered(platform).reported == {}
+    assert platform.scalar("select count(*) from unreported_writes") == 0
+    events = platform.instance.fetch_materializations(dg.AssetKey(STOCKS), limit=10).records
+    metadata = [event.asset_materialization.metadata for event in events if event.run_id == ""]
+    assert len(metadata) == 3
+    assert {(m["run"].value, m["reconciled"].value) for m in metadata} == {(killed, True)}
+
+
+def test_rows_whose_run_reported_them_itself_are_not_reported_again(platform):
+    outcome = platform.run(STOCKS, "2015-03-01", "2015-04-01", symbols=["GE"])
+    assert platform.scalar("select count(*) from unreported_writes") == 0
+    with transaction() as connection:
+        note_write(connection, STOCKS, outcome.run_id, *[datetime(2015, 3, 9, tzinfo=UTC).date()] * 2)
+    assert recovered(platform).reported == {}
+    assert platform.scalar("select count(*) from unreported_writes") == 0
+    assert len(platform.instance.fetch_materializations(dg.AssetKey(STOCKS), limit=10).records) == 2
+
+
+def test_a_run_that_goes_on_keeps_its_notes(platform):
+    running = started(platform, [STOCKS], tags_of_this_process())
+    with transaction() as connection:
+        note_write(connection, STOCKS, running, *[datetime(2015, 3, 9, tzinfo=UTC).date()] * 2)
+    assert not recovered(platform)
+    assert platform.scalar("select count(*) from unreported_writes") == 1
+
+
+def test_rows_of_a_replay_that_was_killed_are_given_back(platform):
+    platform.execute(
+        "insert into task_failures (task_name, partition_key, symbol, exception, status, replay_run_id) values"
+        " ('stock_prices_daily', '2015-03-01', 'GE', 'broke', 'retrying', 'gone')"
+    )
+    assert recovered(platform) == Recovered(given_back=1)
+    [row] = platform.rows("select attempts, status, replay_run_id, next_retry_at - last_failed_at from task_failures")
+    assert row[:3] == (2, "open", None)
+    assert row[3].total_seconds() == 120
+    assert recovered(platform) == Recovered()
+
+
+def test_the_sensors_recover_and_replay_one_at_a_time(platform):
+    started(platform, [STOCKS], dead_process(), ["GE"])
+    context = dg.build_sensor_context(instance=platform.instance)
+    assert "1" in str(recovery_sensor(context).skip_message)
+    assert recovery_sensor(context).skip_message == "Nothing was left behind."
+    assert isinstance(replay_dead_letters_sensor(context), dg.SkipReason)
+    platform.execute("update task_failures set next_retry_at = now()")
+    assert isinstance(replay_dead_letters_sensor(context), dg.RunRequest)
+    repository = platform.definitions.get_repository_def()
+    job = repository.get_job("replay_dead_letters")
+    other = platform.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert "a replay is running" in str(replay_dead_letters_sensor(context).skip_message)
+    platform.instance.report_run_failed(other)
+    assert run_job(repository, "replay_dead_letters", {}, instance=platform.instance).success
+    assert {row[5] for row in letters(platform)} == {"resolved"}
+    assert platform.scalar(f"select count(*) from {STOCKS}") == 19 + 22 + 21

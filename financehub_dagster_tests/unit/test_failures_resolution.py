@@ -1,0 +1,109 @@
+"""Which success settles which dead letter: partitions by containment, instruments by who was worked on."""
+
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster.storage import tables
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.failures import (
+    discard_failures,
+    live_failures,
+    record_failure,
+    resolve_failures,
+    resolve_step,
+)
+from financehub_dagster_tests.fixtures.database import Database
+
+TASK = "stock_prices_daily"
+
+
+def fail(partition_key: str, symbol: str = "AAPL", symbols: list[str] | None = None, task: str = TASK) -> None:
+    with transaction() as connection:
+        record_failure(
+            connection,
+            task_name=task,
+            partition_key=partition_key,
+            symbol=symbol,
+            kwargs={"symbols": symbols},
+            exception="Unreachable: yahoo",
+        )
+
+
+@pytest.mark.parametrize(
+    ("failed", "done", "settled"),
+    [
+        ("2024-03-01", "2024-03-01", True),
+        ("2024-03-01", "2024-01-01...2024-06-01", True),
+        ("2024-03-01", "2024-03-01...2024-03-01", True),
+        ("2024-03-01", "2024-01-01...2024-02-01", False),
+        ("2024-03-01", "2024-04-01...2024-06-01", False),
+        ("2023-12-01...2024-02-01", "2023-12-01...2024-02-01", True),
+        ("2023-12-01...2024-02-01", "2023-01-01...2024-12-01", True),
+        ("2023-12-01...2024-02-01", "2024-01-01...2024-12-01", False),
+        ("2023-12-01...2024-02-01", "2023-12-01...2024-01-01", False),
+        ("2023-12-01...2024-02-01", "2024-01-01", False),
+        ("2024-03-09", "2024-03-01...2024-03-31", True),
+        ("", "", True),
+        ("", "2024-01-01...2024-12-01", False),
+        ("2024-03-01", "", False),
+    ],
+)
+def test_partitions_within_those_that_succeeded_are_settled(database: Database, failed, done, settled):
+    fail(failed)
+    fail(failed, task="another_table")
+    with transaction() as connection:
+        assert resolve_failures(connection, task_name=TASK, partition_key=done, symbols=["AAPL"]) == settled
+        left = {row["task_name"] for row in live_failures(connection)}
+    assert left == {"another_table", *([] if settled else [TASK])}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "symbols", "done", "settled"),
+    [
+        ("AAPL", ["AAPL"], ["AAPL", "GE"], True),
+        ("AAPL", ["AAPL"], ["GE"], False),
+        ("AAPL", ["AAPL"], [], False),
+        ("AAPL", ["AAPL"], None, True),
+        ("", ["AAPL", "GE"], ["GE", "MSFT", "AAPL"], True),
+        ("", ["AAPL", "GE"], ["AAPL"], False),
+        ("", ["AAPL", "GE"], None, True),
+        ("", None, ["AAPL", "GE"], False),
+        ("", None, None, True),
+    ],
+)
+def test_instruments_are_settled_when_all_of_a_row_succeeded(database: Database, symbol, symbols, done, settled):
+    fail("2024-03-01", symbol, symbols)
+    with transaction() as connection:
+        assert resolve_failures(connection, task_name=TASK, partition_key="2024-03-01", symbols=done) == settled
+
+
+@pytest.mark.parametrize(
+    ("symbols", "done", "settled"),
+    [(None, None, True), (None, ["AAPL"], False), (["AAPL"], None, True), (["AAPL"], ["AAPL"], True)],
+)
+def test_a_step_that_went_on_settles_whole_steps_and_no_instrument(database: Database, symbols, done, settled):
+    fail("2024-03-01", "", symbols)
+    fail("2024-03-01", "AAPL", ["AAPL"])
+    with transaction() as connection:
+        assert resolve_step(connection, task_name=TASK, partition_key="2024-03-01", symbols=done) == settled
+        assert [row["symbol"] for row in live_failures(connection) if row["symbol"]] == ["AAPL"]
+
+
+@pytest.mark.parametrize("status", ["open", "retrying", "parked", "resolved", "discarded"])
+def test_only_live_rows_are_settled_or_discarded(database: Database, status):
+    live = status in ("open", "retrying", "parked")
+    fail("2024-03-01")
+    with transaction() as connection:
+        connection.execute(sa.update(tables.task_failures).values(status=status))
+    with transaction() as connection:
+        assert discard_failures(connection, [1, 7], "of no use") == ([1] if live else [])
+        connection.execute(sa.update(tables.task_failures).values(status=status))
+        assert resolve_failures(connection, task_name=TASK, partition_key="2024-03-01") == live
+
+
+def test_a_discarded_row_says_why_and_keeps_what_happened(database: Database):
+    fail("2024-03-01")
+    with transaction() as connection:
+        discard_failures(connection, [1], "of no use")
+        row = connection.execute(sa.select(tables.task_failures)).one()
+    assert (row.status, row.exception) == ("discarded", "discarded, of no use; Unreachable: yahoo")
