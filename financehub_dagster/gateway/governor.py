@@ -57,6 +57,7 @@ class Governor:
             return controller(request.attempt)
         except ProviderError as error:
             request.give_up(error)
+            error.__context__ = None  # `from None` only hides what it came from, which may hold the address and the key
             raise error from None
 
 

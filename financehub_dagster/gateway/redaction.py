@@ -1,11 +1,15 @@
 """Secrets never leave the gateway: every text that does is searched for them, by value.
 
 Belongs here: which values are secret, and taking them out of texts and log records. Does not belong here: keeping keys.
-A secret is found raw, URL-encoded, and in base64 at any alignment (`Basic` authorization encodes it behind a name).
+A secret is found raw, URL-encoded (twice over, too), as JSON and HTML write it, and in base64 at any alignment (`Basic`
+authorization encodes it behind a name).
 """
 
 import base64
+import html
+import json
 import logging
+import re
 import threading
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -16,6 +20,7 @@ MASK = "[redacted]"
 SHORTEST = 4
 """Shorter values are not searched for: they would blacken ordinary words and protect nothing."""
 
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 _registered: set[str] = set()
 _lock = threading.Lock()
 
@@ -77,7 +82,10 @@ def _secrets_in(value: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _forms(secret: str) -> tuple[str, ...]:
-    forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), quote(quote(secret, safe=""), safe="")}
+    forms |= {_ESCAPE.sub(lambda found: found[0].lower(), form) for form in forms}
+    written = json.dumps(secret)[1:-1]
+    forms |= {written, written.replace("/", "\\/"), html.escape(secret)}
     raw = secret.encode()
     for offset in range(3):
         encoded = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")

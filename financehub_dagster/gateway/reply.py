@@ -24,7 +24,10 @@ from financehub_dagster.gateway.errors import (
     QuotaSpent,
     Transient,
 )
+from financehub_dagster.gateway.redaction import redact
 
+LONGEST_SECRET = 4096
+"""Bytes that a secret may take in a body, in any encoding."""
 BAN_SECONDS = 300.0
 """How long we stay silent after a block that names no end."""
 
@@ -50,8 +53,8 @@ class Reply:
             raise Malformed(self.provider, f"the answer is not JSON: {self.excerpt()}", symbol=self.symbol) from None
 
     def excerpt(self, length: int = 80) -> str:
-        """The beginning of the body in one printable line."""
-        text = " ".join(self.body[: 4 * length].decode("utf-8", "replace").split())
+        """The beginning of the body in one printable line, without secrets, of which no cut may leave a part."""
+        text = " ".join(redact(self.body[: 4 * length + LONGEST_SECRET].decode("utf-8", "replace")).split())
         return "".join(c if c.isprintable() else "?" for c in text)[:length] or "(empty)"
 
     @property

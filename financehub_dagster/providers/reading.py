@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, QuotaSpent, UnknownSymbol
+from financehub_dagster.gateway.redaction import redact
 from financehub_dagster.gateway.reply import Reply, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
 
@@ -72,7 +73,8 @@ def answer_of[T](reply: Reply, refusal: Refusal, read: Callable[[Any], T]) -> T:
 
 
 def _problem(error: Exception) -> str:
-    return (f"the answer lacks {error}" if isinstance(error, KeyError) else str(error))[:200]
+    """In one short line; secrets go before the cut, which could leave a part of one."""
+    return redact(f"the answer lacks {error}" if isinstance(error, KeyError) else str(error))[:200]
 
 
 def until_next(window: Literal["minute", "day", "month"], now: datetime) -> datetime:

@@ -104,9 +104,10 @@ class Week:
         return lived
 
     @contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, overheard: Overheard | None = None) -> Iterator[None]:
         """Keys, addresses and a database without memories; the sandbox as new, at CLOCK, with room in every window."""
-        with pytest.MonkeyPatch.context() as environment, self.overheard.listening():
+        listener = self.overheard if overheard is None else overheard
+        with pytest.MonkeyPatch.context() as environment, listener.listening():
             environment.setenv("FINANCEHUB_DATABASE_URL", self.database_url)
             for name, value in self.sandbox.environment.items():
                 environment.setenv(name, value)
@@ -123,7 +124,7 @@ class Week:
                 self.sandbox.limit(vendor, 1000, seconds)
             try:
                 yield
-                self.overheard.tables(market_engine())
+                listener.tables(market_engine())
             finally:
                 self.sandbox.reset()
                 clear_caches()

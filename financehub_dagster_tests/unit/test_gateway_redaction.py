@@ -1,6 +1,7 @@
 """A canary secret is planted and looked for in everything that leaves the gateway."""
 
 import base64
+import json
 import logging
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
@@ -24,9 +25,20 @@ def canary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "form", [CANARY, quote(CANARY), quote(CANARY, safe=""), quote_plus(CANARY)], ids=["raw", "path", "query", "form"]
+    "form",
+    [
+        CANARY,
+        quote(CANARY),
+        quote(CANARY, safe=""),
+        quote_plus(CANARY),
+        quote(CANARY, safe="").replace("%2F", "%2f").replace("%2B", "%2b").replace("%C3%A4", "%c3%a4"),
+        quote(quote(CANARY, safe=""), safe=""),
+        json.dumps(CANARY)[1:-1],
+        json.dumps(CANARY)[1:-1].replace("/", "\\/"),
+    ],
+    ids=["raw", "path", "query", "form", "lower", "twice", "json", "php"],
 )
-def test_a_secret_is_masked_raw_and_url_encoded(form: str) -> None:
+def test_a_secret_is_masked_in_every_spelling_of_an_address_or_a_document(form: str) -> None:
     assert redact(f"GET /query?apikey={form}&x=1") == f"GET /query?apikey={MASK}&x=1"
 
 
