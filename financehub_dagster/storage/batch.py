@@ -23,6 +23,13 @@ class Batch:
     fields: Sequence[Field]
     rows: int
 
+    def part(self, slices: Sequence[slice]) -> "Batch":
+        """The rows of `slices` only, which follow one another."""
+        kept = np.concatenate([np.arange(each.start, each.stop) for each in slices])
+        if len(kept) == self.rows:
+            return self
+        return Batch([field.take(kept) for field in self.fields], len(kept))
+
 
 def make_batch(table: sa.Table, columns: Mapping[str, NDArray[np.generic]]) -> Batch:
     """Check and sort `columns`, arrays of one length by column name; of rows with the same key the last one stays.

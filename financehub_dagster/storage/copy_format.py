@@ -100,18 +100,23 @@ type Field = Fixed | Coded
 
 def encode(fields: Sequence[Field], rows: int) -> Iterator[bytes]:
     """The bytes of a binary COPY of `rows` rows, in pieces."""
-    step = max(1, CHUNK_BYTES // _row_bytes([field.width for field in fields]))
     yield HEADER
-    for start in range(0, rows, step):
-        yield _encode_rows(fields, start, min(start + step, rows))
+    yield from encode_rows(fields, 0, rows)
     yield TRAILER
+
+
+def encode_rows(fields: Sequence[Field], start: int, stop: int) -> Iterator[bytes]:
+    """The bytes of the rows from `start` until before `stop` alone, in pieces."""
+    step = max(1, CHUNK_BYTES // _row_bytes([field.width for field in fields]))
+    for first in range(start, stop, step):
+        yield _encode_piece(fields, first, min(first + step, stop))
 
 
 def _row_bytes(lengths: Sequence[int]) -> int:
     return 2 + sum(4 + max(length, 0) for length in lengths)
 
 
-def _encode_rows(fields: Sequence[Field], start: int, stop: int) -> bytes:
+def _encode_piece(fields: Sequence[Field], start: int, stop: int) -> bytes:
     """Rows of the same lengths lie alike and are written together; where they change too often, all are at once."""
     lengths = np.stack([field.lengths(slice(start, stop)) for field in fields])
     changes = np.flatnonzero((lengths[:, 1:] != lengths[:, :-1]).any(axis=0)) + 1

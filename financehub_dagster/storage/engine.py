@@ -38,10 +38,11 @@ _MISSING = {"42P01", "42703", "3F000"}
 """SQLSTATE of undefined table, column and schema (PostgreSQL documentation, appendix A)."""
 _REFUSED = {
     "55P03": f"another transaction has held the rows for {LOCK_SECONDS} s; end it, or try again when it is done",
+    "23505": "another program has stored the same rows meanwhile; try again",
     "53100": "make room on the server's disk",
     "25006": "the server accepts no writes; point FINANCEHUB_DATABASE_URL to the primary",
 }
-"""SQLSTATE of lock not available, disk full and read-only transaction, and what to do about each."""
+"""SQLSTATE of lock not available, unique violation, disk full and read-only transaction, and what to do about each."""
 
 
 @cache

@@ -3,22 +3,24 @@
 Belongs here: how rows get into any table with a natural key, what was replaced, and which derived rows that makes
 stale. Does not belong here: what the rows mean.
 
-The rows are copied into a temporary table and joined with the target: equal rows are left alone, different ones are
-updated, missing ones inserted. Writers of one table take turns from there to the end of their transactions, so that
-they neither deadlock nor miss what the other has written, and counts and revisions are exact. A transaction that writes
-several tables writes them in the order of `tables.metadata`, or two such transactions may wait for each other.
+Symbols whose rows are all stored already are left alone, those of which nothing is stored are copied into the table.
+The rows of all others are copied into a temporary table and joined with the target: equal rows are left alone,
+different ones are updated, missing ones inserted. Writers of one table take turns from before they look to the end of
+their transactions, so that they neither deadlock nor miss what the other has written, and counts and revisions are
+exact; a row that somebody else inserts in between without taking a turn breaks the write off. A transaction that
+writes several tables writes them in the order of `tables.metadata`, or two such transactions may wait for each other.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
 
-from financehub_dagster.storage import marks, tables, unreported
+from financehub_dagster.storage import days, marks, tables, unreported
 from financehub_dagster.storage.engine import Connection, raw_cursor
 
 if TYPE_CHECKING:
@@ -59,28 +61,23 @@ def write(
     for values the table cannot hold, before anything is written; DatabaseError.
     """
     from financehub_dagster.storage.batch import make_batch
+    from financehub_dagster.storage.stored import split
 
     batch = make_batch(table, columns)
     if not batch.rows:
         return WriteResult()
-    statements = _statements(table)
-    connection.execute(statements.create)
-    _copy(connection, statements.incoming.name, batch)
-    connection.execute(statements.lock)
-    found = connection.execute(statements.compare).all()
-    absent, differing = sum(row.absent for row in found), sum(row.differing for row in found)
-    if differing and keep_revisions:
-        connection.execute(statements.keep, {"run_id": run_id})
-    if differing:
-        connection.execute(statements.update)
-    if absent:
-        connection.execute(statements.insert if absent < batch.rows else statements.insert_all)
-    connection.execute(statements.drop)
-    changed = [row for row in found if row.session is not None]
-    if changed and run_id is not None:
-        span = min(row.session for row in changed), max(row.last_session for row in changed)
-        unreported.note_write(connection, table.name, run_id, *span)
-    changed_from = {row.symbol: row.session for row in changed}
+    take_turn(connection, table)
+    found = split(connection, table, batch)
+    changes = [_Change(each.symbol, each.rows.stop - each.rows.start, 0, *each.days) for each in found.absent]
+    if found.absent:
+        _copy(connection, table.name, batch.part([each.rows for each in found.absent]))
+    if found.unclear:
+        changes += _merge(connection, _statements(table), batch.part(found.unclear), run_id, keep_revisions)
+    absent, differing = sum(change.absent for change in changes), sum(change.differing for change in changes)
+    changed_from = {change.symbol: change.session for change in changes if change.session is not None}
+    last = [change.last_session for change in changes if change.last_session is not None]
+    if changed_from and run_id is not None:
+        unreported.note_write(connection, table.name, run_id, min(changed_from.values()), max(last))
     for name in derived:
         marks.mark_dirty(connection, name, changed_from)
     return WriteResult(absent, differing, batch.rows - absent - differing, changed_from)
@@ -91,15 +88,44 @@ def take_turn(connection: Connection, table: sa.Table) -> None:
     connection.execute(_statements(table).lock)
 
 
+class _Change(NamedTuple):
+    """What becomes of the rows of one symbol: how many are absent, how many differ, their first and last session."""
+
+    symbol: str
+    absent: int
+    differing: int
+    session: date | None
+    last_session: date | None
+
+
+def _merge(
+    connection: Connection, statements: "_Statements", batch: "Batch", run_id: str | None, keep_revisions: bool
+) -> list[_Change]:
+    """Write what is absent and what differs, by way of a temporary table."""
+    connection.execute(statements.create)
+    _copy(connection, statements.incoming.name, batch)
+    changes = [_Change(*row) for row in connection.execute(statements.compare)]
+    absent, differing = sum(change.absent for change in changes), sum(change.differing for change in changes)
+    if differing and keep_revisions:
+        connection.execute(statements.keep, {"run_id": run_id})
+    if differing:
+        connection.execute(statements.update)
+    if absent:
+        connection.execute(statements.insert if absent < batch.rows else statements.insert_all)
+    connection.execute(statements.drop)
+    return changes
+
+
 def _copy(connection: Connection, name: str, batch: "Batch") -> None:
-    from psycopg import sql
+    from psycopg import copy, sql
 
     from financehub_dagster.storage.copy_format import encode
 
     statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(name))
-    with raw_cursor(connection) as cursor, cursor.copy(statement) as copy:
+    # The queue's thread sends while this one encodes.
+    with raw_cursor(connection) as cursor, cursor.copy(statement, writer=copy.QueuedLibpqWriter(cursor)) as target:
         for piece in encode(batch.fields, batch.rows):
-            copy.write(piece)
+            target.write(piece)
 
 
 @dataclass(frozen=True)
@@ -167,12 +193,9 @@ def _compare(
 
 
 def _session(table: sa.Table) -> sa.ColumnElement[date]:
-    """The session a row belongs to: its date, or the UTC day of its time."""
-    if "date" in table.c:
-        return table.c.date
-    if "ts" in table.c:
-        return sa.cast(sa.func.timezone("UTC", table.c.ts), sa.Date)
-    return sa.cast(sa.null(), sa.Date)
+    """The session a row belongs to: the UTC day of its time, NULL where rows have none."""
+    time = days.time_column(table)
+    return sa.cast(sa.null(), sa.Date) if time is None else days.day_of(time)
 
 
 def _keep(
