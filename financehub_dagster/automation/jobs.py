@@ -6,6 +6,7 @@ Belongs here: which assets a job covers and its config. Does not belong here: wh
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from financehub_dagster.automation.answer_jobs import ANSWER_JOBS
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.connection_test import test_connection
 from financehub_dagster.automation.healing import heal_gaps
@@ -47,4 +48,5 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     cleanup_failed_tasks,
     heal_gaps,
     observe_api_usage,
+    *ANSWER_JOBS,
 ]

@@ -11,6 +11,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.automation import jobs
+from financehub_dagster.automation.answer_schedules import ANSWER_SCHEDULES
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 
 # A tick early in a month still finishes the last sessions of the month before; the longest closures of an exchange
@@ -61,4 +62,5 @@ SCHEDULES = [
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Every night: dead letters that were settled a month ago leave the table.",
     ),
+    *ANSWER_SCHEDULES,
 ]

@@ -94,6 +94,14 @@ def test_jobs_carry_the_predecessors_names():
         "cleanup_failed_tasks",
         "heal_gaps",
         "observe_api_usage",
+        "fetch_alpha_stocks",
+        "fetch_stock_prices",
+        "fetch_crypto_quotes",
+        "fetch_coingecko_cryptos",
+        "fetch_fundamentals",
+        "fetch_news",
+        "fetch_unified_crypto",
+        "fetch_all_markets",
     }
 
 
@@ -105,6 +113,11 @@ def test_schedules_are_on_by_default():
         "calculate_indicators_schedule",
         "cleanup_failed_tasks_schedule",
         "observe_api_usage_schedule",
+        "fetch_stock_prices_schedule",
+        "fetch_crypto_quotes_schedule",
+        "fetch_coingecko_cryptos_schedule",
+        "fetch_fundamentals_schedule",
+        "fetch_news_schedule",
     }
     assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 
