@@ -1,0 +1,135 @@
+"""What the ledger says is missing, and filling it in this process, for `financehub gaps`.
+
+Belongs here: the command's work and its tables. Does not belong here: options and exit codes, SQL, and what is due.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from financehub_dagster.cli.console import Cell, Console
+from financehub_dagster.cli.signals import StopSignals
+
+if TYPE_CHECKING:
+    from financehub_dagster.cli.runs import RunResult
+    from financehub_dagster.storage.healing import Order
+
+SHOWN = 20
+"""Instruments listed by name, those that lack most; the counts above them are of all."""
+ORDERS_AT_ONCE = 4
+"""Planned at a time and table: what a run finds out changes what is due next."""
+STATES = ("expected", "stored", "empty", "gap", "dead_lettered", "deferred")
+
+
+@dataclass
+class Healed:
+    """What filling gaps came to: runs made and failed, rows stored, and why instruments failed or runs did."""
+
+    runs: int = 0
+    runs_failed: int = 0
+    rows_stored: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Gaps:
+    """The ledger in short; open lists those that lack most, rebuilt says how many rows were wrong, if asked."""
+
+    tables: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    open: Sequence[Mapping[str, object]] = ()
+    rebuilt: int | None = None
+    healed: Healed | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """For --json."""
+        return asdict(self)
+
+
+def rebuild() -> int:
+    """Compute the ledger anew from what is stored; returns how many rows were wrong."""
+    from financehub_dagster.storage import ledger
+    from financehub_dagster.storage.engine import transaction
+
+    with transaction() as connection:
+        return ledger.rebuild(connection, datetime.now(UTC))
+
+
+def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
+    """Bring the ledger up to now and read it, for one table or all and for `symbols` or all."""
+    from financehub_dagster.storage import gaps, ledger
+    from financehub_dagster.storage.engine import transaction
+
+    with transaction() as connection:
+        ledger.refresh(connection, datetime.now(UTC))
+        counts = gaps.sessions_by_state(connection, symbols)
+        chosen = {name: counts[name] for name in counts if table in (None, name)}
+        return Gaps(chosen, gaps.open_gaps(connection, SHOWN, table=table, symbols=symbols))
+
+
+def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequence[str] | None) -> Healed:
+    """Fill what is due, run by run, until nothing due is left that was not tried already.
+
+    Raises StopRequested when interrupted; what was stored until then stays.
+    """
+    from financehub_dagster.automation.healing import due_orders
+    from financehub_dagster.cli.runs import code_location
+    from financehub_dagster.storage.catalog import LEDGER_TABLES
+
+    router = (code_location().resources or {})["daily_bars"]
+    healed = Healed()
+    tried: set[Order] = set()
+    tables = LEDGER_TABLES if table is None else (table,)
+    while True:
+        orders = due_orders(router, ORDERS_AT_ONCE, tables=tables, symbols=symbols)
+        orders = [order for order in orders if order not in tried]
+        if not orders:
+            return healed
+        for order in orders:
+            stop.check()
+            tried.add(order)
+            _note(healed, _fill(console, stop, order))
+
+
+def _fill(console: Console, stop: StopSignals, order: "Order") -> "RunResult":
+    from financehub_dagster.automation.healing import tables_of
+    from financehub_dagster.cli.runs import Order as Run
+    from financehub_dagster.cli.runs import run_order
+
+    totals = {order.table: len(order.symbols)}
+    return run_order(console, stop, Run(tables_of(order), (order.first, order.last), order.symbols, totals))
+
+
+def _note(healed: Healed, result: "RunResult") -> None:
+    healed.runs += 1
+    healed.rows_stored += sum(table.rows_inserted + table.rows_updated for table in result.tables)
+    healed.failures |= result.failures
+    if not result.success:
+        healed.runs_failed += 1
+        healed.errors.append(result.error or f"run {result.run_id[:8]} failed, and no reason was recorded")
+
+
+def show(console: Console, found: Gaps) -> None:
+    """Print counts by state, and those that lack most."""
+    if found.rebuilt is not None:
+        console.say(f"ledger computed anew: {found.rebuilt:,} rows were wrong")
+    if found.healed is not None:
+        console.say(f"{found.healed.runs} runs stored {found.healed.rows_stored:,} rows")
+    rows: list[list[Cell]] = [[name, *(counts[state] for state in STATES)] for name, counts in found.tables.items()]
+    console.table("sessions", ["table", *STATES], rows)
+    if not found.open:
+        console.say("nothing is missing")
+        return
+    columns = ["table", "symbol", "gap", "dead_lettered", "deferred", "from", "to", "worst month"]
+    names = ("table", "symbol", "gap", "dead_lettered", "deferred", "first_month", "last_month", "worst_month")
+    worst: list[list[Cell]] = [[_cell(row[name]) for name in names] for row in found.open]
+    console.table("instruments that lack most", columns, worst)
+
+
+def _cell(value: object) -> Cell:
+    from datetime import date
+
+    if isinstance(value, date):
+        return f"{value:%Y-%m}"
+    return value if isinstance(value, int | str) else str(value)
