@@ -80,37 +80,51 @@ def do_nothing() -> None:
 
 @dataclass(frozen=True)
 class Order:
-    """One run to make: months are the first days of the first and the last month; symbols None means all active ones.
+    """One run to make, from the partition that begins with the first day of span to that of the last.
 
-    totals maps a step that asks vendors to its number of instruments, for the progress bar. fetching is called once,
-    when the first of these steps begins and the processor is about to wait for vendors' limits.
+    symbols None means all active ones. totals maps a step that asks vendors to its number of instruments, for the
+    progress bar. fetching is called once, when the first of these steps begins and the processor is about to wait for
+    vendors' limits. providers, where given, are asked in place of those that the tables are configured to ask.
     """
 
     tables: Sequence[str]
-    months: tuple[date, date]
+    span: tuple[date, date]
     symbols: Sequence[str] | None
-    totals: Mapping[str, int]
+    totals: Mapping[str, int] = field(default_factory=dict)
     fetching: Callable[[], None] = do_nothing
+    providers: Sequence[str] | None = None
+
+    @property
+    def config(self) -> dict[str, object]:
+        """What every table is told that takes such a config."""
+        told = {"symbols": self.symbols, "providers": self.providers}
+        return {name: list(values) for name, values in told.items() if values is not None}
 
 
-def run_tables(console: Console, stop: StopSignals, order: Order) -> RunResult:
+def run_order(console: Console, stop: StopSignals, order: Order) -> RunResult:
     """Materialize the tables of `order` as one run in this process.
 
     Raises StopRequested when interrupted; what was stored until then stays.
     """
+    import dagster as dg
     from dagster._core.errors import DagsterExecutionInterruptedError
 
-    from financehub_dagster.automation.runs import materialize
+    from financehub_dagster.automation.runs import run_tables
+    from financehub_dagster.storage.failures import RANGE
 
-    first, last = (month.isoformat() for month in order.months)
-    with console.progress("preparing the run") as report, _watched(report, order) as watch, _event_log(console):
+    partitions = RANGE.join(day.isoformat() for day in order.span)
+    repository = code_location().get_repository_def()
+    with console.progress("preparing the run") as report, _watched(report, order) as watch, event_log(console):
 
         def seen(event: "dg.DagsterEvent") -> None:
             stop.check()
             watch.on_event(event)
 
         try:
-            outcome = materialize(code_location(), order.tables, first, last, order.symbols, on_event=seen)
+            with dg.DagsterInstance.get() as instance:
+                outcome = run_tables(
+                    repository, order.tables, partitions, order.config, instance=instance, on_event=seen
+                )
         except DagsterExecutionInterruptedError:
             raise StopRequested from None
     if watch.interrupted:
@@ -134,7 +148,7 @@ def universe() -> "list[Instrument]":
 
 
 @contextmanager
-def _event_log(console: Console) -> Iterator[None]:
+def event_log(console: Console) -> Iterator[None]:
     """Send the events that Dagster prints to a log file, unless someone debugs."""
     if console.debug:
         yield

@@ -18,6 +18,7 @@ from financehub_dagster.cli import ports
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.processes import members
 from financehub_dagster.cli.state import State, running
+from financehub_dagster.sandbox.client import VENDORS
 from financehub_dagster.storage import embedded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -158,7 +159,13 @@ def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platf
     assert rows["crypto_prices_daily"] == (31, 1)
     assert rows["indicators_daily"] == (2 * 22 + 31, 3)
     assert all(table["partitions"] == 1 for table in summary["tables"] if table["first"] is not None)
-    assert summary["calls"]["yahoo"] == 2
+    assert rows["quotes"][1] == 3
+    assert (rows["crypto_markets"][1], rows["fundamentals"]) == (1, (2, 2))
+    assert set(summary["calls"]) == set(VENDORS)
+    assert summary["calls"]["yahoo"] == 2 + 3  # two histories; quotes, for which it wants a cookie and a crumb
+    left = {each["vendor"]: each["left"] for each in summary["vendors"]}
+    assert left["alpha_vantage"] == {"day": [23, 25]}
+    assert set(left) == set(VENDORS)
     assert not summary["failures"]
     assert not embedded.status(platform.home.path).running
     assert not platform.home.state_file.exists()

@@ -88,12 +88,12 @@ def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
 
 def _run(console: Console, order: "Order") -> "RunResult":
     from financehub_dagster.cli import prepare
-    from financehub_dagster.cli.runs import run_tables
+    from financehub_dagster.cli.runs import run_order
     from financehub_dagster.cli.signals import stop_signals
 
     prepare.tell_what_is_off(console)
     with stop_signals() as stop:
-        return run_tables(console, stop, order)
+        return run_order(console, stop, order)
 
 
 def _report(console: Console, result: "RunResult") -> None:

@@ -1,6 +1,7 @@
 """`demo`: the whole platform on the sample market, from nothing to filled tables.
 
-Belongs here: the order of the demo and its options. Does not belong here: the summary (reports.demo).
+Belongs here: the order of the demo and its options. Does not belong here: its runs (cli.demo_runs) and the summary
+(reports.demo).
 """
 
 import os
@@ -21,8 +22,6 @@ from financehub_dagster.cli.reports.demo import show_next_steps
 if TYPE_CHECKING:
     from financehub_dagster.cli.signals import StopSignals
     from financehub_dagster.cli.supervisor import Supervisor
-
-TABLES = ("instruments", "stock_prices_daily", "corporate_actions", "crypto_prices_daily", "indicators_daily")
 
 
 def register(app: typer.Typer) -> None:
@@ -103,21 +102,23 @@ class _Pages:
 def _fill(
     console: Console, home: Home, pages: _Pages, months: tuple[date, date], symbols: list[str] | None, began: float
 ) -> str | None:
-    """Run the backfill and print its summary; returns the address of the webserver."""
+    """Make the runs and print their summary; returns the address of the webserver."""
     from financehub_dagster.assets.config import BARS_OF
     from financehub_dagster.cli import arguments
+    from financehub_dagster.cli.demo_runs import TABLES, orders
     from financehub_dagster.cli.reports.demo import collect, show
-    from financehub_dagster.cli.runs import Order, code_location, require_stored, run_tables, universe
+    from financehub_dagster.cli.runs import code_location, require_stored, run_order, universe
 
     chosen = arguments.instruments_for(list(BARS_OF), symbols, universe(), BARS_OF)
-    totals = {name: sum(i.asset_type in kinds for i in chosen) for name, kinds in BARS_OF.items()}
     code_location()  # imported while the sandbox gets ready
     pages.supervisor.wait_ready("sandbox", pages.stop)
-    order = Order(TABLES, months, symbols, totals, fetching=pages.start)
-    result = run_tables(console, pages.stop, order)
-    require_stored(result)
+    results = []
+    for order in orders(chosen, months, symbols, pages.start, datetime.now(UTC)):
+        result = run_order(console, pages.stop, order)
+        require_stored(result)
+        results.append(result)
     url = pages.url()
-    summary = collect(str(home.path), url, TABLES, result, time.monotonic() - began)
+    summary = collect(str(home.path), url, TABLES, results, time.monotonic() - began)
     console.result(summary.as_dict(), lambda: show(console, summary))
     return url
 

@@ -1,0 +1,70 @@
+"""The runs of the demo: which tables are filled, in which order, and which vendors beside the first choice are asked.
+
+Belongs here: the demo's choices. Does not belong here: making a run (cli.runs).
+
+What is asked about now comes first, news last: a free key of Finnhub has 60 requests a minute, of which fundamentals
+use 50 and news 50, and the prices in between take longer than a minute at Yahoo's one request per second.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from financehub_dagster.assets.answers_config import ANSWERS_OF
+from financehub_dagster.assets.config import BARS_OF
+from financehub_dagster.assets.partitions import partition_at
+from financehub_dagster.cli.runs import Order
+from financehub_dagster.market.instruments import AssetType, Instrument
+
+HISTORY = ("instruments", "stock_prices_daily", "corporate_actions", "crypto_prices_daily", "indicators_daily")
+TABLES = (*HISTORY, "quotes", "crypto_markets", "fundamentals", "news_articles")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One run over the running partition of tables; where a provider is named: about how many of which kind."""
+
+    tables: tuple[str, ...]
+    provider: str | None = None
+    kind: AssetType | None = None
+    most: int | None = None
+
+
+NOW = (
+    Asking(("quotes",), "twelve_data", AssetType.STOCK, 8),  # a free key's credits of one minute
+    Asking(("quotes", "crypto_markets")),
+    Asking(("crypto_markets",), "coinmarketcap", AssetType.CRYPTO),
+    Asking(("fundamentals",)),
+    Asking(("fundamentals",), "alpha_vantage", AssetType.STOCK, 5),  # of a free key's 25 requests a day
+)
+LAST = Asking(("news_articles",))
+
+
+def orders(
+    chosen: Sequence[Instrument],
+    months: tuple[date, date],
+    symbols: Sequence[str] | None,
+    fetching: Callable[[], None],
+    now: datetime,
+) -> Iterator[Order]:
+    """The runs in order. chosen: the instruments that have bars, most important first; fetching: see Order."""
+    for asking in NOW:
+        yield from _about_now(asking, chosen, symbols, now)
+    totals = {name: sum(i.asset_type in kinds for i in chosen) for name, kinds in BARS_OF.items()}
+    yield Order(HISTORY, months, symbols, totals, fetching)
+    yield from _about_now(LAST, chosen, symbols, now)
+
+
+def _about_now(
+    asking: Asking, chosen: Sequence[Instrument], symbols: Sequence[str] | None, now: datetime
+) -> list[Order]:
+    """The run, unless there is nothing to ask about."""
+    kinds = {kind for table in asking.tables for kind in ANSWERS_OF[table] if asking.kind in (None, kind)}
+    members = [each.symbol for each in chosen if each.asset_type in kinds][: asking.most]
+    if not members:
+        return []
+    day = date.fromisoformat(partition_at(asking.tables[0], now))
+    totals = dict.fromkeys(asking.tables, len(members))
+    if asking.provider is None:
+        return [Order(asking.tables, (day, day), None if symbols is None else members, totals)]
+    return [Order(asking.tables, (day, day), members, totals, providers=[asking.provider])]
