@@ -44,4 +44,4 @@ def _sources(connection: Connection, table: sa.Table) -> dict[str, int]:
     if "source" not in table.c:
         return {}
     query = sa.select(table.c.source, sa.func.count()).group_by(table.c.source).order_by(sa.func.count().desc())
-    return dict(connection.execute(query).tuples().all())
+    return {str(source): count for source, count in connection.execute(query)}
