@@ -9,6 +9,7 @@ Rows are claimed one group at a time, just before their run: a replay that is ki
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import dagster as dg
@@ -47,7 +48,7 @@ class Group:
         config = {**(kwargs.get("config") or {})}
         if kwargs.get("providers"):
             config["providers"] = kwargs["providers"]
-        symbols = [row["symbol"]] if row["symbol"] else kwargs.get("symbols")
+        symbols = _symbols(row)
         return cls(
             row["task_name"],
             row["partition_key"],
@@ -87,16 +88,19 @@ def replay(
     with transaction() as connection:
         waiting = ids if ids is not None else replays.ids_to_replay(connection, due_only=True)
     taken = 0
-    for group_ids in _groups(waiting):
+    try:
+        for group_ids in _groups(waiting):
+            with transaction() as connection:
+                rows = replays.claim(connection, run_id, group_ids, due_only=ids is None)
+                rows = _without_impossible(connection, run_id, rows, tables)
+            taken += len(rows)
+            if rows:
+                group = reduce(Group.joined, map(Group.of, rows))
+                _run(repository, instance, run_id, group, tables[group.task_name])
+    except BaseException:
         with transaction() as connection:
-            rows = replays.claim(connection, run_id, group_ids, due_only=ids is None)
-            rows = _without_impossible(connection, run_id, rows, tables)
-        taken += len(rows)
-        if rows:
-            group = Group.of(rows[0])
-            for row in rows[1:]:
-                group = group.joined(Group.of(row))
-            _run(repository, instance, run_id, group, tables[group.task_name])
+            replays.give_back(connection, run_id)
+        raise
     return taken
 
 
@@ -144,20 +148,22 @@ def _without_impossible(
         replays.park_claimed(connection, run_id, row["id"], reason)
     known = [row for row in rows if row not in unknown]
     active = {instrument.symbol for instrument in list_instruments(connection)}
-    gone = [row for row in known if row["symbol"] and row["symbol"] not in active]
-    for row in gone:
-        discard_failures(connection, [row["id"]], f"{row['symbol']} is not in the universe any more")
-        settle_ledger(connection, row["task_name"], row["partition_key"], [row["symbol"]])
-    left = [row for row in known if row not in gone]
-    return [_among(row, active) for row in left]
+    left = []
+    for row in known:
+        symbols = _symbols(row)
+        staying = None if symbols is None else [symbol for symbol in symbols if symbol in active]
+        if symbols and not staying:
+            discard_failures(connection, [row["id"]], f"{', '.join(symbols)} not in the universe any more")
+            settle_ledger(connection, row["task_name"], row["partition_key"], symbols)
+        else:
+            left.append({**row, "kwargs": {**row["kwargs"], "symbols": staying}})
+    return left
 
 
-def _among(row: dict[str, Any], active: set[str]) -> dict[str, Any]:
-    """A whole step's row without the instruments that left since."""
-    symbols = row["kwargs"].get("symbols")
-    if row["symbol"] or symbols is None:
-        return row
-    return {**row, "kwargs": {**row["kwargs"], "symbols": [symbol for symbol in symbols if symbol in active]}}
+def _symbols(row: Mapping[str, Any]) -> list[str] | None:
+    """The instruments a row is about; None: all."""
+    symbols: list[str] | None = [row["symbol"]] if row["symbol"] else row["kwargs"].get("symbols")
+    return symbols
 
 
 def _run(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from financehub_dagster.cli import errors
 from financehub_dagster.cli.command import ReaderGone, new_app
-from financehub_dagster.cli.commands import backfill, database, demo, gaps, instruments, platform, sandbox, usage
+from financehub_dagster.cli.commands import backfill, database, demo, dlq, gaps, instruments, platform, sandbox, usage
 
 app = new_app("FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.")
 demo.register(app)
@@ -21,6 +21,7 @@ instruments.register(app)
 backfill.register(app)
 gaps.register(app)
 usage.register(app)
+dlq.register(app)
 sandbox.register(app)
 
 

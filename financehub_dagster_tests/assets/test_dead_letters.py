@@ -122,7 +122,7 @@ def test_rows_nobody_can_replay_say_why(platform, repository, sandbox):
     replay(platform, repository, 1, 2, 99)
     outcomes = platform.rows("select status, exception from task_failures order by id")
     assert [status for status, _ in outcomes] == ["discarded", "parked"]
-    assert outcomes[0][1].startswith("discarded, GE is not in the universe any more; ")
+    assert outcomes[0][1].startswith("discarded, GE not in the universe any more; ")
     assert outcomes[1][1] == "no table or task old_table any more: discard it; broke"
 
 

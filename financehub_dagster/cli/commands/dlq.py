@@ -1,0 +1,146 @@
+"""`dlq list|show|replay|discard`: the dead letters, which are failed work that waits.
+
+Belongs here: these commands' options and messages. Does not belong here: their work (reports.dlq).
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from financehub_dagster.cli.command import command, new_app
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError, WrongUsage
+
+
+class Status(StrEnum):
+    """What the list can be narrowed to."""
+
+    OPEN = "open"
+    RETRYING = "retrying"
+    PARKED = "parked"
+    RESOLVED = "resolved"
+    DISCARDED = "discarded"
+    LIVE = "live"
+    ALL = "all"
+
+
+Ids = Annotated[list[int], typer.Argument(help="Numbers of dead letters, as `dlq list` shows them.", metavar="ID...")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+    group = new_app("The dead letters: failed work that waits for its next try or for a person.")
+    command(group, "list")(list_)
+    command(group, "show")(show)
+    command(group, "replay")(replay)
+    command(group, "discard")(discard)
+    app.add_typer(group, name="dlq")
+
+
+def list_(
+    console: Console,
+    status: Annotated[
+        list[Status] | None, typer.Option("--status", help="Only these; live (not settled) ones when not given.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only of this table or task.", metavar="NAME")] = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", help="Only of this instrument.", metavar="SYMBOL")] = None,
+) -> None:
+    """List failed work, the latest failure first."""
+    from financehub_dagster.cli.reports import dlq
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import LIVE, list_failures
+
+    _open(console)
+    asked = [str(each) for each in status or [Status.LIVE]]
+    wanted = [*asked, *(LIVE if Status.LIVE in asked else ())]
+    with transaction() as connection:
+        rows = list_failures(
+            connection,
+            statuses=None if Status.ALL in asked else wanted,
+            task_name=task,
+            symbol=None if symbol is None else symbol.strip().upper(),
+        )
+    console.result({"dead_letters": rows}, lambda: dlq.show_list(console, rows))
+
+
+def show(console: Console, number: Annotated[int, typer.Argument(help="Which one.", metavar="ID")]) -> None:
+    """Show all that is known of one: arguments, error, traceback and the run that failed."""
+    from financehub_dagster.cli.home import home_in_use
+    from financehub_dagster.cli.reports import dlq
+
+    _open(console)
+    [row] = dlq.known_rows([number]).values()
+    url = dlq.run_url(home_in_use(), row["run_id"])
+    console.result({**row, "run_url": url}, lambda: dlq.show_one(console, row, url))
+
+
+def replay(
+    console: Console,
+    ids: Annotated[
+        list[int] | None, typer.Argument(help="Numbers of dead letters, as `dlq list` shows them.", metavar="[ID...]")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that are open or parked.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="All whose next retry is due.")] = False,
+) -> None:
+    """Do failed work again now; what fails again waits longer."""
+    from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.home import home_in_use
+    from financehub_dagster.cli.reports import dlq
+    from financehub_dagster.cli.signals import stop_signals
+    from financehub_dagster.storage import replays
+    from financehub_dagster.storage.engine import transaction
+
+    if sum((bool(ids), everything, due)) != 1:
+        raise WrongUsage("say which: numbers of dead letters, --all or --due")
+    _open(console)
+    dlq.give_back_of_ended_replays()
+    if ids:
+        chosen = list(dlq.rows_to_replay(list(dict.fromkeys(ids))))
+    else:
+        with transaction() as connection:
+            chosen = replays.ids_to_replay(connection, due_only=due)
+    rows = []
+    if chosen:
+        prepare.require_vendors(home_in_use())
+        with stop_signals() as stop:
+            rows = dlq.replay(console, stop, chosen)
+    failed = [row for row in rows if row["status"] not in ("resolved", "discarded")]
+    if not (failed and console.as_json):
+        console.result({"dead_letters": rows}, lambda: dlq.show_list(console, rows))
+    if failed:
+        first = failed[0]
+        raise CommandError(
+            f"{len(failed)} of {len(rows)} failed again; dead letter {first['id']}: {first['exception']}"
+        )
+
+
+def discard(
+    console: Console,
+    ids: Ids,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the row.")] = "by hand",
+) -> None:
+    """Give failed work up: it is not tried again."""
+    from financehub_dagster.automation.dead_letters import settle_ledger
+    from financehub_dagster.cli.reports import dlq
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import LIVE, discard_failures
+
+    _open(console)
+    rows = dlq.known_rows(list(dict.fromkeys(ids)))
+    for number, row in rows.items():
+        if row["status"] not in LIVE:
+            raise WrongUsage(f"dead letter {number} is {row['status']} already")
+    with transaction() as connection:
+        discarded = discard_failures(connection, list(rows), reason)
+        for row in rows.values():
+            symbols = [row["symbol"]] if row["symbol"] else row["kwargs"].get("symbols")
+            settle_ledger(connection, row["task_name"], row["partition_key"], symbols)
+    console.result({"discarded": discarded}, lambda: console.say(f"discarded: {', '.join(map(str, discarded))}"))
+
+
+def _open(console: Console) -> None:
+    from financehub_dagster.cli import prepare
+
+    prepare.act_on_home(console)
+    prepare.require_migrated()

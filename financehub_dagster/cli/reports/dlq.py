@@ -1,0 +1,127 @@
+"""Dead letters for `financehub dlq`: reading, replaying in this process, and printing them.
+
+Belongs here: the commands' work and their tables. Does not belong here: options and exit codes, SQL.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from financehub_dagster.cli.console import Cell, Console
+from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.cli.home import Home
+from financehub_dagster.cli.signals import StopRequested, StopSignals
+
+type Row = dict[str, Any]
+
+FIRST_LINE = 60
+"""Characters of an error in the list; `show` has all of it."""
+
+
+def rows_to_replay(ids: Sequence[int]) -> dict[int, Row]:
+    """The rows of `ids`; raises WrongUsage unless every one exists and waits for a retry or for a person."""
+    rows = known_rows(ids)
+    for number, row in rows.items():
+        if row["status"] == "retrying":
+            raise WrongUsage(
+                f"dead letter {number} is being replayed by run {str(row['replay_run_id'])[:8]}: wait for it"
+            )
+        if row["status"] not in ("open", "parked"):
+            raise WrongUsage(f"dead letter {number} is {row['status']}: there is nothing to replay")
+    return rows
+
+
+def known_rows(ids: Sequence[int]) -> dict[int, Row]:
+    """The rows of `ids` with all columns; raises WrongUsage naming the first that does not exist."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import read_failures
+
+    with transaction() as connection:
+        rows = read_failures(connection, ids)
+    for number in ids:
+        if number not in rows:
+            raise WrongUsage(
+                f"there is no dead letter {number}: `financehub dlq list --status all` shows what there is"
+            )
+    return rows
+
+
+def replay(console: Console, stop: StopSignals, ids: Sequence[int]) -> list[Row]:
+    """Do the work of these rows again in one run of `replay_dead_letters`; returns them as they are afterwards.
+
+    Raises StopRequested when interrupted.
+    """
+    import dagster as dg
+    from dagster._core.errors import DagsterExecutionInterruptedError
+
+    from financehub_dagster.automation.replay import JOB, STEP
+    from financehub_dagster.automation.runs import run_job
+    from financehub_dagster.cli.errors import CommandError
+    from financehub_dagster.cli.runs import code_location, event_log
+
+    config = {"ops": {STEP: {"config": {"ids": list(ids)}}}}
+    repository = code_location().get_repository_def()
+    with event_log(console), dg.DagsterInstance.get() as instance:
+        try:
+            outcome = run_job(repository, JOB, config, instance=instance, on_event=lambda _: stop.check())
+        except DagsterExecutionInterruptedError:
+            raise StopRequested from None
+    if outcome.interrupted:
+        raise StopRequested
+    if not outcome.success:
+        raise CommandError(f"run {outcome.run_id[:8]} failed: {outcome.error or 'no reason was recorded'}")
+    return list(known_rows(ids).values())
+
+
+def give_back_of_ended_replays() -> None:
+    """Release the rows of replays that were killed, which the daemon does by itself where it runs."""
+    import dagster as dg
+
+    from financehub_dagster.automation.lost_runs import fail_lost_runs
+    from financehub_dagster.automation.recovery import give_back_rows
+
+    with dg.DagsterInstance.get() as instance:
+        fail_lost_runs(instance)
+        give_back_rows(instance)
+
+
+def run_url(home: Home, run_id: str | None) -> str | None:
+    """Where the webserver shows a run; None when it does not run."""
+    from financehub_dagster.cli.state import running
+
+    state = running(home)
+    address = None if state is None else state.urls.get("webserver")
+    return None if address is None or run_id is None else f"{address}/runs/{run_id}"
+
+
+def show_list(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print one line per row."""
+    counts = Counter(str(row["status"]) for row in rows)
+    title = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no dead letters"
+    columns = ["id", "task", "partitions", "symbol", "status", "tries", "next retry", "error"]
+    console.table(title, columns, [_line(row) for row in rows])
+
+
+def show_one(console: Console, row: Mapping[str, Any], url: str | None) -> None:
+    """Print every column of a row, its traceback last."""
+    for name, value in row.items():
+        if name not in ("traceback", "run_id"):
+            console.say(f"{name:<16} {'-' if value in (None, '') else value}")
+    console.say(f"{'run':<16} {url or row['run_id'] or '-'}")
+    if row["traceback"]:
+        console.say(f"\n{row['traceback'].rstrip()}")
+
+
+def _line(row: Mapping[str, Any]) -> list[Cell]:
+    due = row["next_retry_at"]
+    error = str(row["exception"]).partition("\n")[0]
+    return [
+        str(row["id"]),
+        row["task_name"],
+        row["partition_key"] or None,
+        row["symbol"] or "(all)",
+        row["status"],
+        row["attempts"],
+        None if due is None else f"{due:%Y-%m-%d %H:%M}",
+        error if len(error) <= FIRST_LINE else f"{error[: FIRST_LINE - 1]}…",
+    ]

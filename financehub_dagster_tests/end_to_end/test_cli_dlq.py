@@ -1,0 +1,100 @@
+"""`financehub dlq` on a live platform whose vendors are the sandbox."""
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster.cli.app import run
+
+UNIVERSE = """
+- {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
+- {symbol: GE, name: General Electric, asset_type: stock, exchange: XNYS}
+"""
+
+
+class Asked:
+    """Runs commands; answers their exit code and, of the right one, their JSON."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, *arguments: str, code: int = 0) -> Any:
+        found = run([*arguments, "--json"])
+        told = self.capsys.readouterr()
+        assert found == code, told.err
+        return json.loads(told.out)
+
+    def text(self, *arguments: str) -> str:
+        assert run(arguments) == 0
+        return self.capsys.readouterr().out
+
+
+@pytest.fixture
+def ask(folder, database, sandbox, capsys) -> Asked:
+    """A folder with two instruments, one of which the vendors do not know."""
+    ask = Asked(capsys)
+    (folder / "mine.yaml").write_text(UNIVERSE)
+    ask("instruments", "import", "mine.yaml")
+    sandbox.delist("GE")
+    ask("backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-04")
+    return ask
+
+
+def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, database):
+    [row] = ask("dlq", "list")["dead_letters"]
+    assert {name: row[name] for name in ("task_name", "partition_key", "symbol", "attempts", "status")} == {
+        "task_name": "stock_prices_daily",
+        "partition_key": "2015-03-01...2015-04-01",
+        "symbol": "GE",
+        "attempts": 1,
+        "status": "open",
+    }
+    number = str(row["id"])
+    shown = ask("dlq", "show", number)
+    assert shown["kwargs"]["symbols"] == ["GE"]
+    assert (shown["run_id"], shown["run_url"]) == (row["run_id"], None)
+
+    again = ask("dlq", "replay", number, code=1)["error"]
+    assert again.startswith(f"1 of 1 failed again; dead letter {number}: ")
+    assert [r["attempts"] for r in ask("dlq", "list", "--symbol", "ge", "--status", "open")["dead_letters"]] == [2]
+    assert ask("dlq", "replay", "--due")["dead_letters"] == [], "it waits"
+
+    sandbox.reset()
+    assert [r["status"] for r in ask("dlq", "replay", "--all")["dead_letters"]] == ["resolved"]
+    assert ask("dlq", "list")["dead_letters"] == []
+    with database.engine.connect() as connection:
+        query = sa.text("select count(*) from stock_prices_daily where symbol = 'GE'")
+        assert connection.execute(query).scalar() == 43
+
+    settled = ask("dlq", "replay", number, code=2)["error"]
+    assert settled == f"dead letter {number} is resolved: there is nothing to replay"
+    assert [r["id"] for r in ask("dlq", "list", "--status", "all", "--task", "stock_prices_daily")["dead_letters"]] == [
+        int(number)
+    ]
+
+
+def test_failed_work_can_be_given_up(ask):
+    assert ask("dlq", "discard", "1", "--reason", "delisted") == {"discarded": [1]}
+    [row] = ask("dlq", "list", "--status", "discarded")["dead_letters"]
+    assert row["exception"].startswith("discarded, delisted; ")
+    assert ask("dlq", "discard", "1", code=2)["error"] == "dead letter 1 is discarded already"
+    assert "is discarded: there is nothing to replay" in ask("dlq", "replay", "1", code=2)["error"]
+
+
+def test_what_cannot_be_meant_is_refused_and_changes_nothing(ask, database):
+    for command in ("show", "replay", "discard"):
+        assert "there is no dead letter 99" in ask("dlq", command, "99", code=2)["error"]
+    assert "there is no dead letter 99" in ask("dlq", "replay", "1", "99", code=2)["error"]
+    for arguments in ([], ["1", "--all"], ["--all", "--due"]):
+        assert "say which" in ask("dlq", "replay", *arguments, code=2)["error"]
+    [row] = ask("dlq", "list")["dead_letters"]
+    assert (row["attempts"], row["status"]) == (1, "open")
+
+
+def test_people_get_a_table_and_a_page(ask):
+    assert ask.text("dlq", "list").startswith("1 open\n")
+    page = ask.text("dlq", "show", "1")
+    assert "stock_prices_daily" in page
+    assert "2015-03-01...2015-04-01" in page
