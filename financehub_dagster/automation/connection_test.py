@@ -7,27 +7,36 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.providers.binance import BinanceProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.gateway.errors import NotConfigured, ProviderError
+from financehub_dagster.providers import all_providers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from financehub_dagster.providers.base import HealthChecked
 
+VENDORS = tuple(all_providers())
 
-@dg.op
-def ask_everyone(context: dg.OpExecutionContext, yahoo: YahooProvider, binance: BinanceProvider) -> None:
-    """Ask the database and each vendor one cheap question; fails at the end with the name of each that is silent."""
+
+@dg.op(required_resource_keys=set(VENDORS))
+def ask_everyone(context: dg.OpExecutionContext) -> None:
+    """Ask the database and each vendor one cheap question; fails at the end with the name of each that is silent.
+
+    A vendor without a key is off, which is no failure.
+    """
     from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.history import row_count
 
     with transaction() as connection:
         context.log.info(f"database: {row_count(connection, 'instruments')} instruments")
+    providers: Mapping[str, HealthChecked] = {name: getattr(context.resources, name) for name in VENDORS}
     silent = []
-    providers: dict[str, HealthChecked] = {"yahoo": yahoo, "binance": binance}
     for name, provider in providers.items():
         try:
-            context.log.info(f"{name}: {provider.test_connection()}")
+            report = provider.test_connection()
+            context.log.info(f"{name}: {report.detail}, in {report.latency:.2f} s")
+        except NotConfigured as off:
+            context.log.info(str(off))
         except ProviderError as error:
             context.log.error(str(error))
             silent.append(str(error))

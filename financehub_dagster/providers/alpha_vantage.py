@@ -51,7 +51,7 @@ class AlphaVantageProvider(RestProvider):
 
     def limits(self) -> tuple[Limit, ...]:
         """The plan's."""
-        return (Limit("second", self.requests_per_second, 1.0),)
+        return (Limit("second", self.requests_per_second, 1.0, weighted=False),)
 
     def quotas(self) -> tuple[Quota, ...]:
         """The vendor does not say when its day begins: any 24 hours count."""
@@ -74,9 +74,11 @@ class AlphaVantageProvider(RestProvider):
             question = _question("TIME_SERIES_DAILY_ADJUSTED", instrument, read, outputsize="full")
             bars, actions = self.ask("daily_bars", question, tally)
         else:
-            series = _question("TIME_SERIES_DAILY", instrument, partial(wire.read_daily, of=instrument))
+            # Both are booked with the first: at the end of a day's budget one without the other would be wasted.
+            series = _question("TIME_SERIES_DAILY", instrument, partial(wire.read_daily, of=instrument), weight=2)
             traded = self.ask("daily_bars", series, tally)
-            actions = self.ask("daily_bars", _question("SPLITS", instrument, wire.read_splits), tally)
+            splits = _question("SPLITS", instrument, wire.read_splits, weight=0)
+            actions = self.ask("daily_bars", splits, tally)
             bars = wire.split_adjusted(traded, actions)
         return DailyBars(
             instrument.symbol,
@@ -123,5 +125,7 @@ def _parts(
         yield [each], _question(function, each, partial(read, of=each))
 
 
-def _question[T](function: str, of: Instrument, read: Callable[[Any], T], **params: str) -> Question[T]:
-    return Question("/query", {"function": function, "symbol": of.symbol_at(NAME), **params}, read, of.symbol)
+def _question[T](
+    function: str, of: Instrument, read: Callable[[Any], T], *, weight: int = 1, **params: str
+) -> Question[T]:
+    return Question("/query", {"function": function, "symbol": of.symbol_at(NAME), **params}, read, of.symbol, weight)

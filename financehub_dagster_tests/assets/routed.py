@@ -16,20 +16,27 @@ from financehub_dagster_tests.assets.conftest import Platform
 DAY = 86_400.0
 
 
-def with_keys(platform: Platform, environment: pytest.MonkeyPatch, *vendors: str, calls_per_day: int = 100_000) -> None:
-    """Give these vendors a paid key, without limits but Alpha Vantage's per day, which the sandbox enforces too."""
+def with_keys(
+    platform: Platform,
+    environment: pytest.MonkeyPatch,
+    *vendors: str,
+    calls_per_day: int = 100_000,
+    premium: bool = True,
+) -> None:
+    """Give these vendors a key, without limits but Alpha Vantage's per day, which the sandbox enforces too."""
     for vendor in vendors:
         key = platform.sandbox.keys[f"{vendor.upper()}_API_KEYS"]
         environment.setenv(f"{vendor.upper()}_API_KEYS", key)
-        platform.sandbox.declare_key(vendor, key, plan="paid")
-        platform.sandbox.limit(vendor, 100_000, 60.0)
+        platform.sandbox.declare_key(vendor, key, plan="paid" if premium else "free")
+        for seconds in (1.0, 60.0):
+            platform.sandbox.limit(vendor, 100_000, seconds)
     platform.sandbox.limit("alpha_vantage", calls_per_day, DAY)
     get_settings.cache_clear()
     overrides = {
         "yahoo": YahooProvider(requests_per_second=1000, first_pause=0.001),
         "twelve_data": TwelveDataProvider(credits_per_minute=100_000, credits_per_day=None, first_pause=0.001),
         "alpha_vantage": AlphaVantageProvider(
-            premium=True, requests_per_second=1000, requests_per_day=calls_per_day, first_pause=0.001
+            premium=premium, requests_per_second=1000, requests_per_day=calls_per_day, first_pause=0.001
         ),
     }
     platform.definitions = build_definitions(resource_overrides=overrides)

@@ -60,6 +60,16 @@ def test_what_a_days_budget_does_not_reach_is_put_off_to_the_reset_and_done_afte
     assert rationed.scalar("select count(distinct symbol) from stock_prices_daily") == 40
 
 
+def test_no_call_is_wasted_on_half_an_answer_where_one_takes_two(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_keys(platform, monkeypatch, "alpha_vantage", calls_per_day=5, premium=False)
+    recent = (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1).isoformat()
+    told = numbers(fetch_from(platform, ["alpha_vantage"], recent, some_stocks(platform, 6)))
+    assert (told["instruments_done"], told["instruments_deferred"]) == (2, 4)
+    assert platform.sandbox.calls(vendor="alpha_vantage")["by_status"] == {"200": 4}
+
+
 def waiting_symbols(platform: Platform) -> list[tuple]:
     return platform.rows("select symbol from deferred_work where until < now() order by symbol")
 
