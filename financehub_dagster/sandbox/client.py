@@ -54,7 +54,7 @@ class Sandbox:
     def keys(self) -> dict[str, str]:
         """Environment variables with a key for each vendor that asks for one; any other would do as well."""
         asking = [vendor for vendor in VENDORS if vendor not in KEYLESS_VENDORS]
-        return {f"{vendor.upper()}_API_KEYS": f"sandbox-{vendor.replace('_', '-')}-key" for vendor in asking}
+        return {f"{vendor.upper()}_API_KEYS": f"sandbox-key-of-{vendor.replace('_', '-')}" for vendor in asking}
 
     def fault(self, kind: str, **options: Any) -> None:
         """Spoil requests.
