@@ -11,6 +11,7 @@ import dagster as dg
 from financehub_dagster.assets import (
     api_usage,
     checks,
+    coverage,
     crypto_markets,
     crypto_prices_daily,
     fundamentals,
@@ -39,6 +40,7 @@ ASSETS = [
     crypto_markets.crypto_markets,
     fundamentals.fundamentals,
     news_articles.news_articles,
+    coverage.coverage,
 ]
 
 

@@ -15,7 +15,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from financehub_dagster.assets import answer_findings, findings
+from financehub_dagster.assets import answer_findings, coverage, findings
 from financehub_dagster.assets.findings import Check, Evidence, Finding
 from financehub_dagster.assets.partitions import BY_DAY, daily_partitions, monthly_partitions
 
@@ -44,6 +44,7 @@ CHECKS: dict[str, Sequence[Check]] = {
     "crypto_markets": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.MARKETS_FRESH),
     "fundamentals": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.FUNDAMENTALS_FRESH),
     "news_articles": (*OF_ANSWERS, answer_findings.LINKED, answer_findings.NEWS_FRESH),
+    "coverage": (findings.NO_DUPLICATES, coverage.NO_OPEN_GAPS),
 }
 
 

@@ -37,6 +37,12 @@ observe_api_usage = dg.define_asset_job(
     description="Used and left of every vendor's plan, per key and window; asks no vendor.",
 )
 
+report_coverage = dg.define_asset_job(
+    "report_coverage",
+    selection=dg.AssetSelection.assets("coverage"),
+    description="The ledger in the webserver: heat maps, counts, open gaps; asks no vendor.",
+)
+
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     fetch_yahoo_stocks,
     fetch_binance_cryptos,
@@ -47,6 +53,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     replay_dead_letters,
     cleanup_failed_tasks,
     heal_gaps,
+    report_coverage,
     observe_api_usage,
     *ANSWER_JOBS,
 ]

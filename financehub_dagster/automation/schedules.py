@@ -49,6 +49,13 @@ SCHEDULES = [
     _scheduled(jobs.fetch_binance_cryptos, "5 0 * * *", "UTC", "Five minutes after the UTC day ends."),
     _scheduled(jobs.calculate_indicators, "15 * * * *", "UTC", "Every hour: bars that changed are computed again."),
     dg.ScheduleDefinition(
+        name="report_coverage_schedule",
+        job=jobs.report_coverage,
+        cron_schedule="50 * * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every hour: the heat maps of the ledger, and the counts that the plots follow.",
+    ),
+    dg.ScheduleDefinition(
         name="observe_api_usage_schedule",
         job=jobs.observe_api_usage,
         cron_schedule="*/5 * * * *",

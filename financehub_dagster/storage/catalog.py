@@ -10,7 +10,9 @@ from typing import Literal
 from financehub_dagster.market.indicators import columns
 from financehub_dagster.market.instruments import AssetType
 
-type ColumnType = Literal["text", "date", "double precision", "bigint", "timestamp with time zone", "boolean", "jsonb"]
+type ColumnType = Literal[
+    "text", "date", "date[]", "double precision", "integer", "bigint", "timestamp with time zone", "boolean", "jsonb"
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ LEDGER_TABLES = (*BARS_OF, INDICATORS)
 
 def _price(name: str, comment: str, *, nullable: bool = False) -> Column:
     return Column(name, "double precision", comment, nullable=nullable)
+
+
+def _sessions(name: str, comment: str) -> Column:
+    return Column(name, "date[]", comment, default="'{}'::date[]")
 
 
 _SYMBOL = Column("symbol", "text", "the instrument", key=True)
@@ -212,6 +218,22 @@ CATALOG = {
                 Column("outcome", "text", "ok, or the name of the error", key=True),
                 Column("calls", "bigint", "requests that left, whatever came back"),
                 Column("weight", "bigint", "what they cost in the vendor's units"),
+            ),
+        ),
+        Table(
+            "coverage",
+            "The ledger: of every instrument and month, what is stored and what became of every other session.",
+            (
+                Column("table_name", "text", "the table it is about", key=True),
+                _SYMBOL,
+                Column("month", "date", "first day, which is the partition's key", key=True),
+                Column("expected", "integer", "finished sessions of the month"),
+                Column("stored", "integer", "sessions of these that have their row"),
+                _sessions("empty", "sessions the vendor confirms to have nothing for"),
+                _sessions("gap", "sessions that are missing and will be asked for"),
+                _sessions("dead_lettered", "sessions whose work failed and waits in task_failures"),
+                _sessions("deferred", "sessions whose work waits in deferred_work"),
+                Column("settled_at", "timestamp with time zone", "when it was computed", default="now()", stamp=True),
             ),
         ),
     )

@@ -1,14 +1,22 @@
-"""What the ledger tells people: counts by state, and who lacks most.
+"""What the ledger tells people: counts by state, who lacks most, and how much of each month is there.
 
 Belongs here: reading `coverage`. Does not belong here: keeping it (`ledger`), or doing something about it (`healing`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from financehub_dagster.storage.catalog import LEDGER_TABLES
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.instruments import list_instruments
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def sessions_by_state(connection: Connection, symbols: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
@@ -48,4 +56,43 @@ _OPEN = sa.text("""
     GROUP BY table_name, symbol
     ORDER BY sum(expected - stored - cardinality(empty)) DESC, table_name, symbol
     LIMIT :limit
+""")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of each month is accounted for: shares of shape (symbols, months), NaN where nothing is expected.
+
+    months are the first days, in order and without a hole; symbols stand in the order of their importance.
+    """
+
+    symbols: list[str]
+    months: list[date]
+    shares: "NDArray[np.float64]"
+
+
+def shares_by_month(connection: Connection, table_names: Sequence[str]) -> Shares:
+    """What is stored, or confirmed to be empty, of all that is expected of these tables together."""
+    import numpy as np
+
+    from financehub_dagster.market.coverage import Months
+
+    rows = connection.execute(_SHARES, {"tables": list(table_names)}).all()
+    if not rows:
+        return Shares([], [], np.zeros((0, 0)))
+    order = list_instruments(connection)
+    named = {row.symbol for row in rows}
+    symbols = [instrument.symbol for instrument in order if instrument.symbol in named]
+    months = Months.spanning(min(row.month for row in rows), max(row.month for row in rows))
+    shares = np.full((len(symbols), months.count), np.nan)
+    place = {symbol: number for number, symbol in enumerate(symbols)}
+    for symbol, month, share in rows:
+        if symbol in place:
+            shares[place[symbol], months.slice_of(month, month)] = share
+    return Shares(symbols, months.starts.tolist(), shares)
+
+
+_SHARES = sa.text("""
+    SELECT symbol, month, CAST(sum(stored + cardinality(empty)) AS float8) / sum(expected) AS share
+    FROM coverage WHERE table_name = ANY(CAST(:tables AS text[])) GROUP BY symbol, month
 """)

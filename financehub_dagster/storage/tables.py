@@ -23,6 +23,8 @@ STAMP = {"stamp": True}
 _TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
     "date": sa.Date(),
+    "date[]": ARRAY(sa.Date),
+    "integer": sa.Integer(),
     "double precision": sa.Double(),
     "bigint": sa.BigInteger(),
     "timestamp with time zone": Instant,
@@ -178,30 +180,14 @@ empty_answers = sa.Table(
 )
 
 
-def _sessions(name: str, comment: str) -> sa.Column[Any]:
-    return sa.Column(name, ARRAY(sa.Date), nullable=False, server_default=sa.text("'{}'::date[]"), comment=comment)
-
-
-coverage = sa.Table(
+coverage = _from_catalog(
     "coverage",
-    metadata,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("symbol", sa.Text, primary_key=True),
-    sa.Column("month", sa.Date, primary_key=True, comment="first day, which is the partition's key"),
-    sa.Column("expected", sa.Integer, nullable=False, comment="finished sessions of the month"),
-    sa.Column("stored", sa.Integer, nullable=False, comment="sessions of these that have their row"),
-    _sessions("empty", "sessions the vendor confirms to have nothing for"),
-    _sessions("gap", "sessions that are missing and will be asked for"),
-    _sessions("dead_lettered", "sessions whose work failed and waits in task_failures"),
-    _sessions("deferred", "sessions whose work waits in deferred_work"),
-    sa.Column("settled_at", Instant, nullable=False, server_default=sa.func.now(), info=STAMP),
     sa.CheckConstraint(
         "expected = stored + cardinality(empty) + cardinality(gap) + cardinality(dead_lettered)"
         " + cardinality(deferred)",
         name="coverage_adds_up_check",
     ),
     sa.Index("coverage_gap_idx", "table_name", "symbol", postgresql_where=sa.text("gap <> '{}'::date[]")),
-    comment="The ledger: of every instrument and month, what is stored and what became of every other session.",
 )
 
 unreported_writes = sa.Table(

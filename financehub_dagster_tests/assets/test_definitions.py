@@ -12,7 +12,7 @@ from financehub_dagster.storage import tables
 
 DAILY_BARS = ["stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily"]
 ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "news_articles": "day"}
-TABLES = ["instruments", *DAILY_BARS, *ANSWERS]
+TABLES = ["instruments", *DAILY_BARS, *ANSWERS, "coverage"]
 OBSERVED = ["api_usage"]
 HEAVY = ["pandas", "numpy", "yfinance", "binance", "curl_cffi", "talib", "pandas_ta", "exchange_calendars", "pandera"]
 HEAVY += ["matplotlib", "mplfinance", "alembic", "numba"]
@@ -93,6 +93,7 @@ def test_jobs_carry_the_predecessors_names():
         "replay_dead_letters",
         "cleanup_failed_tasks",
         "heal_gaps",
+        "report_coverage",
         "observe_api_usage",
         "fetch_alpha_stocks",
         "fetch_stock_prices",
@@ -113,6 +114,7 @@ def test_schedules_are_on_by_default():
         "calculate_indicators_schedule",
         "cleanup_failed_tasks_schedule",
         "observe_api_usage_schedule",
+        "report_coverage_schedule",
         "fetch_stock_prices_schedule",
         "fetch_crypto_quotes_schedule",
         "fetch_coingecko_cryptos_schedule",

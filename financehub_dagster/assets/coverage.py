@@ -1,0 +1,92 @@
+"""`coverage`: the ledger of every session, shown.
+
+Belongs here: what the asset reports of the ledger, and its check. Does not belong here: keeping the ledger, which is
+done wherever rows are written, and filling gaps (automation.healing).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from financehub_dagster.assets.findings import SHOWN, Check, Evidence, Finding
+from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+
+NAME = "coverage"
+
+SPEC = table_spec(
+    NAME,
+    group="operations",
+    kinds={"matplotlib"},
+    deps=list(LEDGER_TABLES),
+    details="Settled in the transaction of the rows it is about, and recomputable from them: `gaps --rebuild`."
+    " Every session that has finished is stored, confirmed empty by the vendor, a gap, dead-lettered or deferred. Gaps"
+    " are filled by runs of `heal_gaps`. Each materialization holds heat maps of instruments × months.",
+)
+
+
+@dg.multi_asset(name=NAME, specs=[SPEC])
+def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Bring the ledger up to now and report it."""
+    from financehub_dagster.assets.coverage_picture import heat_map
+    from financehub_dagster.storage import gaps, ledger
+    from financehub_dagster.storage.engine import transaction
+
+    with transaction() as connection:
+        changed = ledger.refresh(connection, datetime.now(UTC))
+        counts = gaps.sessions_by_state(connection)
+        lacking = gaps.open_gaps(connection, SHOWN)
+        pictures = {
+            "heat_map": heat_map("daily bars", gaps.shares_by_month(connection, list(BARS_OF))),
+            "heat_map_indicators": heat_map("daily indicators", gaps.shares_by_month(connection, [INDICATORS])),
+        }
+    context.log.info(f"{NAME}: {changed} rows were brought up to now")
+    return dg.MaterializeResult(
+        asset_key=NAME,
+        metadata={
+            **_numbers(counts),
+            "sessions": _table([{"table": table, **states} for table, states in counts.items()]),
+            "open_gaps": _table(lacking),
+            **{name: picture for name, picture in pictures.items() if picture is not None},
+        },
+    )
+
+
+def _numbers(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int | float]:
+    """Sessions of all tables by state, which the webserver plots over time, and the share accounted for."""
+    states = next(iter(counts.values()))
+    total = {state: sum(of[state] for of in counts.values()) for state in states}
+    there = total["stored"] + total["empty"]
+    share = there / total["expected"] if total["expected"] else 1.0
+    return {**total, "percent_accounted_for": round(100 * share, 3)}
+
+
+def _table(rows: Sequence[Mapping[str, object]]) -> dg.TableMetadataValue:
+    columns = list(rows[0]) if rows else ["table"]
+    kinds = {name: "int" if rows and isinstance(rows[0][name], int) else "string" for name in columns}
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()]),
+    )
+
+
+def _cell(value: object) -> str | int:
+    return f"{value:%Y-%m}" if isinstance(value, date) else value if isinstance(value, int) else str(value)
+
+
+def _no_open_gaps(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import gaps
+
+    counts = gaps.sessions_by_state(evidence.connection)
+    expected = sum(states["expected"] for states in counts.values())
+    open_ = sum(states[state] for states in counts.values() for state in ("gap", "dead_lettered", "deferred"))
+    message = (
+        f"{open_:,} of {expected:,} sessions are missing, failed or put off" if open_ else f"{expected:,} accounted for"
+    )
+    return Finding(expected, open_, message, gaps.open_gaps(evidence.connection, SHOWN))
+
+
+NO_OPEN_GAPS = Check(
+    "no_open_gaps", "Every finished session is stored, or the vendor confirms to have none.", _no_open_gaps
+)
