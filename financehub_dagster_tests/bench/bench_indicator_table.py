@@ -108,7 +108,9 @@ def pandas_ta_end_to_end(symbols: Sequence[str], window: Window) -> None:
     for symbol in symbols:
         frame = pd.read_sql(read, market_engine(), params={"symbol": symbol}, parse_dates=["date"])
         found = pd.concat(cast("list[pd.DataFrame]", pandas_ta_loop([frame])), axis=1)
-        columns = {ours: next(found[name] for name in found if name.startswith(start)) for ours, start in NAMED.items()}
+        columns = {
+            ours: next(found[name] for name in found if str(name).startswith(start)) for ours, start in NAMED.items()
+        }
         rows = pd.DataFrame(
             {"symbol": symbol, "date": frame["date"], **columns, "computed_at": pd.Timestamp.now("UTC")}
         )
