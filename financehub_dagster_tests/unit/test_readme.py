@@ -53,5 +53,5 @@ def test_the_table_of_tables_is_that_of_the_assets():
 
 def test_help_names_every_command():
     shown = CliRunner().invoke(app, ["--help"]).output
-    for name in ("demo", "up", "down", "status", "db", "instruments", "backfill", "update", "sandbox"):
+    for name in ("demo", "up", "down", "status", "db", "instruments", "backfill", "update", "usage", "sandbox"):
         assert name in shown
