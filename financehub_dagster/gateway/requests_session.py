@@ -12,6 +12,7 @@ import requests
 import urllib3
 
 from financehub_dagster.gateway.call import Call, current_call
+from financehub_dagster.gateway.deadline import DeadlineAdapter, by
 from financehub_dagster.gateway.errors import BadRequest, Malformed, Transient, Unreachable
 from financehub_dagster.gateway.governor import Exchange
 from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials
@@ -31,6 +32,8 @@ class GovernedSession(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, DeadlineAdapter())
         guard_logger("urllib3.connectionpool")
 
     @override
@@ -53,7 +56,8 @@ class GovernedSession(requests.Session):
     ) -> requests.Response:
         provider, symbol = call.governor.policy.provider, call.symbol
         try:
-            response = super().send(request, **kwargs)
+            with by(deadline):
+                response = super().send(request, **kwargs)
             _read_body(call, response, deadline, most_bytes)
         except (requests.ConnectTimeout, requests.exceptions.SSLError) as error:
             raise Unreachable(provider, f"no connection ({type(error).__name__})", symbol=symbol) from None
@@ -99,7 +103,7 @@ def _read_body(call: Call, response: requests.Response, deadline: float, most_by
     chunks: list[bytes] = []
     size = 0
     try:
-        while chunk := _read_some(response, deadline):
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             chunks.append(chunk)
             size += len(chunk)
             if size > most_bytes:
@@ -113,15 +117,6 @@ def _read_body(call: Call, response: requests.Response, deadline: float, most_by
     response._content = b"".join(chunks)
     response._content_consumed = True  # type: ignore[attr-defined]
     response.raw.release_conn()
-
-
-def _read_some(response: requests.Response, deadline: float) -> bytes:
-    """The bytes that are there, waited for until the deadline at the latest."""
-    socket = getattr(response.raw.connection, "sock", None)
-    if socket is not None:
-        socket.settimeout(max(deadline - time.monotonic(), 0.01))
-    chunk: bytes = response.raw.read1(_CHUNK_BYTES, decode_content=True)
-    return chunk
 
 
 def _reply(call: Call, path: str, response: requests.Response) -> Reply:

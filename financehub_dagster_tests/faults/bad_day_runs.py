@@ -26,6 +26,7 @@ from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.engine import market_engine
 from financehub_dagster_tests.faults.bad_days import CLOCK, DAYS, SPAN, VENDORS, Day, Excused, Fails, Vendor
 from financehub_dagster_tests.faults.canary import KEYS
+from financehub_dagster_tests.faults.dribbling import dribbling_vendor
 from financehub_dagster_tests.faults.overheard import Overheard
 from financehub_dagster_tests.faults.unreachable import unreachable_address
 from financehub_dagster_tests.fixtures.database import clear_caches
@@ -38,6 +39,8 @@ SMALL = (("twelve_data", 60), ("alpha_vantage", 1), ("alpha_vantage", 86_400))
 BOOKS = ("breakers", "api_keys", "rate_limits", "quotas", "api_usage")
 """Where the gateway remembers limits, bans and counts."""
 STOCK = VENDORS["yahoo"].spoilt
+ELSEWHERE = {"unreachable": unreachable_address, "dribbling": dribbling_vendor}
+"""Where the spoilt question goes on days that the sandbox cannot play."""
 LATELY = timedelta(days=30)
 SOON = timedelta(minutes=1)
 """A session that ends sooner may be over before the question is asked."""
@@ -78,10 +81,11 @@ class Week:
     def observed(self, day: str, vendor: str) -> Observed:
         """How `vendor` got over that day; all vendors have it at once."""
         if day not in self._played:
-            self._played[day] = self._play(DAYS[day])
+            self._played[day] = self.play(DAYS[day])
         return self._played[day][vendor]
 
-    def _play(self, day: Day) -> Mapping[str, Observed]:
+    def play(self, day: Day) -> Mapping[str, Observed]:
+        """How every vendor gets over that day."""
         concerned = [
             replace(vendor, capability=day.capability.get(vendor.name, vendor.capability))
             for vendor in VENDORS.values()
@@ -89,8 +93,8 @@ class Week:
         ]
         with self.open(), ExitStack() as stack:
             fields = dict(day.fields)
-            if day.special == "unreachable":
-                fields["base_url"] = stack.enter_context(unreachable_address())
+            if day.special in ELSEWHERE:
+                fields["base_url"] = stack.enter_context(ELSEWHERE[day.special]())
             with ThreadPoolExecutor(len(concerned)) as pool:
                 if day.special == "unfinished":
                     self.sandbox.freeze(None)

@@ -128,7 +128,7 @@ class Day:
     fields: Mapping[str, Any] = field(default_factory=dict)
     haste: Mapping[str, float] = field(default_factory=dict)
     capability: Mapping[str, str] = field(default_factory=dict)
-    special: Literal["unreachable", "unfinished", None] = None
+    special: Literal["unreachable", "dribbling", "unfinished", None] = None
 
     def end(self, vendor: str) -> End:
         return self.own.get(vendor, self.usual)
@@ -207,6 +207,7 @@ _DAYS = (
     Day("connect_timeout", {}, Fails(Unreachable, TRIES), fields=SHORT, special="unreachable"),
     Day("read_timeout", {"kind": "timeout", "seconds": 30}, PASSING, fields=SHORT),
     Day("one_byte_a_second", {"kind": "trickle"}, PASSING, fields={"timeout": 1.1}),
+    Day("headers_byte_by_byte", {}, PASSING, fields=SHORT, special="dribbling"),
     Day("reset", {"kind": "reset"}, PASSING),
     Day("truncated", {"kind": "truncated"}, BROKEN),
     Day("garbage", {"kind": "garbage"}, BROKEN),

@@ -12,7 +12,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import sqlalchemy as sa
 
 
@@ -47,18 +50,34 @@ class Overheard:
                 self._schema.reflect(connection)
             for table in self._schema.sorted_tables:
                 columns = [
-                    sa.cast(column, sa.Text)
+                    _text_of(column)
                     for column in table.columns
                     if not isinstance(column.type, sa.Numeric | sa.Integer | sa.Date | sa.DateTime | sa.Boolean)
                 ]
                 for row in connection.execute(sa.select(*columns).distinct()) if columns else ():
                     self.add(f"table {table.name}", *(text for text in row if text is not None))
 
+    def dagster(self, instance: dg.DagsterInstance) -> None:
+        """Note every run and event of an instance, and every file in its folder: outputs, logs and databases."""
+        for record in instance.get_run_records():
+            self.add("runs", dg.serialize_value(record.dagster_run))
+            self.add("events", *map(dg.serialize_value, instance.all_logs(record.dagster_run.run_id)))
+        for file in Path(instance.root_directory).rglob("*"):
+            if file.is_file():
+                self.add(f"files {file.suffix}", file.read_bytes().decode("utf-8", "replace"))
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Note what is logged by any logger at any level, and what is written to standard output and error."""
         with _output(self), _logs(self):
             yield
+
+
+def _text_of(column: sa.Column[Any]) -> sa.ColumnElement[str]:
+    """Bytes as their characters, and anything else as PostgreSQL writes it."""
+    if isinstance(column.type, sa.LargeBinary):
+        return sa.func.encode(column, "escape")
+    return sa.cast(column, sa.Text)
 
 
 class _Handler(logging.Handler):

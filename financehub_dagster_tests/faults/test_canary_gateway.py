@@ -65,8 +65,8 @@ def note(overheard: Overheard, vendor: Vendor, capability: str) -> bool:
     overheard.add("answers", repr(answer))
     frames = [each for each in vars(answer).values() if isinstance(each, pd.DataFrame)]
     overheard.add("answers", *(frame.to_csv() for frame in frames))
-    for error in getattr(answer, "failed", {}).values():
-        overheard.error(error)
+    for reason in getattr(answer, "failed", {}).values():
+        overheard.error(reason)
     return not frames or any(len(frame) for frame in frames)
 
 
