@@ -37,7 +37,7 @@ def store_fundamentals(connection: Connection, answer: Answers, run_id: str, out
 
 def store_news(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
     """News: an article stays as the provider tells it that told of it first; links to instruments only grow."""
-    rows = _with_origin(answer)
+    rows = _acceptable(connection, _with_origin(answer), run_id, outcome)
     elsewhere = {
         url for url, source in news.sources_of(connection, rows["url"].tolist()).items() if source != answer.source
     }
@@ -65,6 +65,17 @@ def _judged(connection: Connection, rows: "pd.DataFrame", run_id: str, outcome: 
     if len(rejected):
         dated = rejected if "date" in rejected else rejected.assign(date=_utc_day(rejected["quoted_at"]))
         rejections.record_rejections(connection, outcome.table, dated, run_id=run_id)
+        outcome.rejected += len(rejected)
+    return good
+
+
+def _acceptable(connection: Connection, articles: "pd.DataFrame", run_id: str, outcome: Outcome) -> "pd.DataFrame":
+    from financehub_dagster.market import answer_quality
+
+    good, rejected = answer_quality.judge_news(articles)
+    if len(rejected):
+        named = rejected.assign(symbol=rejected["symbols"].str[0], date=_utc_day(rejected["published_at"]))
+        rejections.record_rejections(connection, outcome.table, named.drop(columns="symbols"), run_id=run_id)
         outcome.rejected += len(rejected)
     return good
 

@@ -96,7 +96,7 @@ def _record(work: Work, connection: Connection, symbol: str, error: ProviderErro
         partition_key=work.partition_key,
         symbol=symbol,
         provider=error.provider,
-        kwargs={"symbols": [symbol]},
+        kwargs=_kwargs(work, symbol),
         exception=f"{type(error).__name__}: {error}",
         run_id=work.run_id,
     )
@@ -111,9 +111,14 @@ def _defer(work: Work, connection: Connection, symbol: str, error: ProviderError
         provider=error.provider,
         until=until,
         reason=str(error),
-        kwargs={"symbols": [symbol]},
+        kwargs=_kwargs(work, symbol),
         run_id=work.run_id,
     )
+
+
+def _kwargs(work: Work, symbol: str) -> dict[str, object]:
+    """What a run that does the same again has to be told."""
+    return {"symbols": [symbol], **({} if work.providers is None else {"providers": list(work.providers)})}
 
 
 def _resolve(work: Work, connection: Connection, done: Sequence[str]) -> None:

@@ -22,6 +22,8 @@ PART_TAG = "financehub/part_of"
 LOOKBACK = timedelta(days=7)
 """A run early in a month still finishes the last sessions of the month before."""
 _STOCKS = ["stock", "etf"]
+_FAILURE = "Failure: "
+"""What Dagster writes before the reason of a step that failed in words of its own."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def run_parts(context: dg.OpExecutionContext, parts: Sequence[Part], symbols: Se
         names = ", ".join(part.tables)
         context.log.info(f"{names} {partition}: run {outcome.run_id} {'done' if outcome.success else 'failed'}")
         if not outcome.success:
-            failed.append(f"{names}: {outcome.error}")
+            failed.append(f"{names}: {str(outcome.error).rpartition(_FAILURE)[2]}")
     if failed:
         raise dg.Failure("; ".join(failed), allow_retries=False)
 

@@ -42,7 +42,19 @@ def judge(table: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split rows of `table` into those that keep every rule and those that do not, which get a column `rule`."""
     if "quoted_at" not in rows:
         return quality.judge(rows, RULES[table])
-    made, told = (pd.to_datetime(rows[name], utc=True) for name in ("quoted_at", "fetched_at"))
-    ahead = (made - told).dt.total_seconds()
-    good, rejected = quality.judge(rows.assign(seconds_ahead=ahead), RULES[table])
+    good, rejected = quality.judge(rows.assign(seconds_ahead=_seconds_ahead(rows, "quoted_at")), RULES[table])
     return good.drop(columns="seconds_ahead"), rejected.drop(columns="seconds_ahead")
+
+
+def judge_news(articles: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split articles into those at the address of a page and of the past, and the others with a column `rule`."""
+    broken = np.where(_seconds_ahead(articles, "published_at") > CLOCK_SECONDS, "not_ahead", "").astype(object)
+    broken[~articles["url"].str.match(r"https?://[^\s]+$").to_numpy(bool)] = "address"
+    good = broken == ""
+    return articles[good], articles[~good].assign(rule=broken[~good])
+
+
+def _seconds_ahead(rows: pd.DataFrame, column: str) -> "pd.Series[float]":
+    """How long after we were told a row says it was made."""
+    made, told = (pd.to_datetime(rows[name], utc=True) for name in (column, "fetched_at"))
+    return (made - told).dt.total_seconds()
