@@ -35,10 +35,10 @@ OF_ANSWERS = (
 )
 
 CHECKS: dict[str, Sequence[Check]] = {
-    "instruments": (findings.SCHEMA, findings.NO_DUPLICATES),
+    "instruments": OF_EVERY_TABLE,
     "stock_prices_daily": OF_BARS,
     "crypto_prices_daily": OF_BARS,
-    "corporate_actions": (findings.SCHEMA, findings.NO_DUPLICATES),
+    "corporate_actions": OF_EVERY_TABLE,
     "indicators_daily": (*OF_EVERY_TABLE, findings.NO_MISSING_ROWS, findings.FRESHNESS),
     "quotes": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.QUOTES_FRESH),
     "crypto_markets": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.MARKETS_FRESH),
@@ -94,6 +94,8 @@ def _result(table: str, check: Check, finding: Finding) -> dg.AssetCheckResult:
     metadata: dict[str, dg.MetadataValue] = {
         "examined": dg.MetadataValue.int(finding.examined),
         "offending": dg.MetadataValue.int(finding.offending),
+        **{name: dg.MetadataValue.int(count) for name, count in finding.counts.items()},
+        **{f"run_{number}": dg.MetadataValue.dagster_run(run) for number, run in enumerate(finding.runs, start=1)},
     }
     if finding.rows:
         columns = list(finding.rows[0])

@@ -5,7 +5,7 @@ A blocking check stops what is built on the table; the others warn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,16 +28,24 @@ KEYS = ("symbol", "date", "quoted_at", "url")
 
 # Rows a check result shows; the count next to them is always complete.
 SHOWN = 50
+RUNS_SHOWN = 5
+# Tables that the step of another one fills: failed work bears its name.
+FILLED_BY = {"corporate_actions": "stock_prices_daily"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: how much it examined, how many rows offend, the first of them, and one line that says so."""
+    """What a check found: how much it examined, how many rows offend, the first of them, and one line that says so.
+
+    counts are further numbers by name, runs the ids of runs it speaks of.
+    """
 
     examined: int
     offending: int
     message: str
     rows: Sequence[Mapping[str, object]] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    runs: Sequence[str] = ()
 
 
 @dataclass
@@ -186,8 +194,13 @@ def _freshness(evidence: Evidence) -> Finding:
 def _no_open_failures(evidence: Evidence) -> Finding:
     from financehub_dagster.storage import failures
 
-    rows = failures.live_failures(evidence.connection, evidence.table)
-    return finding(len(evidence.instruments), len(rows), "pieces of work wait as dead letters", rows)
+    rows = failures.live_failures(evidence.connection, FILLED_BY.get(evidence.table, evidence.table))
+    parked = sum(row["status"] == "parked" for row in rows)
+    found = finding(
+        len(evidence.instruments), len(rows), f"pieces of work wait as dead letters, {parked} of them parked", rows
+    )
+    runs = dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"])
+    return replace(found, counts={"parked": parked}, runs=list(runs)[:RUNS_SHOWN])
 
 
 def _no_deferred_work(evidence: Evidence) -> Finding:

@@ -126,6 +126,22 @@ def test_rows_nobody_can_replay_say_why(platform, repository, sandbox):
     assert outcomes[1][1] == "no table or task old_table any more: discard it; broke"
 
 
+def test_the_check_of_each_table_says_how_many_are_parked_and_links_their_runs(platform, sandbox):
+    sandbox.delist("GE")
+    sandbox.delist("MSFT")
+    failed = platform.run(STOCKS, "2015-02-01", symbols=["AAPL", "GE", "MSFT"])
+    platform.execute("update task_failures set status = 'parked' where symbol = 'GE'")
+    later = platform.run([STOCKS, "corporate_actions", "instruments"], "2015-03-01", symbols=["AAPL"])
+    for table in (STOCKS, "corporate_actions"):
+        check = platform.checks(later, table)["no_open_failures"]
+        assert not check.passed
+        assert check.severity is dg.AssetCheckSeverity.WARN
+        assert (check.metadata["offending"].value, check.metadata["parked"].value) == (2, 1)
+        assert check.metadata["run_1"] == dg.MetadataValue.dagster_run(failed.run_id)
+        assert "1 of them parked" in (check.description or "")
+    assert platform.checks(later, "instruments")["no_open_failures"].passed
+
+
 def test_success_by_any_path_resolves_a_row_within_its_range(platform, sandbox):
     sandbox.delist("GE")
     platform.run(STOCKS, "2015-03-01", symbols=["AAPL", "GE"])

@@ -14,8 +14,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from financehub_dagster.automation.lost_runs import PROCESS_TAG, tags_of_this_process
 from financehub_dagster.automation.recovery import Recovered, recover
 from financehub_dagster.automation.runs import run_job
+from financehub_dagster.automation.sensors import dead_letter_failed_runs, replay_dead_letters_sensor
 from financehub_dagster.automation.sensors import recovery as recovery_sensor
-from financehub_dagster.automation.sensors import replay_dead_letters_sensor
 from financehub_dagster.storage.engine import transaction
 from financehub_dagster.storage.unreported import note_write
 
@@ -153,3 +153,19 @@ def test_the_sensors_recover_and_replay_one_at_a_time(platform):
     assert run_job(repository, "replay_dead_letters", {}, instance=platform.instance).success
     assert {row[5] for row in letters(platform)} == {"resolved"}
     assert platform.scalar(f"select count(*) from {STOCKS}") == 19 + 22 + 21
+
+
+def test_the_run_failure_sensor_writes_what_hooks_could_not(platform):
+    killed = started(platform, [STOCKS, INDICATORS], {}, ["GE"])
+    platform.instance.report_run_failed(platform.instance.get_run_by_id(killed))
+    event = platform.instance.all_logs(killed, of_type=dg.DagsterEventType.RUN_FAILURE)[-1].dagster_event
+    context = dg.build_run_status_sensor_context(
+        sensor_name="dead_letter_failed_runs",
+        dagster_instance=platform.instance,
+        dagster_run=platform.instance.get_run_by_id(killed),
+        dagster_event=event,
+    ).for_run_failure()
+    for _ in range(2):
+        dead_letter_failed_runs(context)
+    assert sorted(row[0] for row in letters(platform)) == [INDICATORS, STOCKS]
+    assert not recovered(platform)
