@@ -61,7 +61,7 @@ class AnswersRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         chosen = self.kinds() if kinds is None else [kind for kind in kinds if kind in self.kinds()]
         names = list(dict.fromkeys(name for kind in chosen for name in providers or self.order(kind)))
-        if any(name in KEYLESS or not is_off(name) for name in names):
+        if not names or any(name in KEYLESS or not is_off(name) for name in names):
             return None
         return "off: set " + " or ".join(f"{name.upper()}_API_KEYS" for name in names)
 

@@ -133,8 +133,14 @@ def test_an_instrument_on_no_known_exchange_is_named() -> None:
 
 
 def test_a_table_without_a_schema_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^there is no schema of quotes, only of instruments, stock_prices_daily"):
-        schema_of("quotes")
+    with pytest.raises(ValueError, match=r"^there is no schema of tulips, only of instruments, stock_prices_daily"):
+        schema_of("tulips")
+
+
+@pytest.mark.parametrize("table", ["quotes", "crypto_markets", "fundamentals", "news_articles"])
+def test_a_table_of_answers_has_the_declared_columns_nullable_alike(table: str) -> None:
+    declared = {column.name: bool(column.nullable) for column in tables.metadata.tables[table].c}
+    assert {name: column.nullable for name, column in schema_of(table).columns.items()} == declared
 
 
 def test_the_indicator_table_has_the_declared_columns_in_their_order() -> None:
