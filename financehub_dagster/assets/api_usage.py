@@ -50,12 +50,12 @@ def api_usage(context: dg.AssetExecutionContext) -> dg.ObserveResult:
 
 
 def observed(found: Budgets) -> dict[str, dg.MetadataValue]:
-    """The table of all windows, what is left of each vendor's windows over all its keys, and its calls of today."""
+    """The table of all windows, what is left of each vendor's windows over the keys in use, and its calls of today."""
     left: defaultdict[str, int] = defaultdict(int)
     calls: dict[tuple[str, str | None, str], int] = {}
     for window in found.windows:
         calls[window.provider, window.key, window.place] = window.calls
-        if window.left is not None:
+        if window.left is not None and window.configured:
             left[f"{window.provider} left per {window.window}"] += window.left
     today: defaultdict[str, int] = defaultdict(int)
     for (provider, *_), count in calls.items():
@@ -76,9 +76,10 @@ def _table(windows: Sequence[Budget]) -> dg.TableMetadataValue:
         "used": "string",
         "of": "string",
         "left": "string",
-        "free_again": "string",
         "calls_today": "int",
-        "rests_until": "string",
+        "free_again_utc": "string",
+        "stand_in": "string",
+        "rests_until_utc": "string",
         "reason": "string",
     }
     return dg.MetadataValue.table(
@@ -92,15 +93,16 @@ def _cells(window: Budget) -> list[str | int]:
     amounts = ("-" if each is None else f"{each:,}" for each in (window.used, window.amount, window.left))
     return [
         window.provider,
-        f"{window.key or 'ip'}{window.place}",
+        window.key or "ip",
         window.window,
         *amounts,
-        _utc(window.resets_at),
         window.calls,
+        _utc(window.resets_at),
+        window.place.removeprefix("@") or "-",
         _utc(window.benched_until),
         window.reason or "-",
     ]
 
 
 def _utc(at: datetime | None) -> str:
-    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -27,7 +27,7 @@ class Budget:
     key is a fingerprint, None where the vendor counts the address; place is empty or @host:port of a stand-in. A window
     that paces calls evenly has nothing that could be used up: used and left are None. resets_at is when everything
     booked has expired. calls are those of the account on this UTC day. benched_until and reason are set while the key
-    rests.
+    rests. configured: is this account one that would be used now?
     """
 
     provider: str
@@ -41,6 +41,7 @@ class Budget:
     calls: int
     benched_until: datetime | None
     reason: str | None
+    configured: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def _of(name: str, provider: Planned, rows: list[UsageRow], *, configured: bool)
         used.setdefault(_Account(row.place, row.key), {})[row.window] = row
     known = [account for account, windows in used.items() if account in accounts or _says_something(windows.values())]
     for account in dict.fromkeys([*accounts, *known]):
-        yield from _windows(name, provider, account, used.get(account, {}))
+        yield from _windows(name, provider, account, used.get(account, {}), configured=account in accounts)
 
 
 def _configured(name: str, provider: Planned) -> list[_Account]:
@@ -95,7 +96,9 @@ def _says_something(windows: Iterable[UsageRow]) -> bool:
     return any(row.used or row.calls or row.benched_until for row in windows)
 
 
-def _windows(name: str, provider: Planned, account: _Account, used: Mapping[str, UsageRow]) -> Iterator[Budget]:
+def _windows(
+    name: str, provider: Planned, account: _Account, used: Mapping[str, UsageRow], *, configured: bool
+) -> Iterator[Budget]:
     calls = used[CALLS_TODAY].calls if CALLS_TODAY in used else 0
     resting = next((row for row in used.values() if row.benched_until), None)
 
@@ -112,6 +115,7 @@ def _windows(name: str, provider: Planned, account: _Account, used: Mapping[str,
             calls=calls or 0,
             benched_until=resting.benched_until if resting else None,
             reason=resting.reason if resting else None,
+            configured=configured,
         )
 
     for limit in provider.limits():

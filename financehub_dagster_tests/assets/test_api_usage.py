@@ -1,6 +1,7 @@
 """The observation of budgets: what the webserver shows of every vendor's plan, and how it changes over time."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -56,9 +57,15 @@ def test_an_observation_shows_every_window_and_follows_what_is_used(definitions,
     assert after["alpha_vantage calls today"].value == 1
     [used] = [row for row in rows(after) if row["used"] == "1"]
     assert (used["account"], used["of"], used["left"], used["calls_today"]) == (account, "25", "24", 1)
-    assert used["free_again"].endswith(" UTC")
+    assert datetime.fromisoformat(f"{used['free_again_utc']}+00:00") > datetime.now(UTC)
     assert "finnhub (set FINNHUB_API_KEYS)" in str(after["off"].value)
     assert len(stored) == 2
+
+
+def test_what_is_left_of_a_key_that_is_gone_is_nobodys(definitions, database):
+    limits.reserve(database.engine, "alpha_vantage", "gone-0000", (), AlphaVantageProvider().quotas(), weight=1)
+    seen = observed(budgets(all_providers(), usage_report(database.engine)))
+    assert seen["alpha_vantage left per day"].value == 2 * 25
 
 
 def test_no_key_is_in_an_observation(definitions, database):

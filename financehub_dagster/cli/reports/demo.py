@@ -112,7 +112,7 @@ def _vendors(windows: "Sequence[Budget]") -> Iterator[VendorSummary]:
         calls = {(window.key, window.place): window.calls for window in own}
         left: dict[str, tuple[int, int]] = {}
         for window in own:
-            if window.left is not None and window.amount is not None:
+            if window.left is not None and window.amount is not None and window.configured:
                 before = left.get(window.window, (0, 0))
                 left[window.window] = (before[0] + window.left, before[1] + window.amount)
         yield VendorSummary(vendor, sum(calls.values()), left)
