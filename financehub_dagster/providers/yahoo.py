@@ -151,13 +151,15 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
 def _bars(frame: "pd.DataFrame", divisor: float) -> "pd.DataFrame":
     """Rows with all four prices, in date order; Yahoo's float32 prices as the decimals they were made from."""
     import numpy as np
+    import pandas as pd
 
-    whole = frame.dropna(subset=["Open", "High", "Low", "Close"])
-    bars = _dated(whole)
-    for theirs, ours in PRICES.items():
-        bars[ours] = _decimals(whole[theirs].to_numpy(np.float64)) / divisor
-    bars["volume"] = whole["Volume"].to_numpy(np.float64)
-    return bars.sort_values("date", ignore_index=True)
+    prices = {ours: frame[theirs].to_numpy(np.float64) for theirs, ours in PRICES.items()}
+    whole = ~np.isnan([prices[name] for name in ("open", "high", "low", "close")]).any(axis=0)
+    dates = _dates(frame)
+    rows = np.flatnonzero(whole)[np.argsort(dates[whole], kind="stable")]
+    decimals = _decimals(np.concatenate([values[rows] for values in prices.values()])) / divisor
+    columns = dict(zip(prices, decimals.reshape(len(prices), -1), strict=True))
+    return pd.DataFrame({"date": dates[rows], **columns, "volume": frame["Volume"].to_numpy(np.float64)[rows]})
 
 
 def _decimals(prices: "NDArray[np.float64]") -> "NDArray[np.float64]":
@@ -177,22 +179,22 @@ def _actions(frame: "pd.DataFrame", divisor: float) -> "pd.DataFrame":
 
     found = []
     for column, kind in ACTIONS.items():
-        if column in frame:
-            rows = frame[frame[column].fillna(0.0) != 0.0]
-            part = _dated(rows)
-            values = rows[column].to_numpy(np.float64)
-            part["kind"], part["value"] = kind, values if kind == "split" else values / divisor
-            found.append(part)
-    actions = pd.concat(found, ignore_index=True)
-    return actions.sort_values(["date", "kind"], ignore_index=True)
+        told = frame[column].to_numpy(np.float64) if column in frame else np.empty(0)
+        rows = np.flatnonzero(~np.isnan(told) & (told != 0.0))
+        if len(rows):
+            values = told[rows] if kind == "split" else told[rows] / divisor
+            found.append(pd.DataFrame({"date": _dates(frame)[rows], "kind": kind, "value": values}))
+    if not found:
+        return _no_actions()
+    return pd.concat(found, ignore_index=True).sort_values(["date", "kind"], ignore_index=True)
 
 
-def _dated(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """A new frame whose only column is the session date in the exchange's timezone."""
+def _dates(frame: "pd.DataFrame") -> "NDArray[np.datetime64]":
+    """The session of each row, in the exchange's timezone (datetime64[s])."""
     import pandas as pd
 
-    index = pd.DatetimeIndex(frame.index)
-    return pd.DataFrame({"date": index.tz_localize(None).normalize().astype("datetime64[s]")})
+    local = pd.DatetimeIndex(frame.index).tz_localize(None).normalize()
+    return local.to_numpy().astype("datetime64[s]")
 
 
 def _unfinished(dates: "pd.Series[Any]", meta: dict[str, Any], now: datetime) -> "pd.Series[Any]":
@@ -217,14 +219,19 @@ def _between(frame: "pd.DataFrame", start: date, end: date) -> "pd.DataFrame":
     import pandas as pd
 
     kept = frame["date"].between(pd.Timestamp(start), pd.Timestamp(end))
-    return frame[kept].reset_index(drop=True)
+    return frame if kept.all() else frame[kept].reset_index(drop=True)
 
 
 def _no_bars() -> "tuple[pd.DataFrame, pd.DataFrame]":
     import pandas as pd
 
-    dates = pd.Series([], dtype="datetime64[s]")
     numbers = pd.Series([], dtype="float64")
     names = ["open", "high", "low", "close", "adj_close", "volume"]
-    bars = pd.DataFrame({"date": dates, **dict.fromkeys(names, numbers)})
-    return bars, pd.DataFrame({"date": dates, "kind": pd.Series([], dtype="str"), "value": numbers})
+    return pd.DataFrame({"date": pd.Series([], dtype="datetime64[s]"), **dict.fromkeys(names, numbers)}), _no_actions()
+
+
+def _no_actions() -> "pd.DataFrame":
+    import pandas as pd
+
+    dates, kinds = pd.Series([], dtype="datetime64[s]"), pd.Series([], dtype="str")
+    return pd.DataFrame({"date": dates, "kind": kinds, "value": pd.Series([], dtype="float64")})
