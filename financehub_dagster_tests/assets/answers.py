@@ -35,9 +35,9 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def yesterday() -> str:
-    """The partition before it."""
-    return (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
+def days_ago(days: int) -> str:
+    """The partition of a day before it."""
+    return (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
 
 
 def this_month() -> str:

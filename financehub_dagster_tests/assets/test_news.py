@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster_tests.assets.answers import today
+from financehub_dagster_tests.assets.answers import days_ago, today
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = timedelta(hours=1)
@@ -15,13 +15,9 @@ SYMBOLS = ["AAPL", "MSFT", "BTC"]
 
 
 def run(platform, symbols=SYMBOLS, first=None):
-    outcome = platform.run("news_articles", first or a_week_ago(), today(), symbols=symbols)
+    outcome = platform.run("news_articles", first or days_ago(7), today(), symbols=symbols)
     assert outcome.success, outcome.error
     return outcome.tables["news_articles"]
-
-
-def a_week_ago() -> str:
-    return (datetime.now(UTC).date() - timedelta(days=7)).isoformat()
 
 
 def test_articles_are_stored_once_and_linked_to_their_instruments(keyed_platform):

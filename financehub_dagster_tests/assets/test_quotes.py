@@ -1,10 +1,10 @@
 """`quotes` and `crypto_markets`: who is asked, what is stored, and what a second run changes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from financehub_dagster_tests.assets.answers import today, yesterday
+from financehub_dagster_tests.assets.answers import days_ago, today
 
 SYMBOLS = ["AAPL", "MSFT", "IBM", "BTC", "ETH"]
 FROZEN = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -60,7 +60,7 @@ def test_a_price_older_than_the_stored_one_changes_nothing(platform):
 
 
 def test_a_price_from_the_future_is_rejected_by_name(platform):
-    platform.sandbox.freeze(datetime(2027, 11, 22, 12, tzinfo=UTC))
+    platform.sandbox.freeze(datetime.now(UTC) + timedelta(days=365))
     assert counts(platform.run("quotes", today(), symbols=["BTC"]), "quotes") == (0, 0, 0, 1)
     assert platform.rows("select table_name, symbol, rule from rejected_rows") == [("quotes", "BTC", "not_ahead")]
     platform.sandbox.freeze(None)
@@ -96,7 +96,7 @@ def test_an_unknown_symbol_becomes_a_dead_letter_and_leaves_the_others_alone(pla
 def test_one_answer_makes_up_for_what_failed_on_any_day_before(platform):
     platform.execute(
         "insert into task_failures (task_name, partition_key, symbol, exception)"
-        f" values ('quotes', '{yesterday()}', 'AAPL', 'down'), ('quotes', '{yesterday()}', 'MSFT', 'down')"
+        f" values ('quotes', '{days_ago(1)}', 'AAPL', 'down'), ('quotes', '{days_ago(1)}', 'MSFT', 'down')"
     )
     platform.run("quotes", today(), symbols=["AAPL"])
     assert platform.rows("select symbol, status from task_failures order by symbol") == [
@@ -105,7 +105,7 @@ def test_one_answer_makes_up_for_what_failed_on_any_day_before(platform):
     ]
 
 
-@pytest.mark.parametrize(("first", "last"), [(yesterday(), yesterday()), (yesterday(), today())])
+@pytest.mark.parametrize(("first", "last"), [(days_ago(2), days_ago(2)), (days_ago(2), today())])
 def test_a_day_that_is_over_is_refused_in_one_line_and_asks_nobody(platform, first, last):
     outcome = platform.run("quotes", first, last, symbols=["AAPL"])
     assert not outcome.success
