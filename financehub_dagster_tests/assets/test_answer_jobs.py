@@ -94,8 +94,8 @@ def test_news_is_asked_for_since_yesterday(keyed_platform, stored_runs):
 def test_quotes_of_stocks_wait_for_an_open_exchange_and_those_of_cryptos_do_not(platform, stored_runs):
     request = tick(platform, stored_runs, "fetch_stock_prices_schedule", FRIDAY_NOON_IN_NEW_YORK)
     assert isinstance(request, dg.RunRequest)
-    assert request.run_config is not None
-    assert "crypto" not in request.run_config["ops"]["quotes"]["config"]["asset_types"]
+    config = dict(request.run_config or {})
+    assert "crypto" not in config["ops"]["quotes"]["config"]["asset_types"]
     closed = "no exchange of the universe is open"
     assert tick(platform, stored_runs, "fetch_stock_prices_schedule", SUNDAY) == closed
     assert isinstance(tick(platform, stored_runs, "fetch_crypto_quotes_schedule", SUNDAY), dg.RunRequest)
