@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format bench build clean
+.PHONY: help setup demo up test faults lint format bench build clean
 
 ARGS ?=
 BIN := .venv/bin
@@ -23,6 +23,9 @@ up: setup ## run webserver, daemon and code location until Ctrl-C
 
 test: lint ## everything CI runs: lint, types, layers, then the whole suite
 	@$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
+
+faults: setup ## the whole fault suite: every kill point, random instants, outages (make test has a short form)
+	@$(BIN)/pytest -n 2 --dist loadscope --faults full financehub_dagster_tests/faults $(ARGS)
 
 lint: setup ## format check, ruff, mypy, import-linter
 	@$(BIN)/ruff format --check .

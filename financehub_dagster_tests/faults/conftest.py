@@ -1,12 +1,14 @@
-"""The week of bad days, played once for all tests that look at it."""
+"""What the fault tests share: the week of bad days, and the states in which processes are killed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.faults.bad_day_runs import Week
+from financehub_dagster_tests.faults.kill_world import World
 from financehub_dagster_tests.fixtures.database import DatabaseServer
+from financehub_dagster_tests.fixtures.fault_form import CASE
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +17,19 @@ def week(database_server: DatabaseServer, market_template: str, sandbox_process:
     url = database_server.create(market_template)
     yield Week(url.set(drivername="postgresql").render_as_string(hide_password=False), sandbox_process)
     database_server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def world(database_server, market_template, sandbox_process, tmp_path_factory) -> World:
+    """The states that processes are killed in."""
+    return World(database_server, sandbox_process, tmp_path_factory.mktemp("world"), market_template)
+
+
+@pytest.fixture
+def count_cases(record_property) -> Callable[..., None]:
+    """Says what kind of case a test is, and how many of them."""
+
+    def count(kind: str, cases: int = 1) -> None:
+        record_property(CASE, (kind, cases))
+
+    return count
