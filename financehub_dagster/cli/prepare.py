@@ -58,7 +58,8 @@ def _sandbox_url(home: Home) -> str | None:
 
 
 def tell_what_is_off(console: Console) -> None:
-    """Say once, at the start of long work, which vendors have no key."""
+    """Say once, at the start of long work, which vendors have no key; to be asked once `.env` leads to this home."""
+    get_settings.cache_clear()  # what was read before may be the keys of another home's block
     off = get_settings().missing_keys()
     if off:
         console.note(off_line(off))

@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from financehub_dagster.cli import home as homes
 from financehub_dagster.cli import prepare
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.cli.home import Home, Mode
+from financehub_dagster.sandbox.client import KEYLESS_VENDORS, VENDORS
 
 
 @pytest.fixture
@@ -104,6 +106,19 @@ def test_the_sandbox_address_stands_in_for_every_vendor(folder):
     block = homes.block_for(home, Mode.SANDBOX, "http://127.0.0.1:9")
     assert block["YAHOO_BASE_URL"] == "http://127.0.0.1:9/yahoo"
     assert block["BINANCE_BASE_URL"] == "http://127.0.0.1:9/binance"
+    assert {name for name in block if name.endswith("_BASE_URL")} == {
+        f"{vendor.upper()}_BASE_URL" for vendor in VENDORS
+    }
+
+
+def test_a_persons_own_keys_never_leave_for_the_sandbox(folder):
+    (folder / ".env").write_text("FINNHUB_API_KEYS=my-own-key\n")
+    home = Home(folder, folder / "dagster")
+    block = homes.block_for(home, Mode.SANDBOX, "http://127.0.0.1:9")
+    asking = {f"{vendor.upper()}_API_KEYS" for vendor in VENDORS if vendor not in KEYLESS_VENDORS}
+    assert asking == {name for name in block if name.endswith("_API_KEYS")}
+    homes.env_file().write_block(block)
+    assert dotenv_values(folder / ".env")["FINNHUB_API_KEYS"] == block["FINNHUB_API_KEYS"] != "my-own-key"
 
 
 def test_dagsters_configuration_is_renewed_in_our_folder_and_left_alone_in_the_users(folder):

@@ -43,11 +43,11 @@ def up(
     with sole_supervisor(home), stop_signals() as stop:
         require_free(port)
         sandbox_url = launch.enter_home(home, mode, console)
-        prepare.tell_what_is_off(console)
         with Supervisor(home, os.environ, console) as supervisor:
             if sandbox_url is not None:
                 launch.start_sandbox(supervisor, sandbox_url)
             launch.open_database(home, mode, console)
+            prepare.tell_what_is_off(console)
             url = launch.start_pages(supervisor, port, stop)
             if sandbox_url is not None:
                 supervisor.wait_ready("sandbox", stop)
