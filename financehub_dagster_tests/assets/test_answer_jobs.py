@@ -116,7 +116,7 @@ def test_quotes_of_stocks_wait_for_an_open_exchange_and_those_of_cryptos_do_not(
 def test_a_tick_says_what_to_set_when_no_vendor_has_a_key(name, reason):
     definitions = build_definitions()
     schedule = next(each for each in definitions.schedules if each.name == name)
-    resources = {key: definitions.resources[key] for key in schedule.required_resource_keys}
+    resources = {key: (definitions.resources or {})[key] for key in schedule.required_resource_keys}
     with dg.build_schedule_context(scheduled_execution_time=SUNDAY, resources=resources) as context:
         assert reason in str(schedule.evaluate_tick(context).skip_message)
 
