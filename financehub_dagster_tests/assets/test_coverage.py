@@ -1,0 +1,97 @@
+"""The asset `coverage`: what the webserver shows of the ledger."""
+
+import base64
+import io
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from financehub_dagster.assets.coverage_picture import MOST_ROWS, heat_map
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage import ledger
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.gaps import Shares
+
+STOCKS = "stock_prices_daily"
+
+
+@pytest.fixture
+def small(platform, monkeypatch):
+    """Two instruments and the history of a year and a half."""
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", "2025-06-01")
+    get_settings.cache_clear()
+    platform.execute("delete from instruments where symbol <> all(:chosen)", chosen=["AAPL", "BTC"])
+    yield platform
+    get_settings.cache_clear()
+
+
+def pixels(picture: dg.MarkdownMetadataValue) -> np.ndarray:
+    """The picture in the metadata, as the webserver shows it."""
+    head, _, data = str(picture.value).partition("base64,")
+    assert head.endswith("](data:image/png;")
+    return imread(io.BytesIO(base64.b64decode(data.removesuffix(")"))), format="png")
+
+
+def report(platform) -> tuple[dict, dict[str, dg.AssetCheckEvaluation]]:
+    job = platform.definitions.resolve_job_def("report_coverage")
+    result = job.execute_in_process(instance=platform.instance)
+    [event] = result.asset_materializations_for_node("coverage")
+    return dict(event.metadata), {e.check_name: e for e in result.get_asset_check_evaluations()}
+
+
+def test_the_ledger_is_reported_with_counts_gaps_and_heat_maps(small):
+    metadata, checks = report(small)
+    assert metadata["gap"].value == metadata["expected"].value > 500
+    assert [record.data["symbol"] for record in metadata["open_gaps"].records] == ["BTC", "AAPL"]
+    assert not checks["no_open_gaps"].passed
+    assert checks["no_open_gaps"].severity == dg.AssetCheckSeverity.WARN
+    assert "heat_map_indicators" not in metadata  # indicators are expected of stored bars only
+    assert pixels(metadata["heat_map"]).size > 10_000
+
+
+def test_a_complete_ledger_passes_its_check(small, monkeypatch):
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", f"{datetime.now(UTC):%Y-%m}-01")
+    get_settings.cache_clear()
+    month = get_settings().financehub_history_start.isoformat()
+    for tables in (["stock_prices_daily", "crypto_prices_daily"], ["indicators_daily"]):
+        assert small.run(tables, month).success
+    metadata, checks = report(small)
+    assert metadata["percent_accounted_for"].value == 100.0
+    assert checks["no_open_gaps"].passed
+    assert pixels(metadata["heat_map_indicators"]).size > 10_000
+
+
+def shares(symbols: int, months: int) -> Shares:
+    first = np.datetime64("2009-01", "M")
+    starts: list[date] = [(first + n).astype("datetime64[D]").item() for n in range(months)]
+    return Shares([f"SYMBOL{n:03d}" for n in range(symbols)], starts, np.ones((symbols, months)))
+
+
+def test_seventy_instruments_over_seventeen_years_have_a_row_and_a_column_of_pixels_each():
+    found = shares(70, 204)
+    found.shares[7, 100] = 0.0
+    picture = heat_map("daily bars", found)
+    assert picture is not None
+    height, width, _ = pixels(picture).shape
+    assert height > 70 * 12
+    assert width > 204 * 3
+    found.shares[7, 100] = 1.0
+    assert heat_map("daily bars", found) != picture
+
+
+def test_of_very_many_instruments_those_that_lack_most_are_drawn():
+    found = shares(MOST_ROWS * 5, 24)
+    picture = heat_map("daily bars", found)
+    assert picture is not None
+    assert pixels(picture).shape[0] < MOST_ROWS * 20
+    assert heat_map("nothing", Shares([], [], np.zeros((0, 0)))) is None
+
+
+def test_reporting_brings_the_ledger_up_to_now(small):
+    report(small)
+    with transaction() as connection:
+        assert ledger.refresh(connection, datetime.now(UTC)) == 0
+    assert small.scalar("select count(distinct symbol) from coverage where table_name = :t", t=STOCKS) == 1

@@ -1,0 +1,143 @@
+"""The sensor that turns gaps into runs, and the ledger after real runs over HTTP."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from financehub_dagster.automation.healing import BEHIND_OTHERS, JOB, TABLE_TAG, heal_gaps_sensor
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage import ledger
+from financehub_dagster.storage.breakers import ANY, hold
+from financehub_dagster.storage.engine import transaction
+
+STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
+CHOSEN = ("AAPL", "GE", "BTC")
+
+
+@pytest.fixture
+def small(platform, monkeypatch):
+    """Three instruments and a history of some six weeks."""
+    start = (datetime.now(UTC) - timedelta(days=20)).date().replace(day=1)
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", start.isoformat())
+    get_settings.cache_clear()
+    platform.execute("delete from instruments where symbol <> all(:chosen)", chosen=list(CHOSEN))
+    yield platform
+    get_settings.cache_clear()
+
+
+def tick(platform) -> list[dg.RunRequest]:
+    """What the sensor would launch now."""
+    context = dg.build_sensor_context(
+        instance=platform.instance,
+        definitions=platform.definitions,
+        resources={"daily_bars": platform.definitions.resources["daily_bars"]},
+    )
+    data = heal_gaps_sensor.evaluate_tick(context)
+    return list(data.run_requests or [])
+
+
+def launch(platform, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+    """Do what the daemon would do with the request, in this process."""
+    job = platform.definitions.resolve_job_def(JOB).get_subset(asset_selection=set(request.asset_selection or ()))
+    return job.execute_in_process(
+        run_config=request.run_config, tags=request.tags, instance=platform.instance, raise_on_error=False
+    )
+
+
+def states(platform, symbol: str) -> dict[str, tuple[int, int, int]]:
+    """Sessions expected, stored and missing by table."""
+    query = (
+        "select table_name, sum(expected)::int, sum(stored)::int, sum(cardinality(gap))::int from coverage"
+        " where symbol = :symbol group by 1"
+    )
+    return {table: tuple(counts) for table, *counts in platform.rows(query, symbol=symbol)}
+
+
+def test_what_is_missing_becomes_a_run_for_each_table_and_the_runs_leave_no_gap(small):
+    requests = {request.tags[TABLE_TAG]: request for request in tick(small)}
+    assert set(requests) == {STOCKS, CRYPTOS}
+    stocks = requests[STOCKS]
+    assert {key.to_user_string() for key in stocks.asset_selection} == {STOCKS, "corporate_actions", INDICATORS}
+    assert stocks.run_config == {
+        "ops": {table: {"config": {"symbols": ["AAPL", "GE"]}} for table in (STOCKS, INDICATORS)}
+    }
+    assert stocks.tags["dagster/priority"] == BEHIND_OTHERS
+    assert stocks.tags["dagster/asset_partition_range_start"] == str(get_settings().financehub_history_start)
+    for request in requests.values():
+        assert launch(small, request).success
+    for symbol, table in (("AAPL", STOCKS), ("GE", STOCKS), ("BTC", CRYPTOS)):
+        for expected, stored, missing in (states(small, symbol)[name] for name in (table, INDICATORS)):
+            assert (stored, missing) == (expected, 0)
+            assert expected > 10
+    assert tick(small) == []
+    assert small.sandbox.calls("yahoo")["by_symbol"] == {"AAPL": 1, "GE": 1}
+
+
+def test_a_table_waits_while_a_run_that_heals_it_has_not_ended(small):
+    run = small.instance.create_run_for_job(
+        small.definitions.resolve_job_def(JOB),
+        run_config={"ops": {STOCKS: {"config": {"symbols": ["AAPL"]}}}},
+        tags={TABLE_TAG: STOCKS},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    assert [request.tags[TABLE_TAG] for request in tick(small)] == [CRYPTOS]
+    small.instance.report_run_canceled(run)
+    assert {request.tags[TABLE_TAG] for request in tick(small)} == {STOCKS, CRYPTOS}
+
+
+def test_bars_that_a_person_fetched_alone_get_their_indicators(small):
+    month = datetime.now(UTC).date().replace(day=1).isoformat()
+    first = get_settings().financehub_history_start.isoformat()
+    for table in (STOCKS, CRYPTOS):
+        assert small.run(table, first, month).success
+    [request] = tick(small)
+    assert request.tags[TABLE_TAG] == INDICATORS
+    assert set(request.run_config["ops"][INDICATORS]["config"]["symbols"]) == set(CHOSEN)
+    assert launch(small, request).success
+    assert tick(small) == []
+
+
+def test_nobody_is_sent_to_a_vendor_that_asked_for_silence(small):
+    hold(small.engine, "yahoo", ANY, "banned", 600)
+    assert [request.tags[TABLE_TAG] for request in tick(small)] == [CRYPTOS]
+
+
+def test_an_instrument_that_fails_is_a_dead_letter_and_asked_for_no_more_by_healing(small):
+    small.sandbox.delist("GE")
+    for request in tick(small):
+        launch(small, request)
+    failed = "select symbol, sum(expected) from coverage where dead_lettered <> '{}' group by 1"
+    assert small.rows(failed) == [("GE", states(small, "AAPL")[STOCKS][0])]
+    assert tick(small) == []
+    with transaction() as connection:
+        assert ledger.rebuild(connection, datetime.now(UTC)) == 0
+
+
+def test_a_session_the_vendor_leaves_out_waits_for_its_next_question(small):
+    for request in tick(small):
+        launch(small, request)
+    hole = small.rows(f"select date from {STOCKS} where symbol = 'GE' order by date desc limit 1 offset 3")[0][0]
+    for table in (STOCKS, INDICATORS):
+        small.execute(f"delete from {table} where symbol = 'GE' and date = :hole", hole=hole)
+    small.sandbox.drop_bar("GE", hole)
+    with transaction() as connection:
+        assert ledger.rebuild(connection, datetime.now(UTC)) > 0
+    [request] = tick(small)
+    assert request.run_config["ops"][STOCKS]["config"]["symbols"] == ["GE"]
+    assert launch(small, request).success
+    assert small.rows("select symbol, date, asked from empty_answers") == [("GE", hole, 1)]
+    assert tick(small) == []
+    small.execute("update empty_answers set next_ask_at = now()")
+    assert len(tick(small)) == 1
+
+
+def test_a_rejected_bar_is_a_gap_that_waits(small):
+    with transaction() as connection:
+        ledger.refresh(connection, datetime.now(UTC))
+    day = small.scalar("select max(day) from coverage, unnest(gap) day where symbol = 'GE'")
+    small.sandbox.set_bar("GE", day, high=0.01)
+    for request in tick(small):
+        assert launch(small, request).success
+    assert states(small, "GE")[STOCKS][2] == 1
+    assert tick(small) == []
