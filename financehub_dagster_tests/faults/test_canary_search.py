@@ -53,7 +53,7 @@ def found_on(overheard: Overheard) -> list[str]:
     return [surface for surface, texts in overheard.texts.items() if seen(texts)]
 
 
-@pytest.mark.parametrize("name", ["root", "urllib3.connectionpool", "canary.never.heard.of"])
+@pytest.mark.parametrize("name", ["root", "urllib3.util.retry", "canary.never.heard.of"])
 @pytest.mark.parametrize("deaf", [False, True], ids=["hearing", "deaf"])
 def test_a_key_in_any_log_is_found(name: str, deaf: bool) -> None:
     overheard, logger = Overheard(), logging.getLogger(None if name == "root" else name)
