@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(600)
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WORKS = (STOCKS, CRYPTOS, INDICATORS, REPLAY)
-SHORT, FULL = 2, 80
+SHORT, FULL = 1, 80
 """Cases per work."""
 
 
