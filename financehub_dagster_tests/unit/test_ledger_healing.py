@@ -1,5 +1,6 @@
 """From gaps to orders: what is due, for whom first, and when a vendor that had nothing is asked again."""
 
+import resource
 from datetime import date, timedelta
 
 import pytest
@@ -251,3 +252,19 @@ def test_a_vendor_that_asked_for_silence_is_not_ready_and_neither_is_one_whose_b
     breakers.hold(engine, "twelve_data", "daily_bars@127.0.0.1:4000", "down", 600)
     breakers.hold(engine, "alpha_vantage", "daily_bars", "down", 20)
     assert not_ready() == {"binance", "twelve_data"}
+
+
+def test_a_million_gaps_at_once_are_planned_bit_by_bit_in_little_memory(world, monkeypatch):
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", "2009-01-01")
+    get_settings.cache_clear()
+    world.join(APPLE)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    universe = [Instrument(f"S{n:03d}", "x", AssetType.STOCK, "XNYS", market_cap=1000 - n) for n in range(260)]
+    world.join(*universe)
+    with transaction() as connection:
+        assert gaps.sessions_by_state(connection)[STOCKS]["gap"] > 1_000_000
+    orders = plan(world, limit=2, tables=[STOCKS])
+    assert [(order.symbols[0], len(order.symbols)) for order in orders] == [("AAPL", 50), ("S049", 50)]
+    assert world.rebuild() == 0
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert kilobytes < 100_000
