@@ -70,6 +70,7 @@ def note(overheard: Overheard, vendor: Vendor, capability: str) -> bool:
     return not frames or any(len(frame) for frame in frames)
 
 
+@pytest.mark.timeout(600)
 def test_no_key_is_seen_on_any_bad_day_of_any_vendor(week: Week) -> None:
     for day in DAYS.values():
         for vendor in VENDORS:
