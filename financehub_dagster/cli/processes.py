@@ -18,6 +18,8 @@ import psutil
 from financehub_dagster.storage.processes import CLOCK_SLACK, is_alive, started_at
 
 POLL_SECONDS = 0.05
+KILL_SECONDS = 10.0
+"""A process that was killed is gone at once, but on a machine that is too busy to see to it."""
 MAX_LOG_BYTES = 10_000_000
 """A log larger than this is set aside when its process starts again."""
 
@@ -84,17 +86,26 @@ def end_sessions(leaders: Sequence[Leader], grace: float = 10.0) -> list[str]:
     """Ask all processes of the sessions to end, kill those left after `grace` seconds; returns whose were killed."""
     for process in members(leaders):
         _signal(process, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while time.monotonic() < deadline:
-        if not members(leaders):
-            return []
-        time.sleep(POLL_SECONDS)
+    if _all_gone(leaders, grace):
+        return []
     names = {leader.pid: leader.name for leader in leaders}
     left = members(leaders)
     killed = {names[number] for process in left if (number := _session(process.pid)) is not None}
     for process in left:
         _signal(process, signal.SIGKILL)
+    # On a busy machine a killed process lives on for a while, and what it holds counts as in use.
+    _all_gone(leaders, KILL_SECONDS)
     return sorted(killed)
+
+
+def _all_gone(leaders: Sequence[Leader], patience: float) -> bool:
+    """Wait up to `patience` seconds for the sessions to be empty, and say whether they are."""
+    deadline = time.monotonic() + patience
+    while members(leaders):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def _session(pid: int) -> int | None:
