@@ -94,9 +94,15 @@ def make_engine(url: URL, *, embedded: bool = False, **options: Any) -> Engine:
 
 @contextmanager
 def transaction() -> Iterator[Connection]:
-    """A connection to the market database in one transaction: committed at the end, rolled back on any error."""
-    with market_engine().begin() as connection:
-        yield connection
+    """A connection to the market database in one transaction: committed at the end, rolled back on any error.
+
+    A DatabaseError stands alone: SQLAlchemy chains the driver's own to it, and who reports the cause would show that.
+    """
+    try:
+        with market_engine().begin() as connection:
+            yield connection
+    except DatabaseError as error:
+        raise error from None
 
 
 @contextmanager

@@ -121,6 +121,7 @@ def test_a_lost_connection_is_one_line_and_the_next_transaction_connects_again(d
     with pytest.raises(DatabaseUnreachable) as caught:
         lose_the_connection()
     assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
     with transaction() as connection:
         assert connection.execute(sa.text("select 1")).scalar() == 1
 
@@ -135,6 +136,7 @@ def test_a_writer_that_waits_too_long_for_another_one_is_told_so(database: Datab
     with pytest.raises(DatabaseError, match="nothing was written: another transaction") as caught:
         wait_in_vain()
     assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_sessions_live_in_utc(database: Database) -> None:
