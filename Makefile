@@ -8,6 +8,7 @@ SHELL := /bin/sh
 ARGS ?=
 BIN := .venv/bin
 PACKAGES := financehub_dagster financehub_dagster_tests
+MACHINE := financehub_dagster_tests/properties/test_platform_machine.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +26,7 @@ test: lint ## everything CI runs: lint, types, layers, then the whole suite
 	@$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 faults: setup ## the whole fault suite: every kill point, random instants, outages (make test has a short form)
-	@$(BIN)/pytest -n 2 --dist loadscope --faults full financehub_dagster_tests/faults $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadscope --faults full financehub_dagster_tests/faults $(MACHINE) $(ARGS)
 
 lint: setup ## format check, ruff, mypy, import-linter
 	@$(BIN)/ruff format --check .

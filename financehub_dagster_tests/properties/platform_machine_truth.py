@@ -1,0 +1,219 @@
+"""What has to hold of a platform whatever was done to it, computed without the code that is held to it.
+
+Belongs here: the vendor's bars by its own market, and the invariants over stored rows. Does not belong here: doing
+anything to the platform (platform_machine_world).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import numpy as np
+
+from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
+from financehub_dagster.market.indicators.engine import compute
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.history import History
+from financehub_dagster.sandbox.market import Market
+from financehub_dagster.storage import ledger
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster_tests.properties.platform_machine_world import ACTIONS, BARS, CRYPTOS, INDICATORS, STOCKS, World
+
+type Key = tuple[str, str, date, str]
+"""Table, symbol, session, and the kind of a corporate action."""
+type Row = Mapping[str, object]
+
+_ROW_TABLES = (*BARS, ACTIONS)
+_STAMPS = {"fetched_at"}
+_LIVE = "('open', 'retrying', 'parked')"
+
+
+def table_of(instrument: Instrument) -> str:
+    """The table of an instrument's bars."""
+    return CRYPTOS if instrument.asset_type is AssetType.CRYPTO else STOCKS
+
+
+class Vendor:
+    """The sandbox's market, kept beside it: what is changed there is changed here."""
+
+    def __init__(self) -> None:
+        self.market = Market()
+
+    def bars(self, instrument: Instrument, since: date, at: datetime) -> History:
+        """All of its bars from `since` on whose session had closed at `at`, wrong ones included."""
+        history = self.market.daily(instrument)
+        return history[(history.date >= np.datetime64(since)) & (history.closes <= at.timestamp())]
+
+    def sound(self, instrument: Instrument, since: date, at: datetime) -> History:
+        """Those of its `bars` that obey the rules of a bar."""
+        bars = self.bars(instrument, since, at)
+        low, high = np.minimum(bars.open, bars.close), np.maximum(bars.open, bars.close)
+        return bars[(bars.low <= low) & (bars.high >= high)]
+
+    def sessions(self, instrument: Instrument, since: date, at: datetime) -> set[date]:
+        """The sessions from `since` on that had closed at `at`."""
+        known = self.market.sessions(instrument)
+        finished = (known.date >= np.datetime64(since)) & (known.closes <= at.timestamp())
+        return set(known.date[finished].tolist())
+
+
+@dataclass
+class Memory:
+    """What was readable before: the rows, and how far the revisions had come."""
+
+    rows: dict[Key, Row] = field(default_factory=dict)
+    indicators: set[tuple[str, date]] = field(default_factory=set)
+    last_revision: int = 0
+
+
+def check(world: World, vendor: Vendor, memory: Memory, universe: Mapping[str, Instrument]) -> None:
+    """All that holds at any time; `memory` is brought up to now."""
+    rows = _stored_rows(world)
+    _nothing_lost_and_replaced_rows_kept(world, memory, rows)
+    _indicators_are_those_of_the_full_history(world, memory, rows)
+    _failed_work_has_one_row(world)
+    _ledger_is_true(world, vendor, rows, universe)
+
+
+def _stored_rows(world: World) -> dict[Key, Row]:
+    found: dict[Key, Row] = {}
+    for table in _ROW_TABLES:
+        for symbol, day, row in world.rows(f"select symbol, date, to_jsonb(t) - 'symbol' - 'date' from {table} t"):
+            key = (table, symbol, day, row.get("kind", ""))
+            assert key not in found, f"{key} is stored twice"
+            found[key] = row
+    return found
+
+
+def _nothing_lost_and_replaced_rows_kept(world: World, memory: Memory, rows: dict[Key, Row]) -> None:
+    lost = memory.rows.keys() - rows.keys()
+    assert not lost, f"committed rows are gone: {sorted(lost)[:3]}"
+    kept: dict[Key, Row] = {}
+    query = "select id, table_name, symbol, date, old from price_revisions where id > :last order by id"
+    for number, table, symbol, day, old in world.rows(query, last=memory.last_revision):
+        kept.setdefault((table, symbol, day, old.get("kind", "")), old)
+        memory.last_revision = number
+    for key, before in memory.rows.items():
+        if key in kept:
+            assert kept[key] == before, f"price_revisions says that {key} replaced something else"
+        else:
+            assert _values(rows[key]) == _values(before), f"{key} was replaced and price_revisions has no trace of it"
+    memory.rows = rows
+
+
+def _values(row: Row) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name not in _STAMPS}
+
+
+def _indicators_are_those_of_the_full_history(world: World, memory: Memory, rows: dict[Key, Row]) -> None:
+    """Where a mark says that an instrument's rows are stale from a day on, only those before it count."""
+    columns = ", ".join(INDICATOR_COLUMNS)
+    stored: dict[str, dict[date, tuple]] = {}
+    for symbol, day, *values in world.rows(f"select symbol, date, {columns} from {INDICATORS}"):
+        assert day not in stored.setdefault(symbol, {}), f"indicators of {symbol} on {day} are stored twice"
+        stored[symbol][day] = tuple(values)
+    keys = {(symbol, day) for symbol, days in stored.items() for day in days}
+    assert memory.indicators <= keys, f"committed rows are gone: {sorted(memory.indicators - keys)[:3]}"
+    memory.indicators = keys
+    stale = dict(world.rows(f"select symbol, dirty_from from dirty_marks where table_name = '{INDICATORS}'"))
+    for symbol, found in stored.items():
+        bars = {day: row for (table, name, day, _), row in rows.items() if name == symbol and table in BARS}
+        dates = sorted(bars)
+        right = compute(*(_column(bars, dates, name) for name in ("open", "high", "low", "close", "volume")))
+        sure = [day for day in sorted(found) if symbol not in stale or day < stale[symbol]]
+        assert set(sure) <= set(dates), f"{symbol} has indicators of sessions without a bar"
+        places = [dates.index(day) for day in sure]
+        for number, name in enumerate(INDICATOR_COLUMNS):
+            have = np.array([found[day][number] for day in sure], dtype=np.float64)
+            np.testing.assert_allclose(
+                have, right[name][places], rtol=1e-9, atol=1e-9, err_msg=f"{name} of {symbol}", equal_nan=True
+            )
+
+
+def _column(bars: Mapping[date, Row], dates: list[date], name: str) -> np.ndarray:
+    return np.array([bars[day][name] for day in dates], dtype=np.float64)
+
+
+def _failed_work_has_one_row(world: World) -> None:
+    live = f"select task_name, partition_key, symbol from task_failures where status in {_LIVE}"
+    letters = world.rows(live)
+    assert len(letters) == len(set(letters)), "a piece of failed work has two live dead letters"
+    both = set(letters) & set(world.rows("select task_name, partition_key, symbol from deferred_work"))
+    assert not both, f"work is a dead letter and put off as well: {sorted(both)}"
+
+
+def _ledger_is_true(world: World, vendor: Vendor, rows: dict[Key, Row], universe: Mapping[str, Instrument]) -> None:
+    now = datetime.now(UTC)
+    with transaction() as connection:
+        ledger.refresh(connection, now)
+        wrong = ledger.rebuild(connection, now)
+    assert wrong == 0, f"{wrong} rows of the ledger were wrong"
+    since = date.fromisoformat(world.months[0])
+    active = {symbol for (symbol,) in world.rows("select symbol from instruments where is_active")}
+    found = states(world)
+    computed = {(symbol, day) for symbol, day in world.rows(f"select symbol, date from {INDICATORS}")}
+    assert {symbol for _, symbol in found} <= active, "the ledger has rows of instruments that are not active"
+    for symbol in active:
+        table = table_of(universe[symbol])
+        stored = {day for (name, of, day, _) in rows if (name, of) == (table, symbol)}
+        expected = vendor.sessions(universe[symbol], since, now)
+        _one_state_each(found.get((table, symbol), []), expected, stored & expected)
+        wanted = {day for day in stored if day >= since}
+        _one_state_each(found.get((INDICATORS, symbol), []), wanted, {d for d in wanted if (symbol, d) in computed})
+
+
+type Months = list[tuple[int, int, dict[str, list[date]]]]
+"""Per month: sessions expected, sessions stored, and the days of each other state."""
+
+
+def states(world: World) -> dict[tuple[str, str], Months]:
+    """The ledger by table and symbol."""
+    found: dict[tuple[str, str], Months] = {}
+    columns = "expected, stored, empty, gap, dead_lettered, deferred"
+    for table, symbol, expected, stored, *days in world.rows(f"select table_name, symbol, {columns} from coverage"):
+        named = dict(zip(("empty", "gap", "dead_lettered", "deferred"), days, strict=True))
+        found.setdefault((table, symbol), []).append((expected, stored, named))
+    return found
+
+
+def _one_state_each(months: Months, expected: set[date], stored: set[date]) -> None:
+    """Every expected session is stored or in exactly one of the other states."""
+    others = [day for _, _, named in months for days in named.values() for day in days]
+    assert len(others) == len(set(others)), "a session is in two states"
+    assert sum(count for count, _, _ in months) == len(expected)
+    assert sum(count for _, count, _ in months) == len(stored)
+    assert set(others) == expected - stored, "a session is in no state, or in a wrong one"
+
+
+def check_converged(world: World, vendor: Vendor, universe: Mapping[str, Instrument], *, values: bool) -> None:
+    """After recovery, replay and healing with a healthy vendor: everything it has is stored, nothing waits.
+
+    With `values` the stored ones are the vendor's as well.
+    """
+    since = date.fromisoformat(world.months[0])
+    live = f"select task_name, partition_key, symbol, exception from task_failures where status in {_LIVE}"
+    active = [symbol for (symbol,) in world.rows("select symbol from instruments where is_active")]
+    letters = [row for row in world.rows(live) if row[2] in ("", *active)]
+    assert letters == [], "work is left over"
+    assert world.rows("select * from unreported_writes") == []
+    deferred = world.rows("select symbol from deferred_work")
+    assert {symbol for (symbol,) in deferred}.isdisjoint(active), "put-off work is left over"
+    for symbol in active:
+        instrument, table = universe[symbol], table_of(universe[symbol])
+        bars = vendor.sound(instrument, since, world.began)
+        query = f"select date, open, high, low, close from {table} where symbol = :symbol"
+        stored = {day: prices for day, *prices in world.rows(query, symbol=symbol)}
+        missing = set(bars.date.tolist()) - stored.keys()
+        assert not missing, f"the vendor has bars of {symbol} that are not stored: {sorted(missing)[:3]}"
+        for table_name in (table, INDICATORS):
+            waiting = list(_waiting(states(world).get((table_name, symbol), [])))
+            assert set(waiting).isdisjoint(bars.date.tolist()), f"{table_name} of {symbol} lacks {waiting[:3]}"
+        if values:
+            theirs = np.column_stack((bars.open, bars.high, bars.low, bars.close))
+            ours = np.array([stored[day] for day in bars.date.tolist()])
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, err_msg=f"prices of {symbol}")
+
+
+def _waiting(months: Months) -> Iterator[date]:
+    for _, _, named in months:
+        yield from (day for days in named.values() for day in days)
