@@ -20,7 +20,6 @@ from dagster._core.storage.tags import (
 )
 
 from financehub_dagster.automation.one_symbol import STEPS_OVER_ONE_SYMBOL, bars_table, window_of_step
-from financehub_dagster.storage.failures import RANGE
 
 if TYPE_CHECKING:
     from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
@@ -50,6 +49,8 @@ class Piece:
 
 def partition_of(tags: Mapping[str, str]) -> str:
     """The partition or partition range of a run as dead letters name it; empty for a run without partitions."""
+    from financehub_dagster.storage.failures import RANGE
+
     first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
     if first and last:
         return first if first == last else f"{first}{RANGE}{last}"

@@ -14,7 +14,6 @@ from dagster._core.execution.api import execute_run_iterator
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from financehub_dagster.automation.lost_runs import tags_of_this_process
-from financehub_dagster.storage.failures import RANGE
 
 type Progress = Callable[[dg.DagsterEvent], None]
 
@@ -50,6 +49,8 @@ def materialize(
     `symbols` limits the instruments of every table that takes such a config. Never raises for a failed step: the
     outcome says so.
     """
+    from financehub_dagster.storage.failures import RANGE
+
     config = {} if symbols is None else {"symbols": list(symbols)}
     return run_tables(
         definitions.get_repository_def(),
@@ -75,6 +76,8 @@ def run_tables(
 
     Each value of `config` goes to every table that takes a config of that name.
     """
+    from financehub_dagster.storage.failures import RANGE
+
     keys = frozenset(dg.AssetKey(table) for table in tables)
     job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=keys)
     first, _, last = partition_key.partition(RANGE)

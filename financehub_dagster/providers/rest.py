@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
@@ -27,7 +27,6 @@ from financehub_dagster.gateway.governor import Governor
 from financehub_dagster.gateway.keys import Auth, keys_of
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
 from financehub_dagster.gateway.reply import Reply
-from financehub_dagster.gateway.requests_session import GovernedSession
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers, ConnectionReport
 from financehub_dagster.providers.frames import merged, table
@@ -35,6 +34,9 @@ from financehub_dagster.providers.reading import Part, Question, Tally, Verdict,
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota, Reading
+
+if TYPE_CHECKING:
+    from financehub_dagster.gateway.requests_session import GovernedSession
 
 
 class RestProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -56,7 +58,7 @@ class RestProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
     breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
 
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
-    _session: GovernedSession | None = PrivateAttr(default=None)
+    _session: Any = PrivateAttr(default=None)
 
     def limits(self) -> tuple[Limit, ...]:
         """The plan's limits that space calls out."""
@@ -184,13 +186,17 @@ class RestProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             keys=keys_of(self.name),
         )
 
-    def _http(self, base: str) -> GovernedSession:
+    def _http(self, base: str) -> "GovernedSession":
+        from financehub_dagster.gateway.requests_session import GovernedSession
+
         with self._lock:
             if self._session is None:
-                self._session = GovernedSession()
-                self._session.headers["Accept"] = "application/json"
-                self._session.trust_env = not is_loopback(base)
-            return self._session
+                session = GovernedSession()
+                session.headers["Accept"] = "application/json"
+                session.trust_env = not is_loopback(base)
+                self._session = session
+            held: GovernedSession = self._session
+        return held
 
     def _stand_in(self) -> str | None:
         return self.base_url.rstrip("/") if self.base_url else get_settings().base_url(self.name)

@@ -15,7 +15,7 @@ ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "n
 TABLES = ["instruments", *DAILY_BARS, *ANSWERS, "coverage"]
 OBSERVED = ["api_usage"]
 HEAVY = ["pandas", "numpy", "yfinance", "binance", "curl_cffi", "talib", "pandas_ta", "exchange_calendars", "pandera"]
-HEAVY += ["matplotlib", "mplfinance", "alembic", "numba"]
+HEAVY += ["matplotlib", "mplfinance", "alembic", "numba", "sqlalchemy", "psycopg", "requests", "urllib3"]
 
 
 @pytest.fixture(scope="module")
