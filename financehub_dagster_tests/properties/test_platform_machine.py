@@ -215,8 +215,11 @@ class PlatformMachine(RuleBasedStateMachine):
         for _ in range(ROUNDS):
             self.world.pass_time()
             self.recover()
-            self.world.replay([number for (number,) in self.world.rows(_WAITING)])
-            self.world.heal()
+            waiting = [number for (number,) in self.world.rows(_WAITING)]
+            if waiting:
+                self.world.replay(waiting)
+            if not self.world.heal() and not waiting:
+                break
         self.keeps_its_promises()
         check_converged(self.world, self.vendor, KNOWN, values=False)
         self.world.fetch(Order((*BARS, INDICATORS), self.world.months[0], self.world.months[-1]))
