@@ -5,6 +5,8 @@ belong here: formulas (market.indicators) and SQL.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import batched
 from logging import Logger
@@ -21,49 +23,80 @@ if TYPE_CHECKING:
 
 NAME = "indicators_daily"
 
-# Instruments per read, compute and write: 100 × 10 years × 27 columns are 55 MB.
-BATCH = 100
+BATCH = 50
+"""Instruments per read, compute and write: 50 × 10 years × 27 columns are 27 MB, and there are two such at a time."""
 
 
 def update_indicators(window: Window, universe: Universe, run_id: str, log: Logger) -> Outcome:
-    """Compute over full histories and store the rows of the window, and those that changed inputs made stale."""
+    """Compute over full histories and store the rows of the window, and those that changed inputs made stale.
+
+    While PostgreSQL takes the rows of one batch, the next one is read and computed.
+    """
     outcome = Outcome(NAME)
-    for table, kinds in BARS_OF.items():
-        for batch in batched(universe.instruments(kinds), BATCH):
-            with transaction() as connection:
-                _update_batch(connection, table, [i.symbol for i in batch], window, run_id, outcome)
-            log.info(f"{NAME}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
+    batches = [
+        (table, batch) for table, kinds in BARS_OF.items() for batch in batched(universe.instruments(kinds), BATCH)
+    ]
+    coming: Future[_Computed] | None = None
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        for batch in [*batches, None]:
+            computed = None if coming is None else coming.result()
+            coming = batch and ahead.submit(_compute, batch[0], [each.symbol for each in batch[1]], window)
+            if computed is not None:
+                _store(computed, window, run_id, outcome)
+                log.info(f"{NAME}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
     return outcome
 
 
-def _update_batch(
-    connection: Connection, table: str, symbols: Sequence[str], window: Window, run_id: str, outcome: Outcome
-) -> None:
+@dataclass(frozen=True)
+class _Computed:
+    """A batch before it is written.
+
+    dirty: the marks as they were before the bars were read; wrong: why instruments were not computed; found: those with
+    bars; columns: the rows to write.
+    """
+
+    symbols: Sequence[str]
+    dirty: Mapping[str, marks.Mark] = field(repr=False)
+    wrong: Mapping[str, str] = field(repr=False)
+    found: Sequence[str] = field(repr=False)
+    columns: "Mapping[str, np.ndarray]" = field(repr=False)
+
+
+def _compute(table: str, symbols: Sequence[str], window: Window) -> _Computed:
     import numpy as np
     import pandas as pd
 
     from financehub_dagster.market.indicators import engine
 
-    dirty = marks.read_marks(connection, NAME, symbols)
-    stored = bars.read_bars(connection, table, symbols)
-    wrong = _wrong_bars(stored)
-    if wrong:
-        stored = bars.read_bars(connection, table, [symbol for symbol in symbols if symbol not in wrong])
-    wanted = np.zeros(len(stored.date), dtype=bool)
-    for number, symbol in enumerate(stored.symbols):
-        own = slice(stored.offsets[number], stored.offsets[number + 1])
-        wanted[own] = _stale(connection, stored.date[own], window, symbol, dirty.get(symbol))
+    with transaction() as connection:
+        # Marks first: a bar that changes after this raises its mark, which then outlives the write.
+        dirty = marks.read_marks(connection, NAME, symbols)
+        stored = bars.read_bars(connection, table, symbols)
+        wrong = _wrong_bars(stored)
+        if wrong:
+            stored = bars.read_bars(connection, table, [symbol for symbol in symbols if symbol not in wrong])
+        wanted = _wanted(connection, stored, window, dirty)
     values = engine.compute_many(stored.offsets, stored.open, stored.high, stored.low, stored.close, stored.volume)
     names = np.repeat(np.array(stored.symbols, dtype=object), np.diff(stored.offsets))
     columns = {"symbol": names[wanted], "date": stored.date[wanted]}
     columns |= {name: column[wanted] for name, column in values.items()}
     columns["computed_at"] = np.full(int(wanted.sum()), pd.Timestamp.now("UTC").to_datetime64())
-    outcome.add(writer.write(connection, tables.indicators_daily, columns, run_id=run_id, keep_revisions=False))
-    outcome.failures |= wrong
-    outcome.done += [symbol for symbol in symbols if symbol in stored.symbols]
-    outcome.empty += [symbol for symbol in symbols if symbol not in stored.symbols and symbol not in wrong]
-    marks.clear_marks(connection, NAME, {symbol: m for symbol, m in dirty.items() if symbol not in wrong})
-    _settle(connection, symbols, window, run_id, wrong)
+    return _Computed(symbols, dirty, wrong, stored.symbols, columns)
+
+
+def _store(batch: _Computed, window: Window, run_id: str, outcome: Outcome) -> None:
+    """Write a batch and all that follows from it, in one transaction."""
+    found = set(batch.found)
+    with transaction() as connection:
+        outcome.add(
+            writer.write(connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False)
+        )
+        clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
+        marks.clear_marks(connection, NAME, clean)
+        _settle(connection, batch.symbols, window, run_id, batch.wrong)
+    outcome.failures |= batch.wrong
+    outcome.done += [symbol for symbol in batch.symbols if symbol in found]
+    outcome.empty += [symbol for symbol in batch.symbols if symbol not in found and symbol not in batch.wrong]
 
 
 def _settle(
@@ -89,17 +122,26 @@ def _settle(
     ledger.settle(connection, NAME, symbols, window.start, window.end, datetime.now(UTC))
 
 
-def _stale(
-    connection: Connection, dates: "np.ndarray", window: Window, symbol: str, mark: marks.Mark | None
+def _wanted(
+    connection: Connection, stored: bars.BarArrays, window: Window, dirty: Mapping[str, marks.Mark]
 ) -> "np.ndarray":
-    """Which of an instrument's bars get their row written: those asked for, and stored ones behind a changed bar."""
+    """Which bars get their row written: those asked for, and of the others those behind a changed bar and stored."""
     import numpy as np
 
-    asked = (dates >= np.datetime64(window.start)) & (dates <= np.datetime64(window.end))
-    if mark is None:
-        return asked
-    there = history.stored_dates(connection, NAME, symbol, mark.dirty_from)
-    return asked | np.isin(dates, np.array(there, dtype="datetime64[D]"))
+    wanted = (stored.date >= np.datetime64(window.start)) & (stored.date <= np.datetime64(window.end))
+    rows = {
+        symbol: slice(stored.offsets[number], stored.offsets[number + 1])
+        for number, symbol in enumerate(stored.symbols)
+    }
+    behind = {
+        symbol: mark.dirty_from
+        for symbol, mark in dirty.items()
+        if symbol in rows
+        and (~wanted[rows[symbol]] & (stored.date[rows[symbol]] >= np.datetime64(mark.dirty_from))).any()
+    }
+    for symbol, dates in history.stored_dates(connection, NAME, behind).items():
+        wanted[rows[symbol]] |= np.isin(stored.date[rows[symbol]], dates)
+    return wanted
 
 
 def _wrong_bars(stored: bars.BarArrays) -> dict[str, str]:

@@ -4,13 +4,19 @@ Belongs here: small questions about stored rows. Does not belong here: reading w
 (audit).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from financehub_dagster.storage import days, tables
+from financehub_dagster.storage.bars import fetch_packed
 from financehub_dagster.storage.engine import Connection
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def known_splits(connection: Connection, symbol: str) -> set[date]:
@@ -62,8 +68,25 @@ def newest_times(connection: Connection, table: str, symbols: Sequence[str]) -> 
     return {symbol: time for symbol, time in connection.execute(sa.select(wanted, newest)) if time is not None}
 
 
-def stored_dates(connection: Connection, table: str, symbol: str, start: date) -> list[date]:
-    """The stored sessions of `symbol` from `start` on, in order."""
+def stored_dates(connection: Connection, table: str, since: Mapping[str, date]) -> "dict[str, NDArray[np.datetime64]]":
+    """The stored sessions of each symbol from its date in `since` on, in no order; symbols without any are left out."""
+    import numpy as np
+
+    if not since:
+        return {}
     columns = tables.metadata.tables[table].c
-    query = sa.select(columns.date).where(columns.symbol == symbol, columns.date >= start).order_by(columns.date)
-    return list(connection.execute(query).scalars())
+    asked = (
+        sa.func.unnest(sa.cast(list(since), sa.ARRAY(sa.Text)), sa.cast(list(since.values()), sa.ARRAY(sa.Date)))
+        .table_valued("symbol", "start")
+        .render_derived()
+    )
+    packed = sa.func.string_agg(
+        sa.func.date_send(columns.date, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
+    )
+    behind = sa.and_(columns.symbol == asked.c.symbol, columns.date >= asked.c.start)
+    query = sa.select(columns.symbol, packed).join(asked, behind).group_by(columns.symbol)
+    epoch = np.datetime64("2000-01-01", "D")
+    return {
+        symbol: epoch + np.frombuffer(days, ">i4").astype("timedelta64[D]")
+        for symbol, days in fetch_packed(connection, query)
+    }
