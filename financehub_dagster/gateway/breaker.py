@@ -39,20 +39,23 @@ class Breaker:
     place: str = ""
 
     @property
-    def _own(self) -> str:
+    def own(self) -> str:
+        """The breaker of the capability, at this place."""
         return self.capability + self.place
 
     @property
     def _all(self) -> str:
         return breakers.ANY + self.place
 
-    def check(self, symbol: str | None = None) -> None:
-        """Raise BreakerOpen when calls are held back; claims nothing."""
-        self._refuse(breakers.look(self.engine(), self.provider, (self._own, self._all)), symbol)
+    def check(self, symbol: str | None = None) -> bool:
+        """Raise BreakerOpen when calls are held back, else say whether all is closed; claims nothing."""
+        admission = breakers.look(self.engine(), self.provider, (self.own, self._all))
+        self._refuse(admission, symbol)
+        return not admission.probes
 
     def admit(self, symbol: str | None = None) -> tuple[str, ...]:
         """Ask to send one call now, and return the half-open breakers it is the probe of; raises BreakerOpen."""
-        where = (self._own, self._all)
+        where = (self.own, self._all)
         admission = breakers.admit(self.engine(), self.provider, where, self.settings.probe_seconds)
         self._refuse(admission, symbol)
         return admission.probes
@@ -68,7 +71,7 @@ class Breaker:
 
     def answered(self, probes: tuple[str, ...]) -> None:
         """The vendor answered this call, if only to say that it cannot serve it."""
-        breakers.succeed(self.engine(), self.provider, self._own, probes)
+        breakers.succeed(self.engine(), self.provider, self.own, probes)
 
     def failed(self, error: ProviderError) -> None:
         """This call is given up for now; a limit without an end is respected for longer each time it is met."""
@@ -80,7 +83,7 @@ class Breaker:
         breakers.fail(
             self.engine(),
             self.provider,
-            self._all if limited else self._own,
+            self._all if limited else self.own,
             str(error),
             threshold=1 if certain else self.settings.threshold,
             open_seconds=self.settings.open_seconds,

@@ -4,6 +4,7 @@ Belongs here: the order of these steps for one HTTP request, whichever client li
 HTTP itself (the sessions) or what an answer means (the provider's policy).
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ from financehub_dagster.storage import limits, quotas, usage
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.engine import Engine
+
+
+FRESH_SECONDS = 0.05
+"""For how long a breaker that was seen closed counts as closed: a call in flight is not called back either."""
 
 
 def _market_engine() -> "Engine":
@@ -83,9 +88,10 @@ class _Request[R]:
     def attempt(self) -> R:
         """Wait for a slot, send, and read the answer; raises ProviderError."""
         self.sent = False
-        self.breaker.check(self.call.symbol)
+        closed, looked = self.breaker.check(self.call.symbol), time.monotonic()
         self.key = self.accounts.enter(self.weight, self._longest_wait())
-        self.probes = self.breaker.admit(self.call.symbol)
+        fresh = closed and time.monotonic() - looked < FRESH_SECONDS
+        self.probes = () if fresh else self.breaker.admit(self.call.symbol)
         self.sent = True
         self.budget.start()
         self.call.requests += 1
@@ -102,10 +108,17 @@ class _Request[R]:
             outcome = type(error).__name__
             raise
         finally:
-            usage.count(self.engine(), self.policy.provider, self._account, outcome, self.weight)
-        self.breaker.answered(self.probes)
+            self._count(outcome)
+        if self.probes:
+            self.breaker.answered(self.probes)
         self._settle(reply)
         return response
+
+    def _count(self, outcome: str) -> None:
+        if outcome == usage.OK:
+            usage.count_answered(self.engine(), self.policy.provider, self._account, self.breaker.own, self.weight)
+        else:
+            usage.count(self.engine(), self.policy.provider, self._account, outcome, self.weight)
 
     @property
     def _account(self) -> str:

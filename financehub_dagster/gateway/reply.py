@@ -116,9 +116,9 @@ def burst_limit(reply: Reply, message: str = "too many requests") -> BurstLimit:
 def refusal_of_status(reply: Reply) -> ProviderError | None:
     """The error a status stands for when the body says nothing better; None for 2xx."""
     status, provider, symbol = reply.status, reply.provider, reply.symbol
-    said = f"HTTP {status}: {reply.excerpt()}"
     if 200 <= status < 300:
         return None
+    said = f"HTTP {status}: {reply.excerpt()}"
     if status == 429:
         return burst_limit(reply, said)
     if status == 401:

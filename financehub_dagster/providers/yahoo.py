@@ -1,13 +1,13 @@
 """Yahoo Finance, by way of yfinance: daily bars and corporate actions of stocks, ETFs, indices, currencies and cryptos.
 
-Belongs here: the resource, its limits, and turning yfinance's frame into bars. Does not belong here: what an answer on
-the wire means (yahoo_wire) and keeping yfinance from asking more than it should (yahoo_client).
+Belongs here: the resource and its limits. Does not belong here: what an answer on the wire means (yahoo_wire), reading
+charts (yahoo_chart), and keeping yfinance from asking more than it should (yahoo_client).
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -26,18 +26,9 @@ from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
 NAME = "yahoo"
-PRICES = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Adj Close": "adj_close"}
-ACTIONS = {"Dividends": "dividend", "Stock Splits": "split", "Capital Gains": "capital_gain"}
 SYMBOLS = 50
 """In one request of quotes; the address stays well below what servers take."""
-SETTLES = timedelta(hours=1)
-"""A session whose last trade came before its close (a thinly traded share) counts as finished this long after it."""
 
 
 class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -57,27 +48,18 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         One request. Prices are split-adjusted as of today; adj_close is adjusted for dividends as well.
         """
-        from financehub_dagster.providers import yahoo_client
+        from financehub_dagster.providers import yahoo_chart, yahoo_client
 
         symbol = instrument.symbol_at(NAME).upper()
         with calling(self._call("daily_bars", symbol)) as call:
             answer = yahoo_client.history(symbol, instrument.timezone, start, end + timedelta(days=1))
         if answer is None:
-            bars, actions = _no_bars()
+            bars, actions = yahoo_chart.no_bars(), yahoo_chart.no_actions()
         else:
-            divisor = yahoo_wire.units_per(instrument, symbol, str(answer.meta["currency"]))
-            bars = _bars(answer.frame, divisor)
-            bars = bars[~_unfinished(bars["date"], answer.meta, call.clock)]
-            actions = _actions(answer.frame, divisor)
-        return DailyBars(
-            instrument.symbol,
-            _between(bars, start, end),
-            _between(actions, start, end),
-            NAME,
-            datetime.now(UTC),
-            call.requests,
-            all_actions=True,
-        )
+            divisor = yahoo_wire.units_per(instrument, symbol, answer.quoted)
+            bars = answer.bars(start, end, divisor, call.clock)
+            actions = answer.told(start, end, divisor)
+        return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), call.requests, all_actions=True)
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each, one request per 50; raises ProviderError when there is none for Yahoo's own reasons.
@@ -121,7 +103,7 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             answer = yahoo_client.history(
                 "SPY", "America/New_York", today - timedelta(days=7), today + timedelta(days=1)
             )
-        detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.meta['regularMarketTime']}"
+        detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.last_trade}"
         return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
 
     def _call(self, capability: str, symbol: str | None) -> Call:
@@ -146,92 +128,3 @@ class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place,
         )
-
-
-def _bars(frame: "pd.DataFrame", divisor: float) -> "pd.DataFrame":
-    """Rows with all four prices, in date order; Yahoo's float32 prices as the decimals they were made from."""
-    import numpy as np
-    import pandas as pd
-
-    prices = {ours: frame[theirs].to_numpy(np.float64) for theirs, ours in PRICES.items()}
-    whole = ~np.isnan([prices[name] for name in ("open", "high", "low", "close")]).any(axis=0)
-    dates = _dates(frame)
-    rows = np.flatnonzero(whole)[np.argsort(dates[whole], kind="stable")]
-    decimals = _decimals(np.concatenate([values[rows] for values in prices.values()])) / divisor
-    columns = dict(zip(prices, decimals.reshape(len(prices), -1), strict=True))
-    return pd.DataFrame({"date": dates[rows], **columns, "volume": frame["Volume"].to_numpy(np.float64)[rows]})
-
-
-def _decimals(prices: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """The decimals that float32 prices were made from; a price that is no float32 is left alone."""
-    import numpy as np
-
-    from financehub_dagster.market.bars import shortest_float32
-
-    single = prices.astype(np.float32).astype(np.float64) == prices
-    return np.where(single, shortest_float32(prices), prices)
-
-
-def _actions(frame: "pd.DataFrame", divisor: float) -> "pd.DataFrame":
-    """One row per dividend, split and capital gain."""
-    import numpy as np
-    import pandas as pd
-
-    found = []
-    for column, kind in ACTIONS.items():
-        told = frame[column].to_numpy(np.float64) if column in frame else np.empty(0)
-        rows = np.flatnonzero(~np.isnan(told) & (told != 0.0))
-        if len(rows):
-            values = told[rows] if kind == "split" else told[rows] / divisor
-            found.append(pd.DataFrame({"date": _dates(frame)[rows], "kind": kind, "value": values}))
-    if not found:
-        return _no_actions()
-    return pd.concat(found, ignore_index=True).sort_values(["date", "kind"], ignore_index=True)
-
-
-def _dates(frame: "pd.DataFrame") -> "NDArray[np.datetime64]":
-    """The session of each row, in the exchange's timezone (datetime64[s])."""
-    import pandas as pd
-
-    local = pd.DatetimeIndex(frame.index).tz_localize(None).normalize()
-    return local.to_numpy().astype("datetime64[s]")
-
-
-def _unfinished(dates: "pd.Series[Any]", meta: dict[str, Any], now: datetime) -> "pd.Series[Any]":
-    """Which rows belong to a session that has not closed.
-
-    Yahoo appends the running session as a row like any other, and says in its meta when that session closes: an early
-    close included, which a fixed closing time would miss, and its own delay (up to 20 minutes on some exchanges), which
-    a calendar would miss. The session is over once a trade at or after the close is in, or an hour later without one.
-    """
-    import pandas as pd
-
-    period = meta["currentTradingPeriod"]["regular"]
-    opens, closes, last_trade = (pd.Timestamp(at) for at in (period["start"], period["end"], meta["regularMarketTime"]))
-    session = opens.tz_localize(None).normalize()
-    if now < closes or (last_trade < closes and now < closes + SETTLES):
-        return dates >= session
-    today = pd.Timestamp(now).tz_convert(opens.tz).tz_localize(None).normalize()
-    return dates >= max(session + pd.Timedelta(days=1), today)
-
-
-def _between(frame: "pd.DataFrame", start: date, end: date) -> "pd.DataFrame":
-    import pandas as pd
-
-    kept = frame["date"].between(pd.Timestamp(start), pd.Timestamp(end))
-    return frame if kept.all() else frame[kept].reset_index(drop=True)
-
-
-def _no_bars() -> "tuple[pd.DataFrame, pd.DataFrame]":
-    import pandas as pd
-
-    numbers = pd.Series([], dtype="float64")
-    names = ["open", "high", "low", "close", "adj_close", "volume"]
-    return pd.DataFrame({"date": pd.Series([], dtype="datetime64[s]"), **dict.fromkeys(names, numbers)}), _no_actions()
-
-
-def _no_actions() -> "pd.DataFrame":
-    import pandas as pd
-
-    dates, kinds = pd.Series([], dtype="datetime64[s]"), pd.Series([], dtype="str")
-    return pd.DataFrame({"date": dates, "kind": kinds, "value": pd.Series([], dtype="float64")})

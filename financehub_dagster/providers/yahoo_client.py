@@ -1,33 +1,30 @@
 """yfinance, kept to one request per question.
 
 Belongs here: the process-wide session and settings yfinance needs, and the one function that calls it. Does not belong
-here: what answers mean. Imports yfinance: import this module inside functions only.
+here: what answers mean (yahoo_wire) and what charts hold (yahoo_chart). Imports yfinance: import this module inside
+functions only.
 
-What yfinance does that this module prevents:
+yfinance sends the question; its frames are not used (docs/adr/0027). What it does that this module prevents:
 * any status >= 400 starts a consent routine of up to six requests, and an unknown symbol costs 28: the session raises
   typed errors instead of returning such answers;
 * it fetches a cookie and a crumb before the first question, and before every one when the cookie cannot be stored: the
   chart needs neither, so the session answers these two itself;
-* it asks each symbol's timezone first: we know it;
-* it keeps answers, failed ones too, in a cache keyed by address, parameters and timeout, which serves them again
-  without asking, to other threads as well: each question gets a timeout of its own, which the session ignores;
+* Ticker asks each symbol's timezone first (we know it), keeps answers, failed ones too, in a cache that serves them to
+  other threads as well, and turns errors into empty frames: YfData.get below it does none of this;
 * `session=` of the last caller replaces everybody's: there is one session, and the call decides where a request goes;
-* download() and the default settings turn errors into empty frames: Ticker.history with hide_exceptions off does not;
 * its SQLite cache under the user's home locks when processes share it: each process has a folder of its own.
 """
 
-import re
 import tempfile
 import threading
 import warnings
-from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from functools import cache
-from itertools import count
 from typing import Any, override
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-import pandas as pd
+import orjson
 from curl_cffi.requests import Response
 
 from financehub_dagster.gateway.addresses import host_of
@@ -35,26 +32,15 @@ from financehub_dagster.gateway.call import current_call
 from financehub_dagster.gateway.curl_session import GovernedCurlSession
 from financehub_dagster.gateway.errors import Malformed
 from financehub_dagster.gateway.redaction import guard_logger
-from financehub_dagster.providers import yahoo_wire
+from financehub_dagster.providers import yahoo_chart, yahoo_wire
 from financehub_dagster.settings import get_settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas 3 deprecations inside yfinance
     import yfinance as yf
     from yfinance.data import YfData
-    from yfinance.exceptions import YFException
 
-
-@dataclass(frozen=True)
-class History:
-    """What yfinance made of a chart.
-
-    frame is indexed by midnight of the session in the exchange's timezone; meta is what Yahoo says about the symbol,
-    its times as timestamps.
-    """
-
-    frame: pd.DataFrame
-    meta: dict[str, Any]
+HOST = "https://query2.finance.yahoo.com"
 
 
 class YahooSession(GovernedCurlSession):
@@ -67,7 +53,7 @@ class YahooSession(GovernedCurlSession):
             return _nothing(url)
         params = {name: value for name, value in (kwargs.get("params") or {}).items() if name != "crumb"}
         response = super().request(method, url, **{**kwargs, "params": params})
-        if not yahoo_wire.has_bars(response.content):
+        if response.status_code >= 400:  # the statement that there are none
             raise NoBars
         return response
 
@@ -97,7 +83,6 @@ class _Process:
 
 _lock = threading.Lock()
 _process = cache(_Process)
-_timeouts = count(1)
 
 
 def session() -> YahooSession:
@@ -106,34 +91,24 @@ def session() -> YahooSession:
         return _process().session
 
 
-def _quieten() -> None:
-    """Ignore pandas' deprecations inside yfinance; catch_warnings would change the filters of other threads as well."""
-    with _lock:
-        if _THEIRS not in warnings.filters:
-            warnings.filterwarnings("ignore", module=_THEIRS[3].pattern)
-
-
-_THEIRS = ("ignore", None, Warning, re.compile(r"yfinance\."), 0)
-"""The entry of warnings.filters that _quieten makes."""
-
-
-def history(symbol: str, timezone: str, start: date, end: date) -> History | None:
-    """Daily bars of [start, end) within the current call, or None when Yahoo has none; raises ProviderError."""
-    ticker = yf.Ticker(symbol, session=session())
-    ticker._tz = timezone  # there is no public way to spare the request that asks for it
-    provider = current_call().governor.policy.provider
-    _quieten()
+def history(symbol: str, timezone: str, start: date, end: date) -> yahoo_chart.Chart | None:
+    """The chart of [start, end) within the current call, or None when Yahoo has no bars; raises ProviderError."""
+    zone = ZoneInfo(timezone)
+    first, last = (int(datetime.combine(day, time(), zone).timestamp()) for day in (start, end))
+    params = {
+        "period1": first,
+        "period2": last,
+        "interval": "1d",
+        "includePrePost": False,
+        "events": "div,splits,capitalGains",
+    }
     try:
-        frame = ticker.history(
-            start=start, end=end, interval="1d", auto_adjust=False, actions=True, timeout=next(_timeouts)
-        )
-        told = ticker.get_history_metadata()
-        meta = {name: told[name] for name in yahoo_wire.META}  # asking for all of it would send another request
+        response = YfData(session=session()).get(f"{HOST}{yahoo_wire.CHART}{symbol}", params=params)
     except NoBars:
         return None
-    except (YFException, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        message = f"yfinance cannot read the chart ({type(error).__name__}: {error})"
+    try:
+        return yahoo_chart.read(orjson.loads(response.content), last)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        provider = current_call().governor.policy.provider
+        message = f"the chart cannot be read ({type(error).__name__}: {error})"
         raise Malformed(provider, message, symbol=symbol) from None
-    finally:
-        YfData.cache_get.cache_clear()  # nobody will ask for what it holds
-    return History(frame, meta)

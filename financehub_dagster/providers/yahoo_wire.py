@@ -7,8 +7,6 @@ belong here: frames.
 from typing import Any
 from urllib.parse import unquote
 
-import orjson
-
 from financehub_dagster.gateway.errors import BadKey, BadRequest, Malformed, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.reply import Reply, burst_limit, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
@@ -71,12 +69,6 @@ def units_per(instrument: Instrument, symbol: str, quoted: str) -> float:
         remedy = "correct the instrument's currency or its yahoo alias"
         raise BadRequest("yahoo", f"is quoted in {quoted}, not in {instrument.currency}: {remedy}", symbol=symbol)
     return divisor
-
-
-def has_bars(body: bytes) -> bool:
-    """Does this usable chart answer hold any bars?"""
-    results = orjson.loads(body)["chart"]["result"]
-    return bool(results and results[0].get("timestamp"))
 
 
 def _refused(reply: Reply) -> ProviderError | None:

@@ -45,7 +45,7 @@ _CLOSE = """
     WHERE provider = %(provider)s AND capability = ANY(CAST(%(capabilities)s AS text[]))
     """
 
-_FORGIVE = """
+FORGIVE = """
     UPDATE breakers SET failures = 0
     WHERE provider = %(provider)s AND capability = %(capability)s AND open_until IS NULL AND failures > 0
     """
@@ -94,11 +94,11 @@ def _read(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> li
 
 
 def look(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> Admission:
-    """Is the way past all these breakers open, without claiming anything? A half-open breaker says yes."""
+    """Is the way past all these breakers open? Claims nothing: `probes` are those that a call would have to prove."""
     rows = _read(engine, provider, capabilities)
     shut = [row for row in rows if row.open_until > row.clock]
     if not shut:
-        return Admission(True)
+        return Admission(True, probes=tuple(row.capability for row in rows))
     last = max(shut, key=lambda row: row.open_until)
     return Admission(False, until=last.open_until, reason=last.reason)
 
@@ -131,7 +131,7 @@ def succeed(engine: "sa.Engine", provider: str, capability: str, probes: tuple[s
     """The vendor answered: forget the failures so far, and close the breakers this call was the probe of."""
     if probes:
         quick.execute(engine, _CLOSE, {"provider": provider, "capabilities": list(probes)})
-    quick.execute(engine, _FORGIVE, {"provider": provider, "capability": capability})
+    quick.execute(engine, FORGIVE, {"provider": provider, "capability": capability})
 
 
 def fail(

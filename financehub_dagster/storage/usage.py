@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from financehub_dagster.storage import quick
+from financehub_dagster.storage import breakers, quick
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -37,11 +37,19 @@ _COUNT = """
         calls = u.calls + 1, weight = u.weight + excluded.weight
 """
 
+_COUNT_ANSWERED = f"WITH forgiven AS ({breakers.FORGIVE}) {_COUNT}"
+
 
 def count(engine: "sa.Engine", provider: str, scope: str, outcome: str, weight: int = 1) -> None:
     """Add one call of `weight` to today's count, in a transaction of its own."""
     asked = {"provider": provider, "scope": scope, "outcome": outcome, "weight": weight}
     quick.execute(engine, _COUNT, asked)
+
+
+def count_answered(engine: "sa.Engine", provider: str, scope: str, capability: str, weight: int = 1) -> None:
+    """Add one call that was answered, and forget the failures so far of its breaker: both in one statement."""
+    asked = {"provider": provider, "scope": scope, "capability": capability, "outcome": OK, "weight": weight}
+    quick.execute(engine, _COUNT_ANSWERED, asked)
 
 
 def read(engine: "sa.Engine", since: date) -> list[Usage]:
