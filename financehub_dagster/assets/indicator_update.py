@@ -36,25 +36,26 @@ def update_indicators(window: Window, universe: Universe, run_id: str, log: Logg
     batches = [
         (table, batch) for table, kinds in BARS_OF.items() for batch in batched(universe.instruments(kinds), BATCH)
     ]
-    coming: Future[_Computed] | None = None
+    coming: Future[Computed] | None = None
     with ThreadPoolExecutor(max_workers=1) as ahead:
         for batch in [*batches, None]:
             computed = None if coming is None else coming.result()
-            coming = batch and ahead.submit(_compute, batch[0], [each.symbol for each in batch[1]], window)
+            coming = batch and ahead.submit(computed_ahead, batch[0], [each.symbol for each in batch[1]], window)
             if computed is not None:
-                _store(computed, window, run_id, outcome)
+                store(computed, window, run_id, outcome)
                 log.info(f"{NAME}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
     return outcome
 
 
 @dataclass(frozen=True)
-class _Computed:
+class Computed:
     """A batch before it is written.
 
-    dirty: the marks as they were before the bars were read; wrong: why instruments were not computed; found: those with
-    bars; columns: the rows to write.
+    table: where its bars are; dirty: the marks as they were before the bars were read; wrong: why instruments were not
+    computed; found: those with bars; columns: the rows to write.
     """
 
+    table: str
     symbols: Sequence[str]
     dirty: Mapping[str, marks.Mark] = field(repr=False)
     wrong: Mapping[str, str] = field(repr=False)
@@ -62,38 +63,50 @@ class _Computed:
     columns: "Mapping[str, np.ndarray]" = field(repr=False)
 
 
-def _compute(table: str, symbols: Sequence[str], window: Window) -> _Computed:
+def computed_ahead(table: str, symbols: Sequence[str], window: Window) -> Computed:
+    """What `window` needs of `symbols`, all of the table of bars `table`, computed but not yet written."""
+    with transaction() as connection:
+        return _compute(connection, table, symbols, window)
+
+
+def _compute(connection: Connection, table: str, symbols: Sequence[str], window: Window) -> Computed:
     import numpy as np
     import pandas as pd
 
     from financehub_dagster.market.indicators import engine
 
-    with transaction() as connection:
-        # Marks first: a bar that changes after this raises its mark, which then outlives the write.
-        dirty = marks.read_marks(connection, NAME, symbols)
-        stored = bars.read_bars(connection, table, symbols)
-        wrong = _wrong_bars(stored)
-        if wrong:
-            stored = bars.read_bars(connection, table, [symbol for symbol in symbols if symbol not in wrong])
-        wanted = _wanted(connection, stored, window, dirty)
+    # Marks first: a bar that changes after this raises its mark, which then outlives the write.
+    dirty = marks.read_marks(connection, NAME, symbols)
+    stored = bars.read_bars(connection, table, symbols)
+    wrong = _wrong_bars(stored)
+    if wrong:
+        stored = bars.read_bars(connection, table, [symbol for symbol in symbols if symbol not in wrong])
+    wanted = _wanted(connection, stored, window, dirty)
     values = engine.compute_many(stored.offsets, stored.open, stored.high, stored.low, stored.close, stored.volume)
     names = np.repeat(np.array(stored.symbols, dtype=object), np.diff(stored.offsets))
     columns = {"symbol": names[wanted], "date": stored.date[wanted]}
     columns |= {name: column[wanted] for name, column in values.items()}
     columns["computed_at"] = np.full(int(wanted.sum()), pd.Timestamp.now("UTC").to_datetime64())
-    return _Computed(symbols, dirty, wrong, stored.symbols, columns)
+    return Computed(table, symbols, dirty, wrong, stored.symbols, columns)
 
 
-def _store(batch: _Computed, window: Window, run_id: str, outcome: Outcome) -> None:
-    """Write a batch and all that follows from it, in one transaction."""
-    found = set(batch.found)
+def store(batch: Computed, window: Window, run_id: str, outcome: Outcome) -> None:
+    """Write a batch and all that follows from it, in one transaction.
+
+    A bar that changed since it was read may have been recomputed by another run already, whose rows must not be
+    overwritten: such a batch is computed again, in turn with all other writers.
+    """
     with transaction() as connection:
+        writer.take_turn(connection, tables.indicators_daily)
+        if marks.marked_since(connection, NAME, batch.symbols, batch.dirty):
+            batch = _compute(connection, batch.table, batch.symbols, window)
         outcome.add(
             writer.write(connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False)
         )
         clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
         marks.clear_marks(connection, NAME, clean)
         _settle(connection, batch.symbols, window, run_id, batch.wrong)
+    found = set(batch.found)
     outcome.failures |= batch.wrong
     outcome.done += [symbol for symbol in batch.symbols if symbol in found]
     outcome.empty += [symbol for symbol in batch.symbols if symbol not in found and symbol not in batch.wrong]
@@ -137,6 +150,7 @@ def _wanted(
         symbol: mark.dirty_from
         for symbol, mark in dirty.items()
         if symbol in rows
+        and mark.dirty_from is not None
         and (~wanted[rows[symbol]] & (stored.date[rows[symbol]] >= np.datetime64(mark.dirty_from))).any()
     }
     for symbol, dates in history.stored_dates(connection, NAME, behind).items():

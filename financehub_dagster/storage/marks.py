@@ -2,8 +2,9 @@
 
 Belongs here: setting, reading and clearing them. Does not belong here: recomputing.
 
-Whoever recomputes reads the marks first and clears exactly those versions after writing: a mark that was set again in
-the meantime has a higher version and stays.
+Whoever recomputes reads the marks before the inputs and clears exactly those versions after writing: a mark that was
+set again in the meantime has a higher version and stays. A cleared mark keeps its version, so that whoever read inputs
+before somebody else cleared it can tell that they have changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,12 @@ from financehub_dagster.storage.tables import dirty_marks
 
 @dataclass(frozen=True)
 class Mark:
-    """An instrument's derived rows are stale from `dirty_from` on; `version` grows each time it is marked."""
+    """An instrument's derived rows are stale from `dirty_from` on, None: they are not.
 
-    dirty_from: date
+    `version` grows each time it is marked.
+    """
+
+    dirty_from: date | None
     version: int
 
 
@@ -47,7 +51,7 @@ def mark_dirty(connection: Connection, table: str, changed_from: Mapping[str, da
 
 
 def read_marks(connection: Connection, table: str, symbols: Sequence[str] | None = None) -> dict[str, Mark]:
-    """The marks of the derived `table` by symbol, for `symbols` or for all."""
+    """The marks of the derived `table` by symbol, cleared ones too, for `symbols` or for all that were ever marked."""
     query = sa.select(dirty_marks.c.symbol, dirty_marks.c.dirty_from, dirty_marks.c.version).where(
         dirty_marks.c.table_name == table
     )
@@ -58,16 +62,31 @@ def read_marks(connection: Connection, table: str, symbols: Sequence[str] | None
 
 def clear_marks(connection: Connection, table: str, marks: Mapping[str, Mark]) -> int:
     """Clear the marks that still are as they were read; returns how many."""
+    marks = {symbol: mark for symbol, mark in marks.items() if mark.dirty_from is not None}
     if not marks:
         return 0
     symbols = sorted(marks)
     rows = _rows(symbols, sa.Text, [marks[symbol].version for symbol in symbols], sa.BigInteger)
-    done = sa.delete(dirty_marks).where(
-        dirty_marks.c.table_name == table,
-        dirty_marks.c.symbol == rows.c.first,
-        dirty_marks.c.version == rows.c.second,
+    done = (
+        sa.update(dirty_marks)
+        .values(dirty_from=None)
+        .where(
+            dirty_marks.c.table_name == table,
+            dirty_marks.c.symbol == rows.c.first,
+            dirty_marks.c.version == rows.c.second,
+        )
     )
     return connection.execute(done).rowcount
+
+
+def marked_since(connection: Connection, table: str, symbols: Sequence[str], read: Mapping[str, Mark]) -> list[str]:
+    """Those of `symbols` that were marked after their marks were `read`, in their order."""
+    now = read_marks(connection, table, symbols)
+    return [symbol for symbol in symbols if symbol in now and now[symbol].version > _version(read.get(symbol))]
+
+
+def _version(mark: Mark | None) -> int:
+    return 0 if mark is None else mark.version
 
 
 def _rows(

@@ -114,7 +114,7 @@ dirty_marks = sa.Table(
     metadata,
     sa.Column("table_name", sa.Text, primary_key=True, comment="the derived table that has to be recomputed"),
     sa.Column("symbol", sa.Text, primary_key=True),
-    sa.Column("dirty_from", sa.Date, nullable=False, comment="first session whose inputs changed"),
+    sa.Column("dirty_from", sa.Date, comment="first session whose inputs changed; NULL: recomputed since"),
     sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1"), comment="grows with each mark"),
     comment="Instruments whose derived rows are stale from a date on.",
 )

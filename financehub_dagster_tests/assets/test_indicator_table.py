@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import talib
 
+from financehub_dagster.assets import indicator_update
+from financehub_dagster.assets.outcome import Outcome
+from financehub_dagster.assets.partitions import Window
 from financehub_dagster.market.indicators import engine
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
 
@@ -75,14 +78,29 @@ def test_a_changed_bar_refreshes_every_later_stored_value(with_bars):
     with_bars.run("indicators_daily", "2014-01-01", "2015-12-01", symbols=["AAPL", "GE"])
     with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), high=99.0)
     with_bars.run("stock_prices_daily", "2014-06-01", symbols=["AAPL", "GE"])
-    assert with_bars.rows("select symbol, dirty_from::text from dirty_marks where symbol = 'AAPL'") == [
-        ("AAPL", "2014-06-10")
-    ]
+    assert dirty(with_bars) == [("AAPL", "2014-06-10")]
     outcome = with_bars.run("indicators_daily", "2015-12-01", symbols=["AAPL", "GE"])
     assert outcome.tables["indicators_daily"]["rows_updated"] > 300
     assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") > 400
     assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "GE") > 400
-    assert with_bars.rows("select symbol from dirty_marks where symbol in ('AAPL', 'GE')") == []
+    assert dirty(with_bars) == []
+
+
+def dirty(platform) -> list[tuple]:
+    return platform.rows(
+        "select symbol, dirty_from::text from dirty_marks where symbol in ('AAPL', 'GE') and dirty_from is not null"
+    )
+
+
+def test_a_run_that_read_old_bars_does_not_overwrite_what_another_one_computed_from_new_ones(with_bars):
+    window = Window.of_dates(date(2014, 1, 1), date(2015, 12, 31))
+    with_bars.run("indicators_daily", "2014-01-01", "2015-12-01", symbols=["AAPL", "GE"])
+    slow = indicator_update.computed_ahead("stock_prices_daily", ["AAPL", "GE"], window)
+    with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), high=99.0)
+    with_bars.run("stock_prices_daily", "2014-06-01", symbols=["AAPL", "GE"])
+    with_bars.run("indicators_daily", "2015-12-01", symbols=["AAPL", "GE"])
+    indicator_update.store(slow, window, "slow", Outcome("indicators_daily"))
+    assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") > 400
 
 
 def test_a_mark_does_not_spread_to_months_nobody_asked_for(with_bars):

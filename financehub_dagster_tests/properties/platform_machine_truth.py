@@ -115,7 +115,8 @@ def _indicators_are_those_of_the_full_history(world: World, memory: Memory, rows
     keys = {(symbol, day) for symbol, days in stored.items() for day in days}
     assert memory.indicators <= keys, f"committed rows are gone: {sorted(memory.indicators - keys)[:3]}"
     memory.indicators = keys
-    stale = dict(world.rows(f"select symbol, dirty_from from dirty_marks where table_name = '{INDICATORS}'"))
+    marks = f"select symbol, dirty_from from dirty_marks where table_name = '{INDICATORS}'"
+    stale = dict(world.rows(f"{marks} and dirty_from is not null"))
     for symbol, found in stored.items():
         bars = {day: row for (table, name, day, _), row in rows.items() if name == symbol and table in BARS}
         dates = sorted(bars)

@@ -164,10 +164,11 @@ def test_changed_instruments_are_marked_dirty_from_their_earliest_change(databas
     store(columns, derived=["indicators_daily"])
     with transaction() as connection:
         assert marks.read_marks(connection, "indicators_daily") == {
-            "AAPL": marks.Mark(date(2024, 1, 4), 1),
+            "AAPL": marks.Mark(date(2024, 1, 4), 2),
             "MSFT": marks.Mark(date(2024, 1, 1), 2),
         }
-        assert marks.clear_marks(connection, "indicators_daily", first) == 1
+        assert marks.clear_marks(connection, "indicators_daily", first) == 0
+        assert marks.marked_since(connection, "indicators_daily", ["AAPL", "MSFT"], first) == ["AAPL", "MSFT"]
         assert set(marks.read_marks(connection, "indicators_daily", ["MSFT"])) == {"MSFT"}
 
 
