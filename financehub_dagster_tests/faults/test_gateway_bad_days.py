@@ -94,7 +94,9 @@ def test_a_fault_that_passes_is_not_noticed_by_the_caller(vendor: Vendor, sandbo
         sandbox.fault(kind, vendor=vendor.name, times=1)
     answer = vendor.ask()
     assert len(answer.bars) > 80
-    assert answer.calls == 4
+    assert sandbox.calls()["total"] == 4
+    # libcurl sends by itself once more where a connection it kept turns out to be closed.
+    assert answer.calls in ((3, 4) if vendor.name == "yahoo" else (4,))
 
 
 def test_a_delisted_symbol_is_unknown_and_costs_one_request(vendor: Vendor, sandbox: Sandbox) -> None:

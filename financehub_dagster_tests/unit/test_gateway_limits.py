@@ -123,13 +123,14 @@ def test_processes_that_hammer_never_exceed_the_limit_in_any_window(database: Da
         output, _ = worker.communicate(timeout=120)
         assert worker.returncode == 0
         for line in output.splitlines():
-            earliest, latest = map(float, line.split())
-            slots.append((earliest, latest))
+            before, after = map(float, line.split())
+            slots.append((before, after))
     assert len(slots) == 400
     assert (next_slot(database) - first).total_seconds() == pytest.approx(400 * 1.02 / 40, abs=1e-3)
-    slots.sort(key=lambda slot: slot[1])
-    # A slot lies between the two instants around its reservation; the 40th after it is outside of its window.
-    assert min(later[1] - sooner[0] for sooner, later in zip(slots, slots[40:], strict=False)) > 1.0
+    # A slot lies between the two instants around its reservation, so the n-th slot lies between the n-th of either; the
+    # 40th after it is outside of its window.
+    earliest, latest = (sorted(instants) for instants in zip(*slots, strict=True))
+    assert min(later - sooner for sooner, later in zip(earliest, latest[40:], strict=False)) > 1.0
 
 
 def next_slot(database: Database) -> datetime:
