@@ -4,7 +4,6 @@ The process that makes a run is forked from one that has loaded the product once
 opens its connections after the fork.
 """
 
-import multiprocessing
 import os
 import signal
 import time
@@ -24,6 +23,7 @@ from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.storage.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
+from financehub_dagster_tests.fixtures.forks import forks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -32,17 +32,6 @@ SYMBOLS = ["AAPL", "GE", "MSFT"]
 FIRST, LAST = "2015-03-01", "2015-04-01"
 SESSIONS = 22 + 21
 POLL_SECONDS = 0.01
-LOADED_ONCE = [
-    "financehub_dagster.assets.price_update",
-    "financehub_dagster.market.quality",
-    "financehub_dagster.providers.yahoo_client",
-    "financehub_dagster.storage.copy_format",
-    "financehub_dagster.storage.dagster_storage",
-    "financehub_dagster.storage.ledger",
-    "mplfinance",
-    "pandera.pandas",
-    "yfinance",
-]
 DEADLINE_SECONDS = 400.0
 
 
@@ -66,9 +55,7 @@ def make_run(environment: dict[str, str], log: Path) -> None:
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Processes that have loaded the product already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *LOADED_ONCE])
-    return context
+    return forks()
 
 
 class World:

@@ -1,0 +1,153 @@
+"""A whole platform killed in the middle of a backfill: started again, it ends with the tables of an undisturbed run."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import LiteralString
+from urllib.request import Request, urlopen
+
+import psycopg
+import pytest
+
+from financehub_dagster.automation.lost_runs import UNFINISHED
+from financehub_dagster.cli import ports
+from financehub_dagster.cli.processes import members
+from financehub_dagster_tests.end_to_end.test_supervisor_lifecycle import Platform, eventually
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
+
+TABLES = ("stock_prices_daily", "corporate_actions")
+FINAL_SECONDS = 120.0
+HEALED_SECONDS = 600.0
+LAUNCH = """
+mutation($backfill: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $backfill) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+
+
+class Backfilling(Platform):
+    """A platform with a few months of history, and what a person does and sees there."""
+
+    def prepare(self) -> list[str]:
+        """Write its settings; returns its finished months."""
+        last = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+        first = (last.replace(day=1) - timedelta(days=40)).replace(day=1)
+        (self.folder / ".env").write_text(f"FINANCEHUB_HISTORY_START={first}\n")
+        months = [first]
+        while (following := (months[-1] + timedelta(days=32)).replace(day=1)) <= last:
+            months.append(following)
+        return [month.isoformat() for month in months]
+
+    def ask(self, query: str, variables: dict[str, object]) -> dict:
+        """One question to the webserver, as its pages put it."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = Request(f"http://{ports.HOST}:{self.port}/graphql", body, {"Content-Type": "application/json"})
+        with urlopen(request) as answer:
+            found: dict = json.loads(answer.read())
+        return found["data"]
+
+    def backfill(self, months: list[str]) -> None:
+        """Launch a backfill of the price tables, as the webserver does."""
+        selection = [{"path": [table]} for table in TABLES]
+        params = {"assetSelection": selection, "partitionNames": months}
+        launched = self.ask(LAUNCH, {"backfill": params})["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def rows(self, query: LiteralString, *values: object, dagster: bool = False) -> list[tuple]:
+        """The rows of a query to the market database, or to Dagster's own."""
+        with psycopg.connect(self._url(*(["--dagster"] if dagster else []))) as connection:
+            return connection.execute(query, values).fetchall()
+
+    @cache  # noqa: B019 - a platform lives as long as its test
+    def _url(self, *options: str) -> str:
+        found = self.run("db", "url", "--json", *options)
+        assert found.returncode == 0, found.stderr
+        return str(json.loads(found.stdout)["url"])
+
+    def stored(self) -> list[tuple]:
+        """Every row of the backfilled tables, but for when it was made."""
+        return self.rows(
+            "select 'bar', symbol, date, open, high, low, close, volume, source from stock_prices_daily"
+            " where date < date_trunc('month', now())"
+            " union all select kind, symbol, date, value, 0, 0, 0, 0, source from corporate_actions"
+            " where date < date_trunc('month', now()) order by 1, 2, 3"
+        )
+
+    def lacking(self) -> list[tuple]:
+        """What the ledger does not call stored or empty in the backfilled tables."""
+        return self.rows(
+            "select symbol, month, gap, dead_lettered, deferred from coverage where table_name = 'stock_prices_daily'"
+            " and month < date_trunc('month', now()) and expected > stored + cardinality(empty)"
+        )
+
+    def empty(self) -> None:
+        """Forget all bars and actions."""
+        with psycopg.connect(self._url()) as connection:
+            connection.execute("truncate stock_prices_daily, corporate_actions")
+
+    def run_statuses(self) -> dict[str, str]:
+        """The state of each of Dagster's runs."""
+        return dict(self.rows("select run_id, status from runs", dagster=True))
+
+
+@pytest.fixture
+def platform(tmp_path) -> Iterator[Backfilling]:
+    platform = Backfilling(tmp_path)
+    yield platform
+    platform.end()
+
+
+def in_the_middle(platform: Backfilling) -> bool:
+    """Whether some of the backfill is stored and some is not."""
+    return bool(platform.stored()) and bool(platform.lacking())
+
+
+def assert_ends_as_if_undisturbed(platform: Backfilling, months: list[str]) -> None:
+    """Wait until nothing is lacking, and compare with a backfill that nothing disturbs."""
+    eventually(lambda: not platform.lacking(), HEALED_SECONDS)
+    healed = platform.stored()
+    platform.empty()
+    for table in TABLES:
+        done = platform.run("backfill", table, "--from", months[0], "--to", months[-1], "--json", timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert platform.stored() == healed
+    assert healed
+
+
+def test_a_platform_killed_in_mid_backfill_ends_with_the_same_tables(platform, count_cases):
+    months = platform.prepare()
+    platform.up()
+    before = platform.state()
+    platform.backfill(months)
+    eventually(lambda: in_the_middle(platform), HEALED_SECONDS)
+    going_on = [run for run, status in platform.run_statuses().items() if status in {s.value for s in UNFINISHED}]
+    assert going_on
+    assert platform.process is not None
+    platform.process.kill()
+    platform.process.wait()
+    eventually(lambda: platform.nothing_left(before))
+    platform.up()
+    ended = {"SUCCESS", "FAILURE", "CANCELED"}
+    eventually(lambda: {platform.run_statuses()[run] for run in going_on} <= ended, FINAL_SECONDS)
+    assert_ends_as_if_undisturbed(platform, months)
+    count_cases("platforms killed in mid-backfill")
+
+
+def test_a_daemon_killed_in_mid_backfill_costs_nothing(platform, count_cases):
+    months = platform.prepare()
+    platform.up()
+    [daemon] = [child for child in platform.state().children if child.name == "daemon"]
+    platform.backfill(months)
+    eventually(lambda: in_the_middle(platform), HEALED_SECONDS)
+    os.kill(daemon.pid, signal.SIGKILL)
+    eventually(lambda: not members([daemon]), FINAL_SECONDS)
+    assert_ends_as_if_undisturbed(platform, months)
+    count_cases("daemons killed in mid-backfill")
