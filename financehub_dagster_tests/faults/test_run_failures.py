@@ -21,6 +21,7 @@ from financehub_dagster.automation.recovery import recover
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.forks import forks
@@ -41,6 +42,7 @@ def make_run(environment: dict[str, str], log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.environ.update(environment)
+    get_settings.cache_clear()
 
     from financehub_dagster.automation.runs import materialize
     from financehub_dagster.providers.yahoo import YahooProvider
