@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.storage import audit, news
 from financehub_dagster.storage.engine import Connection
 
@@ -61,13 +62,10 @@ def _linked(title: str, url: str) -> str:
 
 
 def _table(rows: "pd.DataFrame", formats: dict[str, str], columns: tuple[str, ...]) -> dg.TableMetadataValue:
-    records = [
-        dg.TableRecord({name: _text(row[name], formats.get(name, "{}")) for name in (*columns, "source")})
-        for _, row in rows.head(SHOWN).iterrows()
-    ]
-    return dg.MetadataValue.table(
-        records=records,
-        schema=dg.TableSchema([dg.TableColumn(name, "string") for name in (*columns, "source")]),
+    shown = (*columns, "source")
+    return record_table(
+        shown,
+        ({name: _text(row[name], formats.get(name, "{}")) for name in shown} for _, row in rows.head(SHOWN).iterrows()),
     )
 
 

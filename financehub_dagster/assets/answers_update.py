@@ -20,6 +20,7 @@ from financehub_dagster.providers.answer_routing import AnswersRouter, Routed
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.storage import deferrals, failures
 from financehub_dagster.storage.engine import Connection, transaction
+from financehub_dagster.storage.partition_keys import ends_of, key_of
 
 type Store = Callable[[Connection, Answers, str, Outcome], None]
 """Write one vendor's answer under a run id and count what became of its rows."""
@@ -124,9 +125,9 @@ def _kwargs(work: Work, symbol: str) -> dict[str, object]:
 def _resolve(work: Work, connection: Connection, done: Sequence[str]) -> None:
     """What was just asked makes up for all that failed or waited since the beginning of the question."""
     first = date.min if work.since is None else work.since.date()
-    last = work.partition_key.rpartition(failures.RANGE)[2]
+    last = ends_of(work.partition_key)[1]
     failures.resolve_failures(
-        connection, task_name=work.table, partition_key=f"{first}{failures.RANGE}{last}", symbols=done
+        connection, task_name=work.table, partition_key=key_of(first.isoformat(), last), symbols=done
     )
     deferrals.resolve_deferrals(connection, work.table, first, date.fromisoformat(last), done)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.assets.tables import table_spec
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.budgets import Budget, Budgets, budgets
@@ -82,10 +83,7 @@ def _table(windows: Sequence[Budget]) -> dg.TableMetadataValue:
         "rests_until_utc": "string",
         "reason": "string",
     }
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord(dict(zip(columns, _cells(window), strict=True))) for window in windows],
-        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()]),
-    )
+    return record_table(columns, (dict(zip(columns, _cells(window), strict=True)) for window in windows))
 
 
 def _cells(window: Budget) -> list[str | int]:

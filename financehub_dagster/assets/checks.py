@@ -9,15 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
 from financehub_dagster.assets import answer_findings, coverage, findings
 from financehub_dagster.assets.findings import Check, Evidence, Finding
-from financehub_dagster.assets.partitions import BY_DAY, daily_partitions, monthly_partitions
+from financehub_dagster.assets.partitions import BY_DAY, daily_partitions, monthly_partitions, range_of
+from financehub_dagster.assets.record_table import record_table
 
 OF_EVERY_TABLE = (findings.SCHEMA, findings.NO_DUPLICATES, findings.NO_OPEN_FAILURES)
 OF_BARS = (
@@ -80,11 +76,11 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
 
 def _window(table: str, tags: Mapping[str, str]) -> tuple[date | None, date | None]:
     daily = table in BY_DAY
-    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
-    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
-    if first is None or last is None:
+    covered = range_of(tags)
+    if covered is None:
         today = datetime.now(UTC).date()
         return (today - timedelta(days=1), today) if daily else (None, None)
+    first, last = covered
     partitions = daily_partitions() if daily else monthly_partitions()
     end = partitions.time_window_for_partition_key(last).end
     return date.fromisoformat(first), end.date() - timedelta(days=1)
@@ -98,11 +94,7 @@ def _result(table: str, check: Check, finding: Finding) -> dg.AssetCheckResult:
         **{f"run_{number}": dg.MetadataValue.dagster_run(run) for number, run in enumerate(finding.runs, start=1)},
     }
     if finding.rows:
-        columns = list(finding.rows[0])
-        metadata["offending_rows"] = dg.MetadataValue.table(
-            records=[dg.TableRecord({name: str(row[name]) for name in columns}) for row in finding.rows],
-            schema=dg.TableSchema([dg.TableColumn(name, "string") for name in columns]),
-        )
+        metadata["offending_rows"] = record_table(list(finding.rows[0]), finding.rows)
     return dg.AssetCheckResult(
         asset_key=table,
         check_name=check.name,

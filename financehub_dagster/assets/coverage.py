@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from financehub_dagster.assets.findings import SHOWN, Check, Evidence, Finding
+from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.assets.tables import table_spec
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 
@@ -65,14 +66,11 @@ def _numbers(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int | float]:
 def _table(rows: Sequence[Mapping[str, object]]) -> dg.TableMetadataValue:
     columns = list(rows[0]) if rows else ["table"]
     kinds = {name: "int" if rows and isinstance(rows[0][name], int) else "string" for name in columns}
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in rows],
-        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()]),
-    )
+    return record_table(kinds, ({name: _shown(value) for name, value in row.items()} for row in rows))
 
 
-def _cell(value: object) -> str | int:
-    return f"{value:%Y-%m}" if isinstance(value, date) else value if isinstance(value, int) else str(value)
+def _shown(value: object) -> object:
+    return f"{value:%Y-%m}" if isinstance(value, date) else value
 
 
 def _no_open_gaps(evidence: Evidence) -> Finding:

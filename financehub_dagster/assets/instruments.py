@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.assets.tables import table_spec
 
 NAME = "instruments"
@@ -34,9 +35,6 @@ def instruments(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "dagster/row_count": len(universe),
             "active": len(active),
             **counts,
-            "universe": dg.MetadataValue.table(
-                records=[dg.TableRecord({c: str(getattr(i, c)) for c in columns}) for i in active],
-                schema=dg.TableSchema([dg.TableColumn(c, "string") for c in columns]),
-            ),
+            "universe": record_table(columns, ({c: getattr(i, c) for c in columns} for i in active)),
         },
     )

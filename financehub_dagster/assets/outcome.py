@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from financehub_dagster.assets.record_table import record_table
+
 if TYPE_CHECKING:
     from financehub_dagster.storage.writer import WriteResult
 
@@ -63,21 +65,17 @@ class Outcome:
 
 def failures_table(failures: Iterable[tuple[str, str]]) -> dg.TableMetadataValue:
     """Failed instruments and their reasons as a table that the webserver shows at once."""
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord({"symbol": symbol, "reason": reason}) for symbol, reason in failures],
-        schema=dg.TableSchema([dg.TableColumn("symbol", "string"), dg.TableColumn("reason", "string")]),
-    )
+    return record_table(("symbol", "reason"), ({"symbol": symbol, "reason": reason} for symbol, reason in failures))
 
 
 def deferred_table(deferred: Iterable[tuple[str, PutOff]]) -> dg.TableMetadataValue:
     """Instruments whose work was put off, until when and why."""
-    names = ("symbol", "until", "reason")
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord({"symbol": symbol, "until": f"{each.until:%Y-%m-%d %H:%M:%S} UTC", "reason": each.reason})
+    return record_table(
+        ("symbol", "until", "reason"),
+        (
+            {"symbol": symbol, "until": f"{each.until:%Y-%m-%d %H:%M:%S} UTC", "reason": each.reason}
             for symbol, each in deferred
-        ],
-        schema=dg.TableSchema([dg.TableColumn(name, "string") for name in names]),
+        ),
     )
 
 

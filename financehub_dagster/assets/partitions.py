@@ -3,12 +3,19 @@
 Belongs here: partition definitions and the window of a run. Does not belong here: what a table is made of.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.partition_keys import key_of
 
 ANSWERS_START = date(2026, 11, 1)
 """The first day of daily partitions: nobody asked vendors for their quotes before this program did."""
@@ -17,6 +24,9 @@ BY_DAY = frozenset({"quotes", "crypto_markets", "news_articles"})
 OF_NOW = frozenset({"quotes", "crypto_markets", "fundamentals"})
 """The tables that hold what is so now: work on a partition that is over can only be done in the running one."""
 GRACE = timedelta(hours=1)
+LOOKBACK = timedelta(days=7)
+"""How far back work on the newest sessions begins: early in a month it still finishes the last ones of the month
+before, and the longest closures of an exchange that the calendars know last a week."""
 
 
 def monthly_partitions() -> dg.MonthlyPartitionsDefinition:
@@ -42,6 +52,19 @@ def partitions_between(table: str, first: date, last: date) -> list[str]:
         return Window.of_dates(first, last).months()
     first = max(first, ANSWERS_START)
     return [(first + timedelta(days=day)).isoformat() for day in range((last - first).days + 1)]
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags of a run over the partitions from `first` to `last`."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+
+
+def range_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first and last partition of the run that has these tags; None for a run without partitions."""
+    one = tags.get(PARTITION_NAME_TAG)
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or one
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or one
+    return None if first is None or last is None else (first, last)
 
 
 def running_partition(context: dg.AssetExecutionContext, now: datetime | None = None) -> str:
@@ -74,13 +97,18 @@ class Window:
         first, last = context.partition_key_range.start, context.partition_key_range.end
         span = context.partition_time_window
         end = min(span.end.date() - timedelta(days=1), today or datetime.now(UTC).date())
-        return cls(span.start.date(), end, first if first == last else f"{first}...{last}")
+        return cls(span.start.date(), end, key_of(first, last))
 
     @classmethod
     def of_dates(cls, start: date, end: date) -> "Window":
         """The window of whole monthly partitions that `start` to `end` falls into, for runs without partitions."""
         first, last = start.replace(day=1).isoformat(), end.replace(day=1).isoformat()
-        return cls(start, end, first if first == last else f"{first}...{last}")
+        return cls(start, end, key_of(first, last))
+
+    @classmethod
+    def recent(cls, today: date) -> "Window":
+        """The window of a run over the newest sessions, LOOKBACK before `today` until it."""
+        return cls.of_dates(today - LOOKBACK, today)
 
     def months(self) -> list[str]:
         """The partition keys from the first to the last month of the window."""

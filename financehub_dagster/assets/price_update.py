@@ -23,6 +23,7 @@ from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.storage import deferrals, failures, history, rejections, sources, tables, writer
+from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
 
 if TYPE_CHECKING:
@@ -265,11 +266,8 @@ def _write(connection: Connection, table: str, frame: "pd.DataFrame", run_id: st
         columns,
         run_id=run_id,
         keep_revisions=True,
-        derived=("indicators_daily",) if table in DERIVING_INDICATORS else (),
+        derived=(INDICATORS,) if table in BARS_OF else (),
     )
-
-
-DERIVING_INDICATORS = frozenset({"stock_prices_daily", "crypto_prices_daily"})
 
 
 def _stack(parts: Sequence[tuple[DailyBars, "pd.DataFrame"]]) -> "pd.DataFrame":

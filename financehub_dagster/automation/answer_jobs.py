@@ -9,7 +9,7 @@ for each length, with the checks, hooks and dead letters that any run of these t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -19,8 +19,6 @@ from financehub_dagster.assets.partitions import BY_DAY, Window
 
 PART_TAG = "financehub/part_of"
 """On a run that is part of a job over several partitions' lengths: the run of that job."""
-LOOKBACK = timedelta(days=7)
-"""A run early in a month still finishes the last sessions of the month before."""
 _STOCKS = ["stock", "etf"]
 _FAILURE = "Failure: "
 """What Dagster writes before the reason of a step that failed in words of its own."""
@@ -37,7 +35,7 @@ class Part:
         """The running day, or the month of a week ago to the running one."""
         if set(self.tables) <= BY_DAY:
             return today.isoformat()
-        return Window.of_dates(today - LOOKBACK, today).partition_key
+        return Window.recent(today).partition_key
 
 
 UNIFIED_CRYPTO = (Part(["crypto_prices_daily"]), Part(["crypto_markets", "quotes"], {"asset_types": ["crypto"]}))

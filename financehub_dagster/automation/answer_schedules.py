@@ -11,10 +11,9 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from financehub_dagster.assets.answers_config import ANSWERS_OF
-from financehub_dagster.assets.partitions import partition_at
+from financehub_dagster.assets.partitions import partition_at, range_tags
 from financehub_dagster.automation import answer_jobs
 from financehub_dagster.market.instruments import AssetType, Instrument
 
@@ -102,7 +101,7 @@ def _schedule(cadence: Cadence) -> dg.ScheduleDefinition:
         return dg.RunRequest(
             run_key=now.isoformat(),
             run_config={} if cadence.kinds is None else _config(cadence),
-            tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
+            tags=range_tags(first, last),
         )
 
     return tick

@@ -13,13 +13,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
+from financehub_dagster.assets.partitions import range_of
 from financehub_dagster.automation.one_symbol import STEPS_OVER_ONE_SYMBOL, bars_table, window_of_step
+from financehub_dagster.storage.partition_keys import key_of
 
 if TYPE_CHECKING:
     from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
@@ -49,12 +46,8 @@ class Piece:
 
 def partition_of(tags: Mapping[str, str]) -> str:
     """The partition or partition range of a run as dead letters name it; empty for a run without partitions."""
-    from financehub_dagster.storage.failures import RANGE
-
-    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
-    if first and last:
-        return first if first == last else f"{first}{RANGE}{last}"
-    return tags.get(PARTITION_NAME_TAG, "")
+    covered = range_of(tags)
+    return "" if covered is None else key_of(*covered)
 
 
 def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, PRIORITY_TAG
+from dagster._core.storage.tags import PRIORITY_TAG
 
+from financehub_dagster.assets.partitions import range_tags
 from financehub_dagster.gateway.keys import is_off
 from financehub_dagster.providers.routing import KEYLESS, DailyBarsRouter
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
@@ -105,8 +106,7 @@ def _request(order: "Order") -> dg.RunRequest:
         asset_selection=[dg.AssetKey(table) for table in tables],
         run_config={"ops": {table: config for table in tables if table in LEDGER_TABLES}},
         tags={
-            ASSET_PARTITION_RANGE_START_TAG: order.first.isoformat(),
-            ASSET_PARTITION_RANGE_END_TAG: order.last.isoformat(),
+            **range_tags(order.first.isoformat(), order.last.isoformat()),
             TABLE_TAG: order.table,
             PRIORITY_TAG: BEHIND_OTHERS,
         },

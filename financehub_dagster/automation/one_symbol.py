@@ -11,11 +11,8 @@ import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.partitions import LOOKBACK, Window
 from financehub_dagster.settings import get_settings
-
-# Closures of an exchange last a week at most, so the session before any day lies in its own month or this far back.
-RECENT_DAYS = 7
 
 UPDATE_STEP, SEED_STEP = "update_one", "seed_one"
 STEPS_OVER_ONE_SYMBOL = frozenset({UPDATE_STEP, SEED_STEP})
@@ -50,4 +47,4 @@ def window_of_step(op_name: str, config: Mapping[str, object], today: date) -> W
     """The window of a step of these jobs as it was on `today`; None for any other step."""
     if op_name not in STEPS_OVER_ONE_SYMBOL:
         return None
-    return window_of(Seed.model_validate(config).days if op_name == SEED_STEP else RECENT_DAYS, today)
+    return window_of(Seed.model_validate(config).days if op_name == SEED_STEP else LOOKBACK.days, today)

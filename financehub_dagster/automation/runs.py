@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from financehub_dagster.assets.partitions import range_tags
 from financehub_dagster.automation.lost_runs import tags_of_this_process
+from financehub_dagster.storage.partition_keys import ends_of, key_of
 
 type Progress = Callable[[dg.DagsterEvent], None]
 
@@ -49,13 +50,11 @@ def materialize(
     `symbols` limits the instruments of every table that takes such a config. Never raises for a failed step: the
     outcome says so.
     """
-    from financehub_dagster.storage.failures import RANGE
-
     config = {} if symbols is None else {"symbols": list(symbols)}
     return run_tables(
         definitions.get_repository_def(),
         tables,
-        f"{first}{RANGE}{last}",
+        key_of(first, last),
         config,
         instance=instance or dg.DagsterInstance.get(),
         on_event=on_event,
@@ -76,12 +75,9 @@ def run_tables(
 
     Each value of `config` goes to every table that takes a config of that name.
     """
-    from financehub_dagster.storage.failures import RANGE
-
     keys = frozenset(dg.AssetKey(table) for table in tables)
     job = repository.get_implicit_global_asset_job_def().get_subset(asset_selection=keys)
-    first, _, last = partition_key.partition(RANGE)
-    span = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last or first} if first else {}
+    span = range_tags(*ends_of(partition_key)) if partition_key else {}
     run = instance.create_run_for_job(
         job_def=job,
         run_config=_config_of_each(job, config),

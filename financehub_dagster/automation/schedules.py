@@ -3,20 +3,16 @@
 Belongs here: cron lines with their time zone and the partition range of a tick. Does not belong here: what a job does.
 """
 
-from datetime import UTC, timedelta
+from datetime import UTC
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.partitions import Window, range_tags
 from financehub_dagster.automation import jobs
 from financehub_dagster.automation.answer_schedules import ANSWER_SCHEDULES
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
-
-# A tick early in a month still finishes the last sessions of the month before; the longest closures of an exchange
-# that the calendars know last a week.
-LOOKBACK = timedelta(days=7)
+from financehub_dagster.storage.partition_keys import ends_of
 
 
 def _scheduled(job: UnresolvedAssetJobDefinition, cron: str, timezone: str, why: str) -> dg.ScheduleDefinition:
@@ -30,10 +26,9 @@ def _scheduled(job: UnresolvedAssetJobDefinition, cron: str, timezone: str, why:
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         today = context.scheduled_execution_time.astimezone(UTC).date()
-        months = Window.of_dates(today - LOOKBACK, today).months()
         return dg.RunRequest(
             run_key=context.scheduled_execution_time.isoformat(),
-            tags={ASSET_PARTITION_RANGE_START_TAG: months[0], ASSET_PARTITION_RANGE_END_TAG: months[-1]},
+            tags=range_tags(*ends_of(Window.recent(today).partition_key)),
         )
 
     return tick

@@ -6,6 +6,7 @@ Belongs here: when to look. Does not belong here: what is done then (dead_letter
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from financehub_dagster.automation import replay
 
@@ -61,18 +62,10 @@ def replay_dead_letters_sensor(context: dg.SensorEvaluationContext) -> dg.RunReq
         due = count_due(connection)
     if not due:
         return dg.SkipReason("No dead letter is due.")
-    going_on = dg.RunsFilter(job_name=replay.JOB, statuses=NOT_ENDED)
+    going_on = dg.RunsFilter(job_name=replay.JOB, statuses=NOT_FINISHED_STATUSES)
     if context.instance.get_runs_count(going_on):
         return dg.SkipReason(f"{due} dead letters are due; a replay is running.")
     return dg.RunRequest()
 
-
-NOT_ENDED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 SENSORS = [dead_letter_failed_runs, recovery, replay_dead_letters_sensor]

@@ -10,10 +10,9 @@ import dagster as dg
 
 from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import Outcome, raise_if_nothing_worked, run_metadata
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.partitions import LOOKBACK, Window
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.one_symbol import (
-    RECENT_DAYS,
     SEED_STEP,
     UPDATE_STEP,
     OneSymbol,
@@ -56,7 +55,7 @@ _NEEDED = {"daily_bars", *SERVE_DAILY_BARS}
 @dg.op(name=UPDATE_STEP, required_resource_keys=_NEEDED)
 def update_one(context: dg.OpExecutionContext, config: OneSymbol) -> None:
     """Fetch and compute the running month and the week before it for one instrument."""
-    _bring_up_to_date(context, config.symbol, RECENT_DAYS)
+    _bring_up_to_date(context, config.symbol, LOOKBACK.days)
 
 
 @dg.op(name=SEED_STEP, required_resource_keys=_NEEDED)

@@ -23,7 +23,6 @@ class Mode(StrEnum):
 
 
 DEFAULT_FOLDER = {Mode.LIVE: "live", Mode.SANDBOX: "demo"}
-STARTED_BY = {Mode.LIVE: "financehub up", Mode.SANDBOX: "financehub demo"}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ import psutil
 from financehub_dagster.storage.processes import CLOCK_SLACK, is_alive, started_at
 
 POLL_SECONDS = 0.05
+GRACE_SECONDS = 30.0
+"""A daemon ends after the tick it is in, which takes a while on a busy machine."""
 KILL_SECONDS = 10.0
 """A process that was killed is gone at once, but on a machine that is too busy to see to it."""
 MAX_LOG_BYTES = 10_000_000
@@ -82,7 +84,7 @@ def members(leaders: Iterable[Leader]) -> list[psutil.Process]:
     return [p for p in psutil.process_iter() if _session(p.pid) in sessions and not _is_zombie(p.pid)]
 
 
-def end_sessions(leaders: Sequence[Leader], grace: float = 10.0) -> list[str]:
+def end_sessions(leaders: Sequence[Leader], grace: float = GRACE_SECONDS) -> list[str]:
     """Ask all processes of the sessions to end, kill those left after `grace` seconds; returns whose were killed."""
     for process in members(leaders):
         _signal(process, signal.SIGTERM)

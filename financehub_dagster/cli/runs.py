@@ -110,9 +110,9 @@ def run_order(console: Console, stop: StopSignals, order: Order) -> RunResult:
     from dagster._core.errors import DagsterExecutionInterruptedError
 
     from financehub_dagster.automation.runs import run_tables
-    from financehub_dagster.storage.failures import RANGE
+    from financehub_dagster.storage.partition_keys import key_of
 
-    partitions = RANGE.join(day.isoformat() for day in order.span)
+    partitions = key_of(*(day.isoformat() for day in order.span))
     repository = code_location().get_repository_def()
     with console.progress("preparing the run") as report, _watched(report, order) as watch, event_log(console):
 

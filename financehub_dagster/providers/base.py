@@ -4,13 +4,12 @@ Belongs here: the shapes of answers and the protocols a provider fulfils. Does n
 or building the frames (`frames`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota
 
@@ -35,14 +34,6 @@ class DailyBars:
     fetched_at: datetime
     calls: int
     all_actions: bool = False
-
-
-class DailyBarsProvider(Protocol):
-    """A vendor that has daily bars."""
-
-    def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
-        """Finished sessions from `start` to `end`, both included; raises ProviderError."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -77,38 +68,6 @@ class News(Answers):
     """Articles, newest first, each address once (frames.NEWS); `symbols` lists the instruments an article is about."""
 
 
-class QuotesProvider(Protocol):
-    """A vendor that has last prices."""
-
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
-        """The last price of each; raises ProviderError when the vendor had none for a reason of its own."""
-        ...
-
-
-class CryptoMarketsProvider(Protocol):
-    """A vendor that has the markets of cryptos."""
-
-    def crypto_markets(self, instruments: Sequence[Instrument]) -> CryptoMarkets:
-        """The market of each; raises ProviderError when the vendor had none for a reason of its own."""
-        ...
-
-
-class FundamentalsProvider(Protocol):
-    """A vendor that has fundamentals."""
-
-    def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
-        """The fundamentals of each; raises ProviderError when the vendor had none for a reason of its own."""
-        ...
-
-
-class NewsProvider(Protocol):
-    """A vendor that has news."""
-
-    def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
-        """What was published about any of them since `since` (aware); raises ProviderError."""
-        ...
-
-
 @dataclass(frozen=True)
 class Window:
     """What the vendor says is used and left of one budget; limit None where it does not say.
@@ -129,14 +88,6 @@ class PlanUsage:
     provider: str
     windows: tuple[Window, ...]
     calls: int
-
-
-class UsageProvider(Protocol):
-    """A vendor that says how much of the plan is used."""
-
-    def usage(self) -> PlanUsage:
-        """Ask the vendor's usage endpoint; raises ProviderError."""
-        ...
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from financehub_dagster.storage import tables
 from financehub_dagster.storage.engine import Connection, raw_cursor
+from financehub_dagster.storage.parameters import any_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,7 @@ def read_bars(
     rows = sa.func.string_agg(packed, aggregate_order_by(sa.cast(b"", sa.LargeBinary), bars.date), type_=sa.LargeBinary)
     query = sa.select(bars.symbol, rows).group_by(bars.symbol).order_by(bars.symbol)
     if symbols is not None:
-        query = query.where(bars.symbol == sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text))))
+        query = query.where(bars.symbol == any_of(symbols))
     if start is not None:
         query = query.where(bars.date >= start)
     if end is not None:

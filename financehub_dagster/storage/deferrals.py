@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.failures import RANGE
+from financehub_dagster.storage.failures import within
+from financehub_dagster.storage.parameters import any_of
 from financehub_dagster.storage.tables import deferred_work as table
 
 
@@ -57,13 +58,10 @@ def resolve_deferrals(connection: Connection, task_name: str, first: date, last:
     """
     if not symbols:
         return 0
-    begins = sa.func.split_part(table.c.partition_key, RANGE, 1)
-    ends = sa.func.coalesce(sa.func.nullif(sa.func.split_part(table.c.partition_key, RANGE, 2), ""), begins)
     settled = sa.delete(table).where(
         table.c.task_name == task_name,
-        table.c.symbol == sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text))),
-        sa.cast(begins, sa.Date) >= first,
-        sa.cast(ends, sa.Date) <= last,
+        table.c.symbol == any_of(symbols),
+        within(table.c.partition_key, first.isoformat(), last.isoformat()),
     )
     return connection.execute(settled).rowcount
 

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.parameters import any_of
+from financehub_dagster.storage.partition_keys import RANGE, ends_of
 from financehub_dagster.storage.tables import task_failures as table
 
 FIRST_WAIT_SECONDS = 60
@@ -21,8 +23,6 @@ FIRST_WAIT_SECONDS = 60
 RETRIES = 5
 """After so many retries that failed too, the work is parked."""
 LIVE = ("open", "retrying", "parked")
-RANGE = "..."
-"""Stands between the first and the last partition of a range."""
 
 
 def record_failure(
@@ -92,9 +92,10 @@ def resolve_failures(
     That is every row whose partitions lie within `partition_key` and whose instrument is one of `symbols`, or whose
     instruments all are; with symbols None every row within the partitions.
     """
-    done = [table.c.task_name == task_name, table.c.status.in_(LIVE), _within(partition_key)]
+    lies_within = within(table.c.partition_key, *ends_of(partition_key))
+    done = [table.c.task_name == task_name, table.c.status.in_(LIVE), lies_within]
     if symbols is not None:
-        done.append(sa.or_(table.c.symbol == _any_of(symbols), sa.and_(table.c.symbol == "", _all_among(symbols))))
+        done.append(sa.or_(table.c.symbol == any_of(symbols), sa.and_(table.c.symbol == "", _all_among(symbols))))
     return _close(connection, "resolved", *done)
 
 
@@ -103,7 +104,8 @@ def resolve_step(connection: Connection, *, task_name: str, partition_key: str, 
 
     Instruments that failed in it have rows of their own, which stay.
     """
-    done = [table.c.task_name == task_name, table.c.symbol == "", table.c.status.in_(LIVE), _within(partition_key)]
+    lies_within = within(table.c.partition_key, *ends_of(partition_key))
+    done = [table.c.task_name == task_name, table.c.symbol == "", table.c.status.in_(LIVE), lies_within]
     if symbols is not None:
         done.append(_all_among(symbols))
     return _close(connection, "resolved", *done)
@@ -175,12 +177,14 @@ def _close(connection: Connection, status: str, *which: sa.ColumnElement[bool]) 
     return connection.execute(change.values(status=status, next_retry_at=None, replay_run_id=None)).rowcount
 
 
-def _within(partition_key: str) -> sa.ColumnElement[bool]:
-    """Whether a row's partitions lie within `partition_key`; keys of one table sort as text, as ISO dates do."""
-    first, _, last = partition_key.partition(RANGE)
-    own_first = sa.func.split_part(table.c.partition_key, RANGE, 1)
-    own_last = sa.func.coalesce(sa.func.nullif(sa.func.split_part(table.c.partition_key, RANGE, 2), ""), own_first)
-    return sa.and_(sa.collate(own_first, "C") >= first, sa.collate(own_last, "C") <= (last or first))
+def within(keys: sa.ColumnElement[str], first: str, last: str) -> sa.ColumnElement[bool]:
+    """Whether the partitions that `keys` stand for lie within `first` to `last`.
+
+    Keys of one table sort as text, as ISO dates do.
+    """
+    own_first = sa.func.split_part(keys, RANGE, 1)
+    own_last = sa.func.coalesce(sa.func.nullif(sa.func.split_part(keys, RANGE, 2), ""), own_first)
+    return sa.and_(sa.collate(own_first, "C") >= first, sa.collate(own_last, "C") <= last)
 
 
 def _all_among(symbols: Sequence[str]) -> sa.ColumnElement[bool]:
@@ -190,10 +194,6 @@ def _all_among(symbols: Sequence[str]) -> sa.ColumnElement[bool]:
         sa.func.jsonb_typeof(named) == "array",
         named.op("<@", return_type=sa.Boolean())(sa.cast(list(symbols), JSONB)),
     )
-
-
-def _any_of(symbols: Sequence[str]) -> sa.ColumnElement[Any]:
-    return sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text)))
 
 
 def _due(attempts: sa.ColumnElement[int]) -> sa.ColumnElement[datetime]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from financehub_dagster.storage import days, tables
 from financehub_dagster.storage.bars import fetch_packed
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.parameters import side_by_side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,11 +76,7 @@ def stored_dates(connection: Connection, table: str, since: Mapping[str, date]) 
     if not since:
         return {}
     columns = tables.metadata.tables[table].c
-    asked = (
-        sa.func.unnest(sa.cast(list(since), sa.ARRAY(sa.Text)), sa.cast(list(since.values()), sa.ARRAY(sa.Date)))
-        .table_valued("symbol", "start")
-        .render_derived()
-    )
+    asked = side_by_side(symbol=(list(since), sa.Text), start=(list(since.values()), sa.Date))
     packed = sa.func.string_agg(
         sa.func.date_send(columns.date, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
     )

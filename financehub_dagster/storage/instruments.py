@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.errors import UnknownInstruments
+from financehub_dagster.storage.parameters import any_of
 from financehub_dagster.storage.tables import instruments as table
 
 _VALUES = ("name", "asset_type", "exchange", "currency", "timezone", "is_active", "market_cap", "aliases")
@@ -84,7 +85,7 @@ def _require_known(connection: Connection, symbols: Sequence[str]) -> None:
 
 
 def _among(symbols: Sequence[str]) -> sa.ColumnElement[bool]:
-    return table.c.symbol == sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text)))
+    return table.c.symbol == any_of(symbols)
 
 
 def _row(instrument: Instrument) -> dict[str, object]:

@@ -26,7 +26,7 @@ from financehub_dagster.storage.empty_answers import Answer
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.fields import pack_dates
 from financehub_dagster.storage.instruments import list_instruments
-from financehub_dagster.storage.ledger_facts import any_of
+from financehub_dagster.storage.parameters import any_of, side_by_side
 
 __all__ = ["Answer", "answered", "rebuild", "refresh", "settle"]
 
@@ -209,14 +209,10 @@ def _drop_surplus(
     count = connection.execute(sa.select(sa.func.count()).select_from(tables.coverage).where(ours)).scalar_one()
     if count == len(columns["month"]):
         return 0
-    right = (
-        sa.func.unnest(
-            sa.cast(columns["table_name"].tolist(), sa.ARRAY(sa.Text)),
-            sa.cast(columns["symbol"].tolist(), sa.ARRAY(sa.Text)),
-            sa.cast(columns["month"].tolist(), sa.ARRAY(sa.Date)),
-        )
-        .table_valued("table_name", "symbol", "month")
-        .render_derived()
+    right = side_by_side(
+        table_name=(columns["table_name"].tolist(), sa.Text),
+        symbol=(columns["symbol"].tolist(), sa.Text),
+        month=(columns["month"].tolist(), sa.Date),
     )
     is_right = sa.exists().where(
         right.c.table_name == rows.table_name, right.c.symbol == rows.symbol, right.c.month == rows.month

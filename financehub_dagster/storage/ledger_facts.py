@@ -19,6 +19,8 @@ from financehub_dagster.storage import tables
 from financehub_dagster.storage.bars import fetch_packed
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.failures import LIVE
+from financehub_dagster.storage.parameters import any_of
+from financehub_dagster.storage.partition_keys import ends_of
 
 EPOCH = np.datetime64("2000-01-01", "D")
 
@@ -144,9 +146,9 @@ def _covered(work: Iterable[Work], symbols: Sequence[str], months: Months) -> Ma
 
 def months_of(partition_key: str) -> tuple[date, date] | None:
     """The first and last month of a partition or of a range `first...last`; None for what is neither."""
-    first, _, last = partition_key.partition("...")
+    first, last = ends_of(partition_key)
     try:
-        return date.fromisoformat(first), date.fromisoformat(last or first)
+        return date.fromisoformat(first), date.fromisoformat(last)
     except ValueError:
         return None
 
@@ -156,8 +158,3 @@ def symbols_of(kwargs: Mapping[str, Any]) -> list[str] | None:
     config = kwargs.get("config")
     named = kwargs.get("symbols") or (config.get("symbols") if isinstance(config, Mapping) else None)
     return named if isinstance(named, list) else None
-
-
-def any_of(symbols: Sequence[str]) -> sa.ColumnElement[Any]:
-    """Any of `symbols`, to compare a column with: one parameter, however many there are."""
-    return sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text)))

@@ -10,12 +10,12 @@ before somebody else cleared it can tell that they have changed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.parameters import any_of, side_by_side
 from financehub_dagster.storage.tables import dirty_marks
 
 
@@ -35,9 +35,9 @@ def mark_dirty(connection: Connection, table: str, changed_from: Mapping[str, da
     if not changed_from:
         return
     symbols = sorted(changed_from)
-    rows = _rows(symbols, sa.Text, [changed_from[symbol] for symbol in symbols], sa.Date)
+    rows = side_by_side(symbol=(symbols, sa.Text), since=([changed_from[symbol] for symbol in symbols], sa.Date))
     marked = insert(dirty_marks).from_select(
-        ["table_name", "symbol", "dirty_from"], sa.select(sa.literal(table), rows.c.first, rows.c.second)
+        ["table_name", "symbol", "dirty_from"], sa.select(sa.literal(table), rows.c.symbol, rows.c.since)
     )
     connection.execute(
         marked.on_conflict_do_update(
@@ -56,7 +56,7 @@ def read_marks(connection: Connection, table: str, symbols: Sequence[str] | None
         dirty_marks.c.table_name == table
     )
     if symbols is not None:
-        query = query.where(dirty_marks.c.symbol == sa.any_(sa.cast(list(symbols), sa.ARRAY(sa.Text))))
+        query = query.where(dirty_marks.c.symbol == any_of(symbols))
     return {symbol: Mark(since, version) for symbol, since, version in connection.execute(query)}
 
 
@@ -66,14 +66,16 @@ def clear_marks(connection: Connection, table: str, marks: Mapping[str, Mark]) -
     if not marks:
         return 0
     symbols = sorted(marks)
-    rows = _rows(symbols, sa.Text, [marks[symbol].version for symbol in symbols], sa.BigInteger)
+    read = side_by_side(
+        symbol=(symbols, sa.Text), version=([marks[symbol].version for symbol in symbols], sa.BigInteger)
+    )
     done = (
         sa.update(dirty_marks)
         .values(dirty_from=None)
         .where(
             dirty_marks.c.table_name == table,
-            dirty_marks.c.symbol == rows.c.first,
-            dirty_marks.c.version == rows.c.second,
+            dirty_marks.c.symbol == read.c.symbol,
+            dirty_marks.c.version == read.c.version,
         )
     )
     return connection.execute(done).rowcount
@@ -87,17 +89,3 @@ def marked_since(connection: Connection, table: str, symbols: Sequence[str], rea
 
 def _version(mark: Mark | None) -> int:
     return 0 if mark is None else mark.version
-
-
-def _rows(
-    first: Sequence[object],
-    first_type: type[sa.types.TypeEngine[Any]],
-    second: Sequence[object],
-    second_type: type[sa.types.TypeEngine[Any]],
-) -> sa.FromClause:
-    """Two arrays side by side as rows with the columns `first` and `second`."""
-    return (
-        sa.func.unnest(sa.cast(first, sa.ARRAY(first_type)), sa.cast(second, sa.ARRAY(second_type)))
-        .table_valued("first", "second")
-        .render_derived()
-    )

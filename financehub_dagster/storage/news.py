@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from financehub_dagster.storage import days
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.parameters import any_of
 from financehub_dagster.storage.tables import news_articles as articles
 from financehub_dagster.storage.tables import news_links as links
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def sources_of(connection: Connection, urls: Sequence[str]) -> dict[str, str]:
     """The provider that told of each of `urls` that is stored."""
-    known = articles.c.url == sa.any_(sa.cast(list(urls), sa.ARRAY(sa.Text)))
+    known = articles.c.url == any_of(urls)
     rows = connection.execute(sa.select(articles.c.url, articles.c.source).where(known))
     return {url: source for url, source in rows}  # noqa: C416  (a row is not a pair to dict's type)
 

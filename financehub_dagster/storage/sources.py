@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage import tables
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.parameters import any_of, side_by_side
 
 
 def spans_of_others(
@@ -41,7 +42,7 @@ def keys_from(
 def has_rows_before(connection: Connection, table: str, symbol: str, sources: Sequence[str], day: date) -> bool:
     """Is there a row of `symbol` before `day` that one of `sources` sent?"""
     columns = tables.metadata.tables[table].c
-    sent = columns.source == sa.any_(sa.cast(list(sources), sa.ARRAY(sa.Text)))
+    sent = columns.source == any_of(sources)
     return connection.execute(
         sa.select(sa.exists().where(columns.symbol == symbol, columns.date < day, sent))
     ).scalar_one()
@@ -51,9 +52,4 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> sa.FromClause:
     """Symbols and sources side by side as rows."""
     listed = list(pairs)
     symbols, sources = [symbol for symbol, _ in listed], [source for _, source in listed]
-    texts = sa.ARRAY(sa.Text)
-    return (
-        sa.func.unnest(sa.cast(symbols, texts), sa.cast(sources, texts))
-        .table_valued("symbol", "source")
-        .render_derived()
-    )
+    return side_by_side(symbol=(symbols, sa.Text), source=(sources, sa.Text))

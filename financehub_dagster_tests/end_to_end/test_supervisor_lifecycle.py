@@ -130,11 +130,7 @@ def test_a_platform_answers_refuses_a_second_one_and_stops_without_a_trace(platf
     assert set(down["stopped"]) == {"supervisor", "sandbox", "code-server", "webserver", "daemon"}
     assert platform.process is not None
     assert platform.process.wait(timeout=5) == 0
-    # On a busy machine the daemon may be in the middle of a tick for longer than it is waited for.
-    assert platform.errors.read_text().splitlines()[-1] in (
-        "stopping",
-        "warning: daemon did not end by itself and was killed",
-    )
+    assert platform.errors.read_text().splitlines()[-1] == "stopping"
     assert platform.nothing_left(state)
 
 

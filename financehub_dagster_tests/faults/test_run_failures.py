@@ -26,7 +26,7 @@ from financehub_dagster.storage.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.forks import forks
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STOCKS = "stock_prices_daily"
 SYMBOLS = ["AAPL", "GE", "MSFT"]

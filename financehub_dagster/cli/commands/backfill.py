@@ -3,7 +3,7 @@
 Belongs here: these commands' options and messages. Does not belong here: how a run is launched or watched.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,9 +22,6 @@ Symbols = Annotated[
     list[str] | None,
     typer.Option("--symbols", help="Only these, separated by commas; all active ones when not given.", metavar="A,B"),
 ]
-
-# Closures of an exchange last a week at most, so the session before any day lies in its own month or this far back.
-LOOKBACK = timedelta(days=7)
 
 
 def register(app: typer.Typer) -> None:
@@ -70,6 +67,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     prepare.require_migrated()
 
     from financehub_dagster.assets.config import BARS_OF
+    from financehub_dagster.assets.partitions import LOOKBACK
 
     wanted = [symbol.strip().upper()]
     [instrument] = arguments.instruments_for(list(BARS_OF), wanted, universe(), BARS_OF)
