@@ -32,6 +32,8 @@ DAY, HOUR, MINUTE = 86_400, 3_600, 60
 LATE_EVENING = 22 * HOUR
 """Around changes of the clock Yahoo's midnight of some exchanges (Brazil's) comes out as 22:00 or 23:00."""
 
+_NUMBERED = pd.Index((*PRICES, "volume"))
+
 type Days = NDArray[np.int64]
 
 
@@ -59,8 +61,10 @@ class Chart:
         prices = self.prices[:, kept]
         single = prices.astype(np.float32).astype(np.float64) == prices
         decimals = np.where(single, shortest_float32(prices), prices) / divisor
-        columns = dict(zip(PRICES, decimals, strict=True))
-        return pd.DataFrame({"date": _dates(self.days[kept]), **columns, "volume": self.volume[kept]})
+        # One block for all numbers: pandas takes three times as long for six columns.
+        bars = pd.DataFrame(np.vstack([decimals, self.volume[kept]]).T, columns=_NUMBERED, copy=False)
+        bars.insert(0, "date", _dates(self.days[kept]))
+        return bars
 
     def told(self, first: date, last: date, divisor: float) -> pd.DataFrame:
         """One row per dividend, split and capital gain of [first, last]."""
@@ -70,7 +74,7 @@ class Chart:
         days, kinds, values = zip(*kept, strict=True)
         over = np.array([1.0 if kind == "split" else divisor for kind in kinds])
         dates = _dates(np.array(days, np.int64))
-        return pd.DataFrame({"date": dates, "kind": pd.Series(kinds, dtype="str"), "value": np.array(values) / over})
+        return pd.DataFrame({"date": dates, "kind": pd.array(kinds, dtype="str"), "value": np.array(values) / over})
 
     def _unfinished(self, now: datetime) -> int:
         """The first day whose session has not closed.
@@ -194,9 +198,8 @@ def _day(day: date) -> int:
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-def _dates(days: Days) -> NDArray[np.datetime64]:
-    dates: NDArray[np.datetime64] = days.astype("datetime64[D]").astype("datetime64[s]")
-    return dates
+def _dates(days: Days) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+    return days.astype("datetime64[D]").astype("datetime64[s]").ravel()
 
 
 def no_bars() -> pd.DataFrame:

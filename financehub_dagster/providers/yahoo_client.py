@@ -1,39 +1,33 @@
 """yfinance, kept to one request per question.
 
-Belongs here: the process-wide session and settings yfinance needs, and the one function that calls it. Does not belong
+Belongs here: the process-wide client, its session and settings, and the one function that calls it. Does not belong
 here: what answers mean (yahoo_wire) and what charts hold (yahoo_chart). Imports yfinance: import this module inside
 functions only.
 
 yfinance sends the question; its frames are not used (docs/adr/0027). What it does that this module prevents:
 * any status >= 400 starts a consent routine of up to six requests, and an unknown symbol costs 28: the session raises
   typed errors instead of returning such answers;
-* it fetches a cookie and a crumb before the first question, and before every one when the cookie cannot be stored: the
-  chart needs neither, so the session answers these two itself;
+* it looks for a cookie and a crumb before every question, in a SQLite file under the user's home that locks when
+  processes share it, and then at Yahoo: the chart needs neither, so our client has none to look for;
 * Ticker asks each symbol's timezone first (we know it), keeps answers, failed ones too, in a cache that serves them to
   other threads as well, and turns errors into empty frames: YfData.get below it does none of this;
-* `session=` of the last caller replaces everybody's: there is one session, and the call decides where a request goes;
-* its SQLite cache under the user's home locks when processes share it: each process has a folder of its own.
+* `session=` of the last caller replaces everybody's: there is one session, and the call decides where a request goes.
 """
 
-import tempfile
 import threading
 import warnings
 from datetime import date, datetime, time
 from functools import cache
 from typing import Any, override
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import orjson
 from curl_cffi.requests import Response
 
-from financehub_dagster.gateway.addresses import host_of
 from financehub_dagster.gateway.call import current_call
 from financehub_dagster.gateway.curl_session import GovernedCurlSession
 from financehub_dagster.gateway.errors import Malformed
-from financehub_dagster.gateway.redaction import guard_logger
 from financehub_dagster.providers import yahoo_chart, yahoo_wire
-from financehub_dagster.settings import get_settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas 3 deprecations inside yfinance
@@ -44,15 +38,12 @@ HOST = "https://query2.finance.yahoo.com"
 
 
 class YahooSession(GovernedCurlSession):
-    """Answers yfinance's requests for a cookie and a crumb itself; the charts it sends for need neither."""
+    """Lets only charts with bars reach yfinance."""
 
     @override
     def request(self, method: Any, url: str, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Only a chart with bars reaches yfinance; raises NoBars or ProviderError instead of any other answer."""
-        if host_of(url) == "fc.yahoo.com" or urlsplit(url).path == "/v1/test/getcrumb":
-            return _nothing(url)
-        params = {name: value for name, value in (kwargs.get("params") or {}).items() if name != "crumb"}
-        response = super().request(method, url, **{**kwargs, "params": params})
+        """Send one request under the current call's governor; raises NoBars or ProviderError for any other answer."""
+        response = super().request(method, url, **kwargs)
         if response.status_code >= 400:  # the statement that there are none
             raise NoBars
         return response
@@ -62,33 +53,27 @@ class NoBars(Exception):
     """Yahoo has no bars in the range that was asked for; not an error."""
 
 
-def _nothing(url: str) -> Response:
-    response = Response()
-    response.url, response.status_code, response.content = url, 200, b""
-    return response
+class _Charts(YfData):  # type: ignore[misc]
+    """yfinance's client for questions that need neither cookie nor crumb."""
+
+    @override
+    def _get_cookie_and_crumb(self, timeout: int = 30) -> tuple[None, str]:
+        return None, self._cookie_strategy
 
 
-class _Process:
-    """What one process has exactly one of."""
-
-    def __init__(self) -> None:
-        home = get_settings().home / "cache"
-        home.mkdir(parents=True, exist_ok=True)
-        self.folder = tempfile.TemporaryDirectory(prefix="yfinance-", dir=home, ignore_cleanup_errors=True)
-        yf.set_tz_cache_location(self.folder.name)
-        yf.config.debug.hide_exceptions = False
-        guard_logger("yfinance")
-        self.session = YahooSession()
+def _make_client() -> _Charts:
+    yf.config.debug.hide_exceptions = False
+    return _Charts(session=YahooSession(logger="yfinance"))
 
 
 _lock = threading.Lock()
-_process = cache(_Process)
+_client = cache(_make_client)
 
 
-def session() -> YahooSession:
-    """The session of this process."""
+def client() -> YfData:
+    """The client of this process."""
     with _lock:
-        return _process().session
+        return _client()
 
 
 def history(symbol: str, timezone: str, start: date, end: date) -> yahoo_chart.Chart | None:
@@ -103,7 +88,7 @@ def history(symbol: str, timezone: str, start: date, end: date) -> yahoo_chart.C
         "events": "div,splits,capitalGains",
     }
     try:
-        response = YfData(session=session()).get(f"{HOST}{yahoo_wire.CHART}{symbol}", params=params)
+        response = client().get(f"{HOST}{yahoo_wire.CHART}{symbol}", params=params)
     except NoBars:
         return None
     try:

@@ -55,7 +55,8 @@ def floor(box: "Sandbox", symbols: list[str], first: date, last: date) -> None:
             own.session = Session()
         address = f"{box.yahoo_url}/v8/finance/chart/{symbol}"
         params = {"period1": begin, "period2": end, "interval": "1d", "events": "div,splits,capitalGains"}
-        response = own.session.get(address, params=params, headers={"Host": "query2.finance.yahoo.com"})
+        headers = {"Host": "query2.finance.yahoo.com"}
+        response = own.session.get(address, params=params, headers=headers, http_version="v1")
         if response.status_code != 200:
             raise SystemExit(f"the sandbox refuses {symbol}: {response.status_code} {response.text[:200]}")
 

@@ -1,11 +1,8 @@
 """What yfinance does behind one's back, and that it does not do it here: counted at a server, over real HTTP."""
 
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +11,6 @@ from financehub_dagster.gateway.errors import Malformed, Transient, UnknownSymbo
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.contracts.charts import chart, weekdays
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 
@@ -134,29 +130,7 @@ def test_yfinance_cannot_reach_the_network_past_the_governor() -> None:
     from financehub_dagster.providers import yahoo_client
 
     with pytest.raises(Ungoverned):
-        yahoo_client.session().get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
-
-
-CACHE = """
-import sys, yfinance
-from financehub_dagster.providers import yahoo_client
-yahoo_client.session()
-from yfinance.cache import _TzDBManager
-folder = _TzDBManager.get_location()
-import pathlib; print(folder, pathlib.Path(folder).is_dir())
-"""
-
-
-def test_each_process_keeps_yfinances_cache_in_a_folder_of_its_own_and_takes_it_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FINANCEHUB_HOME", str(tmp_path))
-    get_settings.cache_clear()
-    runs = [subprocess.Popen([sys.executable, "-c", CACHE], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    folders = [run.communicate(timeout=120)[0].split() for run in runs]
-    assert [existed for _, existed in folders] == ["True", "True"]
-    assert len({folder for folder, _ in folders}) == 2
-    assert all(Path(folder).is_relative_to(tmp_path) and not Path(folder).exists() for folder, _ in folders)
+        yahoo_client.client().get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
 
 
 def test_a_connection_test_takes_one_request(sandbox: Sandbox) -> None:
