@@ -1,7 +1,8 @@
-"""Registers the fixtures every suite shares, and the option that sizes the fault suite."""
+"""Registers the fixtures every suite shares, the option that sizes the fault suite, and what a test may rely on."""
 
 pytest_plugins = [
     "financehub_dagster_tests.fixtures.database",
     "financehub_dagster_tests.fixtures.fault_form",
     "financehub_dagster_tests.fixtures.sandbox",
+    "financehub_dagster_tests.fixtures.signals",
 ]
