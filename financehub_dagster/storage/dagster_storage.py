@@ -5,19 +5,47 @@ the instance (webserver, daemon, run workers, `dagster asset materialize`) comes
 finds the embedded server running and holds it until it ends.
 """
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import dagster as dg
 import sqlalchemy as sa
 from dagster._config.config_schema import UserConfigSchema
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
 from financehub_dagster.storage.databases import autocommit, ensure_database
 from financehub_dagster.storage.urls import DAGSTER_DRIVER, dagster_url, parse_url
 
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _TABLES_LOCK = 7_236_400_003
 """Advisory lock under which Dagster's tables are created: any number that nobody else uses."""
+
+
+class FinanceHubEventLog(PostgresEventLogStorage):
+    """Dagster's event log, which writes down what a run plans as it does what a run has made: many at once."""
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events of the kinds that come in batches, partitions that a run will fill before all others."""
+        planned = [each for each in events if each.dagster_event_type == _PLANNED]
+        if planned:
+            statement = self.prepare_insert_event_batch(planned).returning(SqlEventLogStorageTable.c.id)
+            with self._connect() as connection:
+                numbers = [number for (number,) in connection.execute(statement)]
+            last = {each.get_dagster_event().asset_key: at for at, each in enumerate(planned)}
+            with self.index_transaction() as connection:
+                for at in last.values():
+                    self._store_asset_event(connection, planned[at], numbers[at])
+        others = [each for each in events if each.dagster_event_type != _PLANNED]
+        if others:
+            super().store_event_batch(others)
+
+    def dispose(self) -> None:
+        """Close the connection that is kept."""
+        super().dispose()
+        self._engine.dispose()
 
 
 class FinanceHubDagsterStorage(DagsterPostgresStorage):
@@ -26,6 +54,17 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
     The address comes from FINANCEHUB_DATABASE_URL, or the embedded server is started; `postgres_url` overrides both.
     The database is created if missing. Raises DatabaseError with a remedy in one line.
     """
+
+    def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, **others: Any) -> None:
+        super().__init__(postgres_url, should_autocreate_tables, **others)
+        self._event_log_storage = FinanceHubEventLog(postgres_url, should_autocreate_tables)
+        # A run stores some hundred events. Dagster opens a connection for each of three statements an event takes, for
+        # which the server starts a process each time: that takes longer than all statements.
+        kept = sa.create_engine(
+            postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True
+        )
+        for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            part._engine = kept
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:

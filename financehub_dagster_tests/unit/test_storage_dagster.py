@@ -73,6 +73,48 @@ def asset_of(source: str) -> dg.AssetsDefinition:
     return found
 
 
+def planned(instance: dg.DagsterInstance, asset: str) -> tuple[list[tuple[str, str | None]], str | None, set[str]]:
+    """What a run of `asset` over three months is known to have planned and made."""
+    months = dg.MonthlyPartitionsDefinition(start_date="2024-01-01", end_date="2024-04-01")
+
+    @dg.asset(name=asset, partitions_def=months)
+    def filled() -> None: ...
+
+    tags = {"dagster/asset_partition_range_start": "2024-01-01", "dagster/asset_partition_range_end": "2024-03-01"}
+    run = dg.materialize([filled], instance=instance, tags=tags)
+    kinds = (dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    events = [entry.get_dagster_event() for entry in instance.all_logs(run.run_id, of_type=set(kinds))]
+    [record] = instance.get_asset_records([dg.AssetKey(asset)])
+    assert record.asset_entry.last_run_id == run.run_id
+    by_partition = instance.get_materialized_partitions(dg.AssetKey(asset))
+    newest = record.asset_entry.last_materialization
+    return (
+        sorted((event.event_type_value, event.partition) for event in events),
+        None if newest is None else newest.dagster_event and newest.dagster_event.partition,
+        by_partition,
+    )
+
+
+def test_partitions_planned_in_one_statement_are_what_dagster_plans_one_by_one(
+    database: Database, dagster_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dg.DagsterInstance.get() as instance:
+        one_by_one = planned(instance, "one_by_one")
+        monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "500")
+        assert planned(instance, "together") == one_by_one
+    assert len(one_by_one[0]) == 6
+
+
+def test_a_connection_that_was_kept_and_is_lost_costs_nothing(database: Database, dagster_home: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_runs_count() == 0
+        name = f"{database.engine.url.database}_dagster"
+        with autocommit(database.engine.url) as connection:
+            end = sa.text("select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = :name")
+            assert connection.execute(end, {"name": name}).scalar_one() == 1
+        assert instance.get_runs_count() == 0
+
+
 def test_another_address_in_dagster_yaml_wins(
     database: Database, dagster_home: Path, database_server: DatabaseServer
 ) -> None:
