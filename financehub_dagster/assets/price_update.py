@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from itertools import batched
 from logging import Logger
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.assets import precedence
 from financehub_dagster.assets.at_once import at_once
@@ -27,7 +27,9 @@ from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 # Instruments per write: a killed run loses at most this many answers, a write stays large enough to be cheap.
 BATCH = 25
@@ -139,7 +141,8 @@ def _require_owner(work: Work, instrument: Instrument, got: DailyBars) -> None:
 
 
 def _splits(got: DailyBars) -> set[date]:
-    return set(got.actions.loc[got.actions["kind"] == "split", "date"].dt.date) if len(got.actions) else set()
+    is_split = got.actions["kind"].to_numpy() == "split"
+    return set(got.actions.loc[is_split, "date"].dt.date) if is_split.any() else set()
 
 
 def _note(work: Work, connection: Connection, symbol: str, error: ProviderError, outcome: Outcome) -> None:
@@ -227,7 +230,7 @@ def _settle(
         symbol, got = answer.instrument.symbol, answer.got
         # What another vendor than the first choice lacks at the beginning may be the limits of its plan.
         final = got.source == work.router.first_choice(answer.instrument)
-        first_bar = got.bars["date"].min().date() if final and len(got.bars) else None
+        first_bar = got.bars["date"].iloc[0].date() if final and len(got.bars) else None
         given.append(
             ledger.Answer(
                 symbol, got.source, answer.start, answer.end, got.fetched_at, first_bar, rejected.get(symbol, ())
@@ -259,24 +262,32 @@ def _count(work: Work, answers: Sequence[_Answer], good: "pd.DataFrame", bars: O
 
 
 def _write(connection: Connection, table: str, frame: "pd.DataFrame", run_id: str) -> writer.WriteResult:
-    columns = {name: frame[name].to_numpy() for name in frame.columns}
     return writer.write(
         connection,
         tables.metadata.tables[table],
-        columns,
+        {name: _array(frame[name]) for name in frame.columns},
         run_id=run_id,
         keep_revisions=True,
         derived=(INDICATORS,) if table in BARS_OF else (),
     )
 
 
-def _stack(parts: Sequence[tuple[DailyBars, "pd.DataFrame"]]) -> "pd.DataFrame":
+def _array(column: "pd.Series[Any]") -> "NDArray[np.generic]":
+    """The values of a column; instants as numpy has them, which pandas would give out as objects, one for each row."""
     import pandas as pd
 
-    return pd.concat(
-        [
-            part.assign(symbol=got.symbol, source=got.source, fetched_at=pd.Timestamp(got.fetched_at))
-            for got, part in parts
-        ],
-        ignore_index=True,
+    return column.to_numpy("datetime64[us]") if isinstance(column.dtype, pd.DatetimeTZDtype) else column.to_numpy()
+
+
+def _stack(parts: Sequence[tuple[DailyBars, "pd.DataFrame"]]) -> "pd.DataFrame":
+    """One table of all, each row with the symbol, source and time of its answer."""
+    import numpy as np
+    import pandas as pd
+
+    sizes = [len(part) for _, part in parts]
+    fetched_at = pd.DatetimeIndex([got.fetched_at for got, _ in parts])
+    return pd.concat([part for _, part in parts], ignore_index=True).assign(
+        symbol=np.repeat(np.array([got.symbol for got, _ in parts], object), sizes),
+        source=np.repeat(np.array([got.source for got, _ in parts], object), sizes),
+        fetched_at=fetched_at.repeat(sizes),
     )

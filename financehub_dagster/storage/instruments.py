@@ -48,17 +48,20 @@ def list_instruments(
     asset_types: Sequence[AssetType] | None = None,
     symbols: Sequence[str] | None = None,
     active: bool | None = True,
+    *,
+    all_known: bool = True,
 ) -> list[Instrument]:
     """Instruments by importance: the largest market capitalisation first, unknown ones last, then by symbol.
 
     asset_types and symbols narrow the choice; active None means both. Raises UnknownInstruments for `symbols` that no
-    instrument has; one that is only filtered out by the other arguments is not unknown.
+    instrument has, unless not `all_known`; one that is only filtered out by the other arguments is not unknown.
     """
     query = sa.select(table).order_by(table.c.market_cap.desc().nulls_last(), table.c.symbol)
     if asset_types is not None:
         query = query.where(table.c.asset_type.in_([str(kind) for kind in asset_types]))
     if symbols is not None:
-        _require_known(connection, symbols)
+        if all_known:
+            _require_known(connection, symbols)
         query = query.where(_among(symbols))
     if active is not None:
         query = query.where(table.c.is_active == active)

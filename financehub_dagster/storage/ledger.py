@@ -56,7 +56,7 @@ def settle(
     changed = 0
     for bars, kinds in BARS_OF.items():
         if table in (bars, INDICATORS):
-            active = _among(list_instruments(connection, asset_types=kinds), symbols)
+            active = list_instruments(connection, kinds, symbols, all_known=False)
             only = INDICATORS if table == INDICATORS else None
             changed += _settle(connection, bars, active, Months.spanning(first, last), now, only=only)
     return changed + _forget_gone(connection, symbols)
@@ -68,7 +68,8 @@ def answered(connection: Connection, table: str, answers: Sequence[Answer], now:
     Call it after the answers' rows are written and the dead letters they resolve are closed.
     """
     writer.take_turn(connection, tables.coverage)
-    active = _among(list_instruments(connection, asset_types=BARS_OF[table]), [answer.symbol for answer in answers])
+    asked_for = [answer.symbol for answer in answers]
+    active = list_instruments(connection, BARS_OF[table], asked_for, all_known=False)
     if not active:
         return
     symbols = [instrument.symbol for instrument in active]
@@ -122,11 +123,6 @@ def rebuild(connection: Connection, now: datetime) -> int:
     for bars, kinds in BARS_OF.items():
         changed += _settle_all(connection, bars, list_instruments(connection, asset_types=kinds), months, now)
     return changed + _forget_gone(connection, None)
-
-
-def _among(instruments: Sequence[Instrument], symbols: Sequence[str] | None) -> list[Instrument]:
-    wanted = None if symbols is None else set(symbols)
-    return [instrument for instrument in instruments if wanted is None or instrument.symbol in wanted]
 
 
 def _settle_all(
