@@ -84,9 +84,10 @@ def _compute(connection: Connection, table: str, symbols: Sequence[str], window:
     wanted = _wanted(connection, stored, window, dirty)
     values = engine.compute_many(stored.offsets, stored.open, stored.high, stored.low, stored.close, stored.volume)
     names = np.repeat(np.array(stored.symbols, dtype=object), np.diff(stored.offsets))
-    columns = {"symbol": names[wanted], "date": stored.date[wanted]}
-    columns |= {name: column[wanted] for name, column in values.items()}
-    columns["computed_at"] = np.full(int(wanted.sum()), pd.Timestamp.now("UTC").to_datetime64())
+    columns = {"symbol": names, "date": stored.date, **values}
+    if not wanted.all():
+        columns = {name: column[wanted] for name, column in columns.items()}
+    columns["computed_at"] = np.full(len(columns["date"]), pd.Timestamp.now("UTC").to_datetime64())
     return Computed(table, symbols, dirty, wrong, stored.symbols, columns)
 
 
@@ -160,8 +161,14 @@ def _wanted(
 
 def _wrong_bars(stored: bars.BarArrays) -> dict[str, str]:
     """Instruments with a stored bar that breaks a quality rule, and which one; they are not computed from."""
+    import numpy as np
+
     from financehub_dagster.market import quality
 
+    arrays = {**{name: getattr(stored, name) for name in bars.PRICES}, "adj_close": np.full(len(stored.date), np.nan)}
+    # A frame of bars costs as much as their indicators, and nearly always nothing is wrong.
+    if all(rule.kept(arrays.__getitem__).all() for rule in quality.RULES):
+        return {}
     _, rejected = quality.judge(stored.frame())
     return {
         str(

@@ -117,13 +117,12 @@ def _merge(
 
 
 def _copy(connection: Connection, name: str, batch: "Batch") -> None:
-    from psycopg import copy, sql
+    from psycopg import sql
 
     from financehub_dagster.storage.copy_format import encode
 
     statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(name))
-    # The queue's thread sends while this one encodes.
-    with raw_cursor(connection) as cursor, cursor.copy(statement, writer=copy.QueuedLibpqWriter(cursor)) as target:
+    with raw_cursor(connection) as cursor, cursor.copy(statement) as target:
         for piece in encode(batch.fields, batch.rows):
             target.write(piece)
 
