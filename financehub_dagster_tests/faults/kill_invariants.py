@@ -48,6 +48,14 @@ def contents(connection: psycopg.Connection, but: tuple[str, ...] = WAITING) -> 
     return dict(connection.execute(query.format(rows=rows), {"but": [*CIRCUMSTANCES, *but]}).fetchall())
 
 
+def versions(connection: psycopg.Connection) -> list[tuple[object, ...]]:
+    """Something cheap that differs whenever `contents` does: any row written or removed since changes it."""
+    each = sql.SQL(" union all ").join(
+        sql.SQL("select count(*), sum(xmin::text::bigint) from {}").format(sql.Identifier(name)) for name in TABLES
+    )
+    return connection.execute(each).fetchall()
+
+
 def assert_nothing_half_done(trace: "Trace", work: "Work") -> None:
     """At any time every instrument is as before or as after, in all tables at once, and never as before again."""
     done: set[str] = set()

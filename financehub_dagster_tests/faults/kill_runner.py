@@ -14,14 +14,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.faults.kill_points import Point
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from financehub_dagster.automation.runs import RunOutcome
 
 STARTED, REACHED, FAILED, DONE = "started", "reached", "failed: ", "done"
@@ -85,6 +83,7 @@ def _perform(run: Run, started: Callable[[], None]) -> "RunOutcome | None":
     from financehub_dagster.automation.recovery import recover
     from financehub_dagster.automation.replay import JOB, STEP
     from financehub_dagster.automation.runs import materialize, run_job
+    from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
     def seen(event: dg.DagsterEvent) -> None:
         if event.event_type == dg.DagsterEventType.STEP_START and event.step_key in (*run.tables, STEP):
@@ -93,11 +92,11 @@ def _perform(run: Run, started: Callable[[], None]) -> "RunOutcome | None":
     with dg.DagsterInstance.get() as instance:
         if run.does == "fill":
             return materialize(
-                definitions(), run.tables, run.first, run.last, run.symbols, on_event=seen, instance=instance
+                DEFINITIONS, run.tables, run.first, run.last, run.symbols, on_event=seen, instance=instance
             )
         if run.does == "replay":
             config = {"ops": {STEP: {"config": {"ids": all_dead_letters()}}}}
-            return run_job(definitions().get_repository_def(), JOB, config, instance=instance, on_event=seen)
+            return run_job(DEFINITIONS.get_repository_def(), JOB, config, instance=instance, on_event=seen)
         started()
         recover(instance, datetime.now(UTC))
         return None
@@ -110,19 +109,6 @@ def all_dead_letters() -> list[int]:
 
     with transaction() as connection:
         return ids_to_replay(connection, due_only=False)
-
-
-def definitions() -> "dg.Definitions":
-    """The product's definitions, with vendors that are asked as fast as the sandbox answers."""
-    from financehub_dagster.definitions import build_definitions
-    from financehub_dagster.providers.binance import BinanceProvider
-    from financehub_dagster.providers.yahoo import YahooProvider
-
-    vendors: dict[str, Any] = {
-        "yahoo": YahooProvider(base_url=os.environ["YAHOO_BASE_URL"], requests_per_second=1000, first_pause=0.0),
-        "binance": BinanceProvider(base_url=os.environ["BINANCE_BASE_URL"], first_pause=0.0),
-    }
-    return build_definitions(resource_overrides=vendors)
 
 
 def _scale(run: Run) -> None:

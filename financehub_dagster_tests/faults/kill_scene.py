@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL
 from financehub_dagster.automation.recovery import Recovered, recover
 from financehub_dagster.storage.engine import market_engine
 from financehub_dagster.storage.urls import DAGSTER_SUFFIX
-from financehub_dagster_tests.faults.kill_invariants import Contents, contents
+from financehub_dagster_tests.faults.kill_invariants import Contents, contents, versions
 from financehub_dagster_tests.faults.kill_runner import DONE, Place, Run, all_dead_letters, live
 from financehub_dagster_tests.fixtures.database import clear_caches
 from financehub_dagster_tests.fixtures.forks import forks
@@ -93,8 +93,9 @@ class Scene:
             self.make(Run("replay"))
 
     def make(self, run: Run) -> Trace:
-        """Make the run, undisturbed."""
-        trace = self.disturb(run)
+        """Make the run, undisturbed and unwatched."""
+        trace = self.disturb(run, watch=False)
+        self._until_alone()
         assert trace.news[-1] == DONE, self.place.log.read_text()[-4000:]
         return trace
 
@@ -126,15 +127,17 @@ class Scene:
 
     @contextmanager
     def _reader(self, seen: list[Contents]) -> Iterator[None]:
-        """Look at the contents again and again, and keep each that differs from the one before."""
+        """Look again and again, and keep the contents whenever a row has changed."""
         ended = threading.Event()
 
         def read() -> None:
+            before: list[tuple[object, ...]] = []
             with self.connect() as connection:
                 while not ended.wait(LOOK_SECONDS):
-                    found = contents(connection)
-                    if not seen or seen[-1] != found:
-                        seen.append(found)
+                    now = versions(connection)
+                    if now != before:
+                        seen.append(contents(connection))
+                    before = now
 
         thread = threading.Thread(target=read, name="reader")
         thread.start()

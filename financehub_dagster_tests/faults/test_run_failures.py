@@ -19,7 +19,6 @@ import sqlalchemy as sa
 
 from financehub_dagster.automation.recovery import recover
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.instruments import upsert_instruments
@@ -45,12 +44,10 @@ def make_run(environment: dict[str, str], log: Path) -> None:
     get_settings.cache_clear()
 
     from financehub_dagster.automation.runs import materialize
-    from financehub_dagster.providers.yahoo import YahooProvider
+    from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
-    yahoo = YahooProvider(base_url=environment["YAHOO_BASE_URL"], requests_per_second=1000, first_pause=0.0)
-    definitions = build_definitions(resource_overrides={"yahoo": yahoo})
     with dg.DagsterInstance.get() as instance:
-        outcome = materialize(definitions, [STOCKS], FIRST, LAST, SYMBOLS, instance=instance)
+        outcome = materialize(DEFINITIONS, [STOCKS], FIRST, LAST, SYMBOLS, instance=instance)
     raise SystemExit(not outcome.success)
 
 
