@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from financehub_dagster.gateway.governor import Governor
+    from financehub_dagster.gateway.reply import Reply
 
 
 @dataclass(slots=True)
 class Call:
     """One piece of work: `requests` counts what left for it, the tries that failed included.
 
-    answered_at is the vendor's clock at its last answer, in UTC. weight is what the next request costs where its path
-    does not tell, as in a batch.
+    reply is the last answer. weight is what the next request costs where its path does not tell, as in a batch.
     """
 
     governor: "Governor"
@@ -28,13 +28,19 @@ class Call:
     symbol: str | None = None
     base_url: str | None = None
     requests: int = 0
-    answered_at: datetime | None = None
+    reply: "Reply | None" = None
     weight: int | None = None
 
     @property
     def clock(self) -> datetime:
         """The time by the vendor's clock, ours before its first answer; in UTC."""
-        return self.answered_at or datetime.now(UTC)
+        return datetime.now(UTC) if self.reply is None else self.reply.server_time
+
+    def document(self) -> Any:
+        """The last answer as JSON; raises Malformed, or LookupError before the first."""
+        if self.reply is None:
+            raise LookupError("nothing was answered yet")
+        return self.reply.json()
 
 
 _current: ContextVar[Call | None] = ContextVar("financehub_call", default=None)

@@ -99,7 +99,7 @@ class _Request[R]:
         try:
             response = self.exchange.send(self._seconds(), self._credentials())
             reply = self.exchange.reply_of(response)
-            self.call.answered_at = reply.server_time
+            self.call.reply = reply
             error = self.policy.meaning.refusal(reply)
             if error is not None:
                 raise error

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -32,7 +33,7 @@ BAN_SECONDS = 300.0
 """How long we stay silent after a block that names no end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """One HTTP answer. headers are lower case; path is the vendor's, without query; symbol is what was asked about."""
 
@@ -44,7 +45,11 @@ class Reply:
     symbol: str | None = None
 
     def json(self) -> Any:
-        """The body as JSON; raises Malformed, naming what came instead."""
+        """The body as JSON, parsed once: read it only; raises Malformed, naming what came instead."""
+        return self._document
+
+    @cached_property
+    def _document(self) -> Any:
         if not self.body.strip():
             raise Malformed(self.provider, "the answer is empty", symbol=self.symbol)
         try:

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from math import isnan, prod
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -130,18 +130,22 @@ def _rows(result: Mapping[str, Any], zone: ZoneInfo, end: int) -> tuple[Days, ND
     order = np.argsort(stamps, kind="stable")
     if stamps[order[-1]] >= end:
         order = order[:-1]  # the latest price, which Yahoo appends to ranges that end before it
-    return _local_days(stamps[order], zone), columns[:, order]
+    return _local_days(stamps[order].tobytes(), zone), columns[:, order]
 
 
 _NUMBERS = {int, float, type(None)}
 
 
-def _local_days(stamps: Days, zone: ZoneInfo) -> Days:
-    local = pd.DatetimeIndex(stamps.astype("datetime64[s]"), tz="UTC").tz_convert(zone).tz_localize(None)
+@lru_cache(maxsize=64)
+def _local_days(stamps: bytes, zone: ZoneInfo) -> Days:
+    """The day of each of the times, int64 in epoch seconds; the charts of one exchange have the same ones."""
+    local = pd.DatetimeIndex(np.frombuffer(stamps, "datetime64[s]"), tz="UTC").tz_convert(zone).tz_localize(None)
     seconds = local.to_numpy().astype("datetime64[s]").astype(np.int64)
     clock = seconds % DAY
     late = (clock >= LATE_EVENING) & (clock % HOUR < MINUTE)
-    return seconds // DAY + late
+    days: Days = seconds // DAY + late
+    days.flags.writeable = False
+    return days
 
 
 def _without_twins(days: Days, columns: NDArray[np.float64]) -> tuple[Days, NDArray[np.float64]]:

@@ -21,7 +21,6 @@ from functools import cache
 from typing import Any, override
 from zoneinfo import ZoneInfo
 
-import orjson
 from curl_cffi.requests import Response
 
 from financehub_dagster.gateway.call import current_call
@@ -88,11 +87,11 @@ def history(symbol: str, timezone: str, start: date, end: date) -> yahoo_chart.C
         "events": "div,splits,capitalGains",
     }
     try:
-        response = client().get(f"{HOST}{yahoo_wire.CHART}{symbol}", params=params)
+        client().get(f"{HOST}{yahoo_wire.CHART}{symbol}", params=params)
     except NoBars:
         return None
     try:
-        return yahoo_chart.read(orjson.loads(response.content), last)
+        return yahoo_chart.read(current_call().document(), last)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         provider = current_call().governor.policy.provider
         message = f"the chart cannot be read ({type(error).__name__}: {error})"
