@@ -5,6 +5,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test faults lint format bench build clean
 
+# Containers often set this; without bytecode every process compiles all it imports anew, several seconds of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 ARGS ?=
 BIN := .venv/bin
 PACKAGES := financehub_dagster financehub_dagster_tests
