@@ -1,4 +1,4 @@
-"""Several questions to vendors at once, their answers in the order of the questions.
+"""Several questions to vendors or to the database at once, their answers in the order of the questions.
 
 Belongs here: the threads. Does not belong here: limits (PostgreSQL holds them, whoever asks) and what is asked.
 """
@@ -13,12 +13,12 @@ AHEAD = 50
 """Questions begun before the first of them has been taken: enough to go on asking while answers are being stored."""
 
 
-def at_once[Q, A](ask: Callable[[Q], A], questions: Iterable[Q]) -> Generator[A]:
+def at_once[Q, A](ask: Callable[[Q], A], questions: Iterable[Q], connections: int = CONNECTIONS) -> Generator[A]:
     """The answers to `questions`, in their order; what `ask` raises is raised here.
 
     Questions that were not begun when the caller stops taking answers are not asked.
     """
-    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="ask") as pool:
+    with ThreadPoolExecutor(connections, thread_name_prefix="ask") as pool:
         begun: deque[Future[A]] = deque()
         try:
             for question in questions:

@@ -5,13 +5,15 @@ belong here: formulas (market.indicators) and SQL.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import batched
 from logging import Logger
 from typing import TYPE_CHECKING
 
+from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
@@ -24,27 +26,29 @@ if TYPE_CHECKING:
 NAME = "indicators_daily"
 
 BATCH = 50
-"""Instruments per read, compute and write: 50 × 10 years × 27 columns are 27 MB, and there are two such at a time."""
+"""Instruments per read, compute and write: 50 × 10 years × 27 columns are 27 MB."""
+ABREAST = 2
+"""Batches under way at once: PostgreSQL takes the rows of one while the other is read, computed or taken too."""
 
 
 def update_indicators(window: Window, universe: Universe, run_id: str, log: Logger) -> Outcome:
-    """Compute over full histories and store the rows of the window, and those that changed inputs made stale.
-
-    While PostgreSQL takes the rows of one batch, the next one is read and computed.
-    """
+    """Compute over full histories and store the rows of the window, and those that changed inputs made stale."""
     outcome = Outcome(NAME)
-    batches = [
-        (table, batch) for table, kinds in BARS_OF.items() for batch in batched(universe.instruments(kinds), BATCH)
-    ]
-    coming: Future[Computed] | None = None
-    with ThreadPoolExecutor(max_workers=1) as ahead:
-        for batch in [*batches, None]:
-            computed = None if coming is None else coming.result()
-            coming = batch and ahead.submit(computed_ahead, batch[0], [each.symbol for each in batch[1]], window)
-            if computed is not None:
-                store(computed, window, run_id, outcome)
-                log.info(f"{NAME}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
+    batches = (
+        (table, [instrument.symbol for instrument in batch])
+        for table, kinds in BARS_OF.items()
+        for batch in batched(universe.instruments(kinds), BATCH)
+    )
+    with closing(at_once(partial(_update, window=window, run_id=run_id), batches, ABREAST)) as parts:
+        for part in parts:
+            outcome.include(part)
+            log.info(f"{NAME}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
     return outcome
+
+
+def _update(batch: tuple[str, Sequence[str]], window: Window, run_id: str) -> Outcome:
+    table, symbols = batch
+    return store(computed(table, symbols, window), window, run_id)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Computed:
     columns: "Mapping[str, np.ndarray]" = field(repr=False)
 
 
-def computed_ahead(table: str, symbols: Sequence[str], window: Window) -> Computed:
+def computed(table: str, symbols: Sequence[str], window: Window) -> Computed:
     """What `window` needs of `symbols`, all of the table of bars `table`, computed but not yet written."""
     with transaction() as connection:
         return _compute(connection, table, symbols, window)
@@ -91,26 +95,29 @@ def _compute(connection: Connection, table: str, symbols: Sequence[str], window:
     return Computed(table, symbols, dirty, wrong, stored.symbols, columns)
 
 
-def store(batch: Computed, window: Window, run_id: str, outcome: Outcome) -> None:
+def store(batch: Computed, window: Window, run_id: str) -> Outcome:
     """Write a batch and all that follows from it, in one transaction.
 
     A bar that changed since it was read may have been recomputed by another run already, whose rows must not be
-    overwritten: such a batch is computed again, in turn with all other writers.
+    overwritten: such a batch is computed again, in turn with all other writers of its instruments.
     """
+    outcome = Outcome(NAME)
     with transaction() as connection:
-        writer.take_turn(connection, tables.indicators_daily)
+        writer.take_turn(connection, tables.indicators_daily, batch.symbols)
         if marks.marked_since(connection, NAME, batch.symbols, batch.dirty):
             batch = _compute(connection, batch.table, batch.symbols, window)
-        outcome.add(
-            writer.write(connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False)
+        written = writer.write(
+            connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False, in_turn=True
         )
         clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
         marks.clear_marks(connection, NAME, clean)
         _settle(connection, batch.symbols, window, run_id, batch.wrong)
     found = set(batch.found)
+    outcome.add(written)
     outcome.failures |= batch.wrong
     outcome.done += [symbol for symbol in batch.symbols if symbol in found]
     outcome.empty += [symbol for symbol in batch.symbols if symbol not in found and symbol not in batch.wrong]
+    return outcome
 
 
 def _settle(

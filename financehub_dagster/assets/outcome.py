@@ -4,7 +4,7 @@ Belongs here: counting and the metadata of a materialization. Does not belong he
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,13 @@ class Outcome:
         self.inserted += written.inserted
         self.updated += written.updated
         self.unchanged += written.unchanged
+
+    def include(self, part: "Outcome") -> None:
+        """Count what was done to some of the instruments as part of this."""
+        for counted in fields(self):
+            own, other = getattr(self, counted.name), getattr(part, counted.name)
+            if counted.name != "table":
+                setattr(self, counted.name, own | other if isinstance(own, dict) else own + other)
 
     @property
     def nothing_worked(self) -> bool:

@@ -138,6 +138,15 @@ def encode_rows(fields: Sequence[Field], start: int, stop: int) -> Iterator[byte
                 yield _encode_alike(fields, layout, piece)
 
 
+def row_sizes(fields: Sequence[Field], rows: int) -> NDArray[np.int64]:
+    """Bytes of each encoded row."""
+    sizes = np.full(rows, 2 + 4 * len(fields), np.int64)
+    for field in fields:
+        own = field.lengths(slice(0, rows))
+        sizes += field.width if own is None else np.maximum(own, 0)
+    return sizes
+
+
 def _starts(lengths: Sequence[NDArray[np.int32] | None], rows: int) -> list[int]:
     """The rows that do not lie as the one before them does, the first one among them."""
     differs = np.zeros(rows, np.bool_)

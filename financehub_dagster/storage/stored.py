@@ -11,15 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from financehub_dagster.storage.batch import Batch
-from financehub_dagster.storage.copy_format import Coded, encode_rows
+from financehub_dagster.storage.copy_format import Coded, Field, encode_rows, row_sizes
 from financehub_dagster.storage.engine import Connection, raw_cursor
 from financehub_dagster.storage.fields import EPOCH
 
@@ -32,7 +34,6 @@ _SENDS: dict[type[sa.types.TypeEngine[Any]], tuple[str, int | None]] = {
     sa.SmallInteger: ("int2send", 2),
     sa.BigInteger: ("int8send", 8),
     sa.Integer: ("int4send", 4),
-    sa.Double: ("float8send", 8),
     sa.Date: ("date_send", 4),
     sa.DateTime: ("timestamptz_send", 8),
 }
@@ -81,14 +82,27 @@ def split(connection: Connection, table: sa.Table, batch: Batch) -> Split:
         "lasts": [each.last for each in stretches],
         "counts": [each.rows.stop - each.rows.start for each in stretches],
     }
+    # All rows are encoded at once, since most of that work is per call, not per row.
+    encoded, at = bytearray(), np.array([], np.int64)
     with raw_cursor(connection, binary=True) as cursor:
         for number, stored in cursor.stream(_packed(table), asked):
             stretch = stretches[number - 1]
             if stored is None:
                 found.absent.append(stretch)
-            elif stored != b"".join(encode_rows(fields, stretch.rows.start, stretch.rows.stop)):
+                continue
+            if not encoded:
+                encoded, at = _encoded(fields, batch.rows)
+            if stored != encoded[at[stretch.rows.start] : at[stretch.rows.stop]]:
                 found.unclear.append(stretch.rows)
     return found
+
+
+def _encoded(fields: Sequence[Field], rows: int) -> tuple[bytearray, NDArray[np.int64]]:
+    """The rows as COPY encodes them, and where each begins, and the last ends."""
+    encoded = bytearray()
+    for piece in encode_rows(fields, 0, rows):
+        encoded += piece
+    return encoded, np.append(0, np.cumsum(row_sizes(fields, rows)))
 
 
 def _stretches(table: sa.Table, batch: Batch) -> Iterator[Stretch]:
@@ -139,20 +153,25 @@ def _packed(table: sa.Table) -> str:
 
 def _row(columns: Sequence[sa.Column[Any]]) -> str:
     """One row as COPY encodes it: how many fields, and of each its length (-1 for NULL) and its bytes."""
-    parts, constant = [], len(columns).to_bytes(2)
-    for column in columns:
-        name = f"t.{_quoted(column.name)}"
-        function, width = next(send for kind, send in _SENDS.items() if isinstance(column.type, kind))
-        value = f"{function}({name})"
-        sized = name if isinstance(column.type, sa.Text) else value
-        length = f"int4send(octet_length({sized}))" if width is None else _literal(width.to_bytes(4))
-        if not column.nullable and width is not None:
-            parts += [_literal(constant + width.to_bytes(4)), value]
+    parts = [_literal(len(columns).to_bytes(2))]
+    for is_double, group in groupby(columns, key=lambda column: isinstance(column.type, sa.Double)):
+        if is_double:
+            # An array is sent as a header of 20 bytes and its elements as fields are (array_send): one call for many.
+            names = ", ".join(f"t.{_quoted(column.name)}" for column in group)
+            parts.append(f"substr(array_send(ARRAY[{names}]), 21)")
         else:
-            own = f"{length} || {value}"
-            parts += [_literal(constant), f"coalesce({own}, {_literal(bytes([255] * 4))})" if column.nullable else own]
-        constant = b""
-    return " || ".join(part for part in parts if part != _literal(b""))
+            parts += map(_field, group)
+    return " || ".join(parts)
+
+
+def _field(column: sa.Column[Any]) -> str:
+    name = f"t.{_quoted(column.name)}"
+    function, width = next(send for kind, send in _SENDS.items() if isinstance(column.type, kind))
+    value = f"{function}({name})"
+    sized = name if isinstance(column.type, sa.Text) else value
+    length = f"int4send(octet_length({sized}))" if width is None else _literal(width.to_bytes(4))
+    own = f"{length} || {value}"
+    return f"coalesce({own}, {_literal(bytes([255] * 4))})" if column.nullable else own
 
 
 def _quoted(name: str) -> str:

@@ -7,7 +7,6 @@ import pytest
 import talib
 
 from financehub_dagster.assets import indicator_update
-from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.market.indicators import engine
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
@@ -38,11 +37,20 @@ def assert_as_over_the_full_history(platform, table: str, symbol: str) -> int:
     return len(stored)
 
 
+@pytest.fixture(scope="module")
+def database_template(filled):
+    """Three years of two stocks and two of a crypto."""
+
+    def with_bars(platform) -> None:
+        assert platform.run("stock_prices_daily", "2013-02-01", "2016-01-01", symbols=["AAPL", "GE"]).success
+        assert platform.run("crypto_prices_daily", "2018-01-01", "2019-12-01", symbols=["BTC"]).success
+
+    return filled(with_bars)
+
+
 @pytest.fixture
 def with_bars(platform):
-    """Three years of two stocks and a crypto."""
-    assert platform.run("stock_prices_daily", "2013-02-01", "2016-01-01", symbols=["AAPL", "GE"]).success
-    assert platform.run("crypto_prices_daily", "2018-01-01", "2019-12-01", symbols=["BTC"]).success
+    """A platform that has bars and no indicators."""
     return platform
 
 
@@ -95,11 +103,11 @@ def dirty(platform) -> list[tuple]:
 def test_a_run_that_read_old_bars_does_not_overwrite_what_another_one_computed_from_new_ones(with_bars):
     window = Window.of_dates(date(2014, 1, 1), date(2015, 12, 31))
     with_bars.run("indicators_daily", "2014-01-01", "2015-12-01", symbols=["AAPL", "GE"])
-    slow = indicator_update.computed_ahead("stock_prices_daily", ["AAPL", "GE"], window)
+    slow = indicator_update.computed("stock_prices_daily", ["AAPL", "GE"], window)
     with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), high=99.0)
     with_bars.run("stock_prices_daily", "2014-06-01", symbols=["AAPL", "GE"])
     with_bars.run("indicators_daily", "2015-12-01", symbols=["AAPL", "GE"])
-    indicator_update.store(slow, window, "slow", Outcome("indicators_daily"))
+    indicator_update.store(slow, window, "slow")
     assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") > 400
 
 

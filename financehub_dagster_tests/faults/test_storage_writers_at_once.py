@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage import tables
 from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.writer import WriteResult, write
+from financehub_dagster.storage.errors import DatabaseError
+from financehub_dagster.storage.writer import WriteResult, take_turn, write
 from financehub_dagster_tests.fixtures.database import Database
 
 WRITERS, TURNS, SYMBOLS, DAYS = 8, 5, 20, 50
@@ -65,6 +66,30 @@ def test_eight_writers_of_the_same_rows_neither_deadlock_nor_duplicate(database:
         assert tuple(stored) == (ROWS, 1)
         assert connection.execute(sa.text("select count(*) from price_revisions")).scalar() == updated
         assert connection.execute(sa.text("select count(*) from dirty_marks")).scalar() == SYMBOLS
+
+
+def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: Database) -> None:
+    table = tables.indicators_daily
+
+    def is_free(symbols: list[str] | None) -> bool:
+        with transaction() as connection:
+            connection.execute(sa.text("set local lock_timeout = '100ms'"))
+            try:
+                take_turn(connection, table, symbols)
+            except DatabaseError:
+                return False
+            return True
+
+    with transaction() as connection:
+        take_turn(connection, table, ["MSFT", "AAPL"])
+        take_turn(connection, tables.stock_prices_daily)
+        assert is_free(["GE", "IBM"])
+        assert not is_free(["GE", "AAPL"])
+        assert not is_free(None)
+    assert is_free(["GE", "AAPL"])
+    with transaction() as connection:
+        take_turn(connection, table)
+        assert not is_free(["GE"])
 
 
 def test_a_writer_killed_before_its_commit_leaves_nothing_and_blocks_nobody(database: Database) -> None:
