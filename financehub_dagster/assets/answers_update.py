@@ -7,20 +7,20 @@ Belongs here: the order of work for one run (ask, judge, write, settle). Does no
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from itertools import batched
 from logging import Logger
 from typing import Any
 
-from financehub_dagster.assets.outcome import Outcome, PutOff
+from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import partition_at
-from financehub_dagster.gateway.errors import NotConfigured, ProviderError
-from financehub_dagster.gateway.router import put_off_until
+from financehub_dagster.assets.undone import Asked, leave_undone
+from financehub_dagster.gateway.errors import NotConfigured
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.answer_routing import AnswersRouter, Routed
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.storage import deferrals, failures
 from financehub_dagster.storage.engine import Connection, transaction
-from financehub_dagster.storage.partition_keys import ends_of, key_of
+from financehub_dagster.storage.partition_keys import ends_of
 
 type Store = Callable[[Connection, Answers, str, Outcome], None]
 """Write one vendor's answer under a run id and count what became of its rows."""
@@ -73,63 +73,36 @@ def _settle(
         if len(answer.rows):
             outcome.sources[answer.source] = outcome.sources.get(answer.source, 0) + len(answer.rows)
             store(connection, answer, work.run_id, outcome)
+    asked = _asked(work)
     off = work.router.why_off([each.asset_type for each in batch], work.providers) or ""
     for symbol, error in routed.failed.items():
         if isinstance(error, NotConfigured):
             outcome.off[symbol] = off or str(error)
-        elif (until := put_off_until(error)) is not None:
-            outcome.deferred[symbol] = PutOff(until, str(error))
-            _defer(work, connection, symbol, error, until)
         else:
-            outcome.failures[symbol] = str(error)
-            _record(work, connection, symbol, error)
+            leave_undone(connection, asked, symbol, error, _kwargs(work, symbol), outcome)
     done = [each.symbol for each in batch if each.symbol not in routed.failed]
-    _resolve(work, connection, done)
+    asked.settle(connection, done)
     outcome.done += done
     told = _told(routed.answers)
     outcome.empty += [symbol for symbol in done if symbol not in told]
 
 
-def _record(work: Work, connection: Connection, symbol: str, error: ProviderError) -> None:
-    failures.record_failure(
-        connection,
-        task_name=work.table,
-        partition_key=work.partition_key,
-        symbol=symbol,
-        provider=error.provider,
-        kwargs=_kwargs(work, symbol),
-        exception=f"{type(error).__name__}: {error}",
-        run_id=work.run_id,
-    )
+def _asked(work: Work) -> Asked:
+    """What was just asked makes up for all that failed or waited since the beginning of the question.
 
-
-def _defer(work: Work, connection: Connection, symbol: str, error: ProviderError, until: datetime) -> None:
-    deferrals.defer(
-        connection,
-        task_name=work.table,
-        partition_key=work.partition_key if work.since else partition_at(work.table, until),
-        symbol=symbol,
-        provider=error.provider,
-        until=until,
-        reason=str(error),
-        kwargs=_kwargs(work, symbol),
-        run_id=work.run_id,
-    )
+    A question about now has no beginning, and what waits for its budget is kept under the partition of that day.
+    """
+    if work.since is None:
+        again_at = partial(partition_at, work.table)
+        return Asked(work.table, date.min, date.max, work.partition_key, work.run_id, again_at)
+    last = date.fromisoformat(ends_of(work.partition_key)[1])
+    key = work.partition_key
+    return Asked(work.table, work.since.date(), last, key, work.run_id, again_at=lambda _: key)
 
 
 def _kwargs(work: Work, symbol: str) -> dict[str, object]:
     """What a run that does the same again has to be told."""
     return {"symbols": [symbol], **({} if work.providers is None else {"providers": list(work.providers)})}
-
-
-def _resolve(work: Work, connection: Connection, done: Sequence[str]) -> None:
-    """What was just asked makes up for all that failed or waited since the beginning of the question."""
-    first = date.min if work.since is None else work.since.date()
-    last = ends_of(work.partition_key)[1]
-    failures.resolve_failures(
-        connection, task_name=work.table, partition_key=key_of(first.isoformat(), last), symbols=done
-    )
-    deferrals.resolve_deferrals(connection, work.table, first, date.fromisoformat(last), done)
 
 
 def _told(answers: Sequence[Answers]) -> set[str]:

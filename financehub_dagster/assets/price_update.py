@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.assets import precedence
 from financehub_dagster.assets.at_once import at_once
-from financehub_dagster.assets.outcome import Outcome, PutOff
+from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.undone import Asked, leave_undone
 from financehub_dagster.gateway.errors import ProviderError, Transient
-from financehub_dagster.gateway.router import put_off_until
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import deferrals, failures, history, rejections, sources, tables, writer
+from financehub_dagster.storage import history, rejections, sources, tables, writer
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
 
@@ -145,45 +145,15 @@ def _splits(got: DailyBars) -> set[date]:
     return set(got.actions.loc[is_split, "date"].dt.date) if is_split.any() else set()
 
 
-def _note(work: Work, connection: Connection, symbol: str, error: ProviderError, outcome: Outcome) -> None:
-    """Put the work off where only time helps; else it is a dead letter. It is never both."""
-    asked: dict[str, object] = {
-        "symbols": [symbol],
-        "start": work.window.start.isoformat(),
-        "end": work.window.end.isoformat(),
-    }
-    if work.providers is not None:
-        asked["providers"] = list(work.providers)
+def _asked(work: Work) -> Asked:
     key = work.window.partition_key
-    until = put_off_until(error)
-    if until is None:
-        outcome.failures[symbol] = str(error)
-        deferrals.resolve_deferrals(connection, work.table, work.window.start, work.window.end, [symbol])
-        failures.record_failure(
-            connection,
-            task_name=work.table,
-            partition_key=key,
-            symbol=symbol,
-            provider=error.provider,
-            kwargs=asked,
-            exception=f"{type(error).__name__}: {error}",
-            traceback=None,
-            run_id=work.run_id,
-        )
-    else:
-        outcome.deferred[symbol] = PutOff(until, str(error))
-        failures.resolve_failures(connection, task_name=work.table, partition_key=key, symbols=[symbol])
-        deferrals.defer(
-            connection,
-            task_name=work.table,
-            partition_key=key,
-            symbol=symbol,
-            provider=error.provider,
-            until=until,
-            reason=str(error),
-            kwargs=asked,
-            run_id=work.run_id,
-        )
+    return Asked(work.table, work.window.start, work.window.end, key, work.run_id, again_at=lambda _: key)
+
+
+def _kwargs(work: Work, symbol: str) -> dict[str, object]:
+    """What a run that does the same again has to be told."""
+    days = {"start": work.window.start.isoformat(), "end": work.window.end.isoformat()}
+    return {"symbols": [symbol], **days, **({} if work.providers is None else {"providers": list(work.providers)})}
 
 
 def _store(
@@ -192,9 +162,11 @@ def _store(
     """Write what the vendors sent; returns the sessions whose bars no table takes, by symbol."""
     from financehub_dagster.market import quality
 
+    asked = _asked(work)
     for answer in answers:
         if answer.error is not None:
-            _note(work, connection, answer.instrument.symbol, answer.error, bars)
+            symbol = answer.instrument.symbol
+            leave_undone(connection, asked, symbol, answer.error, _kwargs(work, symbol), bars)
     answered = [(each.instrument, each.got) for each in answers if each.got is not None]
     bars.calls += sum(each.calls for each in answers)
     if not answered:
@@ -207,10 +179,7 @@ def _store(
     told = precedence.without_outranked(connection, "corporate_actions", told, earlier)
     bars.add(_write(connection, work.table, good, work.run_id))
     actions.add(_write(connection, "corporate_actions", told, work.run_id))
-    symbols = [each.symbol for each, _ in answered]
-    key = work.window.partition_key
-    failures.resolve_failures(connection, task_name=work.table, partition_key=key, symbols=symbols)
-    deferrals.resolve_deferrals(connection, work.table, work.window.start, work.window.end, symbols)
+    asked.settle(connection, [each.symbol for each, _ in answered])
     bars.rejected += len(rejected)
     _count(work, answers, good, bars, actions)
     return {str(symbol): list(days.dt.date) for symbol, days in rejected.groupby("symbol")["date"]}

@@ -135,6 +135,26 @@ def test_a_spent_budget_puts_work_off_instead_of_failing_it(keyed_platform):
     assert until > datetime.now(UTC)
 
 
+def test_an_answer_is_a_dead_letter_or_put_off_and_never_both(keyed_platform):
+    live = "select count(*) from task_failures where symbol = 'BTC' and status in ('open', 'retrying', 'parked')"
+    waiting = "select count(*) from deferred_work"
+
+    def left(*vendors, **fault):
+        keyed_platform.sandbox.clear_faults()
+        for vendor in vendors:
+            keyed_platform.sandbox.fault(vendor=vendor, **fault)
+        keyed_platform.execute("delete from breakers")
+        keyed_platform.execute("delete from api_keys")
+        keyed_platform.run("crypto_markets", today(), symbols=["BTC"])
+        return keyed_platform.scalar(live), keyed_platform.scalar(waiting)
+
+    both = ("coingecko", "coinmarketcap")
+    assert left(*both, kind="error", situation="month_quota") == (0, 1)
+    assert left(*both, kind="garbage") == (1, 0)
+    assert left(*both, kind="error", situation="month_quota") == (0, 1)
+    assert left() == (0, 0)
+
+
 def test_checks_name_the_row_and_the_instrument_that_is_late(platform):
     platform.run("quotes", today(), symbols=["AAPL", "BTC"])
     platform.execute("update quotes set price = -1 where symbol = 'BTC'")

@@ -1,0 +1,84 @@
+"""An instrument's work that a run leaves undone: put off where only time helps, else a dead letter, never both.
+
+Belongs here: writing it down and striking the other. Does not belong here: what becomes of either (replays, schedules,
+healing).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from financehub_dagster.assets.outcome import Outcome, PutOff
+from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.gateway.router import put_off_until
+from financehub_dagster.storage import deferrals, failures
+from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.partition_keys import key_of
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asked vendors for: a table's days from `first` to `last`, both included, under `partition_key`.
+
+    again_at gives the partitions under which the same is asked at a later time (aware).
+    """
+
+    table: str
+    first: date
+    last: date
+    partition_key: str
+    run_id: str
+    again_at: Callable[[datetime], str]
+
+    def settle(self, connection: Connection, symbols: Sequence[str]) -> None:
+        """What failed or waited of `symbols` within these days is done."""
+        self.settle_failures(connection, symbols)
+        self.settle_deferrals(connection, symbols)
+
+    def settle_failures(self, connection: Connection, symbols: Sequence[str]) -> None:
+        """Close the dead letters of `symbols` within these days."""
+        key = key_of(self.first.isoformat(), self.last.isoformat())
+        failures.resolve_failures(connection, task_name=self.table, partition_key=key, symbols=symbols)
+
+    def settle_deferrals(self, connection: Connection, symbols: Sequence[str]) -> None:
+        """Forget what was put off of `symbols` within these days."""
+        deferrals.resolve_deferrals(connection, self.table, self.first, self.last, symbols)
+
+
+def leave_undone(
+    connection: Connection,
+    asked: Asked,
+    symbol: str,
+    error: ProviderError,
+    kwargs: Mapping[str, object],
+    outcome: Outcome,
+) -> None:
+    """Write down that `error` kept `symbol` from being done; `kwargs` is what a run that tries again is told."""
+    until = put_off_until(error)
+    if until is None:
+        outcome.failures[symbol] = str(error)
+        asked.settle_deferrals(connection, [symbol])
+        failures.record_failure(
+            connection,
+            task_name=asked.table,
+            partition_key=asked.partition_key,
+            symbol=symbol,
+            provider=error.provider,
+            kwargs=kwargs,
+            exception=f"{type(error).__name__}: {error}",
+            run_id=asked.run_id,
+        )
+    else:
+        outcome.deferred[symbol] = PutOff(until, str(error))
+        asked.settle_failures(connection, [symbol])
+        deferrals.defer(
+            connection,
+            task_name=asked.table,
+            partition_key=asked.again_at(until),
+            symbol=symbol,
+            provider=error.provider,
+            until=until,
+            reason=str(error),
+            kwargs=kwargs,
+            run_id=asked.run_id,
+        )
