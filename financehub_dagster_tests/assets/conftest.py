@@ -1,6 +1,7 @@
 """The whole platform in one process: real database, sandbox over HTTP, real client libraries, a Dagster instance."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.instruments import upsert_instruments
 from financehub_dagster_tests.assets.answers import generous_providers
+from financehub_dagster_tests.fixtures.database import Database, chosen
+from financehub_dagster_tests.fixtures.sandbox import as_new
 
 
 @dataclass
@@ -70,9 +73,9 @@ def keyed_platform(platform, sandbox, monkeypatch) -> Iterator[Platform]:
     get_settings.cache_clear()
 
 
-@pytest.fixture
-def platform(database, sandbox) -> Iterator[Platform]:
-    """A migrated database with the default universe, and providers that ask the sandbox as fast as it answers."""
+@contextmanager
+def platform_on(database: Database, sandbox: Sandbox) -> Iterator[Platform]:
+    """A market database with the default universe, and providers that ask the sandbox as fast as it answers."""
     with database.engine.begin() as connection:
         upsert_instruments(connection, default_universe())
     overrides = {
@@ -82,3 +85,30 @@ def platform(database, sandbox) -> Iterator[Platform]:
     with dg.DagsterInstance.ephemeral() as instance:
         definitions = build_definitions(resource_overrides=overrides)
         yield Platform(database.engine, sandbox, definitions, instance, overrides)
+
+
+@pytest.fixture
+def platform(database, sandbox) -> Iterator[Platform]:
+    """A platform of this test alone."""
+    with platform_on(database, sandbox) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def filled(database_server, market_template, sandbox_process) -> Iterator[Callable[[Callable[[Platform], None]], str]]:
+    """Names a database that a function has filled, for a module to override `database_template` with."""
+    made: list[sa.URL] = []
+
+    def filled(fill: Callable[[Platform], None]) -> str:
+        made.append(database_server.create(market_template))
+        with (
+            chosen(made[-1]) as database,
+            as_new(sandbox_process) as sandbox,
+            platform_on(database, sandbox) as platform,
+        ):
+            fill(platform)
+        return str(made[-1].database)
+
+    yield filled
+    for url in made:
+        database_server.drop(url)

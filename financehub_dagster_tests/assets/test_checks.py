@@ -12,10 +12,19 @@ def offending(check: dg.AssetCheckEvaluation) -> str:
     return str(check.metadata["offending_rows"].value)
 
 
+@pytest.fixture(scope="module")
+def database_template(filled):
+    """One stored month of two stocks."""
+
+    def one_month(platform) -> None:
+        assert platform.run(STOCKS, "2015-03-01", symbols=["AAPL", "GE"]).success
+
+    return filled(one_month)
+
+
 @pytest.fixture
 def one_month(platform):
-    """One stored month of two stocks."""
-    assert platform.run(STOCKS, "2015-03-01", symbols=["AAPL", "GE"]).success
+    """A platform that has a month of bars."""
     return platform
 
 
@@ -73,14 +82,9 @@ def test_freshness_names_what_is_due(one_month):
     assert "AAPL" in offending(fresh)
 
 
-def test_a_wrong_stored_bar_keeps_indicators_from_being_computed_in_the_same_run(platform):
-    tables = [STOCKS, "indicators_daily"]
-    platform.run(STOCKS, "2015-02-01", "2015-03-01", symbols=["AAPL"])
-    platform.execute(
-        f"insert into {STOCKS} select 'GE', date, open, low - 1, low, close, adj_close, volume, source, fetched_at"
-        f" from {STOCKS} where date = '2015-03-10'"
-    )
-    outcome = platform.run(tables, "2015-03-01", symbols=["AAPL"])
-    assert not platform.checks(outcome, STOCKS)["bar_sanity"].passed
+def test_a_wrong_stored_bar_keeps_indicators_from_being_computed_in_the_same_run(one_month):
+    one_month.execute(f"update {STOCKS} set high = low - 1 where symbol = 'GE' and date = '2015-03-10'")
+    outcome = one_month.run([STOCKS, "indicators_daily"], "2015-03-01", symbols=["AAPL"])
+    assert not one_month.checks(outcome, STOCKS)["bar_sanity"].passed
     assert "indicators_daily" not in outcome.tables
-    assert platform.scalar("select count(*) from indicators_daily") == 0
+    assert one_month.scalar("select count(*) from indicators_daily") == 0

@@ -32,7 +32,7 @@ class Asked:
 
 
 @pytest.fixture
-def ask(folder, database, sandbox, capsys) -> Asked:
+def ask(folder, database, dagster_database, sandbox, capsys) -> Asked:
     """Commands in a folder with three instruments."""
     ask = Asked(capsys)
     (folder / "mine.yaml").write_text(UNIVERSE)

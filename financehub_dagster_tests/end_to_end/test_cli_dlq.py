@@ -1,12 +1,18 @@
 """`financehub dlq` on a live platform whose vendors are the sandbox."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import URL
 
 from financehub_dagster.cli.app import run
+from financehub_dagster.storage.urls import beside
+from financehub_dagster_tests.end_to_end.conftest import empty_folder
+from financehub_dagster_tests.fixtures.database import chosen
+from financehub_dagster_tests.fixtures.sandbox import as_new
 
 UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
@@ -31,15 +37,35 @@ class Asked:
         return self.capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def backfilled(database_server, market_template, sandbox_process, tmp_path_factory) -> Iterator[URL]:
+    """Two months of two instruments, one of which the vendors do not know."""
+    url = database_server.create(market_template)
+    with empty_folder(tmp_path_factory.mktemp("backfilled")) as folder, chosen(url), as_new(sandbox_process) as sandbox:
+        (folder / "mine.yaml").write_text(UNIVERSE)
+        assert run(["instruments", "import", "mine.yaml"]) == 0
+        sandbox.delist("GE")
+        assert run(["backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-04"]) == 0
+    yield url
+    database_server.drop(url)
+    database_server.drop(beside(url))
+
+
+@pytest.fixture(scope="module")
+def database_template(backfilled: URL) -> str:
+    return str(backfilled.database)
+
+
+@pytest.fixture(scope="module")
+def dagster_template(backfilled: URL) -> str:
+    return str(beside(backfilled).database)
+
+
 @pytest.fixture
-def ask(folder, database, sandbox, capsys) -> Asked:
-    """A folder with two instruments, one of which the vendors do not know."""
-    ask = Asked(capsys)
-    (folder / "mine.yaml").write_text(UNIVERSE)
-    ask("instruments", "import", "mine.yaml")
+def ask(folder, database, dagster_database, sandbox, capsys) -> Asked:
+    """Commands where a backfill has failed for one of two instruments."""
     sandbox.delist("GE")
-    ask("backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-04")
-    return ask
+    return Asked(capsys)
 
 
 def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, database):

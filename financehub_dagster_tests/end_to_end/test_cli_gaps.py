@@ -18,7 +18,7 @@ UNIVERSE = """
 
 
 @pytest.fixture
-def ask(folder, database, sandbox, capsys, monkeypatch):
+def ask(folder, database, dagster_database, sandbox, capsys, monkeypatch):
     """Commands in a folder with three instruments and a history of some seven weeks."""
     start = (datetime.now(UTC) - timedelta(days=35)).date().replace(day=1)
     monkeypatch.setenv("FINANCEHUB_HISTORY_START", start.isoformat())

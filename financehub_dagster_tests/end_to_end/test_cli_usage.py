@@ -18,7 +18,7 @@ FILL = ["backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-03"
 
 
 @pytest.fixture
-def keyless(folder, database, sandbox, monkeypatch):
+def keyless(folder, database, dagster_database, sandbox, monkeypatch):
     """A folder whose vendors are the sandbox and ask for keys that nobody has."""
     for name in KEYED:
         monkeypatch.delenv(f"{name.upper()}_API_KEYS", raising=False)

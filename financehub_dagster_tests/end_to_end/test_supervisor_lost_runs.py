@@ -22,7 +22,7 @@ def empty_job() -> None:
 
 
 @pytest.fixture
-def instance(database, folder, monkeypatch):
+def instance(database, dagster_database, folder, monkeypatch):
     home = Home(folder, folder / "dagster")
     home.prepare(Mode.LIVE)
     monkeypatch.setenv("DAGSTER_HOME", str(home.dagster))

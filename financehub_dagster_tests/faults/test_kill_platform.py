@@ -5,8 +5,6 @@ import os
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import LiteralString
 from urllib.request import Request, urlopen
 
 import psycopg
@@ -15,7 +13,7 @@ import pytest
 from financehub_dagster.automation.lost_runs import UNFINISHED
 from financehub_dagster.cli import ports
 from financehub_dagster.cli.processes import members
-from financehub_dagster_tests.end_to_end.test_supervisor_lifecycle import Platform, eventually
+from financehub_dagster_tests.end_to_end.platform_process import Platform, eventually
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
@@ -60,17 +58,6 @@ class Backfilling(Platform):
         params = {"assetSelection": selection, "partitionNames": months}
         launched = self.ask(LAUNCH, {"backfill": params})["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
-
-    def rows(self, query: LiteralString, *values: object, dagster: bool = False) -> list[tuple]:
-        """The rows of a query to the market database, or to Dagster's own."""
-        with psycopg.connect(self._url(*(["--dagster"] if dagster else []))) as connection:
-            return connection.execute(query, values).fetchall()
-
-    @cache  # noqa: B019 - a platform lives as long as its test
-    def _url(self, *options: str) -> str:
-        found = self.run("db", "url", "--json", *options)
-        assert found.returncode == 0, found.stderr
-        return str(json.loads(found.stdout)["url"])
 
     def stored(self) -> list[tuple]:
         """Every row of the backfilled tables, but for when it was made."""

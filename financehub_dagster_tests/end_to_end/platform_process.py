@@ -1,0 +1,103 @@
+"""The platform as its processes: starting one, asking it, and what of it is left.
+
+Belongs here: what every test of running processes needs. Does not belong here: tests.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import LiteralString
+
+import psutil
+import psycopg
+
+from financehub_dagster.cli import ports
+from financehub_dagster.cli.home import Home
+from financehub_dagster.cli.processes import members
+from financehub_dagster.cli.state import State
+from financehub_dagster.storage import embedded
+
+
+class Platform:
+    """A folder of the sample market, and commands there as processes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = Home(folder / ".financehub/demo", folder / ".financehub/demo/dagster")
+        self.port = ports.pick_free()
+        self.errors = folder / "up.err"
+        self.process: subprocess.Popen[str] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a person who has configured nothing."""
+        ours = ("FINANCEHUB_", "DAGSTER_", "YAHOO_", "BINANCE_")
+        return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+    def run(self, *arguments: str, timeout: float = 170) -> subprocess.CompletedProcess[str]:
+        """One command to its end."""
+        command = [sys.executable, "-m", "financehub_dagster.cli", *arguments]
+        environment = self.environment()
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """One command that stays; its messages go to a file."""
+        command = [sys.executable, "-m", "financehub_dagster.cli", *arguments]
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        return self.process
+
+    def up(self) -> dict[str, object]:
+        """Start it and wait until it says that it is up."""
+        process = self.start("up", "--sandbox", "--port", str(self.port), "--json")
+        assert process.stdout is not None
+        lines: list[str] = []
+        while line := process.stdout.readline():
+            lines.append(line)
+            if line == "}\n":
+                started: dict[str, object] = json.loads("".join(lines))
+                return started
+        raise AssertionError(self.errors.read_text())
+
+    def state(self) -> State:
+        """Who runs."""
+        state = State.read(self.home.state_file)
+        assert state is not None
+        return state
+
+    def rows(self, query: LiteralString, *values: object, dagster: bool = False) -> list[tuple]:
+        """The rows of a query to the market database, or to Dagster's own."""
+        with psycopg.connect(self._url(*(["--dagster"] if dagster else []))) as connection:
+            return connection.execute(query, values).fetchall()
+
+    @cache  # noqa: B019 - a platform lives as long as its test
+    def _url(self, *options: str) -> str:
+        found = self.run("db", "url", "--json", *options)
+        assert found.returncode == 0, found.stderr
+        return str(json.loads(found.stdout)["url"])
+
+    def nothing_left(self, state: State) -> bool:
+        """Whether every process of `state`, its descendants and the database are gone."""
+        return not members(state.children) and not embedded.status(self.home.path).running
+
+    def end(self) -> None:
+        """Whatever a test left."""
+        self.run("down")
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+
+def eventually(condition, seconds: float = 150.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        psutil.wait_procs([psutil.Process()], timeout=0.1)

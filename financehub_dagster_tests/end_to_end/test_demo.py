@@ -1,0 +1,89 @@
+"""`financehub demo` as a process: it fills every table, and however it ends, nothing of it is left running."""
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from financehub_dagster.cli import probes
+from financehub_dagster.cli.state import State, running
+from financehub_dagster.sandbox.client import VENDORS, Sandbox
+from financehub_dagster.storage import embedded
+from financehub_dagster_tests.end_to_end.platform_process import Platform, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+A_MONTH = ("--no-ui", "--from", "2015-03", "--to", "2015-03")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Platform:
+    """One folder for all demos: each finds the database of the one before."""
+    return Platform(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture
+def platform(home) -> Iterator[Platform]:
+    yield home
+    home.end()
+
+
+def sandbox_of(platform: Platform) -> Sandbox | None:
+    """The sandbox of a demo, once it answers."""
+    state = State.read(platform.home.state_file)
+    url = None if state is None else state.urls.get("sandbox")
+    return Sandbox(url) if url is not None and probes.responds(f"{url}/_control/faults") else None
+
+
+def demo_that_fetches(platform: Platform) -> State:
+    """Start a demo, and return its processes while a vendor keeps it waiting for the end of an answer."""
+    demo = platform.start("demo", *A_MONTH, "--symbols", "BTC")
+    eventually(lambda: demo.poll() is not None or sandbox_of(platform) is not None)
+    sandbox = sandbox_of(platform)
+    assert sandbox is not None, platform.errors.read_text()
+    sandbox.fault("slow", vendor="binance", path="klines", seconds=2.0)
+    eventually(lambda: demo.poll() is not None or sandbox.faults()[0]["served"] > 0)
+    return platform.state()
+
+
+def test_a_demo_that_is_interrupted_while_it_fetches_leaves_nothing_running(platform):
+    state = demo_that_fetches(platform)
+    assert platform.process is not None
+    platform.process.send_signal(signal.SIGINT)
+    assert platform.process.wait(timeout=60) == 1
+    assert platform.errors.read_text().splitlines()[-1] == "financehub: interrupted"
+    assert platform.nothing_left(state)
+
+
+def test_a_demo_that_is_killed_while_it_fetches_takes_its_processes_with_it(platform):
+    state = demo_that_fetches(platform)
+    assert platform.process is not None
+    platform.process.kill()
+    platform.process.wait()
+    eventually(lambda: platform.nothing_left(state))
+    assert running(platform.home) is None
+    down = platform.run("down")
+    assert (down.returncode, down.stdout) == (0, "nothing was running\n")
+
+
+def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platform):
+    demo = platform.run("demo", *A_MONTH, "--symbols", "AAPL,MSFT,BTC", "--json")
+    assert demo.returncode == 0, demo.stderr
+    summary = json.loads(demo.stdout)
+    rows = {table["table"]: (table["rows"], table["instruments"]) for table in summary["tables"]}
+    assert rows["instruments"] == (70, 70)
+    assert rows["stock_prices_daily"] == (2 * 22, 2)
+    assert rows["crypto_prices_daily"] == (31, 1)
+    assert rows["indicators_daily"] == (2 * 22 + 31, 3)
+    assert all(table["partitions"] == 1 for table in summary["tables"] if table["first"] is not None)
+    assert rows["quotes"][1] == 3
+    assert (rows["crypto_markets"][1], rows["fundamentals"]) == (1, (2, 2))
+    assert set(summary["calls"]) == set(VENDORS)
+    assert summary["calls"]["yahoo"] == 2 + 3  # two histories; quotes, for which it wants a cookie and a crumb
+    left = {each["vendor"]: each["left"] for each in summary["vendors"]}
+    assert left["alpha_vantage"] == {"day": [23, 25]}
+    assert set(left) == set(VENDORS)
+    assert not summary["failures"]
+    assert not embedded.status(platform.home.path).running
+    assert not platform.home.state_file.exists()
