@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from financehub_dagster.gateway import pace
 from financehub_dagster.gateway.errors import (
     BadKey,
     Banned,
@@ -48,15 +49,31 @@ class Accounts:
 
         Sleeps up to `max_wait` seconds; raises Limited, BadKey or NotConfigured when there is no slot by then.
         """
+        end = time.monotonic() + max_wait
         if self.policy.auth is None:
-            time.sleep(self._slot(None, weight, max_wait).wait)
+            self._keep(self._slot(None, weight, max_wait), None, weight, end)
             return None
         if not self.policy.keys:
             raise not_configured(self.policy.provider)
         key, slot = self._least_used(weight, max_wait)
         keys.use(self.engine(), self.policy.provider, self.policy.account(key), weight)
-        time.sleep(slot.wait)
+        self._keep(slot, key, weight, end)
         return key
+
+    def _keep(self, slot: Slot, key: Key | None, weight: int, end: float) -> None:
+        """Wait for the slot; one that is taken in its place is paced anew, and booked on no quota again."""
+
+        def another() -> Slot:
+            left = max(end - time.monotonic(), NEARLY)
+            policy = self.policy
+            taken = limits.reserve(
+                self.engine(), policy.provider, policy.account(key), policy.limits, weight=weight, max_wait=left
+            )
+            if not taken.granted:
+                raise self._refusal(taken)
+            return taken
+
+        pace.keep(slot, self.policy.limits, another)
 
     def _least_used(self, weight: int, max_wait: float) -> tuple[Key, Slot]:
         """The first key in order that has room now, else the one that has room first."""

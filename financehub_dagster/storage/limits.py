@@ -5,9 +5,12 @@ not belong here: which limits a vendor has, or waiting for a slot. A slot is an 
 call then, not before.
 """
 
+import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from financehub_dagster.storage import quick, quotas
 from financehub_dagster.storage.quotas import Quota
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 SPACING = 1.02
-"""Slots lie 2 % further apart than the limit asks, so that the vendor's clock may disagree a little with ours."""
+"""Slots lie 2 % further apart than the limit asks: clocks may disagree a little, and calls leave a little late."""
+LATE = 0.75
+"""The share of that which a late call may use up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,24 @@ class Limit:
             raise ValueError(f"limit {self.name}: weight {weight} is not within 1..{self.heaviest}")
         return SPACING * self.period * weight / (self.amount - self.heaviest + 1)
 
+    @property
+    def tolerance(self) -> float:
+        """Seconds that a call may leave after its slot; nobody counts in windows shorter than a second."""
+        return LATE * (SPACING - 1.0) * max(self.period, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """The answer to a reservation: granted and due in `wait` seconds, or refused because that would be too late.
 
-    `quota` names the quota that is used up until then, None where the spacing of calls decides.
+    `quota` names the quota that is used up until then, None where the spacing of calls decides. due is the slot itself
+    on the clock of time.monotonic, as late as it may be, had the answer taken no longer than the quickest one so far.
     """
 
     granted: bool
     wait: float
     quota: str | None = None
+    due: float = field(default=math.inf, compare=False)
 
 
 # One limit alone, the common case: the row is read, moved and returned in one step. After waiting for its lock
@@ -177,6 +189,29 @@ def reserve(
     """
     if not limits and not budgets:
         return Slot(True, 0.0)
+    asked_at = time.monotonic()
+    slot = _reserve(engine, provider, scope, limits, budgets, weight, max_wait)
+    return replace(slot, due=asked_at + _quickest(engine, time.monotonic() - asked_at) + slot.wait)
+
+
+_round_trips: "WeakKeyDictionary[sa.Engine, float]" = WeakKeyDictionary()
+
+
+def _quickest(engine: "sa.Engine", seconds: float) -> float:
+    """The shortest time that a reservation took so far: how far away the database is, whatever held this one up."""
+    _round_trips[engine] = min(seconds, _round_trips.get(engine, seconds))
+    return _round_trips[engine]
+
+
+def _reserve(
+    engine: "sa.Engine",
+    provider: str,
+    scope: str,
+    limits: Sequence[Limit],
+    budgets: Sequence[Quota],
+    weight: int,
+    max_wait: float,
+) -> Slot:
     where = {"provider": provider, "scope": scope}
     if len(limits) == 1 and not budgets:
         return _space(engine, {**where, "limit": limits[0].name}, limits[0].spacing(weight), max_wait)

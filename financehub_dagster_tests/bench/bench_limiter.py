@@ -1,8 +1,8 @@
 """The shared limiter: grants per second against one bare UPDATE, and the worst windows of processes that hammer.
 
 The floor moves one row of the same table over a bare driver connection of each process, its statement prepared: what
-any limiter that lives in PostgreSQL has to pay. The windows are counted over the instants of the slots that eight
-processes were given, at 5 a second and 25 a day.
+any limiter that lives in PostgreSQL has to pay. The windows are counted over the instants at which eight processes
+would have sent, at 5 a second and 25 a day.
 """
 
 import argparse
@@ -18,6 +18,7 @@ PER_SECOND, PER_DAY = 5, 25
 
 WORKER = """
 import sys, time
+from financehub_dagster.gateway import pace
 from financehub_dagster.storage import limits, quick
 from financehub_dagster.storage.engine import market_engine
 from financehub_dagster.storage.quotas import Quota
@@ -41,15 +42,17 @@ def one():
 def several():
     limits.reserve(engine, "bench", "several", (fast, second_fast), (minute,), max_wait=1e9)
 
+def slot_of(*quotas):
+    return limits.reserve(engine, "bench", what, (second,), quotas, max_wait=60.0)
+
 def paced():
-    slot = limits.reserve(engine, "bench", "paced", (second,), max_wait=60.0)
-    time.sleep(slot.wait)
+    pace.keep(slot_of(), (second,), slot_of)
     print(time.time())
 
 def daily():
-    slot = limits.reserve(engine, "bench", "daily", (second,), (day,), max_wait=60.0)
+    slot = slot_of(day)
     if slot.granted:
-        time.sleep(slot.wait)
+        pace.keep(slot, (second,), slot_of)
         print(time.time())
 
 second_fast = limits.Limit("second_fast", 10_000_000, 1.0)

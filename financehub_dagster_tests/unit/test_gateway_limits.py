@@ -4,12 +4,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
 
+from financehub_dagster.gateway import pace
 from financehub_dagster.storage import limits
 from financehub_dagster.storage.limits import Limit, Slot
 from financehub_dagster.storage.tables import rate_limits
@@ -33,6 +35,21 @@ def test_slots_are_spaced_two_percent_wider_than_the_limit(database: Database) -
     waits = [limits.reserve(database.engine, "v", "ip", (Limit("second", 1, 1.0),)).wait for _ in range(4)]
     assert waits[0] == 0.0
     assert waits[1:] == pytest.approx([1.02, 2.04, 3.06], abs=0.3)
+
+
+def test_a_slot_that_was_slept_through_is_left_for_the_next_one(database: Database) -> None:
+    taken: list[Slot] = []
+
+    def another() -> Slot:
+        taken.append(limits.reserve(database.engine, "v", "ip", (FAST,)))
+        return taken[-1]
+
+    in_time = another()
+    pace.keep(replace(in_time, due=time.monotonic() + 60.0), (FAST,), another)
+    kept = len(taken)
+    pace.keep(replace(in_time, due=time.monotonic() - 0.1), (FAST,), another)
+    assert (kept, len(taken) > kept) == (1, True)
+    assert time.monotonic() >= taken[-1].due
 
 
 def test_a_slot_beyond_the_patience_of_the_caller_is_not_taken(database: Database) -> None:
