@@ -1,8 +1,9 @@
-"""Registers the fixtures every suite shares, the option that sizes the fault suite, and what a test may rely on."""
+"""Registers the fixtures every suite shares, the option that sizes the fault suite, and how a run is set up."""
 
 pytest_plugins = [
     "financehub_dagster_tests.fixtures.database",
     "financehub_dagster_tests.fixtures.fault_form",
+    "financehub_dagster_tests.fixtures.order",
     "financehub_dagster_tests.fixtures.sandbox",
     "financehub_dagster_tests.fixtures.signals",
 ]

@@ -84,23 +84,28 @@ def test_processes_from_before_the_machine_started_are_never_ours(family):
 
 def test_the_guard_ends_what_a_killed_supervisor_left(tmp_path):
     supervisor = """
-import json, subprocess, sys, time
+import json, os, subprocess, sys, time
 from pathlib import Path
 from financehub_dagster.cli.processes import Leader, spawn
-folder = Path(sys.argv[1])
+folder, log = Path(sys.argv[1]), Path(sys.argv[1], "log")
 guard = subprocess.Popen([sys.executable, "-m", "financehub_dagster.cli.guard", str(folder)], stdin=subprocess.PIPE,
                          text=True, start_new_session=True)
-child = spawn([sys.executable, "-c", "import time; time.sleep(600)"], {}, folder, folder / "log")
-guard.stdin.write(json.dumps(Leader.of("child", child.pid).as_dict()) + "\\n")
+children = [spawn([sys.executable, "-c", sys.argv[2]], os.environ, folder, log) for _ in range(2)]
+for child in children:
+    guard.stdin.write(json.dumps(Leader.of("child", child.pid).as_dict()) + "\\n")
 guard.stdin.flush()
-print(child.pid, guard.pid, flush=True)
+while len(grandchildren := log.read_text().split()) < 2:
+    os.sched_yield()
+print(guard.pid, *(child.pid for child in children), *grandchildren, flush=True)
 time.sleep(600)
 """
-    with subprocess.Popen([sys.executable, "-c", supervisor, str(tmp_path)], stdout=subprocess.PIPE, text=True) as main:
+    argv = [sys.executable, "-c", supervisor, str(tmp_path), PARENT.format(ignore="pass")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as main:
         assert main.stdout is not None
-        child, guard = (psutil.Process(int(pid)) for pid in main.stdout.readline().split())
-        assert not gone(child)
+        guard, *children = (psutil.Process(int(pid)) for pid in main.stdout.readline().split())
+        assert len(children) == 4
+        assert not any(gone(child) for child in children)
         main.kill()
-    psutil.wait_procs([child, guard], timeout=15)
-    assert gone(child)
+    psutil.wait_procs([guard, *children], timeout=15)
+    assert all(gone(child) for child in children)
     assert gone(guard)
