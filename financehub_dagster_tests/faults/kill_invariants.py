@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TABLES = (
     "stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily", "price_revisions",
-    "rejected_rows", "dirty_marks", "coverage",
+    "rejected_rows", "dirty_marks", "coverage", "quotes",
 )  # fmt: skip
 """The tables that hold what is known of an instrument."""
 CIRCUMSTANCES = (
@@ -30,6 +30,10 @@ CIRCUMSTANCES = (
 """Columns that say when and by which run a row came to be, not what is known."""
 WAITING = ("gap", "dead_lettered", "deferred")
 """Columns of the ledger that say what becomes of work that is not done; they change without it being done."""
+
+MONTH = "date_trunc('month', date)::date"
+PARTITION_OF = {"quotes": "(quoted_at at time zone 'utc')::date"}
+"""The partition of a row, where it is not its month."""
 
 type Contents = dict[str, str]
 """By instrument, one value that stands for all its rows in all tables."""
@@ -81,11 +85,9 @@ def assert_recovered(scene: "Scene", work: "Work") -> None:
         )
         table = work.run.tables[0]
         assert _all(connection, undone, table, list(work.run.symbols), work.run.first, work.run.last) == []
-        months = set(
-            _all(connection, "select distinct month::text from coverage where table_name = %s and stored > 0", table)
-        )
+        partitions = _all(connection, f"select distinct {PARTITION_OF.get(table, MONTH)}::text from {table}")
     reported = scene.instance.get_materialized_partitions(dg.AssetKey(table))
-    assert {month for (month,) in months} <= reported
+    assert {partition for (partition,) in partitions} <= reported
     assert_ledger_is_true()
 
 
@@ -104,6 +106,7 @@ def assert_no_duplicates(scene: "Scene") -> None:
         "indicators_daily": "symbol, date",
         "corporate_actions": "symbol, date, kind",
         "coverage": "table_name, symbol, month",
+        "quotes": "symbol, quoted_at",
     }
     with scene.connect() as connection:
         connection.execute("set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off")

@@ -12,9 +12,12 @@ from typing import Any, Literal
 import dagster as dg
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
+QUOTES = "quotes"
 FAILING, REPLAY, RECOVERY = "failing_stock_prices_daily", "replay_dead_letters", "recovery"
 FETCHING = (STOCKS, CRYPTOS)
 FILLING = (*FETCHING, INDICATORS)
+ASKING = (*FETCHING, QUOTES)
+STORING = (*FILLING, QUOTES)
 
 
 def always(*_arguments: Any, **_options: Any) -> bool:
@@ -70,28 +73,28 @@ _MATERIALIZED = partial(is_event, dg.DagsterEventType.ASSET_MATERIALIZATION)
 
 POINTS = (
     # Fetching and computing.
-    Point("before_fetch", "before", _VENDOR, FETCHING),
-    Point("after_fetch", "after", _VENDOR, FETCHING, turn=2),
+    Point("before_fetch", "before", _VENDOR, ASKING),
+    Point("after_fetch", "after", _VENDOR, ASKING, turn=2),
     Point("before_read", "before", "financehub_dagster.storage.bars:read_bars", (INDICATORS,)),
     Point("after_compute", "after", "financehub_dagster.market.indicators.engine:compute_many", (INDICATORS,)),
     # Writing: one transaction with the ledger, revisions and marks.
-    Point("before_write", "before", _WRITE),
+    Point("before_write", "before", _WRITE, STORING),
     Point("mid_copy", "between", _PIECES, turn=3),
-    Point("before_lock", "before", _STATEMENT, counts=_LOCK),
-    Point("while_locking", "after", _STATEMENT, counts=_LOCK),
+    Point("before_lock", "before", _STATEMENT, STORING, counts=_LOCK),
+    Point("while_locking", "after", _STATEMENT, STORING, counts=_LOCK),
     Point("after_update", "after", _STATEMENT, counts=partial(begins_with, "update ")),
-    Point("after_insert", "after", _STATEMENT, counts=partial(begins_with, "insert into")),
-    Point("after_write", "after", _WRITE),
-    Point("before_commit", "before", _COMMIT, counts=wrote_something),
-    Point("after_commit", "after", _COMMIT, counts=wrote_something),
-    Point("after_second_commit", "after", _COMMIT, turn=2, counts=wrote_something),
+    Point("after_insert", "after", _STATEMENT, STORING, counts=partial(begins_with, "insert into")),
+    Point("after_write", "after", _WRITE, STORING),
+    Point("before_commit", "before", _COMMIT, STORING, counts=wrote_something),
+    Point("after_commit", "after", _COMMIT, STORING, counts=wrote_something),
+    Point("after_second_commit", "after", _COMMIT, STORING, turn=2, counts=wrote_something),
     # Reporting.
-    Point("before_event", "before", _EVENT, counts=_MATERIALIZED),
+    Point("before_event", "before", _EVENT, STORING, counts=_MATERIALIZED),
     Point("after_event", "after", _EVENT, counts=_MATERIALIZED, turn=2),
-    Point("during_success_hook", "before", _NOTES),
+    Point("during_success_hook", "before", _NOTES, STORING),
     Point("after_success_hook", "after", _COMMIT, turn=3, counts=wrote_something),
     Point("during_checks", "after", _EVENT, counts=_CHECKED, turn=2),
-    Point("before_end", "before", _EVENT, counts=partial(is_event, dg.DagsterEventType.RUN_SUCCESS)),
+    Point("before_end", "before", _EVENT, STORING, counts=partial(is_event, dg.DagsterEventType.RUN_SUCCESS)),
     # Failing.
     Point("before_failure_is_noted", "before", "financehub_dagster.storage.failures:record_failure", (FAILING,)),
     Point("before_failure_hook", "before", f"{_HOOKS}:record_pieces", (FAILING,)),

@@ -113,7 +113,7 @@ def all_dead_letters() -> list[int]:
 
 def _scale(run: Run) -> None:
     """Cut the work into as many transactions and pieces as a large run has: two instruments each, a few rows each."""
-    from financehub_dagster.assets import indicator_update, price_update
+    from financehub_dagster.assets import answers_update, indicator_update, price_update
     from financehub_dagster.storage import copy_format, engine
 
     sizes: list[tuple[ModuleType, str, int]] = [
@@ -125,6 +125,7 @@ def _scale(run: Run) -> None:
     for module, name, size in sizes:
         assert hasattr(module, name), f"{module.__name__} has no {name} any more"
         setattr(module, name, size)
+    answers_update.TOGETHER["quotes"] = 2
 
 
 def _meet(run: Run, news: Connection) -> None:

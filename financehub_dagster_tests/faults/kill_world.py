@@ -20,7 +20,16 @@ from financehub_dagster.storage.engine import market_engine
 from financehub_dagster.storage.instruments import upsert_instruments
 from financehub_dagster.storage.urls import DAGSTER_SUFFIX
 from financehub_dagster_tests.faults.kill_invariants import Contents
-from financehub_dagster_tests.faults.kill_points import CRYPTOS, FAILING, INDICATORS, POINTS, RECOVERY, REPLAY, STOCKS
+from financehub_dagster_tests.faults.kill_points import (
+    CRYPTOS,
+    FAILING,
+    INDICATORS,
+    POINTS,
+    QUOTES,
+    RECOVERY,
+    REPLAY,
+    STOCKS,
+)
 from financehub_dagster_tests.faults.kill_runner import DONE, Place, Run
 from financehub_dagster_tests.faults.kill_scene import Scene
 from financehub_dagster_tests.fixtures.database import DatabaseServer, clear_caches
@@ -38,14 +47,18 @@ KNOWN = (*STOCK_SYMBOLS[:2], *CRYPTO_SYMBOLS[:2])
 """Instruments of which two months are stored before; the others are new."""
 FIRST, SECOND, THIRD = "2024-01-01", "2024-02-01", "2024-03-01"
 PRICES = (STOCKS, "corporate_actions")
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+"""When it is for the vendors: whenever they are asked, they have the same quotes."""
 
 EARLY = Run("fill", (*PRICES, CRYPTOS, INDICATORS), FIRST, SECOND, KNOWN)
 RUNS = {
     STOCKS: Run("fill", PRICES, FIRST, THIRD, STOCK_SYMBOLS),
     CRYPTOS: Run("fill", (CRYPTOS,), FIRST, THIRD, CRYPTO_SYMBOLS),
     INDICATORS: Run("fill", (INDICATORS,), FIRST, THIRD, STOCK_SYMBOLS),
+    QUOTES: Run("fill", (QUOTES,), f"{TODAY:%F}", f"{TODAY:%F}", CRYPTO_SYMBOLS),
 }
-"""What is disturbed: a third month of all instruments, which also meets a bar of the first two that has changed."""
+"""What is disturbed: a third month of all instruments, which also meets a bar of the first two that has changed; and
+prices of now."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,7 @@ class World:
     def vendors(self, *, fail: bool = False) -> None:
         """The vendors have changed their minds about a bar of each kind; with `fail` one of them answers nobody."""
         self.box.reset()
+        self.box.freeze(TODAY)
         self.box.set_bar("AAPL", date(2024, 2, 13), volume=4_711_000.0)
         self.box.set_bar("BTC", date(2024, 2, 13), volume=4_711.0)
         if fail:

@@ -7,19 +7,40 @@ from itertools import product
 import pytest
 
 from financehub_dagster_tests.faults import kill_invariants as invariants
-from financehub_dagster_tests.faults.kill_points import POINTS, Point
+from financehub_dagster_tests.faults.kill_points import (
+    CRYPTOS,
+    FAILING,
+    INDICATORS,
+    POINTS,
+    QUOTES,
+    RECOVERY,
+    REPLAY,
+    STOCKS,
+    Point,
+)
 from financehub_dagster_tests.faults.kill_runner import REACHED
 from financehub_dagster_tests.fixtures.fault_form import in_full
 
 pytestmark = pytest.mark.timeout(600)
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-SHORT = (
-    "after_fetch after_compute mid_copy while_locking after_update before_commit after_commit before_event after_event"
-    " during_success_hook during_checks before_failure_hook during_failure_hook during_replay_claim during_replay_work"
-    " before_resolve after_failing_lost_runs during_report"
-).split()
-"""The points of the short form."""
+SHORT = {
+    "after_fetch": (STOCKS, signal.SIGKILL),
+    "after_compute": (INDICATORS, signal.SIGTERM),
+    "mid_copy": (CRYPTOS, signal.SIGKILL),
+    "after_update": (STOCKS, signal.SIGINT),
+    "before_commit": (QUOTES, signal.SIGTERM),
+    "after_commit": (STOCKS, signal.SIGKILL),
+    "before_event": (CRYPTOS, signal.SIGINT),
+    "during_success_hook": (INDICATORS, signal.SIGKILL),
+    "during_failure_hook": (FAILING, signal.SIGKILL),
+    "during_replay_claim": (REPLAY, signal.SIGKILL),
+    "during_replay_work": (REPLAY, signal.SIGTERM),
+    "before_resolve": (REPLAY, signal.SIGINT),
+    "after_failing_lost_runs": (RECOVERY, signal.SIGKILL),
+    "during_report": (RECOVERY, signal.SIGTERM),
+}
+"""The points of the short form, each with one work that passes it and one signal."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -33,13 +54,9 @@ def every_case() -> list[tuple[str, Point, signal.Signals]]:
 
 
 def some_cases() -> list[tuple[str, Point, signal.Signals]]:
-    """Some points once each, their works and the signals in turn; two kills for each of the other signals."""
-    turns = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-    points = [point for point in POINTS if point.name in SHORT]
-    assert len(points) == len(SHORT)
-    return [
-        (point.works[place % len(point.works)], point, turns[place % len(turns)]) for place, point in enumerate(points)
-    ]
+    """Some points once each."""
+    points = {point.name: point for point in POINTS}
+    return [(work, points[name], number) for name, (work, number) in SHORT.items()]
 
 
 def test_a_process_killed_at_a_point_loses_nothing(world, count_cases, name, point, number) -> None:

@@ -7,14 +7,13 @@ from dataclasses import replace
 import pytest
 
 from financehub_dagster_tests.faults import kill_invariants as invariants
-from financehub_dagster_tests.faults.kill_points import CRYPTOS, INDICATORS, REPLAY, STOCKS
+from financehub_dagster_tests.faults.kill_points import CRYPTOS, INDICATORS, QUOTES, REPLAY, STOCKS
 from financehub_dagster_tests.fixtures.fault_form import in_full
 
 pytestmark = pytest.mark.timeout(600)
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-WORKS = (STOCKS, CRYPTOS, INDICATORS, REPLAY)
-SHORT, FULL = 1, 80
+SHORT, FULL = 1, 50
 """Cases per work."""
 
 
@@ -48,6 +47,10 @@ class TestCryptosKilled(Killed):
 
 class TestIndicatorsKilled(Killed):
     name = INDICATORS
+
+
+class TestQuotesKilled(Killed):
+    name = QUOTES
 
 
 class TestReplayKilled(Killed):
