@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 NAME = "indicators_daily"
 
-BATCH = 50
-"""Instruments per read, compute and write: 50 × 10 years × 27 columns are 27 MB."""
+BATCH = 25
+"""Instruments per read, compute and write: 25 × 10 years × 27 columns are 14 MB."""
 ABREAST = 2
 """Batches under way at once: PostgreSQL takes the rows of one while the other is read, computed or taken too."""
 

@@ -58,14 +58,15 @@ def _null(missing: Bools) -> Bools | None:
 
 def _double(array: NDArray[np.generic]) -> Field:
     values = _floats(array)
-    missing = np.isnan(values)
+    if np.isfinite(values).all():
+        return Fixed(values.astype(">f8"))
     _refuse(np.isinf(values), "is infinite")
-    return Fixed(values.astype(">f8"), _null(missing))
+    return Fixed(values.astype(">f8"), np.isnan(values))
 
 
 def _floats(array: NDArray[np.generic]) -> NDArray[np.float64]:
     try:
-        return array.astype(np.float64)
+        return array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         numbers = pd.to_numeric(pd.Series(array), errors="coerce").to_numpy(np.float64, na_value=np.nan)
         _refuse(np.isnan(numbers) & ~np.asarray(pd.isna(array)), "is not a number")

@@ -4,8 +4,11 @@ Ours runs as the asset does, on an embedded server with durable commits: once ov
 table, once more over the same (nothing changes), and once for the newest month, which is what a schedule does every
 hour: full histories are read and computed, one month is compared and written. The rival reads one instrument after the
 other with pandas.read_sql, computes with pandas-ta, and appends the same rows to an equal table with DataFrame.to_sql
-(without method="multi", which takes ten times as long). It takes so long that a few instruments stand for all. Wall
-seconds for both, the rival before and after ours; its computing alone, in CPU seconds, is named beside it.
+(without method="multi", which takes ten times as long). It takes so long that a few instruments stand for all, and both
+have imported what they need. The floor under new rows is one COPY of the bytes of some of them into a table like ours.
+
+Wall seconds; turns are interleaved, ratios are medians of the ratios within a turn. CPU seconds of both parties, this
+process and the server, tell a slow program from a busy machine.
 """
 
 import argparse
@@ -14,28 +17,34 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
+import psutil
 import sqlalchemy as sa
 
 from financehub_dagster.assets.config import Universe
-from financehub_dagster.assets.indicator_update import update_indicators
+from financehub_dagster.assets.indicator_update import computed, update_indicators
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import embedded, migrations, tables, writer
-from financehub_dagster.storage.engine import market_engine, reset_engine, transaction
+from financehub_dagster.storage.batch import make_batch
+from financehub_dagster.storage.copy_format import encode
+from financehub_dagster.storage.engine import market_engine, raw_cursor, reset_engine, transaction
 from financehub_dagster.storage.instruments import upsert_instruments
-from financehub_dagster_tests.bench.bench_indicators import cpu_seconds, pandas_ta_loop
+from financehub_dagster_tests.bench.bench_indicators import pandas_ta_loop
 from financehub_dagster_tests.properties.markets import random_bars
 
 HISTORY = 2520
 START = date(2014, 1, 1)
+COPIED = 50
+"""Instruments whose rows the floor copies: 44 MB."""
 
 
 def fill(instruments: int) -> Window:
@@ -66,11 +75,48 @@ def fill(instruments: int) -> Window:
     return Window(START, START + timedelta(days=HISTORY - 1), "all")
 
 
-def wall_seconds(window: Window) -> float:
+type Turns = list[tuple["Took", "Took"]]
+"""Ours and the rival's."""
+
+
+class Took(NamedTuple):
+    """Seconds that something took: by the clock, and of the processor in this process and in the server's."""
+
+    wall: float
+    own: float
+    server: float
+
+    def times(self, factor: float) -> "Took":
+        """So many times as long."""
+        return Took(*(seconds * factor for seconds in self))
+
+
+def took(work: Callable[[], None]) -> Took:
+    """One call, with nothing left to flush from the one before."""
+    with market_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("checkpoint"))
+    own, server, start = time.process_time(), server_seconds(), time.perf_counter()
+    work()
+    wall = time.perf_counter() - start
+    return Took(wall, time.process_time() - own, server_seconds() - server)
+
+
+def server_seconds() -> float:
+    """CPU seconds of the embedded server's processes so far."""
+    postmaster = psutil.Process(embedded.ensure_running(Path(get_settings().financehub_home)).pid)
+    times = [process.cpu_times() for process in (postmaster, *postmaster.children())]
+    return sum(each.user + each.system for each in times)
+
+
+def ours(window: Window) -> None:
     """One run of the asset's engine."""
-    start = time.perf_counter()
     update_indicators(window, Universe(), "bench", logging.getLogger("bench"))
-    return time.perf_counter() - start
+
+
+def empty() -> None:
+    """As before the first indicator was computed."""
+    with transaction() as connection:
+        connection.execute(sa.text("truncate indicators_daily, coverage, unreported_writes"))
 
 
 NAMED = {
@@ -118,32 +164,58 @@ def pandas_ta_end_to_end(symbols: Sequence[str], window: Window) -> None:
         wanted.to_sql("rival", market_engine(), if_exists="append", index=False, chunksize=1000)
 
 
-def rival_seconds(symbols: Sequence[str], window: Window) -> float:
-    """Wall seconds per instrument, into a table like ours."""
+def bare_copy(data: bytes) -> Took:
+    """One COPY into a table like ours."""
+    create_like("floor")
+
+    def copy() -> None:
+        into = "copy floor from stdin (format binary)"
+        with transaction() as connection, raw_cursor(connection) as cursor, cursor.copy(into) as target:
+            target.write(data)
+
+    return took(copy)
+
+
+def copied(symbols: Sequence[str], window: Window) -> bytes:
+    """The bytes that a COPY of the indicators of `symbols` sends."""
+    batch = make_batch(tables.indicators_daily, computed("stock_prices_daily", symbols, window).columns)
+    return b"".join(encode(batch.fields, batch.rows))
+
+
+def create_like(name: str) -> None:
+    """An empty table like ours, with its key."""
     with transaction() as connection:
-        connection.execute(sa.text("drop table if exists rival"))
-        connection.execute(sa.text("create table rival (like indicators_daily including all)"))
-    start = time.perf_counter()
-    pandas_ta_end_to_end(symbols, window)
-    return (time.perf_counter() - start) / len(symbols)
+        connection.execute(sa.text(f"drop table if exists {name}"))
+        connection.execute(sa.text(f"create table {name} (like indicators_daily including all)"))
 
 
-def measure(instruments: int, sample: int) -> dict[str, tuple[float, float]]:
-    """Wall seconds of ours and of the rival's end to end, by what was asked for."""
+def rival(symbols: Sequence[str], window: Window) -> Took:
+    """pandas-ta's loop into a table like ours."""
+    create_like("rival")
+    return took(lambda: pandas_ta_end_to_end(symbols, window))
+
+
+def measure(instruments: int, sample: int, turns: int) -> tuple[dict[str, Turns], list[Took]]:
+    """What ours and the rival's end to end took in each turn, by what was asked for, and the floor."""
     whole = fill(instruments)
     month = Window(whole.end - timedelta(days=30), whole.end, "month")
     few = [f"S{number:04d}" for number in range(sample)]
-    rival_seconds(few[:1], whole)
-    before = rival_seconds(few, whole), rival_seconds(few, month)
-    new, again = wall_seconds(whole), wall_seconds(whole)
-    newest = statistics.median(wall_seconds(month) for _ in range(5))
-    after = rival_seconds(few, whole), rival_seconds(few, month)
-    rival_whole, rival_month = ((one + other) / 2 * instruments for one, other in zip(before, after, strict=True))
-    return {
-        "whole history, new": (new, rival_whole),
-        "whole history, again": (again, rival_whole),
-        "newest month": (newest, rival_month),
-    }
+    rival(few[:1], whole)
+    ours(month)
+    figures: dict[str, Turns] = {}
+    some = copied([f"S{number:04d}" for number in range(COPIED)], whole)
+    floors = []
+    for _ in range(turns):
+        empty()
+        floors.append(bare_copy(some).times(instruments / COPIED))
+        all_of_it, newest = (rival(few, window).times(instruments / sample) for window in (whole, month))
+        for name, window, theirs in (
+            ("whole history, new", whole, all_of_it),
+            ("whole history, again", whole, all_of_it),
+            ("newest month", month, newest),
+        ):
+            figures.setdefault(name, []).append((took(partial(ours, window)), theirs))
+    return figures, floors
 
 
 def main() -> None:
@@ -151,25 +223,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="100 instruments instead of 500")
     quick = parser.parse_args().quick
-    instruments, sample = (100, 3) if quick else (500, 10)
-    frames = [pd.DataFrame(vars(random_bars(HISTORY, seed))) for seed in range(sample)]
-    pandas_ta_loop(frames[:1])
-    alone = statistics.median(cpu_seconds(lambda: pandas_ta_loop(frames)) for _ in range(3)) * instruments / sample
+    instruments, sample, turns = (100, 3, 5) if quick else (500, 10, 5)
     with tempfile.TemporaryDirectory(prefix="fh-") as folder:
         os.environ |= {"FINANCEHUB_HOME": folder, "FINANCEHUB_DATABASE_URL": ""}
         get_settings.cache_clear()
         try:
             migrations.upgrade()
-            figures = measure(instruments, sample)
+            figures, floors = measure(instruments, sample, turns)
         finally:
             reset_engine()
             embedded.stop(Path(folder))
-    print(f"{instruments} instruments × {HISTORY:,} bars; pandas-ta's loop, computing alone: {alone:.1f} s CPU")
-    for name, (ours, rival) in figures.items():
-        print(
-            f"{name:22} {ours:6.2f} s; pandas-ta's loop end to end {rival:6.1f} s, {rival / ours:5.1f} × as long "
-            f"(goal 20); its computing alone {alone / ours:5.1f} ×"
-        )
+    print(f"{instruments} instruments × {HISTORY:,} bars, {turns} turns; wall seconds (CPU seconds: program + server)")
+    print(f"floor: a bare COPY of the new rows into a table with its key: {in_words(floors)}")
+    for name, pairs in figures.items():
+        ratio, in_cpu = (statistics.median(other / own for own, other in each) for each in ratios(pairs))
+        sides = (in_words([pair[side] for pair in pairs]) for side in (0, 1))
+        print(f"{name:21} {' against '.join(sides)}: {ratio:.1f} × as long (goal 20), {in_cpu:.1f} × the CPU time")
+
+
+def ratios(pairs: Turns) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Wall seconds and CPU seconds of ours and the rival's, turn by turn."""
+    return [(a.wall, b.wall) for a, b in pairs], [(a.own + a.server, b.own + b.server) for a, b in pairs]
+
+
+def in_words(turns: Sequence[Took]) -> str:
+    """The medians, in words."""
+    wall, own, server = (statistics.median(seconds) for seconds in zip(*turns, strict=True))
+    return f"{wall:.2f} s ({own:.2f} + {server:.2f})"
 
 
 if __name__ == "__main__":
