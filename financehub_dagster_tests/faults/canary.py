@@ -6,9 +6,13 @@ Belongs here: the canaries and how a text is searched. Does not belong here: whe
 import base64
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 from financehub_dagster_tests.faults.bad_days import KEYED
+
+if TYPE_CHECKING:
+    from financehub_dagster_tests.faults.overheard import Overheard
 
 _NAMES = {vendor: sha256(vendor.encode()).hexdigest() for vendor in KEYED}
 KEYS = {vendor: f"cN/{name[:7]}+{name[7:14]}~=%2B&?:{name[14:20]}9q" for vendor, name in _NAMES.items()}
@@ -43,3 +47,11 @@ def seen(texts: Iterable[str]) -> list[str]:
                     found.append(f"{vendor}: {text[max(at - 60, 0) : at + len(form) + 20]!r}")
                     break
     return found
+
+
+def assert_unseen(overheard: "Overheard", *heard: str) -> None:
+    """No key on any surface; something was said on those that `heard` names, and on the tables of the gateway."""
+    for surface in (*heard, "logs", "table api_keys", "table api_usage"):
+        assert overheard.texts.get(surface), f"nothing was heard on {surface}"
+    for surface, texts in overheard.texts.items():
+        assert seen(texts) == [], surface

@@ -11,6 +11,7 @@ from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.sandbox.errors import SandboxError
 from financehub_dagster_tests.faults.bad_day_runs import ELSEWHERE, Observed, Week
 from financehub_dagster_tests.faults.bad_days import DAYS, TRIES, VENDORS, Day, End, Excused, Fails, Rows
+from financehub_dagster_tests.faults.canary import assert_unseen
 
 CALL_SECONDS = 30.0
 NAMED = {
@@ -104,6 +105,15 @@ def test_a_bad_day_ends_in_the_right_rows_or_the_right_error(week: Week, vendor:
     else:
         assert_rows(observed.meanwhile[0], observed.good[1])
         assert observed.asked == more + 1
+
+
+@pytest.mark.timeout(600)
+def test_no_key_is_seen_on_any_bad_day_of_any_vendor(week: Week) -> None:
+    for day in DAYS.values():
+        for vendor in VENDORS:
+            if not isinstance(day.end(vendor), Excused):
+                week.observed(day.name, vendor)
+    assert_unseen(week.overheard, "errors", "table breakers")
 
 
 def test_every_kind_of_bad_day_is_in_the_table() -> None:

@@ -13,7 +13,7 @@ from financehub_dagster_tests.fixtures.fault_form import in_full
 pytestmark = pytest.mark.timeout(600)
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-SHORT, FULL = 1, 50
+SHORT, FULL = 1, 42
 """Cases per work."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+import dagster as dg
 import numpy as np
 
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
@@ -184,6 +185,16 @@ def _one_state_each(months: Months, expected: set[date], stored: set[date]) -> N
     assert sum(count for count, _, _ in months) == len(expected)
     assert sum(count for _, count, _ in months) == len(stored)
     assert set(others) == expected - stored, "a session is in no state, or in a wrong one"
+
+
+def check_reported(world: World) -> None:
+    """After a recovery every month that has rows is one that Dagster knows as materialized."""
+    for table in (*BARS, INDICATORS):
+        months = {
+            month for (month,) in world.rows(f"select distinct date_trunc('month', date)::date::text from {table}")
+        }
+        unreported = months - world.instance.get_materialized_partitions(dg.AssetKey(table))
+        assert not unreported, f"{table} has rows that no materialization tells of: {sorted(unreported)}"
 
 
 def check_converged(world: World, vendor: Vendor, universe: Mapping[str, Instrument], *, values: bool) -> None:

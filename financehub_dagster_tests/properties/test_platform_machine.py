@@ -27,10 +27,16 @@ from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.sandbox.listings import synthetic
 from financehub_dagster.settings import get_settings
-from financehub_dagster_tests.faults.kill_points import POINTS
+from financehub_dagster_tests.faults.kill_points import FILLING, POINTS, Point
 from financehub_dagster_tests.faults.kill_world import NO_OUTPUT_KEPT, REPOSITORY
 from financehub_dagster_tests.fixtures.fault_form import CASE, in_full
-from financehub_dagster_tests.properties.platform_machine_truth import Memory, Vendor, check, check_converged
+from financehub_dagster_tests.properties.platform_machine_truth import (
+    Memory,
+    Vendor,
+    check,
+    check_converged,
+    check_reported,
+)
 from financehub_dagster_tests.properties.platform_machine_world import (
     ALL_TABLES,
     BARS,
@@ -64,6 +70,8 @@ faults = st.sampled_from(
     ]
 )
 instants = st.one_of(st.sampled_from(POINTS), st.integers(1, 1200))
+on_the_way = st.sampled_from([point for point in POINTS if point.turn == 1 and set(point.works) & set(FILLING)])
+"""Points that any first fetch passes."""
 sessions = st.integers(0, 10_000)
 
 
@@ -76,12 +84,15 @@ class PlatformMachine(RuleBasedStateMachine):
         self.vendor = Vendor()
         self.memory = Memory()
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(point=on_the_way)
+    def begin(self, point: Point) -> None:
+        """A platform whose first fetch is killed."""
         self.world.reset()
         self.world.sandbox.list_synthetic(1)
         self.vendor.market.listed.add(synthetic(1))
         self.world.add([KNOWN[symbol] for symbol in AT_FIRST])
+        first = self.order(ALL_TABLES, (0, 1), None)
+        assert self.world.crash(lambda world: world.fetch(first), point), f"a first fetch does not pass {point.name}"
 
     def order(self, tables: tuple[str, ...], span: tuple[int, int], chosen: tuple[str, ...] | None) -> Order:
         known = {symbol for (symbol,) in self.world.rows("select symbol from instruments")}
@@ -181,6 +192,7 @@ class PlatformMachine(RuleBasedStateMachine):
         assert unfinished == [], "runs without a process go on"
         assert self.world.rows("select * from unreported_writes") == []
         assert self.world.rows("select * from task_failures where status = 'retrying'") == []
+        check_reported(self.world)
 
     @rule()
     def time_passes(self) -> None:
@@ -265,8 +277,8 @@ def test_a_platform_keeps_its_promises_whatever_happens_to_it(world: World, requ
     run_state_machine_as_test(
         begin,  # type: ignore[arg-type]  # any factory will do
         settings=settings(
-            max_examples=100 if full else 4,
-            stateful_step_count=20 if full else 6,
+            max_examples=12 if full else 2,
+            stateful_step_count=12 if full else 6,
             deadline=None,
             database=None,
             derandomize=not full,
