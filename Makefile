@@ -29,7 +29,7 @@ test: lint ## everything CI runs: lint, types, layers, then the whole suite
 	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 faults: setup ## the whole fault suite: every kill point, random instants, outages (make test has a short form)
-	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --faults full financehub_dagster_tests/faults $(MACHINE) $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --faults full $(MACHINE) financehub_dagster_tests/faults $(ARGS)
 
 lint: setup ## format check, ruff, mypy, import-linter
 	@$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ from financehub_dagster_tests.faults.kill_points import (
 from financehub_dagster_tests.faults.kill_runner import REACHED
 from financehub_dagster_tests.fixtures.fault_form import in_full
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHORT = {

@@ -10,7 +10,7 @@ from financehub_dagster_tests.faults import kill_invariants as invariants
 from financehub_dagster_tests.faults.kill_points import CRYPTOS, INDICATORS, QUOTES, REPLAY, STOCKS
 from financehub_dagster_tests.fixtures.fault_form import in_full
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHORT, FULL = 1, 42
