@@ -8,7 +8,7 @@ call then, not before.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -191,7 +191,8 @@ def reserve(
         return Slot(True, 0.0)
     asked_at = time.monotonic()
     slot = _reserve(engine, provider, scope, limits, budgets, weight, max_wait)
-    return replace(slot, due=asked_at + _quickest(engine, time.monotonic() - asked_at) + slot.wait)
+    due = asked_at + _quickest(engine, time.monotonic() - asked_at) + slot.wait
+    return Slot(slot.granted, slot.wait, slot.quota, due)
 
 
 _round_trips: "WeakKeyDictionary[sa.Engine, float]" = WeakKeyDictionary()
@@ -199,8 +200,10 @@ _round_trips: "WeakKeyDictionary[sa.Engine, float]" = WeakKeyDictionary()
 
 def _quickest(engine: "sa.Engine", seconds: float) -> float:
     """The shortest time that a reservation took so far: how far away the database is, whatever held this one up."""
-    _round_trips[engine] = min(seconds, _round_trips.get(engine, seconds))
-    return _round_trips[engine]
+    known = _round_trips.get(engine)
+    if known is None or seconds < known:
+        _round_trips[engine] = known = seconds
+    return known
 
 
 def _reserve(

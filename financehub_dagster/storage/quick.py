@@ -29,8 +29,6 @@ def execute(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) 
     """
     import psycopg
 
-    from financehub_dagster.storage.engine import typed_error
-
     for again in (True, False):
         connection = _connection(engine)
         try:
@@ -38,6 +36,8 @@ def execute(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) 
             cursor = connection.execute(statement, parameters, prepare=True)
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
+            from financehub_dagster.storage.engine import typed_error
+
             lost = connection.closed
             if lost:
                 _forget(engine, connection)
