@@ -1,7 +1,6 @@
 """The whole platform in one process: real database, sandbox over HTTP, real client libraries, a Dagster instance."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,8 +72,21 @@ def keyed_platform(platform, sandbox, monkeypatch) -> Iterator[Platform]:
     get_settings.cache_clear()
 
 
-@contextmanager
-def platform_on(database: Database, sandbox: Sandbox) -> Iterator[Platform]:
+@pytest.fixture(scope="session")
+def kept_instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory: to make its tables takes thirty times longer than to empty them."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def instance(kept_instance) -> dg.DagsterInstance:
+    """A Dagster instance that knows of no run and no event."""
+    kept_instance.wipe()
+    return kept_instance
+
+
+def platform_on(database: Database, sandbox: Sandbox, instance: dg.DagsterInstance) -> Platform:
     """A market database with the default universe, and providers that ask the sandbox as fast as it answers."""
     with database.engine.begin() as connection:
         upsert_instruments(connection, default_universe())
@@ -82,31 +94,27 @@ def platform_on(database: Database, sandbox: Sandbox) -> Iterator[Platform]:
         "yahoo": YahooProvider(base_url=sandbox.yahoo_url, requests_per_second=1000, first_pause=0.0),
         "binance": BinanceProvider(base_url=sandbox.binance_url, first_pause=0.0),
     }
-    with dg.DagsterInstance.ephemeral() as instance:
-        definitions = build_definitions(resource_overrides=overrides)
-        yield Platform(database.engine, sandbox, definitions, instance, overrides)
+    definitions = build_definitions(resource_overrides=overrides)
+    return Platform(database.engine, sandbox, definitions, instance, overrides)
 
 
 @pytest.fixture
-def platform(database, sandbox) -> Iterator[Platform]:
+def platform(database, sandbox, instance) -> Platform:
     """A platform of this test alone."""
-    with platform_on(database, sandbox) as platform:
-        yield platform
+    return platform_on(database, sandbox, instance)
 
 
 @pytest.fixture(scope="module")
-def filled(database_server, market_template, sandbox_process) -> Iterator[Callable[[Callable[[Platform], None]], str]]:
+def filled(
+    database_server, market_template, sandbox_process, kept_instance
+) -> Iterator[Callable[[Callable[[Platform], None]], str]]:
     """Names a database that a function has filled, for a module to override `database_template` with."""
     made: list[sa.URL] = []
 
     def filled(fill: Callable[[Platform], None]) -> str:
         made.append(database_server.create(market_template))
-        with (
-            chosen(made[-1]) as database,
-            as_new(sandbox_process) as sandbox,
-            platform_on(database, sandbox) as platform,
-        ):
-            fill(platform)
+        with chosen(made[-1]) as database, as_new(sandbox_process) as sandbox:
+            fill(platform_on(database, sandbox, kept_instance))
         return str(made[-1].database)
 
     yield filled

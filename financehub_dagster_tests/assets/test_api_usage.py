@@ -42,15 +42,14 @@ def rows(metadata: Mapping[str, dg.MetadataValue]) -> list[dict]:
     return [dict(record.data) for record in table.records]
 
 
-def test_an_observation_shows_every_window_and_follows_what_is_used(definitions, database):
-    with dg.DagsterInstance.ephemeral() as instance:
-        before = observe(definitions, instance)
-        account = next(row["account"] for row in rows(before) if row["vendor"] == "alpha_vantage")
-        provider = AlphaVantageProvider()
-        limits.reserve(database.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
-        usage.count(database.engine, "alpha_vantage", account, "ok")
-        after = observe(definitions, instance)
-        stored = instance.fetch_observations(dg.AssetKey("api_usage"), limit=10).records
+def test_an_observation_shows_every_window_and_follows_what_is_used(definitions, database, instance):
+    before = observe(definitions, instance)
+    account = next(row["account"] for row in rows(before) if row["vendor"] == "alpha_vantage")
+    provider = AlphaVantageProvider()
+    limits.reserve(database.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
+    usage.count(database.engine, "alpha_vantage", account, "ok")
+    after = observe(definitions, instance)
+    stored = instance.fetch_observations(dg.AssetKey("api_usage"), limit=10).records
     assert [row["window"] for row in rows(before)] == ["second", "minute", "second", "day", "second", "day"]
     assert before["alpha_vantage left per day"].value == 2 * 25
     assert after["alpha_vantage left per day"].value == 2 * 25 - 1

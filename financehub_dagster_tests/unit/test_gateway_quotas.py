@@ -24,7 +24,7 @@ from financehub_dagster.storage.engine import market_engine
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota
 pace, day = Limit("second", 50, 1.0), Quota("day", 25, period=86_400.0)
-for _ in range(20):
+for _ in range(40):
     print(int(limits.reserve(market_engine(), "vendor", "key", (pace,), (day,)).granted))
 """
 
@@ -181,7 +181,7 @@ def test_many_small_bookings_do_not_grow_the_row_without_end(database: Database)
 
 
 def test_processes_that_hammer_never_exceed_a_quota(database: Database) -> None:
-    workers = [subprocess.Popen([sys.executable, "-c", HAMMER], stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    workers = [subprocess.Popen([sys.executable, "-c", HAMMER], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     granted = 0
     for worker in workers:
         output, _ = worker.communicate(timeout=120)

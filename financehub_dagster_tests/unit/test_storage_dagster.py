@@ -25,7 +25,7 @@ import dagster as dg
 def answer():
     return 42
 
-defs = dg.Definitions(assets=[answer])
+defs = dg.Definitions(assets=[answer], executor=dg.in_process_executor)
 """
 
 
