@@ -1,7 +1,7 @@
-"""Short statements in a hurry: the gateway's book-keeping, on connections that this process keeps.
+"""Short statements in a hurry: the gateway's book-keeping, on a connection that this process keeps.
 
-Belongs here: those connections, in autocommit, their statements prepared once. Does not belong here: the statements,
-and whatever writes data, which runs in transactions of the pool (`engine.transaction`).
+Belongs here: that connection, in autocommit, its statements prepared once. Does not belong here: the statements, and
+whatever writes data, which runs in transactions of the pool (`engine.transaction`).
 
 A statement over the pool costs four times as much: checked out, pinged, planned and rolled back each time. Its commit
 does not wait for the disk either: a crashed PostgreSQL takes longer to come back than the few slots it may forget.
@@ -10,7 +10,6 @@ does not wait for the disk either: a crashed PostgreSQL takes longer to come bac
 import os
 import threading
 from collections.abc import Mapping
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,13 +17,7 @@ if TYPE_CHECKING:
     import psycopg
     import sqlalchemy as sa
 
-CONNECTIONS = 3
-"""Kept per process. Eight threads that ask vendors wait for each other at one; the server has a hundred for all."""
-
-type _Slots = "SimpleQueue[psycopg.Connection[Any] | None]"
-"""A place for each connection: its own while nobody uses it, None before it is opened."""
-
-_held: "WeakKeyDictionary[sa.Engine, tuple[int, _Slots]]" = WeakKeyDictionary()
+_held: "WeakKeyDictionary[sa.Engine, tuple[int, psycopg.Connection[Any]]]" = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -36,27 +29,24 @@ def execute(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) 
     """
     import psycopg
 
-    slots = _slots(engine)
-    kept = slots.get()
-    try:
-        for again in (True, False):
-            if kept is None or kept.closed:
-                kept = _connect(engine)
-            try:
-                cursor = kept.execute(statement, parameters, prepare=True)
-                return cursor.fetchall() if cursor.description else []
-            except psycopg.Error as error:
-                from financehub_dagster.storage.engine import typed_error
+    for again in (True, False):
+        connection = _connection(engine)
+        try:
+            # psycopg lets one statement at a time onto a connection, whichever threads ask.
+            cursor = connection.execute(statement, parameters, prepare=True)
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            from financehub_dagster.storage.engine import typed_error
 
-                lost = kept.closed
-                if lost and again:
-                    continue
-                translated = typed_error(engine.url, error, lost=lost)
-                if translated is None:
-                    raise
-                raise translated from None
-    finally:
-        slots.put(kept)
+            lost = connection.closed
+            if lost:
+                _forget(engine, connection)
+            if lost and again:
+                continue
+            translated = typed_error(engine.url, error, lost=lost)
+            if translated is None:
+                raise
+            raise translated from None
     raise AssertionError("unreachable")
 
 
@@ -67,15 +57,13 @@ def durable(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) 
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
-def _slots(engine: "sa.Engine") -> _Slots:
+def _connection(engine: "sa.Engine") -> "psycopg.Connection[Any]":
     with _lock:
-        pid, slots = _held.get(engine, (0, None))
-        if slots is None or pid != os.getpid():
-            slots = SimpleQueue()
-            for _ in range(CONNECTIONS):
-                slots.put(None)
-            _held[engine] = (os.getpid(), slots)
-        return slots
+        pid, connection = _held.get(engine, (0, None))
+        if connection is None or pid != os.getpid() or connection.closed:
+            connection = _connect(engine)
+            _held[engine] = (os.getpid(), connection)
+        return connection
 
 
 def _connect(engine: "sa.Engine") -> "psycopg.Connection[Any]":
@@ -92,10 +80,14 @@ def _connect(engine: "sa.Engine") -> "psycopg.Connection[Any]":
 
 
 def _close(engine: "sa.Engine") -> None:
-    """The engine is disposed of: so are its connections here, those in use as soon as nobody holds them."""
+    """The engine is disposed of: so is its connection here."""
     with _lock:
-        pid, slots = _held.pop(engine, (0, None))
-    while slots is not None and pid == os.getpid() and not slots.empty():
-        connection = slots.get()
-        if connection is not None:
-            connection.close()
+        pid, connection = _held.pop(engine, (0, None))
+    if connection is not None and pid == os.getpid():
+        connection.close()
+
+
+def _forget(engine: "sa.Engine", connection: "psycopg.Connection[Any]") -> None:
+    with _lock:
+        if _held.get(engine, (0, None))[1] is connection:
+            del _held[engine]

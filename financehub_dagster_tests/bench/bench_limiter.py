@@ -56,7 +56,7 @@ def daily():
         print(time.time())
 
 second_fast = limits.Limit("second_fast", 10_000_000, 1.0)
-connection = quick._connect(engine)
+connection = quick._connection(engine)
 step = {"floor": floor, "one": one, "several": several, "paced": paced, "daily": daily}[what]
 counted = what in ("floor", "one", "several")
 for _ in range(20 if counted else 0):

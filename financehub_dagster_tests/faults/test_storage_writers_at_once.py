@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -94,7 +95,8 @@ def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: 
 
 def test_a_writer_killed_before_its_commit_leaves_nothing_and_blocks_nobody(database: Database) -> None:
     command = [sys.executable, "-c", WRITE_AND_WAIT]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "written\n"
         writer.kill()
