@@ -9,10 +9,11 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from financehub_dagster.storage import quick, quotas
+from financehub_dagster.storage import quick, quotas, together
 from financehub_dagster.storage.quotas import Quota
 
 if TYPE_CHECKING:
@@ -189,10 +190,11 @@ def reserve(
     """
     if not limits and not budgets:
         return Slot(True, 0.0)
-    asked_at = time.monotonic()
-    slot = _reserve(engine, provider, scope, limits, budgets, weight, max_wait)
-    due = asked_at + _quickest(engine, time.monotonic() - asked_at) + slot.wait
-    return Slot(slot.granted, slot.wait, slot.quota, due)
+    if len(limits) == 1 and not budgets:
+        ask = _Ask(limits[0].spacing(weight), max_wait)
+        where = (provider, scope, limits[0].name)
+        return together.ask(engine, ("space", *where), ask, lambda asks: _space(engine, where, asks))
+    return _reserve(engine, provider, scope, limits, budgets, weight, max_wait)
 
 
 _round_trips: "WeakKeyDictionary[sa.Engine, float]" = WeakKeyDictionary()
@@ -216,8 +218,6 @@ def _reserve(
     max_wait: float,
 ) -> Slot:
     where = {"provider": provider, "scope": scope}
-    if len(limits) == 1 and not budgets:
-        return _space(engine, {**where, "limit": limits[0].name}, limits[0].spacing(weight), max_wait)
     asked = {
         **where,
         "limits": [limit.name for limit in limits],
@@ -225,28 +225,52 @@ def _reserve(
         **quotas.wanted(budgets, [budget.units(weight) for budget in budgets]),
         "max_wait": max_wait,
     }
-    run = quick.durable if any(budget.is_long for budget in budgets) else quick.execute
-    complete, granted, wait, spent = run(engine, _RESERVE, asked)[0]
+    run = quick.durable if any(budget.is_long for budget in budgets) else quick.timed
+    sent_at, [(complete, granted, wait, spent)] = run(engine, _RESERVE, asked)
     if not complete:
         quick.execute(engine, _CREATE, {**where, "limits": asked["limits"]})
         quotas.create(engine, provider, scope, budgets)
-        _, granted, wait, spent = run(engine, _RESERVE, asked)[0]
-    return Slot(granted, wait, spent)
+        sent_at, [(_, granted, wait, spent)] = run(engine, _RESERVE, asked)
+    here = sent_at + _quickest(engine, time.monotonic() - sent_at)
+    return Slot(granted, wait, spent, here + wait)
 
 
-def _space(engine: "sa.Engine", row: dict[str, Any], spacing: float, max_wait: float) -> Slot:
-    """The next slot of one limit; its row is made when it is missing."""
-    asked = {**row, "spacing": spacing, "max_wait": max_wait}
-    taken = quick.execute(engine, _SPACE, asked)
-    if not taken:
-        found = quick.execute(engine, _LOOK, row)
-        if found and found[0][0] > max_wait:
-            return Slot(False, found[0][0])
-        quick.execute(engine, _CREATE, {"provider": row["provider"], "scope": row["scope"], "limits": [row["limit"]]})
-        taken = quick.execute(engine, _SPACE, asked)
-    if not taken:  # others took the slots in between
-        return Slot(False, max(quick.execute(engine, _LOOK, row)[0][0], max_wait))
-    return Slot(True, max(taken[0][0], 0.0))
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A call that keeps its limit occupied for `spacing` seconds, and may wait for `max_wait`."""
+
+    spacing: float
+    max_wait: float
+
+
+def _space(engine: "sa.Engine", where: tuple[str, str, str], asks: Sequence[_Ask]) -> list[Slot]:
+    """The next slots of one limit, in one step; where the last would come too late, one after the other."""
+    taken = _take(engine, where, asks)
+    if taken:
+        return taken
+    if len(asks) > 1:
+        return [slot for ask in asks for slot in _space(engine, where, [ask])]
+    row, max_wait = dict(zip(("provider", "scope", "limit"), where, strict=True)), asks[0].max_wait
+    found = quick.execute(engine, _LOOK, row)
+    if found and found[0][0] > max_wait:
+        return [Slot(False, found[0][0])]
+    quick.execute(engine, _CREATE, {"provider": row["provider"], "scope": row["scope"], "limits": [row["limit"]]})
+    # None, still: others took the slots in between.
+    return _take(engine, where, asks) or [Slot(False, max(quick.execute(engine, _LOOK, row)[0][0], max_wait))]
+
+
+def _take(engine: "sa.Engine", where: tuple[str, str, str], asks: Sequence[_Ask]) -> list[Slot]:
+    """A slot for each of `asks`, one behind the other, or none at all when one would come too late."""
+    *behind, total = accumulate((ask.spacing for ask in asks), initial=0.0)
+    provider, scope, limit = where
+    latest = min(ask.max_wait - before for ask, before in zip(asks, behind, strict=True))
+    if latest < 0:  # even if the first went now
+        return []
+    asked = {"provider": provider, "scope": scope, "limit": limit, "spacing": total, "max_wait": latest}
+    sent_at, taken = quick.timed(engine, _SPACE, asked)
+    here = sent_at + _quickest(engine, time.monotonic() - sent_at)
+    waits = [max(row[0] + before, 0.0) for row in taken for before in behind]
+    return [Slot(True, wait, due=here + wait) for wait in waits]
 
 
 def hold(engine: "sa.Engine", provider: str, scope: str, limits: Sequence[Limit], seconds: float) -> None:

@@ -9,7 +9,9 @@ does not wait for the disk either: a crashed PostgreSQL takes longer to come bac
 
 import os
 import threading
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -17,30 +19,56 @@ if TYPE_CHECKING:
     import psycopg
     import sqlalchemy as sa
 
-_held: "WeakKeyDictionary[sa.Engine, tuple[int, psycopg.Connection[Any]]]" = WeakKeyDictionary()
+type Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A connection of the process `pid`; whoever holds `turn` may send a statement."""
+
+    connection: "psycopg.Connection[Any]"
+    pid: int = field(default_factory=os.getpid)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def usable(self) -> bool:
+        return self.pid == os.getpid() and not self.connection.closed
+
+
+_held: "WeakKeyDictionary[sa.Engine, _Held]" = WeakKeyDictionary()
 _lock = threading.Lock()
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-def execute(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def execute(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) -> Rows:
     """Run one statement that stands for itself, and return its rows; raises DatabaseError.
 
     Placeholders are psycopg's, %(name)s. On a lost connection it is run once more on a new one: at worst a slot is
     lost or a call is counted twice.
     """
+    return timed(engine, statement, parameters)[1]
+
+
+def timed(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) -> tuple[float, Rows]:
+    """Like `execute`; tells beside the rows when the statement was sent, on the clock of time.monotonic.
+
+    Until then it may have waited for another thread's.
+    """
     import psycopg
 
     for again in (True, False):
-        connection = _connection(engine)
+        held = _connection(engine)
         try:
-            # psycopg lets one statement at a time onto a connection, whichever threads ask.
-            cursor = connection.execute(statement, parameters, prepare=True)
-            return cursor.fetchall() if cursor.description else []
+            with held.turn:
+                sent_at = time.monotonic()
+                cursor = held.connection.execute(statement, parameters, prepare=True)
+                return sent_at, cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             from financehub_dagster.storage.engine import typed_error
 
-            lost = connection.closed
+            lost = held.connection.closed
             if lost:
-                _forget(engine, connection)
+                _forget(engine, held)
             if lost and again:
                 continue
             translated = typed_error(engine.url, error, lost=lost)
@@ -50,20 +78,20 @@ def execute(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) 
     raise AssertionError("unreachable")
 
 
-def durable(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Like `execute`, but on disk before it returns, and over the pool: for what must outlive a crash of PostgreSQL."""
+def durable(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) -> tuple[float, Rows]:
+    """Like `timed`, but on disk before it returns, and over the pool: for what must outlive a crash of PostgreSQL."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        sent_at = time.monotonic()
         result = connection.exec_driver_sql(statement, dict(parameters))
-        return [tuple(row) for row in result] if result.returns_rows else []
+        return sent_at, [tuple(row) for row in result] if result.returns_rows else []
 
 
-def _connection(engine: "sa.Engine") -> "psycopg.Connection[Any]":
+def _connection(engine: "sa.Engine") -> _Held:
     with _lock:
-        pid, connection = _held.get(engine, (0, None))
-        if connection is None or pid != os.getpid() or connection.closed:
-            connection = _connect(engine)
-            _held[engine] = (os.getpid(), connection)
-        return connection
+        held = _held.get(engine)
+        if held is None or not held.usable:
+            held = _held[engine] = _Held(_connect(engine))
+        return held
 
 
 def _connect(engine: "sa.Engine") -> "psycopg.Connection[Any]":
@@ -82,12 +110,12 @@ def _connect(engine: "sa.Engine") -> "psycopg.Connection[Any]":
 def _close(engine: "sa.Engine") -> None:
     """The engine is disposed of: so is its connection here."""
     with _lock:
-        pid, connection = _held.pop(engine, (0, None))
-    if connection is not None and pid == os.getpid():
-        connection.close()
+        held = _held.pop(engine, None)
+    if held is not None and held.pid == os.getpid():
+        held.connection.close()
 
 
-def _forget(engine: "sa.Engine", connection: "psycopg.Connection[Any]") -> None:
+def _forget(engine: "sa.Engine", held: _Held) -> None:
     with _lock:
-        if _held.get(engine, (0, None))[1] is connection:
+        if _held.get(engine) is held:
             del _held[engine]

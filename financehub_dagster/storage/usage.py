@@ -4,11 +4,12 @@ Belongs here: counting calls, and reading counts, quotas and keys together. Does
 benching keys.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from financehub_dagster.storage import breakers, quick
+from financehub_dagster.storage import breakers, quick, together
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -32,9 +33,10 @@ class Usage:
 
 _COUNT = """
     INSERT INTO api_usage AS u (provider, scope, day, outcome, calls, weight)
-    VALUES (%(provider)s, %(scope)s, CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date), %(outcome)s, 1, %(weight)s)
+    VALUES (%(provider)s, %(scope)s, CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date), %(outcome)s, %(calls)s,
+        %(weight)s)
     ON CONFLICT (provider, scope, day, outcome) DO UPDATE SET
-        calls = u.calls + 1, weight = u.weight + excluded.weight
+        calls = u.calls + excluded.calls, weight = u.weight + excluded.weight
 """
 
 _COUNT_ANSWERED = f"WITH forgiven AS ({breakers.FORGIVE}) {_COUNT}"
@@ -42,14 +44,22 @@ _COUNT_ANSWERED = f"WITH forgiven AS ({breakers.FORGIVE}) {_COUNT}"
 
 def count(engine: "sa.Engine", provider: str, scope: str, outcome: str, weight: int = 1) -> None:
     """Add one call of `weight` to today's count, in a transaction of its own."""
-    asked = {"provider": provider, "scope": scope, "outcome": outcome, "weight": weight}
+    asked = {"provider": provider, "scope": scope, "outcome": outcome, "calls": 1, "weight": weight}
     quick.execute(engine, _COUNT, asked)
 
 
 def count_answered(engine: "sa.Engine", provider: str, scope: str, capability: str, weight: int = 1) -> None:
-    """Add one call that was answered, and forget the failures so far of its breaker: both in one statement."""
-    asked = {"provider": provider, "scope": scope, "capability": capability, "outcome": OK, "weight": weight}
-    quick.execute(engine, _COUNT_ANSWERED, asked)
+    """Add one call that was answered, and forget the failures so far of its breaker: both in one statement.
+
+    Calls of other threads that were answered meanwhile are counted with it.
+    """
+
+    def add(weights: Sequence[int]) -> Sequence[None]:
+        asked = {"provider": provider, "scope": scope, "capability": capability, "outcome": OK}
+        quick.execute(engine, _COUNT_ANSWERED, {**asked, "calls": len(weights), "weight": sum(weights)})
+        return [None] * len(weights)
+
+    together.ask(engine, ("count", provider, scope, capability), weight, add)
 
 
 def read(engine: "sa.Engine", since: date) -> list[Usage]:

@@ -15,15 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PER_SECOND, PER_DAY = 5, 25
+THREADS = 8
 
 WORKER = """
 import sys, time
+from concurrent.futures import ThreadPoolExecutor
 from financehub_dagster.gateway import pace
 from financehub_dagster.storage import limits, quick
 from financehub_dagster.storage.engine import market_engine
 from financehub_dagster.storage.quotas import Quota
 
-what, seconds = sys.argv[1], float(sys.argv[2])
+what, seconds, threads = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 engine = market_engine()
 fast = limits.Limit("fast", 10_000_000, 1.0)
 minute = Quota("minute", 100_000_000, period=60.0)
@@ -56,17 +58,24 @@ def daily():
         print(time.time())
 
 second_fast = limits.Limit("second_fast", 10_000_000, 1.0)
-connection = quick._connection(engine)
+connection = quick._connection(engine).connection
 step = {"floor": floor, "one": one, "several": several, "paced": paced, "daily": daily}[what]
 counted = what in ("floor", "one", "several")
 for _ in range(20 if counted else 0):
     step()
 print("ready", flush=True)
 sys.stdin.readline()
-done, until = 0, time.monotonic() + seconds
-while time.monotonic() < until:
-    step()
-    done += 1
+until = time.monotonic() + seconds
+
+def work(_):
+    done = 0
+    while time.monotonic() < until:
+        step()
+        done += 1
+    return done
+
+with ThreadPoolExecutor(threads) as pool:
+    done = sum(pool.map(work, range(threads)))
 if counted:
     print(done)
 """
@@ -90,9 +99,9 @@ def database() -> Iterator[None]:
             embedded.stop(Path(folder))
 
 
-def run(what: str, processes: int, seconds: float) -> list[float]:
+def run(what: str, processes: int, seconds: float, threads: int = 1) -> list[float]:
     """What the workers printed, having started together."""
-    command = [sys.executable, "-c", WORKER, what, str(seconds)]
+    command = [sys.executable, "-c", WORKER, what, str(seconds), str(threads)]
     workers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
@@ -130,10 +139,12 @@ def main() -> None:
         for processes in (1, 4):
             floor = sum(run("floor", processes, seconds)) / seconds
             one = sum(run("one", processes, seconds)) / seconds
+            abreast = sum(run("one", processes, seconds, THREADS)) / seconds
             several = sum(run("several", processes, seconds)) / seconds
             print(
                 f"{processes} process(es): one limit {one:,.0f} grants/s, ratio to a bare UPDATE ({floor:,.0f}/s) "
-                f"{one / floor:.2f}; two limits and a quota {several:,.0f}/s, ratio {several / floor:.2f}"
+                f"{one / floor:.2f}; {THREADS} threads in each, as a fetch has, {abreast:,.0f} grants/s, ratio "
+                f"{abreast / floor:.2f}; two limits and a quota {several:,.0f}/s, ratio {several / floor:.2f}"
             )
         paced = run("paced", 8, hammered)
         worst = most_within(paced, 1.0)

@@ -7,12 +7,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 from typing import LiteralString
 
-import psutil
 import psycopg
 
 from financehub_dagster.cli import ports
@@ -94,10 +92,3 @@ class Platform:
             self.process.kill()
             self.process.communicate()
             self.process = None
-
-
-def eventually(condition, seconds: float = 150.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        psutil.wait_procs([psutil.Process()], timeout=0.1)

@@ -10,7 +10,8 @@ from financehub_dagster.cli import probes
 from financehub_dagster.cli.state import State, running
 from financehub_dagster.sandbox.client import VENDORS, Sandbox
 from financehub_dagster.storage import embedded
-from financehub_dagster_tests.end_to_end.platform_process import Platform, eventually
+from financehub_dagster_tests.end_to_end.platform_process import Platform
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 

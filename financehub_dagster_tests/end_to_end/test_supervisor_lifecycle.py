@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.request import urlopen
 
 import pytest
@@ -16,7 +17,8 @@ from financehub_dagster.storage import embedded
 from financehub_dagster.storage.engine import reset_engine, transaction
 from financehub_dagster.storage.instruments import upsert_instruments
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
-from financehub_dagster_tests.end_to_end.platform_process import Platform, eventually
+from financehub_dagster_tests.end_to_end.platform_process import Platform
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -95,7 +97,7 @@ def complete(platform: Platform, table: str, symbol: str, sessions: int) -> bool
 def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_indicators(platform, started):
     for bars, symbol, sessions in ((STOCKS, "KO", 60), (CRYPTOS, "ETH", 90)):
         for table in (bars, INDICATORS):
-            eventually(lambda table=table, of=(symbol, sessions): complete(platform, table, *of), PATIENCE)
+            eventually(partial(complete, platform, table, symbol, sessions), PATIENCE)
     shown = platform.run("gaps", "--json")
     assert shown.returncode == 0, shown.stderr
     counts = json.loads(shown.stdout)["tables"]

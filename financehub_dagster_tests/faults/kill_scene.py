@@ -24,6 +24,7 @@ from financehub_dagster.storage.urls import DAGSTER_SUFFIX
 from financehub_dagster_tests.faults.kill_invariants import Contents, contents, versions
 from financehub_dagster_tests.faults.kill_runner import DONE, Place, Run, all_dead_letters, live
 from financehub_dagster_tests.fixtures.database import clear_caches
+from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.forks import forks
 
 OBSERVER = "observer"
@@ -118,12 +119,14 @@ class Scene:
 
     def _until_alone(self) -> None:
         """Wait until the server has noticed that the process is gone and has ended its transactions."""
-        deadline = time.monotonic() + PATIENCE
         databases = [self.market.database, f"{self.market.database}{DAGSTER_SUFFIX}"]
         others = "select count(*) from pg_stat_activity where datname = any(%s) and application_name <> %s"
         with self.connect() as connection:
-            while connection.execute(others, [databases, OBSERVER]).fetchone() != (0,):
-                assert time.monotonic() < deadline, "sessions of a dead process live on"
+            eventually(
+                lambda: connection.execute(others, [databases, OBSERVER]).fetchone() == (0,),
+                PATIENCE,
+                "sessions of a dead process live on",
+            )
 
     @contextmanager
     def _reader(self, seen: list[Contents]) -> Iterator[None]:

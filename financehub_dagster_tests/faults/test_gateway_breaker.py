@@ -18,6 +18,7 @@ from financehub_dagster.storage import breakers
 from financehub_dagster.storage.tables import breakers as table
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 SPAN = (date(2017, 9, 1), date(2017, 12, 31))
 BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases={"binance": "BTCUSDT"})
@@ -108,9 +109,7 @@ def test_a_lost_probe_frees_the_way_for_the_next(database: Database) -> None:
     breakers.hold(database.engine, "binance", "daily_bars", "a test", 0.0)
     assert breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).probes == ("daily_bars",)
     assert not breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).allowed
-    deadline = time.monotonic() + 10
-    while not breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=60).allowed:
-        assert time.monotonic() < deadline
+    eventually(lambda: breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=60).allowed)
 
 
 def test_what_a_provider_cannot_do_in_one_respect_does_not_stop_the_others(database: Database) -> None:

@@ -13,7 +13,8 @@ import pytest
 from financehub_dagster.automation.lost_runs import UNFINISHED
 from financehub_dagster.cli import ports
 from financehub_dagster.cli.processes import members
-from financehub_dagster_tests.end_to_end.platform_process import Platform, eventually
+from financehub_dagster_tests.end_to_end.platform_process import Platform
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 

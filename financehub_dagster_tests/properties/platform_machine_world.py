@@ -6,7 +6,6 @@ each other (test_platform_machine) and what has to hold (platform_machine_truth)
 
 import multiprocessing
 import signal
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from financehub_dagster.storage.engine import market_engine, transaction
 from financehub_dagster.storage.instruments import deactivate_instruments, upsert_instruments
 from financehub_dagster_tests.faults import kill_switch
 from financehub_dagster_tests.faults.kill_points import Point
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 type Instant = Point | int
 """When a process is killed: at a named point, or after so many signs of life."""
@@ -39,7 +39,6 @@ STOCKS, CRYPTOS, ACTIONS, INDICATORS = (
 BARS = (STOCKS, CRYPTOS)
 ALL_TABLES = (*BARS, ACTIONS, INDICATORS)
 DEADLINE_SECONDS = 60.0
-POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -166,10 +165,8 @@ class World:
         finally:
             process.kill()
             process.join()
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while self._backends() - before:
-            assert time.monotonic() < deadline, "the server holds on to the connections of a process that is gone"
-            time.sleep(POLL_SECONDS)
+        held_on = "the server holds on to the connections of a process that is gone"
+        eventually(lambda: not self._backends() - before, DEADLINE_SECONDS, held_on)
         assert process.exitcode in (0, -signal.SIGKILL), (
             f"the process failed by itself with exit code {process.exitcode}"
         )

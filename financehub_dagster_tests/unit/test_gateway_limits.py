@@ -12,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.gateway import pace
-from financehub_dagster.storage import limits
+from financehub_dagster.storage import limits, together
 from financehub_dagster.storage.limits import Limit, Slot
 from financehub_dagster.storage.tables import rate_limits
 from financehub_dagster_tests.fixtures.database import Database
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 FAST = Limit("fast", 50, 1.0)
 
@@ -59,6 +60,33 @@ def test_a_slot_beyond_the_patience_of_the_caller_is_not_taken(database: Databas
     assert [slot.granted for slot in refused] == [False, False, False]
     assert [slot.wait for slot in refused] == pytest.approx([61.2] * 3, abs=1.0)
     assert limits.reserve(database.engine, "v", "ip", slow, max_wait=120.0).granted
+
+
+def test_threads_that_ask_at_once_get_slots_of_their_own(database: Database) -> None:
+    tenth = Limit("tenth", 10, 1.0)
+    with ThreadPoolExecutor(8) as pool:
+        slots = list(pool.map(lambda _: limits.reserve(database.engine, "v", "ip", (tenth,), max_wait=1e6), range(100)))
+    due = sorted(slot.due for slot in slots)
+    assert min(later - sooner for sooner, later in pairwise(due)) > 0.05
+    assert due[-1] - due[0] == pytest.approx(99 * tenth.spacing(1), abs=0.1)
+
+
+def test_of_threads_that_ask_at_once_the_patient_are_served_and_the_others_told_when(database: Database) -> None:
+    slow = Limit("minute", 1, 60.0)
+
+    def ask(max_wait: float) -> Slot:
+        return limits.reserve(database.engine, "v", "ip", (slow,), max_wait=max_wait)
+
+    ask(0.0)
+    with ThreadPoolExecutor(8) as pool:
+        with database.engine.begin() as connection:
+            connection.execute(sa.select(rate_limits).with_for_update())
+            asked = [pool.submit(ask, max_wait) for max_wait in (150.0, 150.0, 1.0, 1.0, 1.0, 150.0, 150.0, 150.0)]
+            eventually(lambda: len(together._queues[database.engine]["space", "v", "ip", "minute"]._seats) == 7)
+        slots = [each.result() for each in asked]
+    assert sorted(slot.wait for slot in slots if slot.granted) == pytest.approx([61.2, 122.4], abs=5.0)
+    assert {slot.granted for slot in slots[2:5]} == {False}
+    assert min(slot.wait for slot in slots if not slot.granted) > 60.0
 
 
 def test_of_several_limits_all_or_none_are_taken(database: Database) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -17,6 +16,7 @@ from financehub_dagster.cli.services import Service
 from financehub_dagster.cli.signals import StopRequested, StopSignals
 from financehub_dagster.cli.state import State, running, sole_supervisor
 from financehub_dagster.cli.supervisor import RestartPolicy, Supervisor
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 QUICK = RestartPolicy(most=2, delay=0.05)
 
@@ -41,13 +41,6 @@ def supervisor(home, messages):
 
 def service(name: str, code: str, **options) -> Service:
     return Service(name, (sys.executable, "-c", code), **options)
-
-
-def eventually(condition, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        os.sched_yield()
 
 
 def pid(home: Home, name: str) -> int:
