@@ -14,7 +14,7 @@ from typing import Any
 
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import partition_at
-from financehub_dagster.assets.undone import Asked, leave_undone
+from financehub_dagster.assets.undone import Asked, leave_undone, run_config
 from financehub_dagster.gateway.errors import NotConfigured
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.answer_routing import AnswersRouter, Routed
@@ -79,7 +79,7 @@ def _settle(
         if isinstance(error, NotConfigured):
             outcome.off[symbol] = off or str(error)
         else:
-            leave_undone(connection, asked, symbol, error, _kwargs(work, symbol), outcome)
+            leave_undone(connection, asked, symbol, error, outcome)
     done = [each.symbol for each in batch if each.symbol not in routed.failed]
     asked.settle(connection, done)
     outcome.done += done
@@ -92,17 +92,12 @@ def _asked(work: Work) -> Asked:
 
     A question about now has no beginning, and what waits for its budget is kept under the partition of that day.
     """
+    key, config = work.partition_key, run_config(work.providers)
     if work.since is None:
         again_at = partial(partition_at, work.table)
-        return Asked(work.table, date.min, date.max, work.partition_key, work.run_id, again_at)
-    last = date.fromisoformat(ends_of(work.partition_key)[1])
-    key = work.partition_key
-    return Asked(work.table, work.since.date(), last, key, work.run_id, again_at=lambda _: key)
-
-
-def _kwargs(work: Work, symbol: str) -> dict[str, object]:
-    """What a run that does the same again has to be told."""
-    return {"symbols": [symbol], **({} if work.providers is None else {"providers": list(work.providers)})}
+        return Asked(work.table, date.min, date.max, key, work.run_id, again_at, config)
+    last = date.fromisoformat(ends_of(key)[1])
+    return Asked(work.table, work.since.date(), last, key, work.run_id, again_at=lambda _: key, config=config)
 
 
 def _told(answers: Sequence[Answers]) -> set[str]:

@@ -17,7 +17,7 @@ from financehub_dagster.assets import precedence
 from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.assets.undone import Asked, leave_undone
+from financehub_dagster.assets.undone import Asked, leave_undone, run_config
 from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
@@ -146,14 +146,9 @@ def _splits(got: DailyBars) -> set[date]:
 
 
 def _asked(work: Work) -> Asked:
-    key = work.window.partition_key
-    return Asked(work.table, work.window.start, work.window.end, key, work.run_id, again_at=lambda _: key)
-
-
-def _kwargs(work: Work, symbol: str) -> dict[str, object]:
-    """What a run that does the same again has to be told."""
-    days = {"start": work.window.start.isoformat(), "end": work.window.end.isoformat()}
-    return {"symbols": [symbol], **days, **({} if work.providers is None else {"providers": list(work.providers)})}
+    start, end, key = work.window.start, work.window.end, work.window.partition_key
+    config = run_config(work.providers, start=start.isoformat(), end=end.isoformat())
+    return Asked(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
 
 
 def _store(
@@ -165,8 +160,7 @@ def _store(
     asked = _asked(work)
     for answer in answers:
         if answer.error is not None:
-            symbol = answer.instrument.symbol
-            leave_undone(connection, asked, symbol, answer.error, _kwargs(work, symbol), bars)
+            leave_undone(connection, asked, answer.instrument.symbol, answer.error, bars)
     answered = [(each.instrument, each.got) for each in answers if each.got is not None]
     bars.calls += sum(each.calls for each in answers)
     if not answered:

@@ -20,7 +20,8 @@ from financehub_dagster.storage.partition_keys import key_of
 class Asked:
     """What a run asked vendors for: a table's days from `first` to `last`, both included, under `partition_key`.
 
-    again_at gives the partitions under which the same is asked at a later time (aware).
+    again_at gives the partitions under which the same is asked at a later time (aware), config is what a run that asks
+    the same again is told beside its symbols.
     """
 
     table: str
@@ -29,6 +30,7 @@ class Asked:
     partition_key: str
     run_id: str
     again_at: Callable[[datetime], str]
+    config: Mapping[str, object]
 
     def settle(self, connection: Connection, symbols: Sequence[str]) -> None:
         """What failed or waited of `symbols` within these days is done."""
@@ -45,16 +47,15 @@ class Asked:
         deferrals.resolve_deferrals(connection, self.table, self.first, self.last, symbols)
 
 
-def leave_undone(
-    connection: Connection,
-    asked: Asked,
-    symbol: str,
-    error: ProviderError,
-    kwargs: Mapping[str, object],
-    outcome: Outcome,
-) -> None:
-    """Write down that `error` kept `symbol` from being done; `kwargs` is what a run that tries again is told."""
+def run_config(providers: Sequence[str] | None, **days: str) -> dict[str, object]:
+    """What a run over `days` is told that was limited to these providers (None: it was not)."""
+    return {**days, **({} if providers is None else {"providers": list(providers)})}
+
+
+def leave_undone(connection: Connection, asked: Asked, symbol: str, error: ProviderError, outcome: Outcome) -> None:
+    """Write down that `error` kept `symbol` from being done."""
     until = put_off_until(error)
+    kwargs = {"symbols": [symbol], **asked.config}
     if until is None:
         outcome.failures[symbol] = str(error)
         asked.settle_deferrals(connection, [symbol])

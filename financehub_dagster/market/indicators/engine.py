@@ -8,7 +8,7 @@ value of TA-Lib's recursive averages NaN. A value that is not defined yet (warm-
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -42,6 +42,7 @@ class Bars:
         self.dates = None if dates is None else np.asarray(dates, dtype="datetime64[s]")
         self.rows = self.arrays["close"].size
         self._done: dict[object, Outputs] = {}
+        self._parts: dict[str, list[Floats]] = {}
         self._check()
 
     def _check(self) -> None:
@@ -63,6 +64,12 @@ class Bars:
         """The rows of each instrument that has any."""
         at = self.offsets.tolist()
         return [slice(start, stop) for start, stop in pairwise(at) if stop > start]
+
+    def parts(self, name: str) -> list[Floats]:
+        """The values of `name` of each instrument that has any."""
+        if name not in self._parts:
+            self._parts[name] = [self.arrays[name][rows] for rows in self.slices]
+        return self._parts[name]
 
     def run(self, engine: str, function: str, inputs: Sequence[str], parameters: Parameters) -> Outputs:
         """Every output of one call, by number and, where the engine names them, by name: one value per row."""
@@ -137,11 +144,12 @@ def _as_tuple(found: Floats | tuple[Floats, ...]) -> tuple[Floats, ...]:
 
 
 def _talib(bars: Bars, function: str, inputs: Sequence[str], parameters: Parameters) -> Outputs:
-    apply = _function(talib, function)
-    arrays = [bars.arrays[name] for name in inputs]
-    outputs = [np.empty(bars.rows) for _ in _as_tuple(apply(*(array[:0] for array in arrays), **parameters))]
-    for rows in bars.slices:
-        values = _as_tuple(apply(*(array[rows] for array in arrays), **parameters))
+    apply = partial(_function(talib, function), **parameters)
+    outputs = [np.empty(bars.rows) for _ in _as_tuple(apply(*(bars.arrays[name][:0] for name in inputs)))]
+    found: Iterable[Any] = map(apply, *(bars.parts(name) for name in inputs))
+    if len(outputs) == 1:
+        found = ((value,) for value in found)
+    for rows, values in zip(bars.slices, found, strict=True):
         for output, value in zip(outputs, values, strict=True):
             output[rows] = value
     return dict(enumerate(outputs))

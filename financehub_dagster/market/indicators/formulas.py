@@ -25,7 +25,8 @@ def keltner(
     """Keltner channel: the EMA of close plus and less `multiplier` average true ranges."""
     middle = bars.talib("EMA", close, timeperiod=ema_period)
     reach = multiplier * bars.talib("ATR", high, low, close, timeperiod=atr_period)
-    return middle + reach, middle - reach
+    lower = middle - reach
+    return np.add(middle, reach, out=reach), lower
 
 
 def supertrend(bars: "Bars", high: str, low: str, close: str, *, atr_period: int, multiplier: float) -> tuple[Floats]:
