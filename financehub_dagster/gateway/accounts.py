@@ -32,7 +32,7 @@ BAD_KEY_SECONDS = 86_400.0
 """A refused key is not tried again for a day; a key that is replaced is another one from the first moment."""
 QUOTA_SECONDS = 3_600.0
 """How long a key rests whose quota is spent until nobody knows when."""
-NEARLY = 5.0
+NEARLY = 2.0
 """Seconds beyond the longest wait for which a caller looks again instead of giving up."""
 
 
