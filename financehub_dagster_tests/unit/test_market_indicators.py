@@ -30,11 +30,21 @@ def crash() -> Bars:
     return Bars(*end_to_end(parts)[1])
 
 
+def leap() -> Bars:
+    """A calm market that trebles within the bar with which the average true range is known: above its upper band."""
+    calm = random_bars(60, 9, volatility=0.001)
+    factor = np.where(np.arange(60) < 10, 1.0, 3.0)
+    prices = [factor * price for price in calm.columns[:4]]
+    prices[0][10], prices[2][10], prices[3][10] = calm.open[10], calm.low[10], prices[1][10]
+    return Bars.of([*prices, calm.volume])
+
+
 MARKETS: dict[str, Callable[[], Bars]] = {
     "a random walk": lambda: random_bars(2520, 1),
     "Apple as recorded": lambda: recorded("AAPL"),
     "bitcoin as recorded": lambda: recorded("BTC"),
     "a crash": crash,
+    "a leap": leap,
     "a price that stands still": lambda: Bars.of([*[np.full(300, 12.5)] * 4, np.full(300, 1000.0)]),
     "a market without volume": lambda: Bars.of([*random_bars(300, 3).columns[:4], np.zeros(300)]),
 }
@@ -96,6 +106,11 @@ def test_the_crash_is_one_that_crosses_both_supertrend_bands_at_once() -> None:
     bars = crash()
     bands = zip(bars.close[10:], supertrend_bands(bars), strict=True)
     assert any(upper < close < lower for close, (upper, lower) in bands)
+
+
+def test_the_leap_ends_above_the_first_supertrend_band() -> None:
+    bars = leap()
+    assert bars.close[10] > supertrend_bands(bars)[0][0]
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 10, 11, 19, 20, 21, 33, 34, 199, 200, 201])

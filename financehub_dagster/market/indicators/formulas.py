@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 type Floats = NDArray[np.float64]
 
-_ABREAST = 128
-"""Instruments walked side by side: enough to spread numpy's cost per step, few enough to stay in the cache."""
+_TILE = 64
+"""Bars walked over at once, of all instruments side by side: as many as stay in the cache."""
 
 
 def keltner(
@@ -36,53 +36,64 @@ def supertrend(bars: "Bars", high: str, low: str, close: str, *, atr_period: int
     close lies beyond it. The line is the upper band in a falling trend, the lower one in a rising trend; the trend
     starts as falling and turns when close crosses the line.
     """
-    prices = bars.arrays[close]
-    reach = multiplier * bars.talib("ATR", high, low, close, timeperiod=atr_period)
-    middle = bars.arrays[high] + bars.arrays[low]
-    middle /= 2
-    upper, lower = middle + reach, np.subtract(middle, reach, out=middle)
-    # The first `atr_period` rows have no range yet. Instruments of like length go abreast, so that little is padded.
-    defined = [slice(rows.start + atr_period, rows.stop) for rows in bars.slices]
-    defined = sorted((rows for rows in defined if rows.stop > rows.start), key=_length)
-    for first in range(0, len(defined), _ABREAST):
-        _tighten(upper, lower, prices, defined[first : first + _ABREAST])
-    rising = _rising(prices > upper, prices < lower, [rows.start for rows in bars.slices])
-    return (np.where(rising, lower, upper),)
+    ranges = bars.talib("ATR", high, low, close, timeperiod=atr_period)
+    line = np.full(bars.rows, np.nan)
+    # The first `atr_period` rows have no range yet. The longest history comes first: those that end leave at the right.
+    defined = sorted((rows.stop - rows.start - atr_period, rows.stop) for rows in bars.slices)[::-1]
+    lengths, stops = np.array(defined, dtype=np.int64).reshape(-1, 2).T
+    walk = _Walk(lengths.size)
+    for step in range(0, int(lengths.max(initial=0)), _TILE):
+        width = int(np.count_nonzero(lengths > step))
+        rows = (stops - lengths)[:width] + np.arange(step, step + _TILE)[:, np.newaxis]
+        there = rows < stops[:width]
+        highs, lows, closes, reach = (
+            source.take(rows, mode="clip") for source in (*map(bars.arrays.__getitem__, (high, low, close)), ranges)
+        )
+        reach *= multiplier
+        middle = np.add(highs, lows, out=highs)
+        middle /= 2
+        line[rows[there]] = walk.on(middle, reach, closes)[there]
+    return (line,)
 
 
-def _length(rows: slice) -> int:
-    return int(rows.stop - rows.start)
+class _Walk:
+    """Supertrend of instruments side by side, a tile of bars after the other.
 
-
-def _tighten(upper: Floats, lower: Floats, close: Floats, instruments: list[slice]) -> None:
-    """Let both bands of the instruments (the longest last) only tighten until close is beyond them, in place."""
-    # A lower band that rises is an upper band that falls, seen from below: one walk over twice the rows does both.
-    width = len(instruments)
-    bands = np.zeros((2 * width, _length(instruments[-1])))
-    prices = np.zeros_like(bands)
-    for number, rows in enumerate(instruments):
-        bands[number, : _length(rows)], bands[width + number, : _length(rows)] = upper[rows], -lower[rows]
-        prices[number, : _length(rows)], prices[width + number, : _length(rows)] = close[rows], -close[rows]
-    inside = np.empty(2 * width, dtype=bool)
-    for now, before, price in zip(bands.T[1:], bands.T, prices.T, strict=False):
-        np.less_equal(price, before, out=inside)
-        np.minimum(now, before, out=now, where=inside)
-    for number, rows in enumerate(instruments):
-        upper[rows], lower[rows] = bands[number, : _length(rows)], -bands[width + number, : _length(rows)]
-
-
-def _rising(above: NDArray[np.bool_], below: NDArray[np.bool_], starts: list[int]) -> NDArray[np.bool_]:
-    """Whether each row's trend rises: a close above turns it up, one below turns it down.
-
-    A close beyond both bands at once turns it whichever way it went; at each of `starts` it falls.
+    A lower band that rises is an upper band that falls, seen from below: upper bands, closes and their negatives are
+    walked over together, in arrays of shape (bars, 2, instruments).
     """
-    above[starts], below[starts] = False, True
-    turns = np.flatnonzero(above | below)
-    either_way = above[turns] & below[turns]
-    certain = np.maximum.accumulate(np.where(either_way, 0, np.arange(turns.size)))
-    flips = np.cumsum(either_way)
-    rising = above[turns][certain] ^ ((flips - flips[certain]) % 2 == 1)
-    return np.repeat(rising, np.diff(turns, append=above.size))
+
+    def __init__(self, width: int) -> None:
+        self._limit: Floats = np.full((2, width), np.inf)
+        """What the next bar's bands must not exceed: infinite where the last close lay beyond its band."""
+        self._rising: NDArray[np.bool_] | None = None
+
+    def on(self, middle: Floats, reach: Floats, close: Floats) -> Floats:
+        """The line over the next bars, all of shape (bars, instruments), of as many instruments as before or fewer."""
+        width = middle.shape[1]
+        bands, prices = np.stack([middle + reach, reach - middle], axis=1), np.stack([close, -close], axis=1)
+        beyond = np.empty(bands.shape, dtype=np.bool_)
+        limit, unlimited = self._limit[:, :width].copy(), np.full((2, width), np.inf)
+        for now, price, crossed in zip(bands, prices, beyond, strict=True):
+            np.minimum(now, limit, out=now)
+            np.greater(price, now, out=crossed)
+            np.copyto(limit, now)
+            np.copyto(limit, unlimited, where=crossed)
+        self._limit = limit
+        return np.where(self._trend(beyond[:, 0], beyond[:, 1]), -bands[:, 1], bands[:, 0])
+
+    def _trend(self, above: NDArray[np.bool_], below: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether each bar's trend rises: a falling one turns at a close above its band, a rising one at one below."""
+        rising = np.zeros(above.shape[1], np.bool_) if self._rising is None else self._rising[: above.shape[1]]
+        if self._rising is None:
+            above[0] = False
+        differs = ~(above ^ below)  # from `above`, where the trend has risen so far
+        for now, flips in zip(above, differs, strict=True):
+            np.logical_and(flips, rising, out=flips)
+            np.logical_xor(now, flips, out=now)
+            rising = now
+        self._rising = rising.copy()
+        return above
 
 
 FORMULAS: Mapping[str, Callable[..., tuple[Floats, ...]]] = {"keltner": keltner, "supertrend": supertrend}
