@@ -119,8 +119,8 @@ def test_a_platform_killed_in_mid_backfill_ends_with_the_same_tables(platform, c
     going_on = [run for run, status in platform.run_statuses().items() if status in {s.value for s in UNFINISHED}]
     assert going_on
     assert platform.process is not None
-    platform.process.kill()
-    platform.process.wait()
+    with platform.process as killed:
+        killed.kill()
     eventually(lambda: platform.nothing_left(before))
     platform.up()
     ended = {"SUCCESS", "FAILURE", "CANCELED"}
