@@ -26,7 +26,7 @@ up: setup ## run webserver, daemon and code location until Ctrl-C
 	@$(BIN)/financehub up $(ARGS)
 
 test: lint ## everything CI runs: lint, types, layers, then the whole suite
-	@$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 faults: setup ## the whole fault suite: every kill point, random instants, outages (make test has a short form)
 	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --faults full $(MACHINE) financehub_dagster_tests/faults $(ARGS)
