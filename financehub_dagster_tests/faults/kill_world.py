@@ -120,7 +120,7 @@ class World:
         """A copy of `state` that this process and its children work on."""
         market = self.server.create(state.market)
         dagster = self.server.url(f"{market.database}{DAGSTER_SUFFIX}")
-        self.server.execute(f"create database {dagster.database} template {state.dagster} strategy wal_log")
+        self.server.execute(f"create database {dagster.database} template {state.dagster} strategy file_copy")
         environment = {
             "FINANCEHUB_DATABASE_URL": market.set(drivername="postgresql").render_as_string(hide_password=False),
             "FINANCEHUB_HISTORY_START": FIRST,
