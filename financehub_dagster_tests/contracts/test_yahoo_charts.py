@@ -14,7 +14,8 @@ from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster_tests.contracts.charts import CLOSES, NEW_YORK, OPENS, at, chart, http_date, weekdays
 from financehub_dagster_tests.contracts.scripted import RECORDED, Answer, ScriptedVendor, scripted_vendor
 
-pytestmark = pytest.mark.usefixtures("database")
+# Each test has a vendor of its own, whose limits and breakers are its own too.
+pytestmark = pytest.mark.usefixtures("shared_database")
 
 SPAN = (date(2015, 1, 1), date(2015, 12, 31))
 DAYS = weekdays(date(2024, 3, 4), 5)
