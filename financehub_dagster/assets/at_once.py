@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 CONNECTIONS = 8
 """Questions under way at once. Vendors' own limits are lower; only waiting for answers gains by more."""
-AHEAD = 50
+AHEAD = 100
 """Questions begun before the first of them has been taken: enough to go on asking while answers are being stored."""
 
 

@@ -4,12 +4,12 @@ Belongs here: the order of work for one run (ask, judge, write, settle) and rest
 here: vendors and their precedence, SQL and Dagster's events.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from itertools import batched
 from logging import Logger
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-# Instruments per write: a killed run loses at most this many answers, a write stays large enough to be cheap.
 BATCH = 25
+"""Answers in one transaction: a killed run loses at most these, and a write stays large enough to be cheap."""
+QUICK_SECONDS, QUICK_BATCH = 1.0, 100
+"""Of answers that come quickly, those of so many seconds, up to so many: each costs half as much to store."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
         spans = precedence.spans_to_ask(connection, work.table, work.router, work.window, instruments)
     questions = [_Question(each, *spans[each.symbol]) for each in instruments]
     with closing(at_once(partial(_ask, work), questions)) as answers:
-        for batch in batched(answers, BATCH):
+        for batch in _batches(answers):
             with transaction() as connection:
                 rejected = _store(work, connection, batch, bars, actions)
                 _settle(work, connection, batch, rejected)
@@ -89,6 +91,19 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
             log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
     actions.failures, actions.deferred = bars.failures, bars.deferred
     return bars, actions
+
+
+def _batches(answers: Iterable[_Answer]) -> Iterator[list[_Answer]]:
+    batch: list[_Answer] = []
+    began = time.monotonic()
+    for answer in answers:
+        batch.append(answer)
+        quick = len(batch) < QUICK_BATCH and time.monotonic() - began < QUICK_SECONDS
+        if len(batch) >= BATCH and not quick:
+            yield batch
+            batch, began = [], time.monotonic()
+    if batch:
+        yield batch
 
 
 def _ask(work: Work, question: _Question) -> _Answer:

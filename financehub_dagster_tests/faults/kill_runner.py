@@ -118,6 +118,7 @@ def _scale(run: Run) -> None:
 
     sizes: list[tuple[ModuleType, str, int]] = [
         (price_update, "BATCH", 2),
+        (price_update, "QUICK_BATCH", 2),
         (indicator_update, "BATCH", 2),
         (copy_format, "CHUNK_BYTES", 2048),
         (engine, "LOCK_SECONDS", run.lock_seconds),
