@@ -3,10 +3,12 @@
 Belongs here: which outcomes open and close it. Does not belong here: its state, which every process shares in storage.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from financehub_dagster.gateway.errors import (
     Banned,
@@ -23,6 +25,12 @@ from financehub_dagster.storage import breakers
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.engine import Engine
+
+FRESH_SECONDS = 0.05
+"""For how long a breaker that was seen closed counts as closed: a call in flight is not called back either."""
+
+_seen_closed: "WeakKeyDictionary[Engine, dict[tuple[str, str], float]]" = WeakKeyDictionary()
+"""When this process last found all breakers in the way of a capability closed, until a failure of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +55,28 @@ class Breaker:
     def _all(self) -> str:
         return breakers.ANY + self.place
 
-    def check(self, symbol: str | None = None) -> bool:
-        """Raise BreakerOpen when calls are held back, else say whether all is closed; claims nothing."""
-        admission = breakers.look(self.engine(), self.provider, (self.own, self._all))
+    def check(self, symbol: str | None = None) -> None:
+        """Raise BreakerOpen when calls are held back; claims nothing."""
+        if self._is_fresh():
+            return
+        engine, looked_at = self.engine(), time.monotonic()
+        admission = breakers.look(engine, self.provider, (self.own, self._all))
         self._refuse(admission, symbol)
-        return not admission.probes
+        if not admission.probes:
+            _seen_closed.setdefault(engine, {})[self.provider, self.own] = looked_at
 
     def admit(self, symbol: str | None = None) -> tuple[str, ...]:
         """Ask to send one call now, and return the half-open breakers it is the probe of; raises BreakerOpen."""
+        if self._is_fresh():
+            return ()
         where = (self.own, self._all)
         admission = breakers.admit(self.engine(), self.provider, where, self.settings.probe_seconds)
         self._refuse(admission, symbol)
         return admission.probes
+
+    def _is_fresh(self) -> bool:
+        seen = _seen_closed.get(self.engine(), {}).get((self.provider, self.own))
+        return seen is not None and time.monotonic() - seen < FRESH_SECONDS
 
     def _refuse(self, admission: breakers.Admission, symbol: str | None) -> None:
         if admission.allowed:
@@ -79,15 +97,16 @@ class Breaker:
         certain = limited or isinstance(error, StandInDown)
         if isinstance(error, Limited) and error.retry_after is not None:
             breakers.hold(self.engine(), self.provider, self._all, str(error), error.retry_after)
-            return
-        breakers.fail(
-            self.engine(),
-            self.provider,
-            self._all if limited else self.own,
-            str(error),
-            threshold=1 if certain else self.settings.threshold,
-            open_seconds=self.settings.open_seconds,
-        )
+        else:
+            breakers.fail(
+                self.engine(),
+                self.provider,
+                self._all if limited else self.own,
+                str(error),
+                threshold=1 if certain else self.settings.threshold,
+                open_seconds=self.settings.open_seconds,
+            )
+        _seen_closed.pop(self.engine(), None)
 
     @staticmethod
     def is_failure(error: ProviderError) -> bool:

@@ -4,7 +4,6 @@ Belongs here: the order of these steps for one HTTP request, whichever client li
 HTTP itself (the sessions) or what an answer means (the provider's policy).
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,10 +21,6 @@ from financehub_dagster.storage import limits, quotas, usage
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.engine import Engine
-
-
-FRESH_SECONDS = 0.05
-"""For how long a breaker that was seen closed counts as closed: a call in flight is not called back either."""
 
 
 def _market_engine() -> "Engine":
@@ -88,10 +83,9 @@ class _Request[R]:
     def attempt(self) -> R:
         """Wait for a slot, send, and read the answer; raises ProviderError."""
         self.sent = False
-        closed, looked = self.breaker.check(self.call.symbol), time.monotonic()
+        self.breaker.check(self.call.symbol)
         self.key = self.accounts.enter(self.weight, self._longest_wait())
-        fresh = closed and time.monotonic() - looked < FRESH_SECONDS
-        self.probes = () if fresh else self.breaker.admit(self.call.symbol)
+        self.probes = self.breaker.admit(self.call.symbol)
         self.sent = True
         self.budget.start()
         self.call.requests += 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from financehub_dagster.storage import quick, together
+from financehub_dagster.storage import quick
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -95,11 +95,7 @@ def _read(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> li
 
 def look(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> Admission:
     """Is the way past all these breakers open? Claims nothing: `probes` are those that a call would have to prove."""
-
-    def read(askers: Sequence[None]) -> Sequence[list[_Open]]:
-        return [_read(engine, provider, capabilities)] * len(askers)
-
-    rows = together.ask(engine, ("look", provider, *capabilities), None, read)
+    rows = _read(engine, provider, capabilities)
     shut = [row for row in rows if row.open_until > row.clock]
     if not shut:
         return Admission(True, probes=tuple(row.capability for row in rows))

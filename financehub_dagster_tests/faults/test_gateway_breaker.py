@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from financehub_dagster.gateway import breaker
+from financehub_dagster.gateway.breaker import Breaker
 from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, ProviderError, Transient, UnknownSymbol
+from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.sandbox.client import Sandbox
@@ -159,3 +162,29 @@ def test_what_a_stand_in_did_is_not_held_against_the_vendor_or_another_stand_in(
         assert [outcome(lambda: ask(base_url=elsewhere.url)) for _ in range(2)] == [Banned, BreakerOpen]
     assert outcome(ask) is None
     assert breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
+
+
+def test_who_failed_a_moment_after_all_was_closed_is_not_asked_again(sandbox: Sandbox, database: Database) -> None:
+    impatient = {"breaker_threshold": 1}
+    assert outcome(lambda: ask(**impatient)) is None
+    sandbox.fault("status", vendor="binance", status=500)
+    assert outcome(lambda: ask(**impatient)) is Transient
+    sandbox.clear_calls()
+    assert outcome(lambda: ask(**impatient)) is BreakerOpen
+    assert sandbox.calls()["total"] == 0
+
+
+def test_what_another_process_learnt_counts_a_moment_after_all_was_closed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FRESH_SECONDS", 60.0)
+    ours = Breaker(lambda: database.engine, "binance", "daily_bars", BreakerSettings())
+    ours.check()
+    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
+    ours.check()
+    assert ours.admit() == ()
+    monkeypatch.setattr(breaker, "FRESH_SECONDS", 0.0)
+    with pytest.raises(BreakerOpen, match="banned"):
+        ours.check()
+    with pytest.raises(BreakerOpen, match="banned"):
+        ours.admit()
