@@ -1,7 +1,6 @@
 """The sandbox's page names everything that can be asked of it, and its example runs."""
 
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,8 +9,9 @@ from financehub_dagster.sandbox.control import Control
 from financehub_dagster.sandbox.faults import Kind
 from financehub_dagster.sandbox.market import Market
 from financehub_dagster.sandbox.recordings import recorded_daily, recorded_symbols
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "sandbox.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

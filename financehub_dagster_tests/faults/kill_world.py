@@ -33,8 +33,8 @@ from financehub_dagster_tests.faults.kill_points import (
 from financehub_dagster_tests.faults.kill_runner import DONE, Place, Run
 from financehub_dagster_tests.faults.kill_scene import Scene
 from financehub_dagster_tests.fixtures.database import DatabaseServer, clear_caches
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 NO_OUTPUT_KEPT = """
 compute_logs:
   module: dagster._core.storage.noop_compute_log_manager

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -15,6 +14,7 @@ from financehub_dagster.storage.engine import transaction
 from financehub_dagster.storage.errors import DatabaseError
 from financehub_dagster.storage.writer import WriteResult, take_turn, write
 from financehub_dagster_tests.fixtures.database import Database
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 WRITERS, TURNS, SYMBOLS, DAYS = 8, 5, 20, 50
 ROWS = SYMBOLS * DAYS
@@ -95,8 +95,7 @@ def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: 
 
 def test_a_writer_killed_before_its_commit_leaves_nothing_and_blocks_nobody(database: Database) -> None:
     command = [sys.executable, "-c", WRITE_AND_WAIT]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "written\n"
         writer.kill()

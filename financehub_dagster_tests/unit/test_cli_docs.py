@@ -1,14 +1,14 @@
 """The page on the command line is complete: a command or an option it does not mention fails here."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import typer.main
 
 from financehub_dagster.cli.app import app
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
-PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+PAGE = (REPOSITORY / "docs/cli.md").read_text()
 
 
 def commands(command, path: str) -> Iterator[tuple[str, list[str]]]:

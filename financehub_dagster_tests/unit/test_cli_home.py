@@ -8,6 +8,7 @@ from financehub_dagster.cli import prepare
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.sandbox.client import KEYLESS_VENDORS, VENDORS
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 
 @pytest.fixture
@@ -137,8 +138,8 @@ def test_dagsters_configuration_is_renewed_in_our_folder_and_left_alone_in_the_u
 
 
 def test_the_checkouts_dagster_yaml_is_the_packaged_one():
-    root = Path(__file__).parents[2]
-    assert (root / "dagster.yaml").read_text() == (root / "financehub_dagster/cli/dagster.yaml").read_text()
+    packaged = REPOSITORY / "financehub_dagster" / "cli" / "dagster.yaml"
+    assert (REPOSITORY / "dagster.yaml").read_text() == packaged.read_text()
 
 
 def test_a_sandbox_home_without_its_sandbox_says_how_to_start_it(folder):

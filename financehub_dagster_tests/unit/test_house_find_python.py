@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "find-python.sh"
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
+
+SCRIPT = REPOSITORY / "scripts" / "find-python.sh"
 BASE = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 MINE = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHER = {"3.12": "3.13", "3.13": "3.12"}[MINE]

@@ -1,14 +1,14 @@
 """uv.lock answers pyproject.toml as it stands: `make setup` installs from the lock alone and would not notice."""
 
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-REPOSITORY = Path(__file__).parents[2]
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
+
 Named = set[tuple[str, SpecifierSet]]
 
 

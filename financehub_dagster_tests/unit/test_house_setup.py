@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
+
 TARGETS = {"setup", "demo", "up", "test", "lint", "bench", "clean", "help"}
 RECORDING_UV = """#!/bin/sh
 if [ "$1" = --version ]; then echo "uv {version}"; exit 0; fi

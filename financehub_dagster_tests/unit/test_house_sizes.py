@@ -3,7 +3,8 @@
 import ast
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
+
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 60
 

@@ -8,7 +8,8 @@ from zipfile import ZipFile
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
+
 PACKAGE = "financehub_dagster"
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 

@@ -3,15 +3,15 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn
 from financehub_dagster.market.indicators.engine import compute
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 from financehub_dagster_tests.properties.markets import random_bars
 
-PAGE = (Path(__file__).parents[2] / "docs" / "indicators.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "indicators.md").read_text(encoding="utf-8")
 WARM_UP = {name: int(np.isfinite(values).argmax()) + 1 for name, values in compute(*random_bars(300).columns).items()}
 
 

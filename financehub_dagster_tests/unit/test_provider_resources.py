@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -11,8 +10,9 @@ from pydantic import ValidationError
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
-PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
+PAGE = (REPOSITORY / "docs" / "providers.md").read_text()
 HEAVY = ("pandas", "numpy", "yfinance", "binance", "curl_cffi")
 LOOK = f"""
 import sys

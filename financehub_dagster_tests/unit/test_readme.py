@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from financehub_dagster.assets.checks import CHECKS
 from financehub_dagster.cli.app import app
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
 PAGES = [README, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 

@@ -3,7 +3,6 @@
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from financehub_dagster.storage.embedded.binaries import bin_folder
 from financehub_dagster.storage.errors import DatabaseError, NotMigrated
 from financehub_dagster.storage.tables import metadata
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 
 def differences(url: URL) -> list[Any]:
@@ -113,6 +113,6 @@ def test_the_database_fixture_is_migrated_and_empty(database: Database) -> None:
 
 
 def test_every_table_is_in_the_documentation() -> None:
-    page = Path(__file__).parents[2] / "docs" / "database.md"
+    page = REPOSITORY / "docs" / "database.md"
     documented = set(re.findall(r"`(\w+)`", page.read_text()))
     assert set(metadata.tables) <= documented
