@@ -8,7 +8,7 @@ inside functions only.
 from typing import Any, override
 from urllib.parse import urlsplit
 
-from curl_cffi import CurlOpt
+from curl_cffi import Curl, CurlOpt, ffi, lib
 from curl_cffi.requests import Response, Session
 from curl_cffi.requests import exceptions as curl
 
@@ -22,6 +22,31 @@ from financehub_dagster.gateway.refused import refused
 from financehub_dagster.gateway.reply import Reply
 
 _NO_PROXY_FOR = "127.0.0.1,::1,localhost"
+_GO_ON, _ABORT = 0, 1
+"""CURL_PREREQFUNC_OK and _ABORT, https://curl.se/libcurl/c/CURLOPT_PREREQFUNCTION.html"""
+
+
+@ffi.callback("int(void *, char *, char *, int, int)", error=_ABORT)  # type: ignore[untyped-decorator]
+def _count_down(left: Any, *_addresses: Any) -> int:
+    """Called by libcurl before each request it sends."""
+    requests = ffi.cast("int *", left)
+    requests[0] -= 1
+    return _GO_ON if requests[0] >= 0 else _ABORT
+
+
+class _SentOnce(Curl):
+    """Sends one request and no other.
+
+    libcurl repeats a request by itself when the kept connection that it chose was closed meanwhile, though the vendor
+    may have read and counted the first.
+    """
+
+    @override
+    def perform(self, *args: Any, **kwargs: Any) -> None:
+        left = ffi.new("int *", 1)
+        for option, value in ((CurlOpt.PREREQFUNCTION, _count_down), (CurlOpt.PREREQDATA, left)):
+            lib._curl_easy_setopt(self._curl, option, value)
+        super().perform(*args, **kwargs)
 
 
 class GovernedCurlSession(Session[Response]):
@@ -36,6 +61,15 @@ class GovernedCurlSession(Session[Response]):
         super().__init__(impersonate="chrome", curl_options={CurlOpt.NOPROXY: _NO_PROXY_FOR})
         if logger is not None:
             guard_logger(logger)
+
+    @property
+    @override
+    def curl(self) -> Curl:
+        """The handle of the calling thread."""
+        if not isinstance(getattr(self._local, "curl", None), _SentOnce):
+            self._local.curl = _SentOnce()
+        handle: Curl = self._local.curl
+        return handle
 
     @override
     def request(self, method: Any, url: str, **kwargs: Any) -> Response:  # type: ignore[override]
