@@ -15,8 +15,10 @@ from typing import Any, override
 
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from financehub_dagster.gateway.connecting import Connecting
 
 SHORTEST = 0.01
 """Seconds that a read is given after the deadline: it takes what is there already."""
@@ -64,11 +66,11 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Reads(sock, self.fp.detach()))
 
 
-class _Plain(HTTPConnection):
+class _Plain(Connecting):
     response_class = _Response
 
 
-class _Encrypted(HTTPSConnection):
+class _Encrypted(Connecting, HTTPSConnection):
     response_class = _Response
 
 

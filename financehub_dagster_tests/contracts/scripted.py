@@ -55,7 +55,7 @@ class ScriptedVendor:
 
 
 @contextmanager
-def scripted_vendor(*answers: Answer) -> Iterator[ScriptedVendor]:
+def scripted_vendor(*answers: Answer, host: str = "127.0.0.1") -> Iterator[ScriptedVendor]:
     """Run one on a free port for as long as the block."""
     vendor = ScriptedVendor()
 
@@ -75,12 +75,12 @@ def scripted_vendor(*answers: Answer) -> Iterator[ScriptedVendor]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the name is the base class's)
             """The test report is enough."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        vendor.url = f"http://127.0.0.1:{server.server_address[1]}"
+        vendor.url = f"http://{host}:{server.server_address[1]}"
         vendor.will_answer(*answers)
         yield vendor
     finally:

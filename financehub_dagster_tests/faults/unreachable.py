@@ -12,14 +12,14 @@ FILLS = 4
 
 
 @contextmanager
-def unreachable_address() -> Iterator[str]:
-    """http://127.0.0.1:port, whose queue of connections is full: to connect takes until one's patience ends."""
+def unreachable_address(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """http://host:port, whose queue of connections is full: to connect takes until one's patience ends."""
     with ExitStack() as open_sockets:
         listener = open_sockets.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, port))
         listener.listen(0)
         for _ in range(FILLS):
             waiting = open_sockets.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{host}:{listener.getsockname()[1]}"
