@@ -26,6 +26,7 @@ INSTRUMENTS, CONNECTIONS, LATENCY_MS = 500, 8, 50.0
 SPANS = {
     "a month of each": (date(2015, 3, 1), date(2015, 3, 31)),
     "two years of each": (date(2014, 1, 1), date(2015, 12, 31)),
+    "five years of each": (date(2014, 1, 1), date(2018, 12, 31)),
 }
 _runs = count(1)
 
@@ -106,7 +107,7 @@ def measure(box: "Sandbox", instruments: "list[Instrument]", name: str, repetiti
 
 
 def main() -> None:
-    """Print the time to fetch and store, and its ratio to the floor, for a month and for two years of each."""
+    """Print the time to fetch and store, and its ratio to the floor, for a month, two and five years of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one repetition instead of three")
     repetitions = 1 if parser.parse_args().quick else 3
