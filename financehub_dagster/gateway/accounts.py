@@ -61,15 +61,18 @@ class Accounts:
         return key
 
     def _keep(self, slot: Slot, key: Key | None, weight: int, end: float) -> None:
-        """Wait for the slot; one that is taken in its place is paced anew, and booked on no quota again."""
+        """Wait for the slot; one that is taken in its place is paced anew, and booked on no quota again.
+
+        A machine that sleeps through one slot after the other has to give up like any other caller.
+        """
 
         def another() -> Slot:
-            left = max(end - time.monotonic(), NEARLY)
+            left = max(end + NEARLY - time.monotonic(), 0.0)
             policy = self.policy
             taken = limits.reserve(
                 self.engine(), policy.provider, policy.account(key), policy.limits, weight=weight, max_wait=left
             )
-            if not taken.granted:
+            if not taken.granted or not left:
                 raise self._refusal(taken)
             return taken
 

@@ -12,6 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.gateway import pace
+from financehub_dagster.gateway.accounts import NEARLY, Accounts
+from financehub_dagster.gateway.errors import BurstLimit
+from financehub_dagster.gateway.policy import Meaning, Policy
 from financehub_dagster.storage import limits, together
 from financehub_dagster.storage.limits import Limit, Slot
 from financehub_dagster.storage.tables import rate_limits
@@ -51,6 +54,15 @@ def test_a_slot_that_was_slept_through_is_left_for_the_next_one(database: Databa
     pace.keep(replace(in_time, due=time.monotonic() - 0.1), (FAST,), another)
     assert (kept, len(taken) > kept) == (1, True)
     assert time.monotonic() >= taken[-1].due
+
+
+def test_a_machine_that_sleeps_through_every_slot_gives_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LATE", -1e6)
+    policy = Policy("v", (FAST,), Meaning(refusal=lambda _: None))
+    started = time.monotonic()
+    with pytest.raises(BurstLimit, match="no free slot"):
+        Accounts(policy, lambda: database.engine).enter(1, max_wait=0.5)
+    assert time.monotonic() - started == pytest.approx(0.5 + NEARLY, abs=1.0)
 
 
 def test_a_slot_beyond_the_patience_of_the_caller_is_not_taken(database: Database) -> None:
