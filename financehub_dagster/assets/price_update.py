@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 25
-"""Answers in one transaction: a killed run loses at most these, and a write stays large enough to be cheap."""
+"""Answers in one transaction at least: a write of so many is cheap."""
 QUICK_SECONDS, QUICK_BATCH = 1.0, 100
-"""Of answers that come quickly, those of so many seconds, up to so many: each costs half as much to store."""
+"""Of answers that come quickly, those of so many seconds, up to so many: each costs half as much to store.
+
+A killed run loses at most one batch: 25 answers, or those of a second.
+"""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 SHORTEST = 0.01
-"""Seconds that the last address is given when no time is left."""
+"""Seconds that a socket is given when no time is left: it takes what is there already."""
 
 
 class Connecting(HTTPConnection):

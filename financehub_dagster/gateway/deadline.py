@@ -18,10 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from financehub_dagster.gateway.connecting import Connecting
-
-SHORTEST = 0.01
-"""Seconds that a read is given after the deadline: it takes what is there already."""
+from financehub_dagster.gateway.connecting import SHORTEST, Connecting
 
 _deadline: ContextVar[float] = ContextVar("financehub_deadline")
 

@@ -95,7 +95,10 @@ def _read(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> li
 
 def look(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> Admission:
     """Is the way past all these breakers open? Claims nothing: `probes` are those that a call would have to prove."""
-    rows = _read(engine, provider, capabilities)
+    return _found(_read(engine, provider, capabilities))
+
+
+def _found(rows: Sequence[_Open]) -> Admission:
     shut = [row for row in rows if row.open_until > row.clock]
     if not shut:
         return Admission(True, probes=tuple(row.capability for row in rows))
@@ -116,15 +119,14 @@ def admit(engine: "sa.Engine", provider: str, capabilities: Sequence[str], probe
 
 def _admit_once(engine: "sa.Engine", provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
     rows = _read(engine, provider, capabilities)
-    shut = [row for row in rows if row.open_until > row.clock]
-    if shut:
-        last = max(shut, key=lambda row: row.open_until)
-        return Admission(False, until=last.open_until, reason=last.reason)
+    admission = _found(rows)
+    if not admission.allowed:
+        return admission
     for row in rows:
         asked = {"provider": provider, "capability": row.capability, "seconds": probe_seconds}
         if not quick.execute(engine, _CLAIM, asked):
             return Admission(False, until=row.probe_until, reason=f"one call is probing it ({row.reason})")
-    return Admission(True, probes=tuple(row.capability for row in rows))
+    return admission
 
 
 def succeed(engine: "sa.Engine", provider: str, capability: str, probes: tuple[str, ...] = ()) -> None:

@@ -14,7 +14,6 @@ from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster_tests.contracts.charts import CLOSES, NEW_YORK, OPENS, at, chart, http_date, weekdays
 from financehub_dagster_tests.contracts.scripted import RECORDED, Answer, ScriptedVendor, scripted_vendor
 
-# Each test has a vendor of its own.
 pytestmark = pytest.mark.usefixtures("shared_database")
 
 SPAN = (date(2015, 1, 1), date(2015, 12, 31))
