@@ -18,12 +18,17 @@ NO_MARKET = "XXXX"
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange: its MIC, its name, its IANA time zone and the exchange_calendars calendar that it keeps."""
+    """One exchange: its MIC, its name, its IANA time zone and the exchange_calendars calendar that it keeps.
+
+    currency is the ISO 4217 code in which most of its listings are traded, that of the country; a listing in another
+    one names it itself. Minor units (pence, South African cents, agorot) are not currencies: providers convert them.
+    """
 
     mic: str
     name: str
     timezone: str
     calendar: str
+    currency: str
 
 
 @cache

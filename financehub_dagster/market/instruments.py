@@ -75,8 +75,8 @@ _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 def instrument_from_text(fields: Mapping[str, str]) -> Instrument:
     """The instrument that these texts, by column, describe; raises FieldError on the first that is wrong.
 
-    A missing or empty currency is USD, timezone the exchange's, is_active true, market_cap unknown, aliases none.
-    aliases read `provider=symbol`, separated by semicolons.
+    A missing or empty currency or timezone is the exchange's (of a currency pair, the currency is the one it is quoted
+    in), is_active true, market_cap unknown, aliases none. aliases read `provider=symbol`, separated by semicolons.
     """
     text = {column: fields.get(column, "").strip() for column in COLUMNS}
     for column in REQUIRED:
@@ -84,12 +84,13 @@ def instrument_from_text(fields: Mapping[str, str]) -> Instrument:
             raise FieldError(column, "is missing")
     exchange = _exchange(text["exchange"])
     asset_type = _asset_type(text["asset_type"], exchange)
+    symbol = _symbol(text["symbol"])
     return Instrument(
-        symbol=_symbol(text["symbol"]),
+        symbol=symbol,
         name=_name(text["name"]),
         asset_type=asset_type,
         exchange=exchange,
-        currency=_currency(text["currency"] or "USD"),
+        currency=_currency(text["currency"] or _default_currency(symbol, asset_type, exchange)),
         timezone=_timezone(text["timezone"] or exchanges()[exchange].timezone),
         is_active=_flag(text["is_active"] or "true"),
         market_cap=_market_cap(text["market_cap"]),
@@ -142,6 +143,12 @@ def _asset_type(text: str, exchange: str) -> AssetType:
     if kind in (AssetType.STOCK, AssetType.ETF) and exchange == NO_MARKET:
         raise FieldError("exchange", f"{NO_MARKET} means no market: name the exchange that lists this {kind}")
     return kind
+
+
+def _default_currency(symbol: str, kind: AssetType, exchange: str) -> str:
+    """The exchange's; of a pair the one it is quoted in: JPY for USDJPY, USD/JPY and Yahoo's JPY=X."""
+    quoted = symbol.removesuffix("=X")[-3:]
+    return quoted if kind is AssetType.FX and _CURRENCY.fullmatch(quoted) else exchanges()[exchange].currency
 
 
 def _currency(text: str) -> str:

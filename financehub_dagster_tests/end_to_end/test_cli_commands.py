@@ -53,6 +53,21 @@ def test_filling_a_table_twice_stores_nothing_the_second_time(ask, sandbox):
     assert sandbox.calls("yahoo")["by_symbol"] == {"AAPL": 2, "MSFT": 2}
 
 
+def test_an_added_instrument_has_the_currency_and_the_time_zone_of_its_exchange(ask):
+    ask("instruments", "add", "VOD.L", "--type", "stock", "--exchange", "XLON")
+    ask("instruments", "add", "7203.T", "--type", "stock", "--exchange", "XTKS")
+    ask("instruments", "add", "CCL.L", "--type", "stock", "--exchange", "XLON", "--currency", "USD")
+    listed = {each["symbol"]: each for each in ask("instruments", "list")["instruments"]}
+    found = {
+        symbol: (listed[symbol]["currency"], listed[symbol]["timezone"]) for symbol in ("VOD.L", "7203.T", "CCL.L")
+    }
+    assert found == {
+        "VOD.L": ("GBP", "Europe/London"),
+        "7203.T": ("JPY", "Asia/Tokyo"),
+        "CCL.L": ("USD", "Europe/London"),
+    }
+
+
 def test_updating_a_symbol_brings_its_tables_and_indicators_up_to_date(ask):
     assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from financehub_dagster.market.exchanges import NO_MARKET
+from financehub_dagster.market.exchanges import NO_MARKET, exchanges
 from financehub_dagster.market.instruments import (
     AssetType,
     Instrument,
@@ -191,6 +191,40 @@ def test_a_file_that_is_not_there_or_not_a_file_is_an_error_of_one_line(tmp_path
     assert complaint(tmp_path / "universe.xlsx") == (
         "universe.xlsx: instruments are read from .csv, .yaml and .yml files"
     )
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kind", "exchange", "currency", "timezone"),
+    [
+        ("VOD.L", "stock", "XLON", "GBP", "Europe/London"),
+        ("7203.T", "stock", "XTKS", "JPY", "Asia/Tokyo"),
+        ("SAP.DE", "stock", "XETR", "EUR", "Europe/Berlin"),
+        ("INFY.NS", "stock", "XNSE", "INR", "Asia/Kolkata"),
+        ("NPN.JO", "etf", "XJSE", "ZAR", "Africa/Johannesburg"),
+        ("^FTSE", "index", "XLON", "GBP", "Europe/London"),
+        ("AAPL", "stock", "XNAS", "USD", "America/New_York"),
+        ("BTC", "crypto", "XXXX", "USD", "UTC"),
+        ("USDJPY", "fx", "XXXX", "JPY", "UTC"),
+        ("EUR/CHF", "fx", "XXXX", "CHF", "UTC"),
+        ("JPY=X", "fx", "XXXX", "JPY", "UTC"),
+    ],
+)
+def test_currency_and_time_zone_follow_the_exchange(
+    symbol: str, kind: str, exchange: str, currency: str, timezone: str
+) -> None:
+    fields = {"symbol": symbol, "name": symbol, "asset_type": kind, "exchange": exchange}
+    found = instrument_from_text(fields)
+    assert (found.currency, found.timezone) == (currency, timezone)
+    assert instrument_from_text({**fields, "currency": "CAD"}).currency == "CAD"
+
+
+def test_every_exchange_names_its_currency_and_those_of_one_city_name_the_same() -> None:
+    by_timezone: dict[str, set[str]] = {}
+    for exchange in exchanges().values():
+        assert len(exchange.currency) == 3
+        assert exchange.currency.isupper()
+        by_timezone.setdefault(exchange.timezone, set()).add(exchange.currency)
+    assert [zone for zone, currencies in by_timezone.items() if len(currencies) > 1] == []
 
 
 def test_fields_without_a_file_are_validated_alike() -> None:

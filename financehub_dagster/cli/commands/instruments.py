@@ -55,7 +55,7 @@ def add(
     kind: Annotated[AssetType, typer.Option("--type", help="What it is.")],
     exchange: Annotated[str, typer.Option(help="ISO 10383 MIC of its market; XXXX for cryptos and currencies.")] = "",
     name: Annotated[str, typer.Option(help="Its name; the symbol when not given.")] = "",
-    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "USD",
+    currency: Annotated[str, typer.Option(help="ISO 4217 code; the exchange's when not given.")] = "",
     timezone: Annotated[str, typer.Option(help="IANA name; the exchange's when not given.")] = "",
     market_cap: Annotated[str, typer.Option(help="In units of currency; the largest are fetched first.")] = "",
     alias: Annotated[
