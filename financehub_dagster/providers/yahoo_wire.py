@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, Malformed, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.reply import Reply, burst_limit, refusal_of_status
+from financehub_dagster.market.currencies import unit_of
 from financehub_dagster.market.instruments import Instrument
 
 CHART = "/v8/finance/chart/"
@@ -20,8 +21,6 @@ SPOKEN = (400, 404, 422)
 COOKIE, CRUMB, QUOTE = "/", "/v1/test/getcrumb", "/v7/finance/quote"
 """Where quotes, and the cookie and the crumb they need, are got."""
 LONGEST_CRUMB = 64
-MINOR_UNITS = {"GBp": ("GBP", 100.0), "GBX": ("GBP", 100.0), "ZAc": ("ZAR", 100.0), "ILA": ("ILS", 100.0)}
-"""Units some exchanges quote in, and how many of them make one of the currency (yfinance, scrapers/history.py)."""
 THROTTLED = b"Too Many Requests"
 NO_DATA = "data doesn't exist for startdate"
 """How Yahoo answers a range before a symbol's first trade: with HTTP 400."""
@@ -64,11 +63,11 @@ def units_per(instrument: Instrument, symbol: str, quoted: str) -> float:
     """By how much prices in `quoted` are divided to be in the instrument's currency; raises BadRequest for another."""
     if quoted == instrument.currency:
         return 1.0
-    currency, divisor = MINOR_UNITS.get(quoted, (quoted, 1.0))
+    currency, power = unit_of(quoted)
     if currency != instrument.currency:
         remedy = "correct the instrument's currency or its yahoo alias"
         raise BadRequest("yahoo", f"is quoted in {quoted}, not in {instrument.currency}: {remedy}", symbol=symbol)
-    return divisor
+    return 10.0**-power
 
 
 def _refused(reply: Reply) -> ProviderError | None:
