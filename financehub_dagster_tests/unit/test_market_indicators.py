@@ -39,6 +39,14 @@ def leap() -> Bars:
     return Bars.of([*prices, calm.volume])
 
 
+def stopped() -> Bars:
+    """A market whose price moves for 60 bars and then stands still for 100, at a volume of which sums lose digits."""
+    moving = random_bars(60, 4)
+    still = [np.full(100, moving.close[-1])] * 4
+    prices = [np.concatenate(pair) for pair in zip(moving.columns[:4], still, strict=True)]
+    return Bars.of([*prices, np.full(160, 1e15 / 3)])
+
+
 MARKETS: dict[str, Callable[[], Bars]] = {
     "a random walk": lambda: random_bars(2520, 1),
     "Apple as recorded": lambda: recorded("AAPL"),
@@ -46,6 +54,8 @@ MARKETS: dict[str, Callable[[], Bars]] = {
     "a crash": crash,
     "a leap": leap,
     "a price that stands still": lambda: Bars.of([*[np.full(300, 12.5)] * 4, np.full(300, 1000.0)]),
+    "a price that moved until it stood still": stopped,
+    "a price that stood still until it moved": lambda: Bars.of([column[::-1].copy() for column in stopped().columns]),
     "a market without volume": lambda: Bars.of([*random_bars(300, 3).columns[:4], np.zeros(300)]),
 }
 
@@ -99,7 +109,41 @@ def test_each_column_equals_the_plain_calculation_over_the_full_history(bars: Ba
     expected = plain(bars)
     assert list(expected) == list(INDICATOR_COLUMNS)
     for name, values in compute(*bars.columns).items():
-        np.testing.assert_allclose(values, expected[name], rtol=1e-9, atol=1e-9, err_msg=name)
+        defined = expected[name].copy()
+        defined[undefined(bars, name)] = NAN
+        np.testing.assert_allclose(values, defined, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def undefined(bars: Bars, name: str) -> list[int]:
+    """The rows whose ratio is 0 / 0, bar by bar."""
+    rows = range(len(bars))
+    if name == "rsi_14":
+        return [row for row in rows if set(bars.close[: row + 1]) == {bars.close[0]}]
+    ranges = [max(bars.high[max(row - 13, 0) : row + 1]) - min(bars.low[max(row - 13, 0) : row + 1]) for row in rows]
+    back = {"willr_14": 0, "stoch_k": 2, "stoch_d": 4}
+    if name in back:
+        return [row for row in rows if min(ranges[max(row - back[name], 0) : row + 1]) == 0]
+    if name == "mfi_14":
+        typical = (bars.high + bars.low + bars.close) / 3
+        flows = [0.0, *(bars.volume[1:] * typical[1:] * (np.diff(typical) != 0))]
+        return [row for row in rows if sum(flows[max(row - 13, 0) : row + 1]) == 0]
+    return []
+
+
+def test_a_price_that_never_moved_has_no_value_that_reads_as_a_direction() -> None:
+    values = compute(*MARKETS["a price that stands still"]().columns)
+    for name in ("rsi_14", "stoch_k", "stoch_d", "willr_14", "mfi_14"):
+        assert np.isnan(values[name]).all(), name
+    for name in ("adx_14", "cci_20", "roc_10", "macd", "macd_hist", "atr_14"):
+        np.testing.assert_array_equal(values[name][50:], 0.0, err_msg=name)
+
+
+def test_every_bounded_column_is_looked_at_over_a_flat_price() -> None:
+    """A new one that reads 0, 50 or 100 into 0 / 0 fails here: declare where it is undefined, or list it."""
+    bounded = {column.name for column in INDICATORS if column.bounds is not None}
+    flat = compute(*MARKETS["a price that stands still"]().columns)
+    told = {name for name in bounded if np.isfinite(flat[name]).any()}
+    assert told == {"adx_14", "atr_14"}
 
 
 def test_the_crash_is_one_that_crosses_both_supertrend_bands_at_once() -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 type Engine = Literal["talib", "own", "pandas_ta"]
 type Bar = Literal["open", "high", "low", "close", "volume"]
 type Unit = Literal["price", "percent", "units", "number"]
+type Undefined = Literal["no_change", "no_range", "no_range_smoothed", "no_range_smoothed_twice", "no_flow"]
 type Parameter = int | float | bool | str
 
 
@@ -23,7 +24,8 @@ class IndicatorColumn:
     """One column: `function(*inputs, **parameters)` of `engine`, of which it is output number or name `output`.
 
     unit is `price` (of the instrument's currency), `percent`, `units` (of volume) or `number`; source names where the
-    formula is defined; bounds are the lowest and highest value it can have, None where it has none.
+    formula is defined; bounds are the lowest and highest value it can have, None where it has none. undefined names the
+    condition (`formulas.UNDEFINED`) under which the ratio is 0 / 0: such a row has no value, where TA-Lib says 0.
     """
 
     name: str
@@ -36,6 +38,7 @@ class IndicatorColumn:
     output: int | str = 0
     source: str = "TA-Lib"
     bounds: tuple[float, float] | None = None
+    undefined: Undefined | None = None
 
 
 _CLOSE: tuple[Bar, ...] = ("close",)
@@ -63,10 +66,11 @@ def _talib(
     *,
     source: str = "TA-Lib",
     bounds: tuple[float, float] | None = None,
+    undefined: Undefined | None = None,
 ) -> IndicatorColumn:
     """A column of TA-Lib's; a bare number is its time period."""
     given = {"timeperiod": parameters} if isinstance(parameters, int) else parameters
-    return IndicatorColumn(name, description, unit, "talib", function, inputs, given, output, source, bounds)
+    return IndicatorColumn(name, description, unit, "talib", function, inputs, given, output, source, bounds, undefined)
 
 
 def _own(
@@ -88,7 +92,17 @@ INDICATORS: tuple[IndicatorColumn, ...] = (
     _talib("sma_200", "Simple moving average of close over 200 bars", "price", "SMA", _CLOSE, 200),
     _talib("ema_12", "Exponential moving average of close over 12 bars", "price", "EMA", _CLOSE, 12),
     _talib("ema_26", "Exponential moving average of close over 26 bars", "price", "EMA", _CLOSE, 26),
-    _talib("rsi_14", "Relative strength index", "number", "RSI", _CLOSE, 14, source=_WILDER, bounds=_HUNDRED),
+    _talib(
+        "rsi_14",
+        "Relative strength index",
+        "number",
+        "RSI",
+        _CLOSE,
+        14,
+        source=_WILDER,
+        bounds=_HUNDRED,
+        undefined="no_change",
+    ),
     _talib("macd", "EMA 12 less EMA 26 of close", "price", "MACD", _CLOSE, _MACD, 0),
     _talib("macd_signal", "EMA 9 of macd", "price", "MACD", _CLOSE, _MACD, 1),
     _talib("macd_hist", "macd less macd_signal", "price", "MACD", _CLOSE, _MACD, 2),
@@ -98,13 +112,31 @@ INDICATORS: tuple[IndicatorColumn, ...] = (
     _talib("atr_14", "Average true range", "price", "ATR", _HLC, 14, source=_WILDER, bounds=(0.0, float("inf"))),
     _talib("adx_14", "Average directional index", "number", "ADX", _HLC, 14, source=_WILDER, bounds=_HUNDRED),
     _talib(
-        "stoch_k", "Slow stochastic %K: 14 bars, smoothed by 3", "percent", "STOCH", _HLC, _STOCH, 0, bounds=_HUNDRED
+        "stoch_k",
+        "Slow stochastic %K: 14 bars, smoothed by 3",
+        "percent",
+        "STOCH",
+        _HLC,
+        _STOCH,
+        0,
+        bounds=_HUNDRED,
+        undefined="no_range_smoothed",
     ),
-    _talib("stoch_d", "Slow stochastic %D: mean of 3 stoch_k", "percent", "STOCH", _HLC, _STOCH, 1, bounds=_HUNDRED),
+    _talib(
+        "stoch_d",
+        "Slow stochastic %D: mean of 3 stoch_k",
+        "percent",
+        "STOCH",
+        _HLC,
+        _STOCH,
+        1,
+        bounds=_HUNDRED,
+        undefined="no_range_smoothed_twice",
+    ),
     _talib("cci_20", "Commodity channel index", "number", "CCI", _HLC, 20),
     _talib("obv", "On-balance volume since the first stored bar", "units", "OBV", ("close", "volume"), {}),
-    _talib("mfi_14", "Money flow index", "number", "MFI", (*_HLC, "volume"), 14, bounds=_HUNDRED),
-    _talib("willr_14", "Williams' %R", "percent", "WILLR", _HLC, 14, bounds=(-100.0, 0.0)),
+    _talib("mfi_14", "Money flow index", "number", "MFI", (*_HLC, "volume"), 14, bounds=_HUNDRED, undefined="no_flow"),
+    _talib("willr_14", "Williams' %R", "percent", "WILLR", _HLC, 14, bounds=(-100.0, 0.0), undefined="no_range"),
     _talib("roc_10", "Rate of change of close over 10 bars", "percent", "ROC", _CLOSE, 10),
     _talib(
         "psar",

@@ -4,7 +4,7 @@ Belongs here: how each engine is called and where its values go. Does not belong
 and formulas of our own (`formulas`). Imports numpy and TA-Lib, so it is itself imported only where values are computed.
 
 Inputs must be finite: the tables hold no NULL in open, high, low, close and volume, and one NaN would make every later
-value of TA-Lib's recursive averages NaN. A value that is not defined yet (warm-up) is NaN.
+value of TA-Lib's recursive averages NaN. A value that is not defined, yet (warm-up) or at all (0 / 0), is NaN.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ import talib
 from numpy.typing import ArrayLike, NDArray
 
 from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn, Parameter
-from financehub_dagster.market.indicators.formulas import FORMULAS
+from financehub_dagster.market.indicators.formulas import FORMULAS, UNDEFINED
 
 type Floats = NDArray[np.float64]
 type Parameters = Mapping[str, Parameter]
@@ -93,7 +93,10 @@ class Bars:
         if column.output not in outputs:
             known = ", ".join(map(repr, outputs))
             raise ValueError(f"{column.name}: {column.function} has no output {column.output!r}, only {known}")
-        return outputs[column.output]
+        values = outputs[column.output]
+        if column.undefined is None:
+            return values
+        return np.where(UNDEFINED[column.undefined](self), np.nan, values)
 
 
 def compute(

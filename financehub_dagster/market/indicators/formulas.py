@@ -1,13 +1,15 @@
-"""Formulas of our own: what TA-Lib lacks, built from what it has.
+"""Formulas of our own: what TA-Lib lacks, built from what it has, and where its ratios are 0 / 0.
 
-Belongs here: functions of many instruments' bars that return one array per output. Does not belong here: anything
-TA-Lib computes. No compiled code: importing numba costs more than computing Supertrend for thousands of instruments.
+Belongs here: functions of many instruments' bars that return one array per output or condition. Does not belong here:
+anything TA-Lib computes. No compiled code: importing numba costs more than computing Supertrend for thousands of
+instruments.
 """
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import talib
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -97,3 +99,57 @@ class _Walk:
 
 
 FORMULAS: Mapping[str, Callable[..., tuple[Floats, ...]]] = {"keltner": keltner, "supertrend": supertrend}
+
+_PERIOD = 14
+"""Bars of the indicators that can be undefined."""
+_SMOOTHING = 3
+"""Bars of each of the two averages of the slow stochastic."""
+
+
+def _no_change(bars: "Bars") -> NDArray[np.bool_]:
+    """Close has been the same since the first bar: there are neither gains nor losses to weigh."""
+    undefined = np.empty(bars.rows, np.bool_)
+    for rows, close in zip(bars.slices, bars.parts("close"), strict=True):
+        undefined[rows] = np.logical_and.accumulate(close == close[0])
+    return undefined
+
+
+def _no_range(bars: "Bars") -> NDArray[np.bool_]:
+    """The highest high of the period is its lowest low."""
+    highest, lowest = (bars.talib(pick, name, timeperiod=_PERIOD) for pick, name in (("MAX", "high"), ("MIN", "low")))
+    found: NDArray[np.bool_] = highest == lowest
+    return found
+
+
+def _no_range_within(bars: "Bars", averages: int) -> NDArray[np.bool_]:
+    """One of the values that enter the last of so many averages has no range.
+
+    Rows of the instrument before are no matter: those at the beginning of each are in its warm-up.
+    """
+    found = _no_range(bars)
+    undefined = found.copy()
+    for back in range(1, averages * (_SMOOTHING - 1) + 1):
+        undefined[back:] |= found[:-back]
+    return undefined
+
+
+def _no_flow(bars: "Bars") -> NDArray[np.bool_]:
+    """Nothing was traded at a price above or below that of the bar before."""
+    arrays = bars.arrays
+    typical = (arrays["high"] + arrays["low"] + arrays["close"]) / 3
+    flows = np.append(False, np.diff(typical) != 0)[: bars.rows] & (arrays["volume"] > 0)
+    undefined = np.empty(bars.rows, np.bool_)
+    for rows in bars.slices:
+        # The number of flows, because their running sum need not come back to 0.
+        undefined[rows] = talib.SUM(flows[rows].astype(np.float64), timeperiod=_PERIOD) == 0
+    return undefined
+
+
+UNDEFINED: Mapping[str, Callable[["Bars"], NDArray[np.bool_]]] = {
+    "no_change": _no_change,
+    "no_range": _no_range,
+    "no_range_smoothed": lambda bars: _no_range_within(bars, 1),
+    "no_range_smoothed_twice": lambda bars: _no_range_within(bars, 2),
+    "no_flow": _no_flow,
+}
+"""By name, the rows in which a ratio of a declared column is 0 / 0."""
