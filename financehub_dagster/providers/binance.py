@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 NAME = "binance"
 BASE_URL = "https://api.binance.com"
-QUOTE = "USDT"
-"""What stands for the dollar."""
+DOLLARS = ("USDT", "USDC", "FDUSD", "TUSD", "USDP", "BUSD", "USD")
+"""Quote assets that stand for the dollar; the first is the one that pairs are looked up by."""
 PAGE = 1000
 """Most klines in one answer (Binance, market data endpoints)."""
 DAY_MS = 86_400_000
@@ -56,12 +56,13 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _listing: Any = PrivateAttr(default_factory=threading.Lock)
     _client: Any = PrivateAttr(default=None)
-    _pairs: dict[str, str] | None = PrivateAttr(default=None)
+    _pairs: dict[tuple[str, str], tuple[str, bool]] | None = PrivateAttr(default=None)
 
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished UTC days from `start` to `end`, both included; raises ProviderError.
 
-        One request per 1,000 days. Volume is in units of the crypto; adj_close is close, there are no actions.
+        One request per 1,000 days. Volume is in units of the crypto; adj_close is close, there are no actions. A pair
+        that is paused serves the days until then. Numbers that cannot be read are NaN.
         """
         import pandas as pd
 
@@ -86,7 +87,7 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         with calling(self._call("quotes", None)) as call:
             for each in instruments:
                 try:
-                    pairs.append((self._pair_of(each), each))
+                    pairs.append((self._pair_of(each, now=True), each))
                 except (BadRequest, UnknownSymbol) as error:
                     failed[each.symbol] = error
             tickers = self._library().get_ticker(type="MINI") if pairs else []
@@ -106,41 +107,50 @@ class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
         return ConnectionReport(NAME, perf_counter() - started, "ping answered", call.requests)
 
     def _klines(self, call: Call, pair: str, start: date, end: date) -> list[list[Any]]:
-        """All finished klines of the range, page by page, each next page beginning after the last kline received."""
+        """All finished klines of the range, page by page, each next page beginning after the last kline received.
+
+        Raises Malformed, after one try, when one is not a day of the range: the answer is to another question.
+        """
         first, last = _millis(start), _millis(end + timedelta(days=1)) - 1
         rows: list[list[Any]] = []
         while first <= last:
             page = self._library().get_klines(symbol=pair, interval="1d", startTime=first, endTime=last, limit=PAGE)
+            problem = binance_wire.other_question(page, first, last)
+            if problem is not None:
+                raise Malformed(NAME, problem, symbol=call.symbol)
             rows.extend(page)
             if len(page) < PAGE:
                 break
-            following = max(row[0] for row in page) + DAY_MS
-            if following <= first:
-                raise Malformed(NAME, "a page of klines does not advance", symbol=call.symbol)
-            first = following
+            first = max(row[0] for row in page) + DAY_MS
         now = int(call.clock.timestamp() * 1000)
-        return [row for row in rows if row[6] < now and _millis(start) <= row[0] <= last]
+        return [row for row in rows if row[6] < now]
 
-    def _pair_of(self, instrument: Instrument) -> str:
+    def _pair_of(self, instrument: Instrument, *, now: bool = False) -> str:
+        """The pair that prices the instrument in its currency; `now`: it must have a current price."""
         if instrument.asset_type is not AssetType.CRYPTO:
             raise BadRequest(NAME, "serves cryptos only", symbol=instrument.symbol)
-        return instrument.aliases.get(NAME) or self._pair(instrument.symbol)
+        money = DOLLARS if instrument.currency == "USD" else (instrument.currency,)
+        pair = instrument.aliases.get(NAME)
+        if pair is None:
+            return self._pair(instrument.symbol, money[0], now=now)
+        if not pair.upper().endswith(money):
+            problem = f"its `binance` alias {pair} is not quoted in {instrument.currency}: correct one of them"
+            raise BadRequest(NAME, problem, symbol=instrument.symbol)
+        return pair
 
-    def _pair(self, base: str) -> str:
-        """The symbol of base against USDT that trades, as exchangeInfo knows it; fetched once per resource."""
+    def _pair(self, base: str, quote: str, *, now: bool) -> str:
+        """The symbol of base against quote, as exchangeInfo knows it; fetched once per resource."""
         with self._listing:
             if self._pairs is None:
-                listed = self._library().get_exchange_info()["symbols"]
-                self._pairs = {
-                    each["baseAsset"]: each["symbol"]
-                    for each in listed
-                    if each["quoteAsset"] == QUOTE and each["status"] == "TRADING"
-                }
+                self._pairs = binance_wire.read_pairs(self._library().get_exchange_info())
             pairs = self._pairs
-        if base not in pairs:
+        if (base, quote) not in pairs:
             remedy = "add a `binance` alias to the instrument if it trades under another name"
-            raise UnknownSymbol(NAME, f"no {QUOTE} pair trades it; {remedy}", symbol=base)
-        return pairs[base]
+            raise UnknownSymbol(NAME, f"there is no {quote} pair of it; {remedy}", symbol=base)
+        pair, trades = pairs[base, quote]
+        if now and not trades:
+            raise BadRequest(NAME, f"{pair} is paused: it has no current price", symbol=base)
+        return pair
 
     def _library(self) -> "BinanceClient":
         from financehub_dagster.providers.binance_client import make_client
@@ -183,14 +193,14 @@ def _millis(day: date) -> int:
 
 
 def _frame(rows: list[list[Any]]) -> "pd.DataFrame":
-    """Klines as bars in date order, each once; strings become the nearest double."""
+    """Klines as bars in date order, each once; strings become the nearest double, or NaN where they hold none."""
     import numpy as np
     import pandas as pd
 
     opened = np.array([row[0] for row in rows], dtype="int64")
     bars = pd.DataFrame({"date": pd.Series(opened // 1000).astype("datetime64[s]")})
     for position, name in enumerate(("open", "high", "low", "close"), start=1):
-        bars[name] = np.array([float(row[position]) for row in rows], dtype="float64")
+        bars[name] = np.array([binance_wire.decimal(row[position]) for row in rows], dtype="float64")
     bars["adj_close"] = bars["close"]
-    bars["volume"] = np.array([float(row[5]) for row in rows], dtype="float64")
+    bars["volume"] = np.array([binance_wire.decimal(row[5]) for row in rows], dtype="float64")
     return bars.drop_duplicates("date", keep="last").sort_values("date", ignore_index=True)

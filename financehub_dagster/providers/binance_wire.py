@@ -32,6 +32,8 @@ SHORTEST_BAN = 120.0
 FULL = 0.95
 """From this share of the minute's weight on, by Binance's own count, we wait for the next minute."""
 DAY_MS = 86_400_000
+TRADING = "TRADING"
+"""Status of a pair with current prices; any other (BREAK, HALT) has its history only (Binance, enum definitions)."""
 
 UNKNOWN_SYMBOL = -1121
 TOO_MANY_REQUESTS = -1003
@@ -117,25 +119,50 @@ def _unreadable(reply: Reply) -> ProviderError | None:
 
 
 def _kline_problem(answer: Any) -> str | None:
+    """What is wrong with all of an answer; numbers of single klines are judged with the bars they make."""
     if not isinstance(answer, list):
         return f"expected a list of klines, got {type(answer).__name__}"
     for row in answer:
-        if not (isinstance(row, list) and len(row) >= 7 and isinstance(row[0], int) and isinstance(row[6], int)):
+        if not (isinstance(row, list) and len(row) >= 7 and type(row[0]) is type(row[6]) is int):
             return f"not a kline: {str(row)[:80]}"
         if row[0] % DAY_MS:
             return f"a daily kline opens at {row[0]}, which is not midnight UTC"
-        if not all(_is_decimal(value) for value in row[1:6]):
-            return f"a kline's numbers cannot be read: {row[1:6]}"
+    if answer and not any(all(math.isfinite(decimal(value)) for value in row[1:6]) for row in answer):
+        return f"a kline's numbers cannot be read: {answer[0][1:6]}"
     return None
+
+
+def other_question(page: list[list[Any]], first: int, last: int) -> str | None:
+    """What shows that klines answer another question than for the days that open from `first` to `last` (ms)."""
+    for row in page:
+        if not first <= row[0] <= last:
+            return f"asked for klines from {first} to {last} (ms), got one that opens at {row[0]}"
+        if row[6] - row[0] != DAY_MS - 1:
+            return f"asked for daily klines, got one that opens at {row[0]} and closes at {row[6]}"
+    return None
+
+
+def read_pairs(document: Any) -> dict[tuple[str, str], tuple[str, bool]]:
+    """exchangeInfo, by base and quote asset: the pair's symbol and whether it trades; incomplete pairs are left out."""
+    pairs: dict[tuple[str, str], tuple[str, bool]] = {}
+    for each in member(document, "symbols"):
+        if isinstance(each, Mapping) and {"baseAsset", "quoteAsset", "symbol"} <= each.keys():
+            found = (str(each["symbol"]), each.get("status") == TRADING)
+            pairs[str(each["baseAsset"]), str(each["quoteAsset"])] = found
+    return pairs
 
 
 def read_tickers(document: Any, of: Mapping[str, Instrument]) -> Part:
     """ticker/24hr of type MINI, by pair: the last 24 hours; volume is in units of the crypto."""
 
     def row(instrument: Instrument, ticker: Any) -> dict[str, Any]:
+        last = number(member(ticker, "lastPrice"))
+        if not last:
+            problem = f"{ticker['symbol']} is paused: it has no current price"
+            raise BadRequest("binance", problem, symbol=instrument.symbol)
         return {
             "symbol": instrument.symbol,
-            "price": price(member(ticker, "lastPrice")),
+            "price": price(last),
             "open": maybe(ticker.get("openPrice")),
             "high": maybe(ticker.get("highPrice")),
             "low": maybe(ticker.get("lowPrice")),
@@ -144,13 +171,14 @@ def read_tickers(document: Any, of: Mapping[str, Instrument]) -> Part:
             "quoted_at": epoch(number(member(ticker, "closeTime")) / 1000),
         }
 
-    named = {member(ticker, "symbol"): ticker for ticker in document}
+    named = {str(each.get("symbol")): each for each in document if isinstance(each, Mapping)}
     return each_of("binance", of, {name: ticker for name, ticker in named.items() if name in of}, row)
 
 
-def _is_decimal(value: Any) -> bool:
-    """Binance sends decimals as strings."""
+def decimal(value: Any) -> float:
+    """The double nearest to a decimal, which Binance sends as a string; NaN for anything else."""
     try:
-        return isinstance(value, str) and math.isfinite(float(value))
+        found = float(value) if isinstance(value, str) else math.nan
     except ValueError:
-        return False
+        return math.nan
+    return found if math.isfinite(found) else math.nan

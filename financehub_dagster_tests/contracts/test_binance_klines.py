@@ -57,12 +57,39 @@ def test_gaps_in_the_history_are_paged_over(vendor: ScriptedVendor) -> None:
     assert vendor.asked[1].query["startTime"] == str(first[-1][0] + DAY)
 
 
-def test_a_page_that_does_not_advance_ends_in_an_error_and_not_in_a_loop(vendor: ScriptedVendor) -> None:
-    page = [kline(date(2016, 1, 1) + timedelta(days=n)) for n in range(1000)]
-    vendor.will_answer(Answer(page))
-    with pytest.raises(Malformed, match="does not advance"):
-        binance(vendor.url).daily_bars(BTC, date(2019, 1, 1), date(2023, 12, 31))
+def microseconds(rows: list[list[Any]]) -> list[list[Any]]:
+    """As Binance sends them to those who ask with X-MBX-TIME-UNIT: MICROSECOND."""
+    return [[row[0] * 1000, *row[1:6], row[0] * 1000 + DAY * 1000 - 1, *row[7:]] for row in rows]
+
+
+def weeks(rows: list[list[Any]]) -> list[list[Any]]:
+    return [[row[0], *row[1:6], row[0] + 7 * DAY - 1, *row[7:]] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (microseconds([kline(date(2024, 5, 1))]), "got one that opens at 1714521600000000"),
+        ([kline(date(2016, 1, 1) + timedelta(days=n)) for n in range(1000)], "got one that opens at 1451606400000"),
+        ([kline(date(2024, 5, 1)), kline(date(2025, 1, 1))], "got one that opens at 1735689600000"),
+        (weeks([kline(date(2024, 5, 6))]), "asked for daily klines, got one that opens"),
+    ],
+    ids=["microseconds", "before-the-range", "after-the-range", "weeks"],
+)
+def test_klines_that_answer_another_question_are_refused_after_one_try(
+    vendor: ScriptedVendor, rows: list[list[Any]], problem: str
+) -> None:
+    with pytest.raises(Malformed, match=problem):
+        fetch(vendor, Answer(rows))
     assert len(vendor.asked) == 1
+
+
+@pytest.mark.parametrize("spoiled", ["NaN", "Infinity", "", "n/a"])
+def test_a_number_that_cannot_be_read_is_unknown_and_harms_no_other_kline(vendor: ScriptedVendor, spoiled: str) -> None:
+    rows = [kline(date(2024, 5, 1)), kline(date(2024, 5, 2), "1", "2", "0.5", spoiled, "1")]
+    bars = fetch(vendor, Answer(rows)).bars
+    assert len(bars) == 2
+    assert bars["close"].isna().tolist() == [False, True]
 
 
 def test_the_end_of_the_last_day_is_asked_for_but_not_the_next_day(vendor: ScriptedVendor) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -21,7 +22,7 @@ from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.tables import api_usage, rate_limits
 from financehub_dagster_tests.contracts.charts import http_date
-from financehub_dagster_tests.contracts.klines import BTC, YEAR, binance, crypto
+from financehub_dagster_tests.contracts.klines import BTC, YEAR, binance, crypto, kline
 from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 
@@ -140,23 +141,55 @@ def test_a_symbol_without_alias_is_looked_up_once_and_not_guessed(sandbox: Sandb
     for symbol in ("ETH", "BTC", "SOL"):
         assert len(provider.daily_bars(crypto(symbol), date(2026, 1, 1), date(2026, 1, 31)).bars) == 31
     assert sandbox.calls()["by_path"] == {"/api/v3/exchangeInfo": 1, "/api/v3/klines": 3}
-    with pytest.raises(UnknownSymbol, match="NOPE: no USDT pair trades it"):
+    with pytest.raises(UnknownSymbol, match="NOPE: there is no USDT pair of it"):
         provider.daily_bars(crypto("NOPE"), *YEAR)
 
 
-def test_only_a_pair_that_trades_against_usdt_is_taken(vendor: ScriptedVendor) -> None:
-    pairs = [
-        {"symbol": "BTCEUR", "baseAsset": "BTC", "quoteAsset": "EUR", "status": "TRADING"},
-        {"symbol": "LUNAUSDT", "baseAsset": "LUNA", "quoteAsset": "USDT", "status": "BREAK"},
-        {"symbol": "1000SATSUSDT", "baseAsset": "SATS", "quoteAsset": "USDT", "status": "TRADING"},
-    ]
-    vendor.will_answer(Answer({"symbols": pairs}), Answer([]))
+PAIRS = [
+    {"symbol": "BTCEUR", "baseAsset": "BTC", "quoteAsset": "EUR", "status": "TRADING"},
+    {"symbol": "MATICUSDT", "baseAsset": "MATIC", "quoteAsset": "USDT", "status": "BREAK"},
+    {"symbol": "1000SATSUSDT", "baseAsset": "SATS", "quoteAsset": "USDT", "status": "TRADING"},
+    {"symbol": "HALF"},
+    None,
+]
+
+
+def test_only_a_pair_against_usdt_is_taken_and_an_incomplete_one_harms_nobody(vendor: ScriptedVendor) -> None:
+    vendor.will_answer(Answer({"symbols": PAIRS}), Answer([]))
     provider = binance(vendor.url)
     provider.daily_bars(crypto("SATS"), *YEAR)
     assert vendor.asked[1].query["symbol"] == "1000SATSUSDT"
-    for symbol in ("BTC", "LUNA"):
-        with pytest.raises(UnknownSymbol):
-            provider.daily_bars(crypto(symbol), *YEAR)
+    with pytest.raises(UnknownSymbol, match="no USDT pair"):
+        provider.daily_bars(crypto("BTC"), *YEAR)
+
+
+def test_a_paused_pair_serves_its_history_and_has_no_price(vendor: ScriptedVendor) -> None:
+    tickers = [ticker("1000SATSUSDT", "0.5"), {"symbol": "OTHER"}, {}, ticker("OLDUSDT", "0.00000000")]
+    vendor.will_answer(Answer({"symbols": PAIRS}), Answer([kline(YEAR[0])]), Answer(tickers))
+    provider = binance(vendor.url)
+    assert len(provider.daily_bars(crypto("MATIC"), *YEAR).bars) == 1
+    assert vendor.asked[1].query["symbol"] == "MATICUSDT"
+    quotes = provider.quotes([crypto("MATIC"), crypto("SATS"), crypto("OLD", "OLDUSDT")])
+    assert quotes.rows["symbol"].tolist() == ["SATS"]
+    assert {symbol: str(error) for symbol, error in quotes.failed.items()} == {
+        "MATIC": "binance: MATIC: MATICUSDT is paused: it has no current price",
+        "OLD": "binance: OLD: OLDUSDT is paused: it has no current price",
+    }
+
+
+def ticker(pair: str, price: str) -> dict[str, object]:
+    return {"symbol": pair, "lastPrice": price, "openPrice": price, "closeTime": 1_714_521_600_000}
+
+
+def test_a_pair_prices_an_instrument_in_its_own_currency_only(vendor: ScriptedVendor) -> None:
+    vendor.will_answer(Answer({"symbols": PAIRS}), Answer([]))
+    provider = binance(vendor.url)
+    euro = replace(crypto("BTC"), currency="EUR")
+    provider.daily_bars(euro, *YEAR)
+    assert vendor.asked[1].query["symbol"] == "BTCEUR"
+    with pytest.raises(BadRequest, match="alias BTCUSDT is not quoted in EUR"):
+        provider.daily_bars(replace(euro, aliases={"binance": "BTCUSDT"}), *YEAR)
+    assert len(vendor.asked) == 2
 
 
 def test_threads_that_share_a_provider_get_their_own_prices(sandbox: Sandbox) -> None:
