@@ -31,6 +31,10 @@ class Seed(OneSymbol):
     days: int = Field(default=365, ge=1, description="Calendar days back from today; whole months are fetched.")
 
 
+UPDATE_EXAMPLE, SEED_EXAMPLE = OneSymbol(symbol="AAPL"), Seed(symbol="AAPL")
+"""What the launchpad opens on, ready to be launched or edited; a run config of one's own names its symbol."""
+
+
 def window_of(days: int, today: date) -> Window:
     """The whole months that the last `days` days fall into, up to today."""
     start = max(today - timedelta(days=days), get_settings().financehub_history_start)

@@ -13,7 +13,9 @@ from financehub_dagster.assets.outcome import Outcome, raise_if_nothing_worked, 
 from financehub_dagster.assets.partitions import LOOKBACK, Window
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.one_symbol import (
+    SEED_EXAMPLE,
     SEED_STEP,
+    UPDATE_EXAMPLE,
     UPDATE_STEP,
     OneSymbol,
     Seed,
@@ -64,13 +66,21 @@ def seed_one(context: dg.OpExecutionContext, config: Seed) -> None:
     _bring_up_to_date(context, config.symbol, config.days)
 
 
-@dg.job(hooks={dead_letter, settled}, description="Bring every daily table of one instrument up to date.")
+@dg.job(
+    hooks={dead_letter, settled},
+    config=dg.RunConfig(ops={UPDATE_STEP: UPDATE_EXAMPLE}),
+    description="Bring every daily table of one instrument up to date: put its symbol into the launchpad.",
+)
 def update_single_asset() -> None:
     """One instrument, running month."""
     update_one()
 
 
-@dg.job(hooks={dead_letter, settled}, description="Store the history of one instrument: symbol, interval, days back.")
+@dg.job(
+    hooks={dead_letter, settled},
+    config=dg.RunConfig(ops={SEED_STEP: SEED_EXAMPLE}),
+    description="Store the history of one instrument: put its symbol and the days back from today into the launchpad.",
+)
 def historical_seed() -> None:
     """One instrument, as far back as asked."""
     seed_one()

@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
-import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.gateway.errors import NotConfigured, ProviderError
 from financehub_dagster.gateway.keys import is_off, not_configured
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers
+from financehub_dagster.providers.resource import Resource
 from financehub_dagster.providers.routing import KEYLESS, answers_in_turn
 
 _STOCK_QUOTES = ["yahoo", "finnhub", "twelve_data"]
@@ -35,7 +35,7 @@ class Routed:
     failed: dict[str, ProviderError] = field(default_factory=dict)
 
 
-class AnswersRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
+class AnswersRouter(Resource):
     """Answers about many instruments, each from the first provider of its kind's list that has one.
 
     Providers without a key are left out. Kinds with one and the same list are asked about together.

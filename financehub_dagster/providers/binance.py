@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import place_of
@@ -23,6 +22,7 @@ from financehub_dagster.providers import binance_wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import batches
+from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota
@@ -41,7 +41,7 @@ PAGE = 1000
 DAY_MS = 86_400_000
 
 
-class BinanceProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
+class BinanceProvider(Resource):
     """Binance's public market data. It counts weight per address: 6,000 a minute, of which a page of bars takes 2."""
 
     weight_per_minute: int = Field(default=6000, ge=80, description="Most request weight per minute from this address.")

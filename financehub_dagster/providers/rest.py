@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import is_loopback, place_of
@@ -31,6 +30,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers, ConnectionReport
 from financehub_dagster.providers.frames import merged, table
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, about_the_instrument, answer_of
+from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota, Reading
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from financehub_dagster.gateway.requests_session import GovernedSession
 
 
-class RestProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
+class RestProvider(Resource):
     """A vendor that is asked over plain HTTP."""
 
     name: ClassVar[str]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.errors import BadRequest, ProviderError
@@ -17,6 +16,7 @@ from financehub_dagster.gateway.keys import is_off, not_configured
 from financehub_dagster.gateway.router import HASTE_SECONDS, Candidate, first_answer, goes_on
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers, DailyBars
+from financehub_dagster.providers.resource import Resource
 
 KEYLESS = ("yahoo", "binance")
 """Providers that need no key."""
@@ -28,7 +28,7 @@ NAMED_ONLY = {("yahoo", AssetType.CRYPTO)}
 _BARS = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
 
 
-class DailyBarsRouter(dg.ConfigurableResource):  # type: ignore[type-arg]
+class DailyBarsRouter(Resource):
     """Daily bars from the first provider of the instrument's list that can answer.
 
     Providers without a key are left out. Every answer's `source` is the provider that gave it.

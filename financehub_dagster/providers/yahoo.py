@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 from typing import Any
 
-import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.gateway.addresses import place_of
@@ -22,6 +21,7 @@ from financehub_dagster.providers import yahoo_wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import about_the_instrument, batches
+from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota
@@ -31,7 +31,7 @@ SYMBOLS = 50
 """In one request of quotes; the address stays well below what servers take."""
 
 
-class YahooProvider(dg.ConfigurableResource):  # type: ignore[type-arg]
+class YahooProvider(Resource):
     """Yahoo Finance. It publishes no limits; what it tolerates from one address is about one request per second."""
 
     requests_per_second: float = Field(default=1.0, gt=0, description="Most requests per second from this address.")
