@@ -42,7 +42,8 @@ def _no_duplicates(evidence: Evidence) -> Finding:
 
 
 def _quotes_are_fresh(evidence: Evidence) -> Finding:
-    return _fresh(evidence, {each.symbol: _price_due(each, evidence.now) for each in evidence.instruments})
+    due = {each.symbol: _price_due(each, evidence.now) for each in evidence.instruments}
+    return _fresh(evidence, {symbol: since for symbol, since in due.items() if since is not None})
 
 
 def _markets_are_fresh(evidence: Evidence) -> Finding:
@@ -74,14 +75,15 @@ def _fresh[T: (date, datetime)](evidence: Evidence, due: Mapping[str, T]) -> Fin
     return finding(len(due), len(late), "active instruments lack a recent row", late)
 
 
-def _price_due(of: Instrument, now: datetime) -> datetime:
-    """How new the newest price has to be: as new as DELAY, counted in time that the market was open."""
+def _price_due(of: Instrument, now: datetime) -> datetime | None:
+    """How new the newest price has to be: as new as DELAY, counted in time that the market was open; None: unknown."""
     from financehub_dagster.market import calendars
 
-    if calendars.is_open(of, now - DELAY):
-        return now - DELAY
-    session = calendars.last_finished_session(of, now - DELAY)
-    return calendars.session_close(of, session) - DELAY
+    before = now - DELAY
+    if before.date() <= calendars.known_to(of) and calendars.is_open(of, before):
+        return before
+    session = calendars.last_finished_session(of, before)
+    return None if session is None else calendars.session_close(of, session) - DELAY
 
 
 SANE = "Prices are finite and above zero, lows not above highs, and nothing was made after it was told."

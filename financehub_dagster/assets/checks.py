@@ -22,6 +22,7 @@ OF_BARS = (
     findings.BAR_SANITY,
     findings.NO_MISSING_SESSIONS,
     findings.FRESHNESS,
+    findings.SESSIONS_KNOWN,
 )
 OF_ANSWERS = (
     findings.SCHEMA,

@@ -159,7 +159,7 @@ def _no_missing_sessions(evidence: Evidence) -> Finding:
         own = dates.get(instrument.symbol)
         if own is None:
             continue
-        sessions = calendars.sessions(instrument, own[0].item(), own[-1].item())
+        sessions = calendars.known(instrument, own[0].item(), own[-1].item()).dates
         expected += len(sessions)
         missing += [{"symbol": instrument.symbol, "date": str(day)} for day in calendars.without(sessions, own)]
     return finding(expected, len(missing), "sessions between the first and the last stored bar are missing", missing)
@@ -186,9 +186,18 @@ def _freshness(evidence: Evidence) -> Finding:
     for instrument in evidence.instruments:
         due = calendars.last_finished_session(instrument, evidence.now)
         newest = spans[instrument.symbol][1] if instrument.symbol in spans else None
-        if newest is None or newest < due:
+        if due is not None and (newest is None or newest < due):
             late.append({"symbol": instrument.symbol, "newest": newest, "due": due})
     return finding(len(evidence.instruments), len(late), "active instruments lack their last finished session", late)
+
+
+def _sessions_known(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import calendars
+
+    found = calendars.problems(evidence.instruments, evidence.now)
+    rows = [{"symbols": ", ".join(each.symbols[:SHOWN]), "reason": each.message} for each in found]
+    affected = sum(max(len(each.symbols), 1) for each in found)
+    return finding(len(evidence.instruments), affected, "instruments have a calendar that ends or fails", rows)
 
 
 def _no_open_failures(evidence: Evidence) -> Finding:
@@ -232,6 +241,11 @@ NO_MISSING_SESSIONS = Check(
 )
 NO_MISSING_ROWS = Check("no_missing_rows", "Every stored bar has its row of indicators.", _no_missing_rows)
 FRESHNESS = Check("freshness", "Every active instrument has its last finished session.", _freshness)
+SESSIONS_KNOWN = Check(
+    "sessions_known",
+    "The sessions of every active instrument are known, and will be in 60 days: else nothing of it counts as missing.",
+    _sessions_known,
+)
 NO_OPEN_FAILURES = Check("no_open_failures", "No work on this table failed and still waits.", _no_open_failures)
 NO_DEFERRED_WORK = Check(
     "no_deferred_work", "No work on this table waits until a vendor may be asked again.", _no_deferred_work

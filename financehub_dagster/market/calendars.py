@@ -1,31 +1,30 @@
 """Sessions: on which days an instrument is traded, and when each session opens and closes.
 
 Belongs here: questions of time that exchange_calendars answers. Does not belong here: which exchanges exist
-(`exchanges`), what is stored or missing (storage). Imports exchange_calendars and pandas, which takes a second: import
-this module only where sessions are needed.
+(`exchanges`), what the library does not know (`corrections`), what is stored or missing (storage). Imports
+exchange_calendars and pandas, which takes a second: import this module only where sessions are needed.
 
 A session is named by its date in the exchange's time zone; cryptos have one session a UTC day, currencies one a UTC
-weekday. Where the library's knowledge of an exchange begins later than asked, earlier days count as none; where it ends
-earlier, asking raises CalendarEnds, because expecting nothing would hide what is missing.
+weekday. Where the library's knowledge of an exchange begins later than asked, earlier days count as none. Beyond its
+end, sessions are known for years of which a correction names a holiday, and unknown after that. `schedule` then raises,
+because expecting nothing would hide what is missing. `known` leaves unknown sessions out and `problems` reports them,
+so that one instrument never stops the others. `is_open` and `session_close` assume the regular hours on every weekday.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from functools import cache
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, timedelta
 
-import exchange_calendars
 import numpy as np
 from numpy.typing import NDArray
 
+from financehub_dagster.market import calendar_source, corrections
+from financehub_dagster.market.calendar_source import Calendar, Days, Sessions
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-type Days = NDArray[np.datetime64]
-type Instants = NDArray[np.datetime64]
+EARLY = timedelta(days=60)
+"""How long before a calendar ends that is reported: time to upgrade the library or to list the next year's holidays."""
 
 _FIRST_YEAR = 1990
 """Calendars are loaded from here on, so that all questions of a process share one; earlier ones load by decade."""
@@ -34,27 +33,20 @@ _WEEKDAYS = "24/5"
 """The calendar of currencies."""
 
 
-class UnknownExchange(ValueError):
+class SessionsUnknown(ValueError):
+    """The sessions of an instrument are not known; the message is one line that says why."""
+
+
+class UnknownExchange(SessionsUnknown):
     """No sessions are known for a market identifier code."""
 
 
-class CalendarEnds(ValueError):
-    """The installed exchange_calendars does not reach as far as was asked."""
+class CalendarFails(SessionsUnknown):
+    """The installed exchange_calendars cannot make the calendar of an exchange."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sessions:
-    """Sessions in order: dates (datetime64[D]), and opens and closes as instants in UTC (datetime64[s])."""
-
-    dates: Days
-    opens: Instants
-    closes: Instants
-
-    def between(self, start: date, end: date) -> "Sessions":
-        """The sessions from `start` to `end`, both included."""
-        first = int(np.searchsorted(self.dates, np.datetime64(start, "D")))
-        stop = int(np.searchsorted(self.dates, np.datetime64(end, "D"), side="right"))
-        return Sessions(self.dates[first:stop], self.opens[first:stop], self.closes[first:stop])
+class CalendarEnds(SessionsUnknown):
+    """Neither the installed exchange_calendars nor the corrections reach as far as was asked."""
 
 
 def sessions(of: Instrument | str, start: date, end: date) -> Days:
@@ -65,36 +57,82 @@ def sessions(of: Instrument | str, start: date, end: date) -> Days:
     return schedule(of, start, end).dates
 
 
-def schedule(of: Instrument | str, start: date, end: date) -> Sessions:
-    """The sessions from `start` to `end`, both included, with their opening and closing instants."""
-    return _known(of, start, end).between(start, end)
+def schedule(of: Instrument | str, start: date, end: date, *, assume: bool = False) -> Sessions:
+    """The sessions from `start` to `end`, both included, with their opening and closing instants.
+
+    assume: beyond the end of the calendar, take every weekday for a session with the regular hours, instead of raising.
+    """
+    calendar = _calendar(of, start, end)
+    if end > calendar.known_to and not assume:
+        raise CalendarEnds(f"{_name(of)}: {_ending(of, calendar.known_to)}")
+    return calendar.sessions.between(start, end)
 
 
-def last_finished_session(of: Instrument | str, now: datetime) -> date:
-    """The date of the newest session that had closed at `now` (aware); raises ValueError before the first ever did."""
-    known = _known(of, now.date(), now.date())
-    closed = int(np.searchsorted(known.closes, _instant(now), side="right"))
-    if not closed:
-        raise ValueError(f"{_name(of)}: no session had closed by {now:%Y-%m-%d}")
-    found: date = known.dates[closed - 1].item()
+def known(of: Instrument | str, start: date, end: date) -> Sessions:
+    """The sessions from `start` to `end`, both included, as far as they are known; raises nothing."""
+    try:
+        calendar = _calendar(of, start, end)
+    except SessionsUnknown:
+        return calendar_source.NO_SESSIONS
+    return calendar.sessions.between(start, min(end, calendar.known_to))
+
+
+def known_to(of: Instrument | str) -> date:
+    """The last day whose sessions are known: date.max where the calendar has no end, date.min where none are known."""
+    today = datetime.now(UTC).date()
+    try:
+        return _calendar(of, today, today).known_to
+    except SessionsUnknown:
+        return date.min
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why sessions of these symbols are unknown, or soon will be, in one line that says what to do.
+
+    symbols is empty where the problem is a line of a file of corrections.
+    """
+
+    symbols: tuple[str, ...]
+    message: str
+
+
+def problems(instruments: Iterable[Instrument], now: datetime) -> list[Problem]:
+    """What is unknown of the sessions of `instruments` up to EARLY after `now` (aware); one problem per calendar."""
+    by_message: dict[str, list[str]] = {}
+    for instrument in instruments:
+        message = _problem(instrument, now)
+        if message is not None:
+            by_message.setdefault(message, []).append(instrument.symbol)
+    unread = [Problem((), message) for message in corrections.corrections().problems]
+    return [Problem(tuple(symbols), message) for message, symbols in by_message.items()] + unread
+
+
+def last_finished_session(of: Instrument | str, now: datetime) -> date | None:
+    """The date of the newest known session that had closed at `now` (aware); None where there is none."""
+    moment = _instant(now)
+    past = known(of, date(_FIRST_YEAR, 1, 1), now.date())
+    closed = int(np.searchsorted(past.closes, moment, side="right"))
+    found: date | None = past.dates[closed - 1].item() if closed else None
     return found
 
 
 def finished(of: Instrument | str, dates: Days, now: datetime) -> NDArray[np.bool_]:
-    """Whether each date's session had closed at `now` (aware); a date without one is finished with its UTC day."""
+    """Whether each date's session had closed at `now` (aware); a date without a known one ends with its UTC day."""
     days = np.asarray(dates, dtype="datetime64[D]")
     if not days.size:
         return np.zeros(0, dtype=bool)
-    known = _known(of, days.min().item(), days.max().item())
-    place = np.searchsorted(known.dates, days).clip(max=known.dates.size - 1)
-    end_of_day = (days + 1).astype("datetime64[s]")
-    closes = np.where(known.dates[place] == days, known.closes[place], end_of_day)
+    around = known(of, days.min().item(), days.max().item())
+    closes = (days + 1).astype("datetime64[s]")
+    if around.dates.size:
+        place = np.searchsorted(around.dates, days).clip(max=around.dates.size - 1)
+        closes = np.where(around.dates[place] == days, around.closes[place], closes)
     return np.asarray(closes <= _instant(now))
 
 
 def session_close(of: Instrument | str, day: date) -> datetime:
     """When the session of that date closes, in UTC; raises ValueError where there is no session."""
-    found = schedule(of, day, day)
+    found = schedule(of, day, day, assume=True)
     if not found.dates.size:
         raise ValueError(f"{_name(of)} has no session on {day}")
     close: datetime = found.closes[0].item()
@@ -102,10 +140,14 @@ def session_close(of: Instrument | str, day: date) -> datetime:
 
 
 def is_open(of: Instrument | str, now: datetime) -> bool:
-    """Whether a session is under way at `now` (aware)."""
-    known = _known(of, now.date(), now.date())
-    opened = int(np.searchsorted(known.opens, _instant(now), side="right"))
-    return opened > 0 and bool(known.closes[opened - 1] > _instant(now))
+    """Whether a session is under way at `now` (aware); False where the exchange is unknown."""
+    moment = _instant(now)
+    try:
+        calendar = _calendar(of, now.date(), now.date())
+    except SessionsUnknown:
+        return False
+    opened = int(np.searchsorted(calendar.sessions.opens, moment, side="right"))
+    return opened > 0 and bool(calendar.sessions.closes[opened - 1] > moment)
 
 
 def without(expected: Days, stored: Days | None) -> Days:
@@ -123,46 +165,36 @@ def _instant(moment: datetime) -> np.datetime64:
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "s")
 
 
-def _known(of: Instrument | str, start: date, end: date) -> Sessions:
+def _problem(instrument: Instrument, now: datetime) -> str | None:
+    try:
+        end = _calendar(instrument, now.date(), now.date()).known_to
+    except SessionsUnknown as error:
+        return str(error).removeprefix(f"{instrument.symbol}: ")
+    return _ending(instrument, end) if end != date.max and now.date() > end - EARLY else None
+
+
+def _ending(of: Instrument | str, end: date) -> str:
+    _, name = _exchange(of)
+    remedy = f"upgrade exchange-calendars, or list the holidays of {end.year + 1} in {corrections.own_file()}"
+    return f"the sessions of {name} are known to {end} only: {remedy}"
+
+
+def _calendar(of: Instrument | str, start: date, end: date) -> Calendar:
+    mic, name = _exchange(of)
     first_year = min(start.year // 10 * 10, _FIRST_YEAR)
     last_year = max(end.year, datetime.now(UTC).year + 1)
-    name = _calendar_name(of)
-    last = _bounds(name)[1]
-    if last is not None and end > last:
-        raise CalendarEnds(f"{_name(of)}: the sessions of {name} are known to {last} only: upgrade exchange-calendars")
-    return _load(name, first_year, last_year)
+    try:
+        return calendar_source.calendar(mic, name, first_year, last_year, corrections.corrections())
+    except (NotImplementedError, ValueError, LookupError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CalendarFails(f"{_name(of)}: the calendar of {name} does not load: {reason}") from None
 
 
-def _calendar_name(of: Instrument | str) -> str:
-    if isinstance(of, Instrument) and of.asset_type is AssetType.FX:
-        return _WEEKDAYS
+def _exchange(of: Instrument | str) -> tuple[str, str]:
+    """The MIC, and the name of the calendar it keeps."""
     mic = of if isinstance(of, str) else of.exchange
+    if isinstance(of, Instrument) and of.asset_type is AssetType.FX:
+        return mic, _WEEKDAYS
     if mic not in exchanges():
         raise UnknownExchange(f"{_name(of)}: no sessions are known for exchange {mic!r}: use its ISO 10383 code")
-    return exchanges()[mic].calendar
-
-
-@cache
-def _bounds(name: str) -> tuple[date | None, date | None]:
-    """The first and last day of which the library knows the sessions, None where it sets no bound."""
-    probe = exchange_calendars.get_calendar(name, start="2025-01-02", end="2025-02-03")
-    first, last = (None if bound is None else bound.date() for bound in (probe.bound_min(), probe.bound_max()))
-    return first, last
-
-
-@cache
-def _load(name: str, first_year: int, last_year: int) -> Sessions:
-    first, last = _bounds(name)
-    start = max(first or date.min, date(first_year, 1, 1))
-    end = min(last or date.max, date(last_year, 12, 31))
-    calendar = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
-    return Sessions(
-        dates=calendar.sessions.to_numpy().astype("datetime64[D]"),
-        opens=_instants(calendar.opens),
-        closes=_instants(calendar.closes),
-    )
-
-
-def _instants(times: "pd.Series[pd.Timestamp]") -> Instants:
-    found: Instants = times.dt.tz_convert(UTC).dt.tz_localize(None).to_numpy().astype("datetime64[s]")
-    return found
+    return mic, exchanges()[mic].calendar

@@ -1,7 +1,8 @@
 """When markets are open: the sessions of an exchange, and every UTC day for cryptos.
 
 Belongs here: session dates with their opening and closing instants. Does not belong here: prices. Imports
-exchange_calendars and NumPy: only the sandbox server imports this module.
+exchange_calendars and NumPy: only the sandbox server imports this module. Beyond the end of a calendar every weekday is
+a session.
 """
 
 from dataclasses import dataclass
@@ -33,27 +34,13 @@ def sessions_of(exchange: str) -> Sessions:
     """All sessions of a market identifier code from 2009 to 2035; raises ValueError for an unknown exchange."""
     if exchange == NO_MARKET:
         return _every_day()
-    import exchange_calendars
-    from exchange_calendars.errors import InvalidCalendarName
+    from financehub_dagster.market import calendars
 
-    try:
-        # Exchanges with the same hours, as those of New York, share one calendar, which takes a second to make.
-        return _exchange_sessions(exchange_calendars.resolve_alias(exchange))
-    except InvalidCalendarName:
-        raise ValueError(f"exchange {exchange}: no trading calendar; use its ISO 10383 code") from None
+    found = calendars.schedule(exchange, _FIRST_DAY, _LAST_DAY, assume=True)
+    return Sessions(found.dates, found.opens.astype(np.int64), found.closes.astype(np.int64))
 
 
 def _every_day() -> Sessions:
     days = np.arange(np.datetime64(_FIRST_DAY, "D"), np.datetime64(_LAST_DAY, "D") + 1)
     opens = days.astype("datetime64[s]").astype(np.int64)
     return Sessions(days, opens, opens + _DAY_SECONDS)
-
-
-@cache
-def _exchange_sessions(calendar_name: str) -> Sessions:
-    import exchange_calendars
-
-    first, last = _FIRST_DAY.isoformat(), _LAST_DAY.isoformat()
-    calendar = exchange_calendars.get_calendar(calendar_name, start=first, end=last)
-    dates = calendar.sessions.to_numpy().astype("datetime64[D]")
-    return Sessions(dates, calendar.opens_nanos // 1_000_000_000, calendar.closes_nanos // 1_000_000_000)

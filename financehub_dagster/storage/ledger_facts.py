@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.market import calendars, coverage
 from financehub_dagster.market.coverage import Facts, Masks, Months
-from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import tables
 from financehub_dagster.storage.bars import fetch_packed
@@ -31,21 +31,22 @@ def history(now: datetime) -> Months:
 
 
 def finished(instruments: Sequence[Instrument], months: Months, now: datetime) -> Masks:
-    """The sessions that had finished at `now`, by each instrument's calendar."""
-    by_exchange: dict[str, Masks] = {}
-    for instrument in instruments:
-        if instrument.exchange not in by_exchange:
-            by_exchange[instrument.exchange] = _finished(instrument, months, now)
+    """The sessions that had finished at `now`, by each instrument's calendar; of unknown sessions none is expected."""
+    calendar_of = [(each.exchange, each.asset_type is AssetType.FX) for each in instruments]
+    by_calendar: dict[tuple[str, bool], Masks] = {}
+    for key, instrument in zip(calendar_of, instruments, strict=True):
+        if key not in by_calendar:
+            by_calendar[key] = _finished(instrument, months, now)
     if not instruments:
         return np.zeros((0, months.count), np.int32)
-    return np.stack([by_exchange[instrument.exchange] for instrument in instruments])
+    return np.stack([by_calendar[key] for key in calendar_of])
 
 
 def _finished(instrument: Instrument, months: Months, now: datetime) -> Masks:
     end = min(months.last, now.date())
     if not months.count or end < months.first:
         return np.zeros(months.count, np.int32)
-    days = calendars.sessions(instrument, months.first, end)
+    days = calendars.known(instrument, months.first, end).dates
     return coverage.mask_row(days[calendars.finished(instrument, days, now)], months)
 
 

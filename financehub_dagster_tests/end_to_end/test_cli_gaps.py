@@ -117,3 +117,22 @@ def test_people_get_tables(ask, capsys):
     assert "sessions" in told
     assert "instruments that lack most" in told
     assert "worst month" in told
+
+
+def test_an_instrument_whose_sessions_are_unknown_is_named_and_the_others_are_counted(ask, database, folder, capsys):
+    ask("instruments", "add", "ODD", "--type", "stock", "--exchange", "XNSE")
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("update instruments set exchange = 'XXYZ' where symbol = 'ODD'"))
+    found = ask("gaps", "--rebuild")
+    assert found["unknown"] == [
+        {"symbols": ["ODD"], "reason": "no sessions are known for exchange 'XXYZ': use its ISO 10383 code"}
+    ]
+    assert {row["symbol"] for row in found["open"]} == {"AAPL", "MSFT", "BTC"}
+    assert run(["gaps"]) == 0
+    told = capsys.readouterr()
+    assert "warning: no sessions are known for exchange 'XXYZ': use its ISO 10383 code; concerns ODD" in told.err
+    corrections = folder / ".financehub" / "live" / "exchange_corrections.csv"
+    corrections.parent.mkdir(parents=True, exist_ok=True)
+    corrections.write_text("mic,date,kind\nXNYS,tomorrow,holiday\n")
+    (line,) = [each["reason"] for each in ask("gaps")["unknown"] if not each["symbols"]]
+    assert line == f"{corrections}: line 2: 'tomorrow' is not a date such as 2027-01-26"

@@ -228,4 +228,5 @@ def _to_come(of: Instrument) -> tuple[date, datetime | None]:
 
 def _finished(of: Instrument) -> Span:
     last = calendars.last_finished_session(of, datetime.now(UTC))
+    assert last is not None
     return last - LATELY, last

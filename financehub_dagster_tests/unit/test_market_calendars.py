@@ -128,6 +128,39 @@ def test_asking_beyond_what_a_calendar_knows_says_so_instead_of_expecting_nothin
         calendars.sessions("XHKG", date(2050, 1, 1), date(2050, 1, 31))
 
 
+def test_what_is_known_ends_with_the_calendar_and_raises_nothing() -> None:
+    odd = Instrument("ODD", "Odd", AssetType.STOCK, "XXYZ")
+    assert calendars.known("XSHG", date(2026, 12, 30), date(2027, 1, 8)).dates.tolist() == [
+        date(2026, 12, 30),
+        date(2026, 12, 31),
+    ]
+    assert calendars.known(odd, date(2024, 1, 1), date(2024, 1, 31)).dates.size == 0
+    assert (calendars.known_to("XNYS"), calendars.known_to(odd)) == (date.max, date.min)
+    assert calendars.last_finished_session(odd, HALF_DAY_CLOSE) is None
+
+
+@pytest.mark.parametrize("mic", ["XBOM", "XSHG", "XSES", "XHKG", "XSAU"])
+def test_questions_about_now_are_answered_beyond_the_end_of_a_calendar(mic: str) -> None:
+    end = calendars.known_to(mic)
+    if end == date.max:
+        pytest.skip("the library has no end for it any more")
+    monday = end + timedelta(days=7 + (7 - end.weekday()) % 7)
+    opens = calendars.schedule(mic, monday, monday, assume=True).opens[0].item().replace(tzinfo=UTC)
+    assert calendars.is_open(mic, opens)
+    assert not calendars.is_open(mic, opens - SECOND)
+    assert calendars.session_close(mic, monday) > opens
+    newest = calendars.last_finished_session(mic, opens)
+    assert newest is not None
+    assert end - timedelta(days=7) < newest <= end
+    evening = datetime.combine(monday, datetime.max.time(), UTC)
+    assert calendars.finished(mic, np.array([newest, monday]), evening).tolist() == [True, False]
+    assert calendars.finished(mic, np.array([newest, monday]), evening + SECOND).tolist() == [True, True]
+    with pytest.raises(
+        calendars.CalendarEnds, match=rf"^{mic}: the sessions of {mic} are known to {end} only: upgrade"
+    ):
+        calendars.schedule(mic, monday, monday)
+
+
 def test_an_unknown_exchange_is_named() -> None:
     odd = Instrument("ODD", "Odd", AssetType.STOCK, "XXYZ")
     with pytest.raises(calendars.UnknownExchange, match=r"^ODD: no sessions are known for exchange 'XXYZ'"):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Instruments listed by name, those that lack most; the counts above them are of all."""
+NAMED = 5
+"""Instruments named in a warning."""
 ORDERS_AT_ONCE = 4
 """Planned at a time and table: what a run finds out changes what is due next."""
 STATES = ("expected", "stored", "empty", "gap", "dead_lettered", "deferred")
@@ -35,10 +37,14 @@ class Healed:
 
 @dataclass
 class Gaps:
-    """The ledger in short; open lists those that lack most, rebuilt says how many rows were wrong, if asked."""
+    """The ledger in short; open lists those that lack most, rebuilt says how many rows were wrong, if asked.
+
+    unknown lists instruments of whose sessions not all are known, which the ledger cannot miss, and why.
+    """
 
     tables: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     open: Sequence[Mapping[str, object]] = ()
+    unknown: Sequence[Mapping[str, object]] = ()
     rebuilt: int | None = None
     healed: Healed | None = None
 
@@ -58,14 +64,20 @@ def rebuild() -> int:
 
 def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
     """Bring the ledger up to now and read it, for one table or all and for `symbols` or all."""
+    from financehub_dagster.market import calendars
     from financehub_dagster.storage import gaps, ledger
     from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.instruments import list_instruments
 
+    now = datetime.now(UTC)
     with transaction() as connection:
-        ledger.refresh(connection, datetime.now(UTC))
+        ledger.refresh(connection, now)
         counts = gaps.sessions_by_state(connection, symbols)
         chosen = {name: counts[name] for name in counts if table in (None, name)}
-        return Gaps(chosen, gaps.open_gaps(connection, SHOWN, table=table, symbols=symbols))
+        lacking = gaps.open_gaps(connection, SHOWN, table=table, symbols=symbols)
+        asked = [each for each in list_instruments(connection) if symbols is None or each.symbol in symbols]
+    unknown = [{"symbols": list(each.symbols), "reason": each.message} for each in calendars.problems(asked, now)]
+    return Gaps(chosen, lacking, unknown)
 
 
 def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequence[str] | None) -> Healed:
@@ -112,6 +124,8 @@ def _note(healed: Healed, result: "RunResult") -> None:
 
 def show(console: Console, found: Gaps) -> None:
     """Print counts by state, and those that lack most."""
+    for each in found.unknown:
+        console.warn(_unknown(each))
     if found.rebuilt is not None:
         console.say(f"ledger computed anew: {found.rebuilt:,} rows were wrong")
     if found.healed is not None:
@@ -125,6 +139,13 @@ def show(console: Console, found: Gaps) -> None:
     names = ("table", "symbol", "gap", "dead_lettered", "deferred", "first_month", "last_month", "worst_month")
     worst: list[list[Cell]] = [[_cell(row[name]) for name in names] for row in found.open]
     console.table("instruments that lack most", columns, worst)
+
+
+def _unknown(problem: Mapping[str, object]) -> str:
+    names = problem["symbols"]
+    assert isinstance(names, list)
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return f"{problem['reason']}; concerns {shown}" if names else str(problem["reason"])
 
 
 def _cell(value: object) -> Cell:

@@ -1,0 +1,69 @@
+"""An instrument whose sessions are unknown stops no other one: ledger, gaps, freshness and open markets go on."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from financehub_dagster.assets import answer_findings, findings
+from financehub_dagster.automation.answer_schedules import any_open
+from financehub_dagster.market import calendars
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage import gaps, ledger
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.instruments import upsert_instruments
+
+STOCKS = "stock_prices_daily"
+START = date(2026, 12, 1)
+JANUARY = datetime(2027, 1, 5, 12, tzinfo=UTC)
+APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS", market_cap=3e12)
+UNKNOWN = Instrument("ODD", "Odd", AssetType.STOCK, "XXYZ")
+ELSEWHERE = [Instrument(f"ON-{mic}", mic, AssetType.STOCK, mic) for mic in "XNYS XNSE XSHE XSES XSAU XHKG".split()]
+"""Calendars with an end, behind one that has none."""
+EURO = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")
+
+
+@pytest.fixture
+def universe(database, monkeypatch) -> Iterator[list[Instrument]]:
+    """Instruments on exchanges whose calendar ends and on others, and one on none; a history since December 2026."""
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", START.isoformat())
+    get_settings.cache_clear()
+    everyone = [APPLE, UNKNOWN, EURO, *ELSEWHERE]
+    with transaction() as connection:
+        upsert_instruments(connection, everyone)
+    yield everyone
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("now", [JANUARY, datetime(2051, 1, 5, 12, tzinfo=UTC)], ids=["2027", "2051"])
+def test_no_exchange_stops_the_others(universe, now, monkeypatch):
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", (now - timedelta(days=40)).date().isoformat())
+    get_settings.cache_clear()
+    with transaction() as connection:
+        assert ledger.refresh(connection, now) > 0
+        assert ledger.rebuild(connection, now) == 0
+        lacking = {row["symbol"]: row for row in gaps.open_gaps(connection, 1000)}
+        evidence = findings.Evidence(connection, STOCKS, None, None, now)
+        late = findings.FRESHNESS.examine(evidence)
+        assert findings.NO_MISSING_SESSIONS.examine(evidence).offending == 0
+        unknown = findings.SESSIONS_KNOWN.examine(evidence)
+        quotes = answer_findings.QUOTES_FRESH.examine(findings.Evidence(connection, "quotes", None, None, now))
+    assert isinstance(any_open(universe, now), bool)
+    first, last = (now - timedelta(days=40)).date().replace(day=1), now.date() - timedelta(days=1)
+    assert lacking["AAPL"]["gap"] == len(calendars.sessions(APPLE, first, last))
+    assert lacking["ON-XNYS"]["gap"] == lacking["AAPL"]["gap"]
+    assert UNKNOWN.symbol not in lacking
+    assert {APPLE.symbol, *(each.symbol for each in ELSEWHERE)} == {str(row["symbol"]) for row in late.rows}
+    assert APPLE.symbol in str(quotes.rows)
+    assert UNKNOWN.symbol in str(unknown.rows)
+    assert unknown.offending == sum(len(problem.symbols) for problem in calendars.problems(universe, now))
+
+
+def test_sessions_are_expected_up_to_the_end_of_their_calendar(universe):
+    with transaction() as connection:
+        ledger.refresh(connection, JANUARY)
+        lacking = {row["symbol"]: row for row in gaps.open_gaps(connection, 1000)}
+    for mic in ("XNSE", "XSHE", "XSES"):
+        last = min(calendars.known_to(mic), JANUARY.date() - timedelta(days=1))
+        assert lacking[f"ON-{mic}"]["gap"] == len(calendars.sessions(mic, START, last)), mic
