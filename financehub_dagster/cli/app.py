@@ -8,12 +8,17 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 
 from financehub_dagster.cli import errors
 from financehub_dagster.cli.command import ReaderGone, new_app
 from financehub_dagster.cli.commands import backfill, database, demo, dlq, gaps, instruments, platform, sandbox, usage
 
-app = new_app("FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.")
+app = new_app(
+    "FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.", completion=True
+)
 demo.register(app)
 platform.register(app)
 database.register(app)
@@ -23,6 +28,23 @@ gaps.register(app)
 usage.register(app)
 dlq.register(app)
 sandbox.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"financehub {version('financehub-dagster')} (Dagster {version('dagster')})\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,6 +13,11 @@ from financehub_dagster.cli.errors import WrongUsage
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import AssetType, Instrument
 
+OFTEN_MEANT = ("XNAS", "XNYS", "ARCX", "XLON", "XETR", "XPAR", "XAMS", "XSWX", "XTKS", "XHKG", "XTSE", "XASX")
+"""The exchanges that a person is offered who names none."""
+CLOSE = 8
+"""Exchanges offered to a person who names part of one."""
+
 
 def month(option: str, text: str) -> date:
     """The first day of the month of a YYYY-MM or YYYY-MM-DD; raises WrongUsage."""
@@ -42,6 +47,36 @@ def table(name: str, known: Iterable[str]) -> str:
     if name in names:
         return name
     raise WrongUsage(f"unknown table {name}: {_meant(name, names)}")
+
+
+def tables_like(typed: str) -> list[str]:
+    """The tables whose names begin with `typed`, for completion in a shell."""
+    from financehub_dagster.storage.catalog import CATALOG
+
+    return [name for name in CATALOG if name.startswith(typed)]
+
+
+def exchanges_like(typed: str) -> list[tuple[str, str]]:
+    """The exchanges whose MICs begin with `typed` and their names, for completion in a shell."""
+    from financehub_dagster.market.exchanges import exchanges
+
+    return [(mic, exchange.name) for mic, exchange in exchanges().items() if mic.startswith(typed.upper())]
+
+
+def exchange(text: str, symbol: str) -> str:
+    """`text`, if it is the MIC of a known exchange; raises WrongUsage that names those which may be meant."""
+    from financehub_dagster.market.exchanges import exchanges
+
+    known = exchanges()
+    mic = text.strip().upper()
+    if mic in known:
+        return mic
+    words = mic.lower().split()
+    named = [code for code, each in known.items() if words and all(word in each.name.lower() for word in words)]
+    meant = named[:CLOSE] or get_close_matches(mic, list(known), n=3) or OFTEN_MEANT
+    choice = ", ".join(f"{code} ({known[code].name})" for code in meant)
+    problem = f"--exchange {text}: not a known MIC." if mic else f"--exchange is missing: where is {symbol} listed?"
+    raise WrongUsage(f"{problem} Choose from {choice}; `financehub instruments exchanges` lists all {len(known)}")
 
 
 def split_symbols(texts: Sequence[str] | None) -> list[str] | None:

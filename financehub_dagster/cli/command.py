@@ -1,4 +1,4 @@
-"""What every command has in common: the options `--json` and `--debug`, and a console to speak through.
+"""What every command has in common: the options `--json` and `--debug`, an example, and a console to speak through.
 
 Belongs here: turning a function into a command. Does not belong here: any one command.
 """
@@ -6,11 +6,13 @@ Belongs here: turning a function into a command. Does not belong here: any one c
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import WrongUsage
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")]
@@ -22,26 +24,59 @@ class ReaderGone(Exception):
     """Whoever read our output has seen enough."""
 
 
+class _Plain:
+    """Help without a type beside flags, which take no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, `--help` included."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class _Command(_Plain, TyperCommand):
+    """One command."""
+
+
+class _Group(_Plain, TyperGroup):
+    """Commands under one name."""
+
+
 type Work = Callable[..., None]
 
 
-def new_app(help_text: str) -> typer.Typer:
-    """A command tree whose errors reach us as exceptions."""
-    return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
+    """A command tree whose errors reach us as exceptions; completion adds the options that install it in a shell."""
+    return typer.Typer(
+        cls=_Group,
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Work], Work]:
-    """Register a function as `name`; its first parameter is the console, the others are the command line's."""
+def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Work], Work]:
+    """Register a function as `name`; its first parameter is the console, the others are the command line's.
+
+    example is a whole command line that its help ends with. A text option that is given must say something.
+    """
 
     def register(work: Work) -> Work:
+        _, *own = inspect.signature(work).parameters.values()
+
         @functools.wraps(work)
         def call(*, as_json: bool = False, debug: bool = False, **arguments: Any) -> None:
+            for parameter in own:
+                _refuse_blank(parameter, arguments[parameter.name])
             try:
                 work(Console(as_json=as_json, debug=debug), **arguments)
             except BrokenPipeError:
                 raise ReaderGone from None
 
-        _, *own = inspect.signature(work).parameters.values()
         common = [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
             for key, annotation in _COMMON.items()
@@ -49,7 +84,27 @@ def command(app: typer.Typer, name: str) -> Callable[[Work], Work]:
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         call.__signature__ = inspect.Signature([*parameters, *common])  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in [*parameters, *common]}
-        app.command(name)(call)
+        app.command(name, cls=_Command, epilog=f"Example: {example}")(call)
         return work
 
     return register
+
+
+def _refuse_blank(parameter: inspect.Parameter, value: object) -> None:
+    """Raise WrongUsage for a text that was given and says nothing: it would mean as much as leaving it out."""
+    if value is None or value == parameter.default:
+        return
+    texts = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(text, str) and not text.strip(" ,\t\n") for text in texts):
+        needed = parameter.default is inspect.Parameter.empty
+        raise WrongUsage(f"{_called(parameter)} is empty: give it a value{'' if needed else ' or leave it out'}")
+
+
+def _called(parameter: inspect.Parameter) -> str:
+    """What a person calls a parameter."""
+    info = get_args(parameter.annotation)[1]
+    if not isinstance(info, typer.models.OptionInfo):
+        return str(info.metavar or parameter.name.upper())
+    # Beside a type, the first name that typer.Option is given stands where its default would.
+    names = (name for name in (info.default, *(info.param_decls or ())) if str(name).startswith("--"))
+    return str(next(names, f"--{parameter.name.replace('_', '-')}"))

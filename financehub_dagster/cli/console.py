@@ -4,6 +4,7 @@ Belongs here: tables, notes, warnings and progress. Does not belong here: decidi
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO
+
+NO_TERMINAL = 160
+"""Columns of a table that is piped into something."""
 
 Cell = str | int | float | bool | date | datetime | Path | None
 
@@ -55,25 +59,17 @@ class Console:
         self.note(f"warning: {text}")
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """Print a table; numbers are right-aligned with thousands separators, "" leaves a cell blank."""
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console as Terminal
-        from rich.table import Table
+        """Print a table; numbers are right-aligned with thousands separators, "" leaves a cell blank.
+
+        It is as wide as the terminal at most (see text_table).
+        """
+        from financehub_dagster.cli.text_table import lay_out
 
         data = [list(row) for row in rows]
-        table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for index, name in enumerate(columns):
-            cells = [row[index] for row in data if row[index] != ""]
-            numeric = bool(cells) and all(_is_number(cell) for cell in cells)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-        for row in data:
-            table.add_row(*(_text(cell) for cell in row))
-        terminal = Terminal(markup=False, highlight=False, soft_wrap=False)
-        if not terminal.is_terminal:
-            terminal.width = max(terminal.width, 160)
-        with terminal.capture() as printed:
-            terminal.print(*([title] if title else []), table, sep="\n")
-        self.say(printed.get().rstrip("\n"))
+        cells = [[cell for row in data if (cell := row[index]) != ""] for index in range(len(columns))]
+        numeric = [bool(own) and all(map(_is_number, own)) for own in cells]
+        lines = lay_out(columns, [[_text(cell) for cell in row] for row in data], numeric, _width())
+        self.say("\n".join([*([title] if title else []), "", *lines, ""]))
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
@@ -83,6 +79,11 @@ class Console:
             return
         with _bar(title, self.messages) as report:
             yield report
+
+
+def _width() -> int:
+    """Columns to fill: the terminal's, or what COLUMNS says; plenty where nobody reads along."""
+    return shutil.get_terminal_size((NO_TERMINAL, 0)).columns
 
 
 def _silent(what: str, done: int, total: int) -> None:

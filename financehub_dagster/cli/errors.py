@@ -65,7 +65,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 def _usage(error: "typer.TyperException") -> str:
     """What is wrong with the arguments and where to read on; empty when the help was shown already."""
-    line = " ".join(error.format_message().split())
+    line = " ".join(error.format_message().split()).replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     return f"{line} See `{context.command_path} --help`." if line and context else line
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
 
 POLL_SECONDS = 0.5
+INSTRUMENTS_NAMED = 10
+"""Instruments of a check's finding that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,11 @@ class TableResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One finished run; checks maps a check's name to passed, warned or failed, seconds a step to what it took."""
+    """One finished run.
+
+    checks maps a check's name to passed, warned or failed, findings one that did not pass to what it found and the
+    instruments concerned, seconds a step to what it took.
+    """
 
     run_id: str
     success: bool
@@ -54,6 +60,7 @@ class RunResult:
     tables: list[TableResult]
     checks: dict[str, str]
     seconds: dict[str, float]
+    findings: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """For --json."""
@@ -159,17 +166,29 @@ def event_log(console: Console) -> Iterator[None]:
 
 def _result(outcome: "RunOutcome", watch: "_Watch") -> RunResult:
     tables = [_table_result(name, values) for name, values in sorted(outcome.tables.items())]
-    checks = {
-        f"{check.asset_key.to_user_string()}: {check.check_name}": _verdict(check.passed, check.severity.value)
-        for check in outcome.checks
-    }
-    return RunResult(outcome.run_id, outcome.success, watch.error or outcome.error, tables, checks, watch.seconds)
+    by_name = {f"{check.asset_key.to_user_string()}: {check.check_name}": check for check in outcome.checks}
+    checks = {name: _verdict(check.passed, check.severity.value) for name, check in by_name.items()}
+    findings = {name: _finding(check) for name, check in by_name.items() if not check.passed}
+    error = watch.error or outcome.error
+    return RunResult(outcome.run_id, outcome.success, error, tables, checks, watch.seconds, findings)
 
 
 def _verdict(passed: bool, severity: str) -> str:
     if passed:
         return "passed"
     return "failed" if severity == "ERROR" else "warned"
+
+
+def _finding(check: "dg.AssetCheckEvaluation") -> str:
+    """What a check found, in one line; its message names the first instrument, here follow the others."""
+    rows = check.metadata.get("offending_rows")
+    records = [record.data for record in getattr(rows, "records", ())]
+    symbols = list(dict.fromkeys(str(record["symbol"]) for record in records if record.get("symbol")))
+    if len(symbols) < 2:
+        return check.description or ""
+    shown = ", ".join(symbols[:INSTRUMENTS_NAMED])
+    more = f" and {len(symbols) - INSTRUMENTS_NAMED} more" if len(symbols) > INSTRUMENTS_NAMED else ""
+    return f"{check.description}; instruments: {shown}{more}"
 
 
 def _table_result(name: str, values: Mapping[str, Any]) -> TableResult:

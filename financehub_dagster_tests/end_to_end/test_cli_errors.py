@@ -50,9 +50,13 @@ WRONG_USAGE = {
     "removal of an unknown symbol": (["instruments", "remove", "AAPL", "XYZ"], "unknown symbol XYZ"),
     "unknown exchange": (
         ["instruments", "add", "VOD", "--type", "stock", "--exchange", "LSE"],
-        "exchange: 'LSE' is not a known market identifier (MIC)",
+        "--exchange LSE: not a known MIC. Choose from",
     ),
-    "stock without exchange": (["instruments", "add", "VOD", "--type", "stock"], "exchange: is missing"),
+    "stock without exchange": (
+        ["instruments", "add", "VOD", "--type", "stock"],
+        "--exchange is missing: where is VOD listed?",
+    ),
+    "empty list of symbols": (["gaps", "--symbols", ""], "--symbols is empty"),
     "unknown kind": (["instruments", "add", "VOD", "--type", "bond"], "Invalid value for '--type'"),
     "demo that ends before it begins": (
         ["demo", "--from", "2016-01", "--to", "2015-01"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Cell, Console
 
@@ -26,13 +27,17 @@ Symbols = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the tree."""
-    command(app, "backfill")(backfill)
-    command(app, "update")(update)
+    command(
+        app,
+        "backfill",
+        example="financehub backfill stock_prices_daily --from 2015-01 --to 2016-12 --symbols AAPL,MSFT",
+    )(backfill)
+    command(app, "update", example="financehub update AAPL")(update)
 
 
 def backfill(
     console: Console,
-    table: Annotated[str, typer.Argument(help="The table to fill.", metavar="TABLE")],
+    table: Annotated[str, typer.Argument(help="The table to fill.", metavar="TABLE", autocompletion=tables_like)],
     first: From,
     last: To,
     symbols: Symbols = None,
@@ -102,7 +107,7 @@ def _report(console: Console, result: "RunResult") -> None:
     require_stored(result)
     for name, verdict in result.checks.items():
         if verdict != "passed":
-            console.warn(f"check {verdict}: {name}")
+            console.warn(f"check {verdict}: {name}: {result.findings.get(name, '')}")
     console.result(result.as_dict(), lambda: _show(console, result))
 
 

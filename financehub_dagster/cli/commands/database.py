@@ -14,8 +14,8 @@ from financehub_dagster.cli.console import Console
 def register(app: typer.Typer) -> None:
     """Add the commands to the tree."""
     group = new_app("The market database: migrate it, or print its address.")
-    command(group, "upgrade")(upgrade)
-    command(group, "url")(url)
+    command(group, "upgrade", example="financehub db upgrade")(upgrade)
+    command(group, "url", example="financehub db url --dagster")(url)
     app.add_typer(group, name="db")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the tree."""
-    command(app, "demo")(demo)
+    command(app, "demo", example="financehub demo --from 2016-01 --symbols AAPL,BTC --no-ui")(demo)
 
 
 def demo(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
@@ -14,12 +15,14 @@ from financehub_dagster.cli.errors import CommandError
 
 def register(app: typer.Typer) -> None:
     """Add the command to the tree."""
-    command(app, "gaps")(gaps)
+    command(app, "gaps", example="financehub gaps --symbols AAPL,BTC --heal")(gaps)
 
 
 def gaps(
     console: Console,
-    table: Annotated[str | None, typer.Option("--table", help="Only this table.", metavar="TABLE")] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", help="Only this table.", metavar="TABLE", autocompletion=tables_like)
+    ] = None,
     symbols: Annotated[
         list[str] | None, typer.Option("--symbols", help="Only these, separated by commas.", metavar="A,B")
     ] = None,

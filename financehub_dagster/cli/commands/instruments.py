@@ -1,4 +1,4 @@
-"""`instruments list|add|remove|import`: editing the universe.
+"""`instruments list|add|remove|import|exchanges`: editing the universe.
 
 Belongs here: these commands' options and messages. Does not belong here: what a field may hold (market) or storing it.
 """
@@ -9,24 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from financehub_dagster.cli import arguments
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.market.exchanges import NO_MARKET, exchanges
 from financehub_dagster.market.instruments import AssetType, FieldError, instrument_from_text, parse_instruments
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
 
-COLUMNS = ("symbol", "name", "asset_type", "exchange", "currency", "timezone", "is_active", "market_cap")
+COLUMNS = ("symbol", "name", "asset_type", "exchange", "currency")
+BILLION = 1e9
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the tree."""
     group = new_app("The universe: which instruments are fetched, computed and reported.")
-    command(group, "list")(list_)
-    command(group, "add")(add)
-    command(group, "remove")(remove)
-    command(group, "import")(import_)
+    command(group, "list", example="financehub instruments list --type crypto")(list_)
+    command(group, "add", example="financehub instruments add SAP --type stock --exchange XETR --alias yahoo=SAP.DE")(
+        add
+    )
+    command(group, "remove", example="financehub instruments remove AAPL MSFT")(remove)
+    command(group, "import", example="financehub instruments import my-universe.csv")(import_)
+    command(group, "exchanges", example="financehub instruments exchanges london")(exchanges_)
     app.add_typer(group, name="instruments")
 
 
@@ -42,10 +48,11 @@ def list_(
     _open(console)
     with transaction() as connection:
         found = list_instruments(connection, asset_types=kind, active=None if removed else True)
-    rows = [[_cell(getattr(instrument, column)) for column in COLUMNS] for instrument in found]
+    columns = [*COLUMNS, "market_cap (bn)", *(["active"] if removed else [])]
+    rows = [_row(instrument, removed=removed) for instrument in found]
     console.result(
         {"instruments": [asdict(instrument) for instrument in found]},
-        lambda: console.table(f"{len(rows)} instruments", COLUMNS, rows),
+        lambda: console.table(f"{len(rows)} instruments", columns, rows),
     )
 
 
@@ -53,7 +60,14 @@ def add(
     console: Console,
     symbol: Annotated[str, typer.Argument(help="A symbol of your choice.", metavar="SYMBOL")],
     kind: Annotated[AssetType, typer.Option("--type", help="What it is.")],
-    exchange: Annotated[str, typer.Option(help="ISO 10383 MIC of its market; XXXX for cryptos and currencies.")] = "",
+    exchange: Annotated[
+        str,
+        typer.Option(
+            help="MIC of its market, as `instruments exchanges` lists them; needed for stocks, ETFs and indices.",
+            metavar="MIC",
+            autocompletion=arguments.exchanges_like,
+        ),
+    ] = "",
     name: Annotated[str, typer.Option(help="Its name; the symbol when not given.")] = "",
     currency: Annotated[str, typer.Option(help="ISO 4217 code; the exchange's when not given.")] = "",
     timezone: Annotated[str, typer.Option(help="IANA name; the exchange's when not given.")] = "",
@@ -68,7 +82,7 @@ def add(
         "symbol": symbol.strip().upper(),
         "name": name or symbol,
         "asset_type": str(kind),
-        "exchange": exchange or ("XXXX" if no_market else ""),
+        "exchange": NO_MARKET if no_market and not exchange else arguments.exchange(exchange, symbol),
         "currency": currency,
         "timezone": timezone,
         "market_cap": market_cap,
@@ -97,7 +111,6 @@ def remove(
     symbols: Annotated[list[str], typer.Argument(help="Which ones.", metavar="SYMBOL...")],
 ) -> None:
     """Take instruments out of the universe; what is stored of them stays."""
-    from financehub_dagster.cli import arguments
     from financehub_dagster.cli.runs import universe
     from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.instruments import deactivate_instruments
@@ -114,6 +127,26 @@ def remove(
     )
 
 
+def exchanges_(
+    console: Console,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only those whose MIC, name, currency or time zone has these.", metavar="[WORD...]"),
+    ] = None,
+) -> None:
+    """List the exchanges that instruments may be listed on, by MIC."""
+    found = [
+        exchange
+        for exchange in exchanges().values()
+        if all(word.lower() in " ".join(map(str, asdict(exchange).values())).lower() for word in words or ())
+    ]
+    rows = [[exchange.mic, exchange.name, exchange.currency, exchange.timezone] for exchange in found]
+    console.result(
+        {"exchanges": [asdict(exchange) for exchange in found]},
+        lambda: console.table(f"{len(rows)} exchanges", ["mic", "name", "currency", "timezone"], rows),
+    )
+
+
 def _store(console: Console, instruments: "list[Instrument]") -> None:
     from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.instruments import upsert_instruments
@@ -124,9 +157,11 @@ def _store(console: Console, instruments: "list[Instrument]") -> None:
     console.result(data, lambda: console.say(", ".join(f"{count} {what}" for what, count in data.items())))
 
 
-def _cell(value: Cell) -> Cell:
-    """Market capitalisations without a decimal place."""
-    return int(value) if isinstance(value, float) else value
+def _row(instrument: "Instrument", *, removed: bool) -> list[Cell]:
+    """What the list shows; `--json` has every field."""
+    cap = None if instrument.market_cap is None else instrument.market_cap / BILLION
+    cells: list[Cell] = [*(getattr(instrument, column) for column in COLUMNS), cap]
+    return [*cells, instrument.is_active] if removed else cells
 
 
 def _open(console: Console) -> None:

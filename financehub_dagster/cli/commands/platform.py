@@ -18,9 +18,9 @@ Port = Annotated[int, typer.Option("--port", help="Port of the webserver on 127.
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the tree."""
-    command(app, "up")(up)
-    command(app, "down")(down)
-    command(app, "status")(status)
+    command(app, "up", example="financehub up --port 3001")(up)
+    command(app, "down", example="financehub down")(down)
+    command(app, "status", example="financehub status --json")(status)
 
 
 def up(

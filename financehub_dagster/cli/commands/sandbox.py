@@ -13,7 +13,7 @@ from financehub_dagster.cli.console import Console
 
 def register(app: typer.Typer) -> None:
     """Add the command to the tree."""
-    command(app, "sandbox")(sandbox)
+    command(app, "sandbox", example="financehub sandbox --port 8765 --latency 50")(sandbox)
 
 
 def sandbox(

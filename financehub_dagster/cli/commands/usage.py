@@ -11,7 +11,7 @@ from financehub_dagster.cli.console import Console
 
 def register(app: typer.Typer) -> None:
     """Add the command to the tree."""
-    command(app, "usage")(usage)
+    command(app, "usage", example="financehub usage --json")(usage)
 
 
 def usage(console: Console) -> None:

@@ -64,10 +64,11 @@ def _rows(windows: "Sequence[Budget]") -> Iterator[list[Cell]]:
     first = {id(window) for window in _one_per_account(windows)}
     for window in windows:
         amounts: list[Cell] = [window.used, window.amount, window.left, _minute(window.resets_at)]
+        name = window.window.replace("_", " ")
         if id(window) in first:
-            yield [window.provider, _account(window), window.window, *amounts, window.calls]
+            yield [window.provider, _account(window), name, *amounts, window.calls]
         else:
-            yield ["", "", window.window, *amounts, ""]
+            yield ["", "", name, *amounts, ""]
 
 
 def _one_per_account(windows: "Sequence[Budget]") -> "list[Budget]":
