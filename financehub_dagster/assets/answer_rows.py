@@ -74,7 +74,8 @@ def _acceptable(connection: Connection, articles: "pd.DataFrame", run_id: str, o
 
     good, rejected = answer_quality.judge_news(articles)
     if len(rejected):
-        named = rejected.assign(symbol=rejected["symbols"].str[0], date=_utc_day(rejected["published_at"]))
+        when = rejected["published_at"].fillna(rejected["fetched_at"])
+        named = rejected.assign(symbol=rejected["symbols"].str[0], date=_utc_day(when))
         rejections.record_rejections(connection, outcome.table, named.drop(columns="symbols"), run_id=run_id)
         outcome.rejected += len(rejected)
     return good

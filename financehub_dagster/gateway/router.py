@@ -49,7 +49,7 @@ def first_answer[P, R](candidates: Sequence[Candidate[P]], ask: Callable[[P], R]
     An outage, an open breaker, a spent quota, a missing or refused key, a plan without it, and a question that this
     vendor finds impossible send the work to the next one at once. A symbol the vendor does not know goes on only to
     those the instrument names its symbol for: the same letters may be another company elsewhere. When nobody answers,
-    raises the error that may pass first.
+    raises the error that may pass first, followed by what the others said.
     """
     if not candidates:
         raise ValueError("nobody to ask: the list of providers is empty")
@@ -65,7 +65,16 @@ def first_answer[P, R](candidates: Sequence[Candidate[P]], ask: Callable[[P], R]
             errors.append(error)
             if not last and not isinstance(error, NotConfigured):
                 _logger.info("%s; asking the next provider", error)
-    raise min(errors, key=_passes) from None
+    raise _told(errors) from None
+
+
+def _told(errors: Sequence[ProviderError]) -> ProviderError:
+    """The error that may pass first, its line followed by those of the others that were asked."""
+    first = min(errors, key=_passes)
+    others = [str(error) for error in errors if error is not first and not isinstance(error, NotConfigured)]
+    if others:
+        first.args = ("; ".join([str(first), *others]),)
+    return first
 
 
 def goes_on(error: ProviderError | None, named: bool) -> bool:

@@ -17,6 +17,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import alpha_vantage_wire as wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, actions_table, bars_table
+from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.storage.limits import Limit
@@ -80,6 +81,7 @@ class AlphaVantageProvider(RestProvider):
             splits = _question("SPLITS", instrument, wire.read_splits, weight=0)
             actions = self.ask("daily_bars", splits, tally)
             bars = wire.split_adjusted(traded, actions)
+            actions = [action for action in actions if action.value > 0]
         return DailyBars(
             instrument.symbol,
             bars_table(bars, instrument, start, end, tally.clock),
@@ -87,7 +89,7 @@ class AlphaVantageProvider(RestProvider):
             NAME,
             datetime.now(UTC),
             tally.calls,
-            all_actions=self.premium,
+            all_actions=self.premium and not power_of_untold(NAME, instrument),
         )
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
@@ -104,10 +106,10 @@ class AlphaVantageProvider(RestProvider):
         """Articles since `since`, one request per instrument: of several, it would find what is about all of them."""
 
         def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
-            ours = {each.symbol_at(NAME): each.symbol for each in served}
+            ours = {require_symbol(NAME, each): each.symbol for each in served}
             span = {"time_from": f"{since.astimezone(UTC):%Y%m%dT%H%M}", "limit": str(MOST_ARTICLES)}
             for each in served:
-                params = {"function": "NEWS_SENTIMENT", "tickers": each.symbol_at(NAME), **span}
+                params = {"function": "NEWS_SENTIMENT", "tickers": require_symbol(NAME, each), **span}
                 read = partial(wire.read_news, ours=ours, since=since)
                 yield [each], Question("/query", params, read, each.symbol)
 
@@ -128,4 +130,6 @@ def _parts(
 def _question[T](
     function: str, of: Instrument, read: Callable[[Any], T], *, weight: int = 1, **params: str
 ) -> Question[T]:
-    return Question("/query", {"function": function, "symbol": of.symbol_at(NAME), **params}, read, of.symbol, weight)
+    return Question(
+        "/query", {"function": function, "symbol": require_symbol(NAME, of), **params}, read, of.symbol, weight
+    )

@@ -4,6 +4,7 @@ Belongs here: errors, all of which come as HTTP 200 and are told apart by their 
 not belong here: frames. Source: https://www.alphavantage.co/documentation; the words are as seen in answers of 2020-26.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -13,8 +14,10 @@ from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Quo
 from financehub_dagster.gateway.reply import Reply, burst_limit
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
+from financehub_dagster.providers.items import known, last_price, read_articles, read_bars, read_or_none
+from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Verdict
-from financehub_dagster.providers.values import day, maybe, member, number, price, text
+from financehub_dagster.providers.values import day, maybe, maybe_price, member, text
 
 NAME = "alpha_vantage"
 EASTERN = ZoneInfo("America/New_York")
@@ -74,51 +77,55 @@ def refusal(reply: Reply, document: Any) -> Verdict:
 
 
 def read_daily(document: Any, of: Instrument) -> list[Bar]:
-    """TIME_SERIES_DAILY: prices as traded."""
-    return [
-        Bar(
-            day(label),
-            price(member(row, "1. open")),
-            price(member(row, "2. high")),
-            price(member(row, "3. low")),
-            price(member(row, "4. close")),
-            number(member(row, "5. volume")),
-        )
-        for label, row in _series(document, of).items()
-    ]
+    """TIME_SERIES_DAILY: prices as traded. No unit is named (`listings`)."""
+
+    def bar(labelled: tuple[str, Any]) -> Bar:
+        label, row = labelled
+        numbers = [known(row.get(name)) for name in ("1. open", "2. high", "3. low", "4. close", "5. volume")]
+        return Bar(day(label), *numbers)
+
+    return read_bars(_series(document, of).items(), bar, power_of_untold(NAME, of))
 
 
 def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action]]:
-    """TIME_SERIES_DAILY_ADJUSTED: prices as traded, made split-adjusted here, and the actions they come with."""
-    bars, actions = [], []
-    for label, row in _series(document, of).items():
-        on = day(label)
-        bars.append(
-            Bar(
-                on,
-                price(member(row, "1. open")),
-                price(member(row, "2. high")),
-                price(member(row, "3. low")),
-                price(member(row, "4. close")),
-                number(member(row, "6. volume")),
-                price(member(row, "5. adjusted close")),
-            )
-        )
-        dividend, split = number(member(row, "7. dividend amount")), price(member(row, "8. split coefficient"))
-        if dividend > 0:
+    """TIME_SERIES_DAILY_ADJUSTED: prices as traded, made split-adjusted here, and the actions they come with.
+
+    Where prices are in pence nobody knows the unit of dividends: those are left out.
+    """
+    power, series = power_of_untold(NAME, of), _series(document, of)
+
+    def bar(labelled: tuple[str, Any]) -> Bar:
+        label, row = labelled
+        names = ("1. open", "2. high", "3. low", "4. close", "6. volume", "5. adjusted close")
+        return Bar(day(label), *(known(row.get(name)) for name in names))
+
+    bars: list[Bar] = read_bars(series.items(), bar, power)
+    actions: list[Action] = []
+    for label, row in series.items():
+        on = read_or_none(day, label)
+        dividend, split = (_of_action(row, name) for name in ("7. dividend amount", "8. split coefficient"))
+        if on is not None and dividend > 0 and not power:
             actions.append(Action(on, "dividend", dividend))
-        if split != 1:
+        if on is not None and split > 0 and split != 1:
             actions.append(Action(on, "split", split))
     adjusted = split_adjusted(bars, actions)
     return adjusted, [each if each.kind == "split" else _per_share(each, actions) for each in actions]
 
 
+def _of_action(row: Any, name: str) -> float:
+    """A number of a row; NaN, which is no action, where it cannot be read."""
+    return known(row.get(name)) if isinstance(row, Mapping) else math.nan
+
+
 def read_splits(document: Any) -> list[Action]:
-    """SPLITS, of all time."""
-    return [
-        Action(day(member(row, "effective_date")), "split", price(member(row, "split_factor")))
-        for row in member(document, "data")
-    ]
+    """SPLITS, of all time. One whose factor cannot be read is NaN, and so are prices before it; one undated is none."""
+    splits = []
+    for row in member(document, "data"):
+        on = read_or_none(lambda of: day(member(of, "effective_date")), row)
+        if on is not None:
+            factor = known(row.get("split_factor"))
+            splits.append(Action(on, "split", factor if factor > 0 else math.nan))
+    return splits
 
 
 def split_adjusted(bars: Iterable[Bar], actions: Sequence[Action]) -> list[Bar]:
@@ -156,6 +163,9 @@ def _later(on: date, actions: Sequence[Action]) -> float:
 def _series(document: Any, of: Instrument) -> Mapping[str, Any]:
     symbol = member(document, "Meta Data", "2. Symbol")
     _check(symbol, of)
+    about = str(document["Meta Data"].get("1. Information", "Daily"))
+    if not about.startswith("Daily"):
+        raise ValueError(f"asked for daily prices, got {about}")
     series = member(document, "Time Series (Daily)")
     if not isinstance(series, Mapping):
         raise ValueError("the answer has no time series")
@@ -170,14 +180,14 @@ def read_quote(document: Any, of: Instrument) -> Part:
     if not quote:
         return Part([], {of.symbol: _unknown(of)})
     _check(member(quote, "01. symbol"), of)
-    session = day(member(quote, "07. latest trading day"))
+    session, power = day(member(quote, "07. latest trading day")), power_of_untold(NAME, of)
     row = {
         "symbol": of.symbol,
-        "price": price(member(quote, "05. price")),
-        "open": maybe(quote.get("02. open")),
-        "high": maybe(quote.get("03. high")),
-        "low": maybe(quote.get("04. low")),
-        "previous_close": maybe(quote.get("08. previous close")),
+        "price": last_price(NAME, of, member(quote, "05. price"), power),
+        "open": maybe_price(quote.get("02. open"), power),
+        "high": maybe_price(quote.get("03. high"), power),
+        "low": maybe_price(quote.get("04. low"), power),
+        "previous_close": maybe_price(quote.get("08. previous close"), power),
         "volume": maybe(quote.get("06. volume")),
         "currency": of.currency,
         "quoted_at": min(calendars.session_close(of, session), datetime.now(UTC)),
@@ -200,25 +210,27 @@ def read_news(document: Any, ours: Mapping[str, str], since: datetime) -> Part:
     """NEWS_SENTIMENT: an article names the symbols it is about; those about none of `ours` are left out."""
     if "feed" not in document and any(name in document for name in SPOKEN):
         return Part([])
-    rows = []
-    for each in member(document, "feed"):
-        published = datetime.strptime(str(member(each, "time_published"))[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        tickers = {str(member(found, "ticker")) for found in each.get("ticker_sentiment", [])}
+
+    def article(each: Any) -> dict[str, Any] | None:
+        tickers = {str(member(found, "ticker")) for found in each.get("ticker_sentiment") or []}
         symbols = tuple(sorted(ours[ticker] for ticker in tickers if ticker in ours))
-        if not symbols or published < since or text(each.get("url")) is None or text(each.get("title")) is None:
-            continue
-        rows.append(
-            {
-                "url": each["url"],
-                "title": text(each["title"]),
-                "summary": text(each.get("summary")),
-                "publisher": text(each.get("source")),
-                "author": ", ".join(each.get("authors") or []) or None,
-                "published_at": published,
-                "symbols": symbols,
-            }
-        )
-    return Part(rows)
+        if not symbols or text(each.get("url")) is None or text(each.get("title")) is None:
+            return None
+        return {
+            "url": each["url"],
+            "title": text(each["title"]),
+            "summary": text(each.get("summary")),
+            "publisher": text(each.get("source")),
+            "author": ", ".join(map(str, each.get("authors") or [])) or None,
+            "published_at": read_or_none(_published, each.get("time_published")),
+            "symbols": symbols,
+        }
+
+    return Part(read_articles(member(document, "feed"), article, since))
+
+
+def _published(value: Any) -> datetime:
+    return datetime.strptime(str(value)[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
 
 
 def read_market_status(document: Any) -> str:
@@ -228,8 +240,9 @@ def read_market_status(document: Any) -> str:
 
 
 def _check(symbol: Any, of: Instrument) -> None:
-    if str(symbol).upper() != of.symbol_at(NAME).upper():
-        raise ValueError(f"asked for {of.symbol_at(NAME)}, got {symbol}")
+    asked = require_symbol(NAME, of)
+    if str(symbol).upper() != asked.upper():
+        raise ValueError(f"asked for {asked}, got {symbol}")
 
 
 def _unknown(of: Instrument) -> UnknownSymbol:

@@ -21,8 +21,9 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.gateway.reply import Reply, banned, burst_limit, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.reading import Part, each_of
-from financehub_dagster.providers.values import epoch, maybe, member, number, price
+from financehub_dagster.providers.values import epoch, maybe, maybe_price, member, number
 
 WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "time": 1, "24hr": 80}
 """24hr: of all symbols at once, which no single one can fail."""
@@ -156,16 +157,12 @@ def read_tickers(document: Any, of: Mapping[str, Instrument]) -> Part:
     """ticker/24hr of type MINI, by pair: the last 24 hours; volume is in units of the crypto."""
 
     def row(instrument: Instrument, ticker: Any) -> dict[str, Any]:
-        last = number(member(ticker, "lastPrice"))
-        if not last:
-            problem = f"{ticker['symbol']} is paused: it has no current price"
-            raise BadRequest("binance", problem, symbol=instrument.symbol)
         return {
             "symbol": instrument.symbol,
-            "price": price(last),
-            "open": maybe(ticker.get("openPrice")),
-            "high": maybe(ticker.get("highPrice")),
-            "low": maybe(ticker.get("lowPrice")),
+            "price": last_price("binance", instrument, member(ticker, "lastPrice")),
+            "open": maybe_price(ticker.get("openPrice")),
+            "high": maybe_price(ticker.get("highPrice")),
+            "low": maybe_price(ticker.get("lowPrice")),
             "volume": maybe(ticker.get("volume")),
             "currency": instrument.currency,
             "quoted_at": epoch(number(member(ticker, "closeTime")) / 1000),

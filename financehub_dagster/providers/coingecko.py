@@ -23,9 +23,11 @@ from financehub_dagster.gateway.reply import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
+from financehub_dagster.providers.items import last_price
+from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches, each_of, quota_spent
 from financehub_dagster.providers.rest import RestProvider
-from financehub_dagster.providers.values import epoch, instant, maybe, member, price
+from financehub_dagster.providers.values import epoch, instant, maybe, maybe_price, member
 from financehub_dagster.storage.quotas import Quota
 
 NAME = "coingecko"
@@ -83,7 +85,7 @@ def read_prices(document: Any, of: Mapping[str, Instrument]) -> Part:
         currency = instrument.currency.lower()
         return {
             "symbol": instrument.symbol,
-            "price": price(member(coin, currency)),
+            "price": last_price(NAME, instrument, member(coin, currency)),
             "currency": instrument.currency,
             "quoted_at": epoch(member(coin, "last_updated_at")),
         }
@@ -99,8 +101,8 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
     def row(instrument: Instrument, coin: Any) -> dict[str, Any]:
         return {
             "symbol": instrument.symbol,
-            "price": price(member(coin, "current_price")),
-            "market_cap": maybe(member(coin, "market_cap")) or float("nan"),
+            "price": last_price(NAME, instrument, member(coin, "current_price")),
+            "market_cap": maybe_price(member(coin, "market_cap")),
             "volume_24h": maybe(member(coin, "total_volume")),
             "change_24h": maybe(coin.get("price_change_percentage_24h")),
             "circulating_supply": maybe(coin.get("circulating_supply")),
@@ -111,7 +113,9 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
             "quoted_at": instant(member(coin, "last_updated")),
         }
 
-    return each_of(NAME, of, {member(coin, "id"): coin for coin in document}, row)
+    return each_of(
+        NAME, of, {str(coin["id"]): coin for coin in document if isinstance(coin, Mapping) and "id" in coin}, row
+    )
 
 
 def read_usage(document: Any) -> tuple[Window, ...]:
@@ -183,9 +187,9 @@ class CoinGeckoProvider(RestProvider):
 def _parts(
     served: Sequence[Instrument], question: Callable[[str, dict[str, Instrument]], Question[Part]]
 ) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
-    """At most 250 coins of one currency each; those without an id are asked about as their symbol, and are unknown."""
+    """At most 250 coins of one currency each."""
     for currency, members in groupby(sorted(served, key=_currency), key=_currency):
-        for of in batches(members, PAGE, lambda each: each.symbol_at(NAME)):
+        for of in batches(members, PAGE, partial(require_symbol, NAME)):
             yield list(of.values()), question(currency, of)
 
 

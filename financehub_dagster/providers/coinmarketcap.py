@@ -23,9 +23,11 @@ from financehub_dagster.gateway.reply import Reply, banned, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
+from financehub_dagster.providers.items import last_price
+from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches, each_of, quota_spent
 from financehub_dagster.providers.rest import RestProvider
-from financehub_dagster.providers.values import instant, maybe, member, price
+from financehub_dagster.providers.values import instant, maybe, maybe_price, member
 from financehub_dagster.storage.quotas import Quota
 
 NAME = "coinmarketcap"
@@ -87,14 +89,14 @@ def coins(document: Any) -> dict[str, Any]:
         data = [coin for held in data.values() for coin in (held if isinstance(held, list) else [held])]
     if not isinstance(data, list):
         raise ValueError("the answer has no coins")
-    return {str(member(coin, "id")): coin for coin in data}
+    return {str(coin["id"]): coin for coin in data if isinstance(coin, Mapping) and "id" in coin}
 
 
 def _quote(coin: Any, currency: str) -> Mapping[str, Any]:
     """The quote of a coin in `currency`: a member of that name, or since v3 one of a list."""
     quotes = member(coin, "quote")
     if isinstance(quotes, list):
-        quotes = {member(quote, "symbol"): quote for quote in quotes}
+        quotes = {str(quote.get("symbol")): quote for quote in quotes if isinstance(quote, Mapping)}
     found = member(quotes, currency)
     if not isinstance(found, Mapping):
         raise ValueError(f"the answer has no quote in {currency}")
@@ -108,7 +110,7 @@ def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
         quote = _quote(coin, instrument.currency)
         return {
             "symbol": instrument.symbol,
-            "price": price(member(quote, "price")),
+            "price": last_price(NAME, instrument, member(quote, "price")),
             "currency": instrument.currency,
             "quoted_at": instant(member(quote, "last_updated")),
         }
@@ -123,8 +125,8 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
         quote = _quote(coin, instrument.currency)
         return {
             "symbol": instrument.symbol,
-            "price": price(member(quote, "price")),
-            "market_cap": maybe(quote.get("market_cap")) or float("nan"),
+            "price": last_price(NAME, instrument, member(quote, "price")),
+            "market_cap": maybe_price(quote.get("market_cap")),
             "volume_24h": maybe(quote.get("volume_24h")),
             "change_24h": maybe(quote.get("percent_change_24h")),
             "circulating_supply": maybe(coin.get("circulating_supply")),
@@ -180,6 +182,14 @@ class CoinMarketCapProvider(RestProvider):
         """CoinMarketCap's words."""
         return refusal(reply, document)
 
+    def check(self, capability: str, instrument: Instrument) -> None:
+        """Raise BadRequest for an alias that is no id too: it would fail all that are asked about with it."""
+        super().check(capability, instrument)
+        alias = require_symbol(NAME, instrument)
+        if not alias.isdigit():
+            problem = f"its `{NAME}` alias {alias} is no id: give the number"
+            raise BadRequest(NAME, problem, symbol=instrument.symbol)
+
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each, one request and one credit per 100; highs, lows and volume are not known."""
         return Quotes(**vars(self.ask_in_parts("quotes", instruments, partial(_parts, read=read_quotes), QUOTES)))
@@ -206,11 +216,10 @@ def _month_in_words(document: Any) -> str:
 
 
 def _parts(served: Sequence[Instrument], read: Any) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
-    """At most 100 coins of one currency each; without an id there is nothing to ask for."""
+    """At most 100 coins of one currency each."""
     for currency, members in groupby(sorted(served, key=_currency), key=_currency):
-        for of in batches(members, PER_CREDIT, lambda each: each.symbol_at(NAME)):
-            ids = [name for name in of if name.isdigit()]
-            params = {"id": ",".join(ids), "convert": currency, "skip_invalid": "true"}
+        for of in batches(members, PER_CREDIT, partial(require_symbol, NAME)):
+            params = {"id": ",".join(of), "convert": currency, "skip_invalid": "true"}
             yield list(of.values()), Question("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))
 
 

@@ -17,9 +17,18 @@ from financehub_dagster.gateway.reply import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, Bar, actions_table, bars_table
+from financehub_dagster.providers.items import (
+    known,
+    last_price,
+    read_articles,
+    read_bars,
+    read_or_none,
+    require_any_inside,
+)
+from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
 from financehub_dagster.providers.rest import RestProvider
-from financehub_dagster.providers.values import epoch, maybe, member, number, price, session_of, text
+from financehub_dagster.providers.values import epoch, maybe, maybe_price, member, number, session_of, text
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota, Reading
 
@@ -77,16 +86,17 @@ def _with_reset(reply: Reply) -> Reply:
 
 
 def read_quote(document: Any, of: Instrument) -> Part:
-    """/quote. An unknown symbol has no error: everything about it is zero."""
+    """/quote. An unknown symbol has no error: everything about it is zero. No unit is named (`listings`)."""
     if not number(member(document, "t")):
         return Part([], {of.symbol: UnknownSymbol(NAME, "has no quote; check its `finnhub` alias", symbol=of.symbol)})
+    power = power_of_untold(NAME, of)
     row = {
         "symbol": of.symbol,
-        "price": price(member(document, "c")),
-        "open": maybe(document.get("o")),
-        "high": maybe(document.get("h")),
-        "low": maybe(document.get("l")),
-        "previous_close": maybe(document.get("pc")),
+        "price": last_price(NAME, of, member(document, "c"), power),
+        "open": maybe_price(document.get("o"), power),
+        "high": maybe_price(document.get("h"), power),
+        "low": maybe_price(document.get("l"), power),
+        "previous_close": maybe_price(document.get("pc"), power),
         "currency": of.currency,
         "quoted_at": epoch(document["t"]),
     }
@@ -99,46 +109,51 @@ def read_metric(document: Any, of: Instrument) -> Part:
     if not metric:
         problem = "has no fundamentals; check its `finnhub` alias"
         return Part([], {of.symbol: UnknownSymbol(NAME, problem, symbol=of.symbol)})
-    if symbol.upper() != of.symbol_at(NAME).upper():
-        raise ValueError(f"asked for {of.symbol_at(NAME)}, got {symbol}")
+    if symbol.upper() != require_symbol(NAME, of).upper():
+        raise ValueError(f"asked for {require_symbol(NAME, of)}, got {symbol}")
     figures = {ours: maybe(metric.get(theirs), unit) for ours, (theirs, unit) in METRICS.items()}
     return Part([{"symbol": of.symbol, "currency": of.currency, **figures}])
 
 
 def read_news(document: Any, of: Instrument, since: datetime) -> Part:
     """/company-news. Articles about others, without an address or a headline are left out."""
-    if not isinstance(document, list):
-        raise ValueError("the answer is not a list of articles")
-    rows = [
-        {
+
+    def article(each: Any) -> dict[str, Any] | None:
+        if not text(each.get("url")) or not text(each.get("headline")) or not _is_about(each, of):
+            return None
+        return {
             "url": each["url"],
             "title": text(each["headline"]),
             "summary": text(each.get("summary")),
             "publisher": text(each.get("source")),
-            "published_at": epoch(each["datetime"]),
+            "published_at": read_or_none(epoch, each.get("datetime")),
             "symbols": (of.symbol,),
         }
-        for each in document
-        if text(each.get("url")) and text(each.get("headline")) and _is_about(each, of)
-    ]
-    return Part([row for row in rows if row["published_at"] >= since])
+
+    return Part(read_articles(document, article, since))
 
 
 def _is_about(article: Any, of: Instrument) -> bool:
     """Does `related`, where it says anything, name the instrument?"""
     related = text(article.get("related"))
-    return related is None or of.symbol_at(NAME).upper() in related.upper().split(",")
+    return related is None or require_symbol(NAME, of).upper() in related.upper().split(",")
 
 
-def read_candles(document: Any, of: Instrument) -> list[Bar]:
-    """/stock/candle. Parallel lists; `s` is no_data where there are none."""
-    if member(document, "s") == "no_data":
+def read_candles(document: Any, of: Instrument, first: date, last: date) -> list[Bar]:
+    """/stock/candle of `first` to `last`. Parallel lists; `s` is ok, or no_data. No unit is named (`listings`)."""
+    said = member(document, "s")
+    if said == "no_data":
         return []
+    if said != "ok":
+        raise ValueError(f"the candles are {said!r}, not ok")
     columns = [document[name] for name in "tohlcv"]
-    return [
-        Bar(session_of(t, of.timezone), price(o), price(h), price(low), price(c), number(v))
-        for t, o, h, low, c, v in zip(*columns, strict=True)
-    ]
+
+    def bar(row: Sequence[Any]) -> Bar:
+        return Bar(session_of(row[0], of.timezone), *map(known, row[1:]))
+
+    bars = read_bars(zip(*columns, strict=True), bar, power_of_untold(NAME, of))
+    require_any_inside(bars, first, last)
+    return bars
 
 
 def read_market_status(document: Any) -> str:
@@ -199,9 +214,11 @@ class FinnhubProvider(RestProvider):
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions, split-adjusted; not in the free plan, which answers NotInPlan."""
         tally = Tally()
-        span = {"from": _seconds(start - timedelta(days=1)), "to": _seconds(end + timedelta(days=2)), "resolution": "D"}
-        question = _question("/stock/candle", instrument, partial(read_candles, of=instrument), **span)
         self.check("daily_bars", instrument)
+        first, last = start - timedelta(days=1), end + timedelta(days=2)
+        span = {"from": _seconds(first), "to": _seconds(last), "resolution": "D"}
+        read = partial(read_candles, of=instrument, first=first, last=last)
+        question = _question("/stock/candle", instrument, read, **span)
         bars = self.ask("daily_bars", question, tally)
         table = bars_table(bars, instrument, start, end, tally.clock)
         return DailyBars(instrument.symbol, table, actions_table([], start, end), NAME, datetime.now(UTC), tally.calls)
@@ -223,7 +240,7 @@ def _metric_parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instr
 
 
 def _question[T](path: str, of: Instrument, read: Callable[[Any], T], **params: str) -> Question[T]:
-    return Question(f"/api/v1{path}", {"symbol": of.symbol_at(NAME), **params}, read, of.symbol)
+    return Question(f"/api/v1{path}", {"symbol": require_symbol(NAME, of), **params}, read, of.symbol)
 
 
 def _seconds(day: date) -> str:

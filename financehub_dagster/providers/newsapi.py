@@ -18,6 +18,7 @@ from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, News
 from financehub_dagster.providers.frames import NEWS
+from financehub_dagster.providers.items import read_articles, read_or_none
 from financehub_dagster.providers.reading import Part, Question, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import instant, member, text
@@ -79,34 +80,31 @@ def queries(instruments: Sequence[Instrument]) -> Iterator[tuple[list[Instrument
         yield members, query
 
 
-def read_articles(document: Any, of: Sequence[Instrument], since: datetime) -> Part:
+def read_everything(document: Any, of: Sequence[Instrument], since: datetime) -> Part:
     """/everything: articles that were taken down, or name no instrument, are left out."""
     if member(document, "status") != "ok":
         raise ValueError(f"status is {document['status']!r}")
     words = {
         each.symbol: re.compile("|".join(rf"(?<!\w){re.escape(term)}(?!\w)" for term in terms(each))) for each in of
     }
-    rows = []
-    for each in member(document, "articles"):
+
+    def article(each: Any) -> dict[str, Any] | None:
         title, url = text(each.get("title")), text(each.get("url"))
-        if title is None or url is None or title == REMOVED:
-            continue
         body = " ".join(str(each.get(name) or "") for name in ("title", "description", "content"))
         symbols = tuple(sorted(symbol for symbol, pattern in words.items() if pattern.search(body)))
-        published = instant(member(each, "publishedAt"))
-        if symbols and published >= since:
-            rows.append(
-                {
-                    "url": url,
-                    "title": title,
-                    "summary": text(each.get("description")),
-                    "publisher": text((each.get("source") or {}).get("name")),
-                    "author": text(each.get("author")),
-                    "published_at": published,
-                    "symbols": symbols,
-                }
-            )
-    return Part(rows)
+        if title is None or url is None or title == REMOVED or not symbols:
+            return None
+        return {
+            "url": url,
+            "title": title,
+            "summary": text(each.get("description")),
+            "publisher": text((each.get("source") or {}).get("name")),
+            "author": text(each.get("author")),
+            "published_at": read_or_none(instant, each.get("publishedAt")),
+            "symbols": symbols,
+        }
+
+    return Part(read_articles(member(document, "articles"), article, since))
 
 
 class NewsApiProvider(RestProvider):
@@ -139,7 +137,7 @@ class NewsApiProvider(RestProvider):
             span = {"from": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", "sortBy": "publishedAt"}
             for members, query in queries(served):
                 params = {"q": query, "language": self.language, "pageSize": str(PAGE), "page": "1", **span}
-                yield members, Question("/v2/everything", params, partial(read_articles, of=members, since=since))
+                yield members, Question("/v2/everything", params, partial(read_everything, of=members, since=since))
 
         return News(**vars(self.ask_news(instruments, parts, NEWS)))
 

@@ -27,6 +27,7 @@ from financehub_dagster.gateway.keys import Auth, keys_of
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers, ConnectionReport
 from financehub_dagster.providers.frames import merged, table
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, about_the_instrument, answer_of
@@ -113,10 +114,11 @@ class RestProvider(Resource):
         return read[0]
 
     def check(self, capability: str, instrument: Instrument) -> None:
-        """Raise BadRequest where the vendor does not have this for such an instrument."""
+        """Raise BadRequest where the vendor does not have this for such an instrument, or may mean another one."""
         if instrument.asset_type not in self.serves[capability]:
             problem = f"has no {capability} of instruments of type {instrument.asset_type}"
             raise BadRequest(self.name, problem, symbol=instrument.symbol)
+        listings.require(self.name, capability, instrument)
 
     def ask_in_parts(
         self,

@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from financehub_dagster.gateway.errors import BadRequest, ProviderError
+from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.haste import haste
 from financehub_dagster.gateway.keys import is_off, not_configured
 from financehub_dagster.gateway.router import HASTE_SECONDS, Candidate, first_answer, goes_on
-from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers, DailyBars
 from financehub_dagster.providers.resource import Resource
 
@@ -22,8 +23,6 @@ KEYLESS = ("yahoo", "binance")
 """Providers that need no key."""
 SERVE_DAILY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")
 """Providers that have daily bars of anything."""
-NAMED_ONLY = {("yahoo", AssetType.CRYPTO)}
-"""Where our symbol is something else: Yahoo's BTC is a fund, its Bitcoin is BTC-USD. Only an alias will do."""
 
 _BARS = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
 
@@ -96,12 +95,12 @@ class DailyBarsRouter(Resource):
 def candidates(providers: Mapping[str, Any], order: Sequence[str], instrument: Instrument) -> list[Candidate[Any]]:
     """Who can be asked about `instrument`, in order; raises ProviderError when that is nobody."""
     on = _on(providers, order)
-    found = [Candidate(name, providers[name], name in instrument.aliases) for name in on if _fits(name, instrument)]
     if not on:
         raise not_configured(order[0])
-    if not found:
-        raise BadRequest(on[0], "it has no alias there: add one to the instrument", symbol=instrument.symbol)
-    return found
+    named = [name for name in on if listings.symbol_at(name, instrument) is not None]
+    if not named:
+        raise listings.unnamed(on[0], instrument)
+    return [Candidate(name, providers[name], name in instrument.aliases) for name in named]
 
 
 def answers_in_turn[A: Answers](
@@ -122,7 +121,8 @@ def answers_in_turn[A: Answers](
     if not on:
         raise not_configured(order[0])
     for position, name in enumerate(on):
-        able = [each for each in left if _fits(name, each) and goes_on(reasons.get(each.symbol), name in each.aliases)]
+        named = [each for each in left if listings.symbol_at(name, each) is not None]
+        able = [each for each in named if goes_on(reasons.get(each.symbol), name in each.aliases)]
         if not able:
             continue
         try:
@@ -137,7 +137,7 @@ def answers_in_turn[A: Answers](
             reasons.setdefault(symbol, reason)
         served = {each.symbol for each in able} - failed.keys()
         left = [each for each in left if each.symbol not in served]
-    return answers, {each.symbol: reasons[each.symbol] for each in left if each.symbol in reasons}
+    return answers, {each.symbol: reasons.get(each.symbol) or listings.unnamed(on[0], each) for each in left}
 
 
 def _on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]:
@@ -146,7 +146,3 @@ def _on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]:
         known = ", ".join(sorted(providers))
         raise ValueError(f"order of providers {list(order)}: choose at least one of {known}")
     return [name for name in order if name in KEYLESS or not is_off(name)]
-
-
-def _fits(name: str, instrument: Instrument) -> bool:
-    return (name, instrument.asset_type) not in NAMED_ONLY or name in instrument.aliases

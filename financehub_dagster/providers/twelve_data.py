@@ -7,6 +7,7 @@ Belongs here: the resource, its limits and its questions. Does not belong here: 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import twelve_data_wire as wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, PlanUsage, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, QUOTES, actions_table, bars_table
+from financehub_dagster.providers.listings import mic_at
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.storage.quotas import Quota, Reading
@@ -71,7 +73,7 @@ class TwelveDataProvider(RestProvider):
         bars, last = [], end
         while last >= start:
             params = {
-                "symbol": wire.symbol_of(instrument),
+                **wire.params_of(instrument),
                 "interval": "1day",
                 "start_date": start.isoformat(),
                 "end_date": (last + timedelta(days=1)).isoformat(),
@@ -79,7 +81,8 @@ class TwelveDataProvider(RestProvider):
                 "timezone": "UTC",
                 "order": "desc",
             }
-            question = Question("/time_series", params, partial(wire.read_bars, of=instrument), instrument.symbol)
+            read = partial(wire.read_bars, of=instrument, first=start, last=last + timedelta(days=1))
+            question = Question("/time_series", params, read, instrument.symbol)
             page = self.ask("daily_bars", question, tally)
             bars += page
             if len(page) < MOST_BARS:
@@ -92,13 +95,12 @@ class TwelveDataProvider(RestProvider):
         """The last price of each, as many in one request as the minute's credits allow, one credit each."""
 
         def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
-            for of in batches(served, self._batch(), wire.symbol_of):
-                params = {"symbol": ",".join(of), "timezone": "UTC"}
-                symbol = next(iter(of.values())).symbol if len(of) == 1 else None
-                yield (
-                    list(of.values()),
-                    Question("/quote", params, partial(wire.read_quotes, of=of), symbol, weight=len(of)),
-                )
+            for _, members in groupby(sorted(served, key=_market), key=_market):
+                for of in batches(members, self._batch(), wire.symbol_of):
+                    first = next(iter(of.values()))
+                    params = {**wire.params_of(first), "symbol": ",".join(of), "timezone": "UTC"}
+                    read, symbol = partial(wire.read_quotes, of=of), first.symbol if len(of) == 1 else None
+                    yield list(of.values()), Question("/quote", params, read, symbol, weight=len(of))
 
         return Quotes(**vars(self.ask_in_parts("quotes", instruments, parts, QUOTES)))
 
@@ -114,7 +116,7 @@ class TwelveDataProvider(RestProvider):
                 read = partial(wire.read_statistics, of=each)
                 yield (
                     [each],
-                    Question("/statistics", {"symbol": wire.symbol_of(each)}, read, each.symbol, STATISTICS_CREDITS),
+                    Question("/statistics", wire.params_of(each), read, each.symbol, STATISTICS_CREDITS),
                 )
 
         return Fundamentals(**vars(self.ask_in_parts("fundamentals", instruments, parts, FUNDAMENTALS)))
@@ -131,3 +133,8 @@ class TwelveDataProvider(RestProvider):
 
     def _batch(self) -> int:
         return min(self.credits_per_minute, MOST_SYMBOLS)
+
+
+def _market(instrument: Instrument) -> str:
+    """The market that is named beside the symbols of one question."""
+    return mic_at(NAME, instrument) or ""

@@ -5,6 +5,7 @@ Source: https://twelvedata.com/docs and its OpenAPI description. The HTTP status
 """
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from financehub_dagster.gateway.errors import (
@@ -18,13 +19,22 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.gateway.reply import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers import items
 from financehub_dagster.providers.base import Window
 from financehub_dagster.providers.frames import Bar
+from financehub_dagster.providers.listings import (
+    is_listed_there,
+    mic_at,
+    power_of_told,
+    power_of_untold,
+    require_symbol,
+)
 from financehub_dagster.providers.reading import Part, Verdict, each_of, quota_spent, until_next
-from financehub_dagster.providers.values import day, epoch, maybe, member, number, price, text
+from financehub_dagster.providers.values import day, epoch, maybe, maybe_price, member, text
 
 NAME = "twelve_data"
 PAIRS = (AssetType.CRYPTO, AssetType.FX)
+WITHOUT_VOLUME = (*PAIRS, AssetType.INDEX)
 STATISTICS = {
     "market_cap": ("valuations_metrics", "market_capitalization"),
     "pe_ratio": ("valuations_metrics", "trailing_pe"),
@@ -54,7 +64,13 @@ def symbol_of(instrument: Instrument) -> str:
     """Cryptos and currencies are pairs: BTC/USD."""
     if instrument.asset_type is AssetType.CRYPTO and NAME not in instrument.aliases:
         return f"{instrument.symbol}/{instrument.currency}"
-    return instrument.symbol_at(NAME)
+    return require_symbol(NAME, instrument)
+
+
+def params_of(instrument: Instrument) -> dict[str, str]:
+    """What names one instrument: its symbol, and outside of the United States its market."""
+    mic = mic_at(NAME, instrument)
+    return {"symbol": symbol_of(instrument), **({} if mic is None else {"mic_code": mic})}
 
 
 def refusal(reply: Reply, document: Any) -> Verdict:
@@ -93,24 +109,29 @@ def no_data(document: Any) -> bool:
     return isinstance(document, dict) and "no data is available" in str(document.get("message", "")).lower()
 
 
-def read_bars(document: Any, of: Instrument) -> list[Bar]:
-    """/time_series of one symbol, as split-adjusted days; pairs have no volume."""
+def read_bars(document: Any, of: Instrument, first: date, last: date) -> list[Bar]:
+    """/time_series of one symbol from `first` to `last`, as split-adjusted days.
+
+    Pairs and indices have no volume, or none that is told: 0, as everywhere.
+    """
     if no_data(document):
         return []
-    symbol, currency = member(document, "meta", "symbol"), document["meta"].get("currency")
-    _check(symbol, currency, of)
-    volume = number if of.asset_type not in PAIRS else maybe
-    return [
-        Bar(
-            day(member(row, "datetime")),
-            price(member(row, "open")),
-            price(member(row, "high")),
-            price(member(row, "low")),
-            price(member(row, "close")),
-            volume(row.get("volume")),
-        )
-        for row in member(document, "values")
-    ]
+    meta = member(document, "meta")
+    interval = member(meta, "interval")
+    if interval != "1day":
+        raise ValueError(f"asked for days, got bars of {interval}")
+    power = _check(meta, of)
+
+    def bar(row: Any) -> Bar:
+        opened, high, low, close = (items.known(row.get(name)) for name in ("open", "high", "low", "close"))
+        traded = row.get("volume")
+        volume = 0.0 if traded is None and without_volume else items.known(traded)
+        return Bar(day(member(row, "datetime")), opened, high, low, close, volume)
+
+    without_volume = of.asset_type in WITHOUT_VOLUME
+    bars = items.read_bars(member(document, "values"), bar, power)
+    items.require_any_inside(bars, first, last)
+    return bars
 
 
 def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
@@ -122,14 +143,14 @@ def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
     def row(instrument: Instrument, quote: Any) -> dict[str, Any]:
         if isinstance(quote, Mapping) and quote.get("status") == "error":
             raise meaning(Reply(NAME, "/quote", 200, {}, b""), quote, instrument.symbol)
-        _check(member(quote, "symbol"), quote.get("currency"), instrument)
+        power = _check(quote, instrument)
         return {
             "symbol": instrument.symbol,
-            "price": price(member(quote, "close")),
-            "open": maybe(quote.get("open")),
-            "high": maybe(quote.get("high")),
-            "low": maybe(quote.get("low")),
-            "previous_close": maybe(quote.get("previous_close")),
+            "price": items.last_price(NAME, instrument, member(quote, "close"), power),
+            "open": maybe_price(quote.get("open"), power),
+            "high": maybe_price(quote.get("high"), power),
+            "low": maybe_price(quote.get("low"), power),
+            "previous_close": maybe_price(quote.get("previous_close"), power),
             "volume": maybe(quote.get("volume")),
             "currency": instrument.currency,
             "quoted_at": epoch(quote.get("last_quote_at") or member(quote, "timestamp")),
@@ -140,7 +161,7 @@ def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
 
 def read_statistics(document: Any, of: Instrument) -> Part:
     """/statistics: margins and returns are fractions already."""
-    _check(member(document, "meta", "symbol"), document["meta"].get("currency"), of)
+    _check(member(document, "meta"), of)
     statistics = member(document, "statistics")
     figures: dict[str, Any] = {}
     for ours, path in STATISTICS.items():
@@ -166,10 +187,18 @@ def usage_in_words(document: Any) -> str:
     return f"{minute.used} of {minute.limit} credits used this minute"
 
 
-def _check(symbol: Any, currency: Any, of: Instrument) -> None:
-    """Is this the symbol, and the currency, that was asked for?"""
-    if str(symbol).upper() != symbol_of(of).upper():
-        raise Malformed(NAME, f"asked for {symbol_of(of)}, got {symbol}", symbol=of.symbol)
-    if text(currency) is not None and of.asset_type not in PAIRS and currency != of.currency:
-        remedy = "correct the instrument's currency or its twelve_data alias"
-        raise BadRequest(NAME, f"is quoted in {currency}, not in {of.currency}: {remedy}", symbol=of.symbol)
+def _check(about: Any, of: Instrument) -> int:
+    """The power of ten from prices to the instrument's currency, once all that is said fits the instrument."""
+    told, asked = member(about, "symbol"), symbol_of(of)
+    if str(told).upper() not in (asked.upper(), asked.partition(":")[0].upper()):
+        raise Malformed(NAME, f"asked for {asked}, got {told}", symbol=of.symbol)
+    if of.asset_type in PAIRS:
+        return power_of_told(NAME, of, asked.rpartition("/")[2]) if "/" in asked else 0
+    mic, kind, currency = (text(about.get(name)) for name in ("mic_code", "type", "currency"))
+    if mic is not None and not is_listed_there(of, mic):
+        remedy = f"add the market to its `{NAME}` alias (SYMBOL:EXCHANGE)"
+        raise BadRequest(NAME, f"answers about {told} of {mic}, not of {of.exchange}: {remedy}", symbol=of.symbol)
+    if kind is not None and (kind == "Index") != (of.asset_type is AssetType.INDEX):
+        problem = f"{told} is of type {kind} there, not {of.asset_type}: correct its `{NAME}` alias"
+        raise BadRequest(NAME, problem, symbol=of.symbol)
+    return power_of_untold(NAME, of) if currency is None else power_of_told(NAME, of, currency)

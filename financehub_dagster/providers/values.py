@@ -41,6 +41,11 @@ def maybe(value: Any, power: int = 0) -> float:
     return float(Decimal(repr(found)).scaleb(power)) if power else found
 
 
+def maybe_price(value: Any, power: int = 0) -> float:
+    """Like `maybe`; a zero, as vendors write it before the day's first trade, is no price but unknown."""
+    return maybe(value, power) or math.nan
+
+
 def text(value: Any) -> str | None:
     """A text without the space around it; None where there is none."""
     return (str(value).strip() or None) if value is not None and value not in MISSING else None

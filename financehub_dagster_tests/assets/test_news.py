@@ -82,7 +82,7 @@ def test_a_title_is_shown_as_text(keyed_platform):
     assert shown in said["headlines"]
 
 
-def test_an_address_of_no_page_and_an_article_from_the_future_are_rejected(database):
+def test_an_article_at_no_page_of_the_future_or_without_a_time_is_rejected_alone(database):
     import pandas as pd
 
     from financehub_dagster.assets.answer_rows import store_news
@@ -91,7 +91,12 @@ def test_an_address_of_no_page_and_an_article_from_the_future_are_rejected(datab
     from financehub_dagster.providers.frames import NEWS, table
     from financehub_dagster.storage.engine import transaction
 
-    addresses = {"https://a.example.com": NOW, "javascript:alert(1)": NOW, "https://b.example.com": NOW + LATER}
+    addresses = {
+        "https://a.example.com": NOW,
+        "javascript:alert(1)": NOW,
+        "https://b.example.com": NOW + LATER,
+        "https://c.example.com": None,
+    }
     articles = [
         {"url": url, "title": "A", "published_at": published, "symbols": ("AAPL", "MSFT")}
         for url, published in addresses.items()
@@ -100,10 +105,10 @@ def test_an_address_of_no_page_and_an_article_from_the_future_are_rejected(datab
     with transaction() as connection:
         store_news(connection, News(table(NEWS, articles), {}, "newsapi", NOW, 1), "run", outcome)
         stored = pd.read_sql_query("select url from news_articles", connection)["url"].tolist()
-        rejected = pd.read_sql_query("select symbol, rule from rejected_rows order by rule", connection)
+        rejected = pd.read_sql_query("select date::text, rule from rejected_rows order by rule", connection)
     assert stored == ["https://a.example.com"]
-    assert outcome.rejected == 2
-    assert rejected.to_dict("list") == {"symbol": ["AAPL", "AAPL"], "rule": ["address", "not_ahead"]}
+    assert outcome.rejected == 3
+    assert rejected.to_dict("list") == {"date": ["2026-11-20"] * 3, "rule": ["address", "dated", "not_ahead"]}
 
 
 def test_an_article_about_nobody_and_an_address_of_no_page_are_found(keyed_platform):

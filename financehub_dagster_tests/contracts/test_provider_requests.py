@@ -176,7 +176,7 @@ def test_all_quotes_of_binance_are_one_request_and_a_bad_symbol_fails_alone(serv
     assert len(server.asked) == 1
     assert len(answer.rows) == 198
     assert {symbol: type(error).__name__ for symbol, error in answer.failed.items()} == {
-        "C1": "Malformed",
+        "C1": "BadRequest",
         "C200": "UnknownSymbol",
     }
 

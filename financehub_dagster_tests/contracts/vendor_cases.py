@@ -199,7 +199,7 @@ FINNHUB = Vendor(
         Document(
             "daily_bars",
             ("stock_candle",),
-            partial(finnhub.read_candles, of=AAPL),
+            partial(finnhub.read_candles, of=AAPL, first=date(2019, 1, 1), last=date(2025, 1, 1)),
             _bars(AAPL),
             {"date": datetime(2019, 9, 24), "open": 221.03, "volume": 33463820.0},  # noqa: DTZ001
             silent=True,
@@ -229,7 +229,7 @@ TWELVE_DATA = Vendor(
         Document(
             "daily_bars",
             ("time_series",),
-            partial(twelve_data_wire.read_bars, of=AAPL),
+            partial(twelve_data_wire.read_bars, of=AAPL, first=date(2019, 1, 1), last=date(2025, 1, 1)),
             _bars(AAPL),
             {"date": datetime(2024, 11, 22), "close": 229.87, "volume": 35462000.0},  # noqa: DTZ001
         ),
@@ -273,7 +273,7 @@ NEWSAPI = Vendor(
         Document(
             "news",
             ("everything",),
-            partial(newsapi.read_articles, of=[BTC], since=EPOCH),
+            partial(newsapi.read_everything, of=[BTC], since=EPOCH),
             _news([BTC]),
             {"publisher": "Cdr.cz", "author": "Jáchym Flídr", "symbols": ("BTC",)},
             silent=True,
