@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     financehub_history_start: date = Field(
         date(2009, 1, 1), description="First day of the monthly partitions of the daily tables."
     )
+    financehub_first_day: date | None = Field(
+        None,
+        description="First day of the partitions of quotes, markets, fundamentals and news; otherwise the day that the "
+        "home keeps in its file first_day.",
+    )
     yahoo_base_url: HttpUrl | None = Field(None, description="Stands in for https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.binance.com.")
     alpha_vantage_base_url: HttpUrl | None = Field(None, description="Stands in for https://www.alphavantage.co.")
@@ -80,6 +85,23 @@ class Settings(BaseSettings):
     def home(self) -> Path:
         """The absolute home folder."""
         return self.financehub_home.expanduser().resolve()
+
+    @property
+    def first_day_file(self) -> Path:
+        """Where the home keeps the day on which its platform began."""
+        return self.home / "first_day"
+
+    @property
+    def first_day(self) -> date | None:
+        """The day on which the platform began; None before it did. Raises SettingsError for an unusable file."""
+        if self.financehub_first_day is not None:
+            return self.financehub_first_day
+        try:
+            return date.fromisoformat(self.first_day_file.read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{self.first_day_file}: write a day as 2026-11-29 into it ({error})") from None
 
 
 @cache

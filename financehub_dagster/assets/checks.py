@@ -12,7 +12,7 @@ import dagster as dg
 
 from financehub_dagster.assets import answer_findings, coverage, findings
 from financehub_dagster.assets.findings import Check, Evidence, Finding
-from financehub_dagster.assets.partitions import BY_DAY, daily_partitions, monthly_partitions, range_of
+from financehub_dagster.assets.partitions import BY_DAY, partitions_of, range_of
 from financehub_dagster.assets.record_table import record_table
 
 OF_EVERY_TABLE = (findings.SCHEMA, findings.NO_DUPLICATES, findings.NO_OPEN_FAILURES)
@@ -76,14 +76,12 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
 
 
 def _window(table: str, tags: Mapping[str, str]) -> tuple[date | None, date | None]:
-    daily = table in BY_DAY
     covered = range_of(tags)
     if covered is None:
         today = datetime.now(UTC).date()
-        return (today - timedelta(days=1), today) if daily else (None, None)
+        return (today - timedelta(days=1), today) if table in BY_DAY else (None, None)
     first, last = covered
-    partitions = daily_partitions() if daily else monthly_partitions()
-    end = partitions.time_window_for_partition_key(last).end
+    end = partitions_of(table).time_window_for_partition_key(last).end
     return date.fromisoformat(first), end.date() - timedelta(days=1)
 
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 import dagster as dg
 
 from financehub_dagster.assets.answers_config import Question
-from financehub_dagster.assets.partitions import daily_partitions
 from financehub_dagster.assets.tables import answers_table, table_spec
 from financehub_dagster.providers.answer_routing import CryptoMarketsRouter
 
@@ -23,7 +22,7 @@ SPEC = table_spec(
 )
 
 
-@answers_table(SPEC, daily_partitions(), {"crypto_markets_router", *CryptoMarketsRouter.able})
+@answers_table(SPEC, {"crypto_markets_router", *CryptoMarketsRouter.able})
 def crypto_markets(context: dg.AssetExecutionContext, config: Question) -> Iterator[dg.MaterializeResult]:
     """Ask CoinGecko once per 250 coins, CoinMarketCap for those that lack a row."""
     from financehub_dagster.assets.answers_table import fill_with_answers

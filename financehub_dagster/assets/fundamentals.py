@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import dagster as dg
 
 from financehub_dagster.assets.answers_config import Question
-from financehub_dagster.assets.partitions import monthly_partitions
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, answers_table, table_spec
 from financehub_dagster.providers.answer_routing import FundamentalsRouter
 
@@ -23,7 +22,7 @@ SPEC = table_spec(
 )
 
 
-@answers_table(SPEC, monthly_partitions(), {"fundamentals_router", *FundamentalsRouter.able})
+@answers_table(SPEC, {"fundamentals_router", *FundamentalsRouter.able})
 def fundamentals(context: dg.AssetExecutionContext, config: Question) -> Iterator[dg.MaterializeResult]:
     """Ask once per company."""
     from financehub_dagster.assets.answers_table import fill_with_answers

@@ -6,7 +6,6 @@ from datetime import timedelta
 import dagster as dg
 
 from financehub_dagster.assets.answers_config import Question
-from financehub_dagster.assets.partitions import daily_partitions
 from financehub_dagster.assets.tables import answers_table, table_spec
 from financehub_dagster.providers.answer_routing import NewsRouter
 
@@ -24,7 +23,7 @@ SPEC = table_spec(
 )
 
 
-@answers_table(SPEC, daily_partitions(), {"news_router", *NewsRouter.able})
+@answers_table(SPEC, {"news_router", *NewsRouter.able})
 def news_articles(context: dg.AssetExecutionContext, config: Question) -> Iterator[dg.MaterializeResult]:
     """Ask Finnhub once per stock, NewsAPI about many instruments at once."""
     from financehub_dagster.assets.answers_table import fill_with_answers

@@ -15,10 +15,11 @@ from dagster._core.storage.tags import (
 )
 
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.catalog import SINCE_FIRST_DAY
 from financehub_dagster.storage.partition_keys import key_of
 
-ANSWERS_START = date(2026, 11, 1)
-"""The first day of daily partitions: nobody asked vendors for their quotes before this program did."""
+PROGRAM_START = date(2026, 11, 1)
+"""Nobody asked vendors for quotes before this program did: the first day of a platform whose home does not say one."""
 BY_DAY = frozenset({"quotes", "crypto_markets", "news_articles"})
 """The tables that are cut into days; the others with partitions are cut into months."""
 OF_NOW = frozenset({"quotes", "crypto_markets", "fundamentals"})
@@ -29,15 +30,18 @@ LOOKBACK = timedelta(days=7)
 before, and the longest closures of an exchange that the calendars know last a week."""
 
 
-def monthly_partitions() -> dg.MonthlyPartitionsDefinition:
-    """Months in UTC from FINANCEHUB_HISTORY_START on; the running month is a partition too."""
-    start = get_settings().financehub_history_start.replace(day=1)
-    return dg.MonthlyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=1)
+def start_of(table: str) -> date:
+    """The first day of the first partition of `table`: FINANCEHUB_HISTORY_START or the platform's first day."""
+    settings = get_settings()
+    began = settings.first_day or PROGRAM_START
+    first = began if table in SINCE_FIRST_DAY else settings.financehub_history_start
+    return first if table in BY_DAY else first.replace(day=1)
 
 
-def daily_partitions() -> dg.DailyPartitionsDefinition:
-    """UTC days from ANSWERS_START on; the running day is a partition too."""
-    return dg.DailyPartitionsDefinition(start_date=ANSWERS_START.isoformat(), timezone="UTC", end_offset=1)
+def partitions_of(table: str) -> dg.TimeWindowPartitionsDefinition:
+    """The days or months, in UTC, that `table` is cut into; the running one is a partition too."""
+    kind = dg.DailyPartitionsDefinition if table in BY_DAY else dg.MonthlyPartitionsDefinition
+    return kind(start_date=start_of(table).isoformat(), timezone="UTC", end_offset=1)
 
 
 def partition_at(table: str, moment: datetime) -> str:
@@ -48,9 +52,9 @@ def partition_at(table: str, moment: datetime) -> str:
 
 def partitions_between(table: str, first: date, last: date) -> list[str]:
     """The keys of the partitions of `table` that hold the sessions from `first` to `last`."""
+    first = max(first, start_of(table))
     if table not in BY_DAY:
         return Window.of_dates(first, last).months()
-    first = max(first, ANSWERS_START)
     return [(first + timedelta(days=day)).isoformat() for day in range((last - first).days + 1)]
 
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 import dagster as dg
 
 from financehub_dagster.assets.answers_config import Question
-from financehub_dagster.assets.partitions import daily_partitions
 from financehub_dagster.assets.tables import answers_table, table_spec
 from financehub_dagster.providers.answer_routing import QuotesRouter
 
@@ -24,7 +23,7 @@ SPEC = table_spec(
 )
 
 
-@answers_table(SPEC, daily_partitions(), {"quotes_router", *QuotesRouter.able})
+@answers_table(SPEC, {"quotes_router", *QuotesRouter.able})
 def quotes(context: dg.AssetExecutionContext, config: Question) -> Iterator[dg.MaterializeResult]:
     """Ask Binance once for all cryptos and Yahoo once per 50 others; the next in order for those that lack a price."""
     from financehub_dagster.assets.answers_table import fill_with_answers

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from financehub_dagster.assets.partitions import monthly_partitions
+from financehub_dagster.assets.partitions import partitions_of
 from financehub_dagster.storage import catalog
 
 OWNERS = ["team:market-data"]
@@ -64,20 +64,18 @@ def daily_table(*specs: dg.AssetSpec) -> Callable[[Callable[..., object]], dg.As
     return dg.multi_asset(
         name=specs[0].key.to_python_identifier(),
         specs=specs,
-        partitions_def=monthly_partitions(),
+        partitions_def=partitions_of(specs[0].key.to_user_string()),
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=len(specs) > 1,
     )
 
 
-def answers_table(
-    spec: dg.AssetSpec, partitions_def: dg.PartitionsDefinition, resources: set[str]
-) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
-    """Decorate the body that fills a table with vendors' answers: these partitions, any range in a single run."""
+def answers_table(spec: dg.AssetSpec, resources: set[str]) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
+    """Decorate the body that fills a table with vendors' answers: its partitions, any range in a single run."""
     return dg.multi_asset(
         name=spec.key.to_python_identifier(),
         specs=[spec],
-        partitions_def=partitions_def,
+        partitions_def=partitions_of(spec.key.to_user_string()),
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys=resources,
     )

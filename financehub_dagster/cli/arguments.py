@@ -41,6 +41,13 @@ def months(first: str, last: str, start: date, today: date) -> tuple[date, date]
     return begin, end
 
 
+def require_begun(table: str, first: date, start: date) -> None:
+    """Raise WrongUsage where `table` has no partition in the month `first` yet: it begins on `start`."""
+    if first < start.replace(day=1):
+        why = "as this platform did: vendors say only what is so now"
+        raise WrongUsage(f"--from {first:%Y-%m}: {table} begins in {start:%Y-%m}, {why}")
+
+
 def table(name: str, known: Iterable[str]) -> str:
     """`name`, if there is a table of that name; raises WrongUsage."""
     names = sorted(known)

@@ -5,6 +5,7 @@ Belongs here: the steps that `up`, `demo`, `backfill` and others share before th
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from financehub_dagster.cli import ports
 from financehub_dagster.cli.console import Console
@@ -71,10 +72,26 @@ def off_line(off: Mapping[str, str]) -> str:
 
 
 def migrate() -> tuple[str | None, str | None]:
-    """Create and migrate the market database; returns the revisions before and after."""
+    """Create and migrate the market database and note the platform's first day; returns the revisions before, after."""
     from financehub_dagster.storage import migrations
 
-    return migrations.upgrade()
+    revisions = migrations.upgrade()
+    _note_first_day()
+    return revisions
+
+
+def _note_first_day() -> None:
+    """Write the platform's first day into its home, once: today, or that of the oldest answer in its database."""
+    from financehub_dagster.storage.catalog import SINCE_FIRST_DAY
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.history import first_fetched
+
+    settings = get_settings()
+    if settings.first_day is not None:
+        return
+    with transaction() as connection:
+        oldest = first_fetched(connection, SINCE_FIRST_DAY)
+    settings.first_day_file.write_text(f"{(oldest or datetime.now(UTC)).astimezone(UTC).date()}\n", encoding="utf-8")
 
 
 def is_set_up() -> bool:

@@ -53,6 +53,8 @@ BARS_OF = {
 INDICATORS = "indicators_daily"
 LEDGER_TABLES = (*BARS_OF, INDICATORS)
 """The tables the ledger is about: those of bars, by calendar, and the indicators, one for each stored bar."""
+SINCE_FIRST_DAY = ("quotes", "crypto_markets", "fundamentals", "news_articles")
+"""The tables whose partitions begin with the platform's first day: what vendors said before it is not to be had."""
 
 
 def _price(name: str, comment: str, *, nullable: bool = False) -> Column:

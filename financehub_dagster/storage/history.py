@@ -61,6 +61,13 @@ def _rows_by(connection: Connection, table: str, start: date, end: date, unit: s
     return {key.isoformat(): count for key, count in connection.execute(query)}
 
 
+def first_fetched(connection: Connection, names: Sequence[str]) -> datetime | None:
+    """When the oldest stored row of these tables was fetched; None when they are empty. Reads them whole."""
+    oldest = [sa.select(sa.func.min(tables.metadata.tables[name].c.fetched_at)) for name in names]
+    found = connection.execute(sa.union_all(*oldest)).scalars()
+    return min((time for time in found if time is not None), default=None)
+
+
 def newest_times(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, datetime]:
     """The time of the newest stored row of each of `symbols` that has any, by one probe of the key per symbol."""
     declared = tables.metadata.tables[table]

@@ -53,8 +53,10 @@ def backfill(
     months = arguments.months(first, last, get_settings().financehub_history_start, datetime.now(UTC).date())
 
     from financehub_dagster.assets.config import BARS_OF
+    from financehub_dagster.assets.partitions import start_of
 
     arguments.table(table, _partitioned_tables(code_location()))
+    arguments.require_begun(table, months[0], start_of(table))
     wanted = arguments.split_symbols(symbols)
     prepare.require_migrated()
     chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)

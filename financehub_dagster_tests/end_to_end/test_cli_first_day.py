@@ -1,0 +1,101 @@
+"""Tables that know only the present begin with the platform: no partition is missing for ever."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster.assets.partitions import BY_DAY, OF_NOW, partitions_between, partitions_of, start_of
+from financehub_dagster.cli.app import run
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.catalog import SINCE_FIRST_DAY
+
+IN_A_CODE_LOCATION = """
+from financehub_dagster.definitions import defs
+graph = defs.resolve_asset_graph()
+for key in graph.materializable_asset_keys:
+    partitions = graph.get(key).partitions_def
+    if partitions is not None:
+        print(key.to_user_string(), partitions.get_first_partition_key())
+"""
+
+
+def first_partitions() -> dict[str, str]:
+    """The first partition of each asset, as a process of the platform sees it that knows its environment only."""
+    done = subprocess.run([sys.executable, "-c", IN_A_CODE_LOCATION], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.fixture
+def began(monkeypatch) -> date:
+    """A platform that began on this day, by its environment."""
+    monkeypatch.setenv("FINANCEHUB_FIRST_DAY", "2026-11-21")
+    get_settings.cache_clear()
+    return date(2026, 11, 21)
+
+
+def first_day_of(folder: Path) -> date:
+    return date.fromisoformat((folder / ".financehub/live/first_day").read_text().strip())
+
+
+def test_these_tables_are_those_that_hold_days_or_the_present():
+    assert set(SINCE_FIRST_DAY) == BY_DAY | OF_NOW
+
+
+def test_a_new_platform_begins_today_and_stays_with_it(folder, database, capsys):
+    before = datetime.now(UTC).date()
+    assert run(["db", "upgrade"]) == 0
+    began = first_day_of(folder)
+    assert before <= began <= datetime.now(UTC).date()
+    (folder / ".financehub/live/first_day").write_text("2026-11-10\n")  # as if it had begun then
+    assert run(["db", "upgrade"]) == 0
+    assert first_day_of(folder) == date(2026, 11, 10)
+    found = first_partitions()
+    assert {table: found[table] for table in SINCE_FIRST_DAY} == {
+        "quotes": "2026-11-10",
+        "crypto_markets": "2026-11-10",
+        "news_articles": "2026-11-10",
+        "fundamentals": "2026-11-01",
+    }
+    assert found["stock_prices_daily"] == "2009-01-01"
+    assert run(["backfill", "fundamentals", "--from", "2015-01", "--to", "2015-01"]) == 2
+    assert "--from 2015-01: fundamentals begins in 2026-1" in capsys.readouterr().err
+
+
+def test_a_home_for_a_database_that_was_used_before_begins_with_its_oldest_answer(folder, database):
+    oldest = datetime.now(UTC) - timedelta(days=40)
+    with database.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "insert into instruments (symbol, name, asset_type, exchange, currency, timezone)"
+                " values ('BTC', 'Bitcoin', 'crypto', 'XXXX', 'USD', 'UTC')"
+            )
+        )
+        connection.execute(
+            sa.text(
+                "insert into quotes (symbol, quoted_at, price, currency, source, fetched_at)"
+                " values ('BTC', :oldest, 1, 'USD', 'binance', :oldest)"
+            ),
+            {"oldest": oldest},
+        )
+    assert run(["db", "upgrade"]) == 0
+    assert first_day_of(folder) == oldest.date()
+
+
+def test_work_is_never_planned_before_the_first_partition(began):
+    for table in SINCE_FIRST_DAY:
+        planned = partitions_between(table, date(2026, 10, 1), date(2026, 11, 23))
+        assert planned[0] == start_of(table).isoformat() == partitions_of(table).get_first_partition_key(), table
+
+
+def test_an_unusable_file_is_named(folder, database, capsys):
+    assert run(["db", "upgrade"]) == 0
+    (folder / ".financehub/live/first_day").write_text("yesterday\n")
+    capsys.readouterr()
+    assert run(["db", "upgrade"]) == 1
+    assert "first_day: write a day as 2026-11-29 into it" in capsys.readouterr().err
