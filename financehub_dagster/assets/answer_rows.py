@@ -1,14 +1,15 @@
 """How each kind of vendors' answers becomes rows: quotes and markets, fundamentals, news.
 
-Belongs here: what is judged, what is left as it is stored, and what is written, in one transaction of the caller. Does
+Belongs here: what is left as it is stored, and what is written, in one transaction of the caller. Does
 not belong here: asking, and settling what failed (`answers_update`).
 """
 
 from typing import TYPE_CHECKING
 
+from financehub_dagster.assets.accepting import accept
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.storage import history, news, rejections, tables, writer
+from financehub_dagster.storage import history, news, tables, writer
 from financehub_dagster.storage.engine import Connection
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def store_prices(connection: Connection, answer: Answers, run_id: str, outcome: 
     """Quotes and markets: a price that is not newer than the stored one changes nothing; no stored one is replaced."""
     import pandas as pd
 
-    rows = _judged(connection, _with_origin(answer), run_id, outcome)
+    rows = _accepted(connection, _with_origin(answer), run_id, outcome)
     newest = history.newest_times(connection, outcome.table, rows["symbol"].tolist())
     known = pd.to_datetime(rows["symbol"].map(newest), utc=True)
     is_new = known.isna() | (rows["quoted_at"] > known)
@@ -31,13 +32,13 @@ def store_prices(connection: Connection, answer: Answers, run_id: str, outcome: 
 def store_fundamentals(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
     """Fundamentals: one row per UTC day of asking; what is replaced within the day is kept as a revision."""
     rows = _with_origin(answer)
-    rows = _judged(connection, rows.assign(date=_utc_day(rows["fetched_at"])), run_id, outcome)
+    rows = _accepted(connection, rows.assign(date=_utc_day(rows["fetched_at"])), run_id, outcome)
     outcome.add(_write(connection, outcome.table, rows, run_id, keep_revisions=True))
 
 
 def store_news(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
     """News: an article stays as the provider tells it that told of it first; links to instruments only grow."""
-    rows = _acceptable(connection, _with_origin(answer), run_id, outcome)
+    rows = _accepted(connection, _with_origin(answer), run_id, outcome)
     elsewhere = {
         url for url, source in news.sources_of(connection, rows["url"].tolist()).items() if source != answer.source
     }
@@ -58,26 +59,9 @@ def _utc_day(times: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
     return times.dt.tz_convert("UTC").dt.tz_localize(None).dt.normalize()
 
 
-def _judged(connection: Connection, rows: "pd.DataFrame", run_id: str, outcome: Outcome) -> "pd.DataFrame":
-    from financehub_dagster.market import answer_quality
-
-    good, rejected = answer_quality.judge(outcome.table, rows)
-    if len(rejected):
-        dated = rejected if "date" in rejected else rejected.assign(date=_utc_day(rejected["quoted_at"]))
-        rejections.record_rejections(connection, outcome.table, dated, run_id=run_id)
-        outcome.rejected += len(rejected)
-    return good
-
-
-def _acceptable(connection: Connection, articles: "pd.DataFrame", run_id: str, outcome: Outcome) -> "pd.DataFrame":
-    from financehub_dagster.market import answer_quality
-
-    good, rejected = answer_quality.judge_news(articles)
-    if len(rejected):
-        when = rejected["published_at"].fillna(rejected["fetched_at"])
-        named = rejected.assign(symbol=rejected["symbols"].str[0], date=_utc_day(when))
-        rejections.record_rejections(connection, outcome.table, named.drop(columns="symbols"), run_id=run_id)
-        outcome.rejected += len(rejected)
+def _accepted(connection: Connection, rows: "pd.DataFrame", run_id: str, outcome: Outcome) -> "pd.DataFrame":
+    good, rejected = accept(connection, outcome.table, rows, run_id)
+    outcome.rejected += len(rejected)
     return good
 
 

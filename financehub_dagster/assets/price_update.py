@@ -14,6 +14,7 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.assets import precedence
+from financehub_dagster.assets.accepting import accept
 from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
@@ -22,7 +23,7 @@ from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import history, rejections, sources, tables, writer
+from financehub_dagster.storage import history, sources, tables, writer
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
 
@@ -159,7 +160,11 @@ def _require_owner(work: Work, instrument: Instrument, got: DailyBars) -> None:
 
 
 def _splits(got: DailyBars) -> set[date]:
-    is_split = got.actions["kind"].to_numpy() == "split"
+    """The days of splits; one whose value is no ratio is not stored either (`accept`)."""
+    import numpy as np
+
+    ratios = got.actions["value"].to_numpy()
+    is_split = (got.actions["kind"].to_numpy() == "split") & (ratios > 0) & np.isfinite(ratios)
     return set(got.actions.loc[is_split, "date"].dt.date) if is_split.any() else set()
 
 
@@ -173,8 +178,6 @@ def _store(
     work: Work, connection: Connection, answers: Sequence[_Answer], bars: Outcome, actions: Outcome
 ) -> Mapping[str, list[date]]:
     """Write what the vendors sent; returns the sessions whose bars no table takes, by symbol."""
-    from financehub_dagster.market import quality
-
     asked = _asked(work)
     for answer in answers:
         if answer.error is not None:
@@ -184,15 +187,16 @@ def _store(
     if not answered:
         return {}
     earlier = {each.symbol: work.router.earlier_than(each, got.source) for each, got in answered}
-    good, rejected = quality.judge(_stack([(got, got.bars) for _, got in answered]))
-    rejections.record_rejections(connection, work.table, rejected, run_id=work.run_id)
+    good, rejected = accept(connection, work.table, _stack([(got, got.bars) for _, got in answered]), work.run_id)
     good = precedence.without_outranked(connection, work.table, good, earlier)
-    told = _stack([(got, got.actions) for _, got in answered])
+    every = _stack([(got, got.actions) for _, got in answered])
+    told, refused = accept(connection, "corporate_actions", every, work.run_id)
     told = precedence.without_outranked(connection, "corporate_actions", told, earlier)
     bars.add(_write(connection, work.table, good, work.run_id))
     actions.add(_write(connection, "corporate_actions", told, work.run_id))
     asked.settle(connection, [each.symbol for each, _ in answered])
     bars.rejected += len(rejected)
+    actions.rejected += len(refused)
     _count(work, answers, good, bars, actions)
     return {str(symbol): list(days.dt.date) for symbol, days in rejected.groupby("symbol")["date"]}
 
