@@ -12,6 +12,7 @@ from itertools import batched
 from logging import Logger
 from typing import Any
 
+from financehub_dagster.assets import agreement
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import partition_at
 from financehub_dagster.assets.undone import Asked, leave_undone, run_config
@@ -28,6 +29,9 @@ type Store = Callable[[Connection, Answers, str, Outcome], None]
 TOGETHER = {"quotes": 5_000, "crypto_markets": 5_000, "fundamentals": 25, "news_articles": 100}
 """Instruments per question and write. Where one request serves many, or all, there is one question; where each takes
 its own, a killed run loses at most so many answers."""
+
+PRICED = ("quotes", "crypto_markets")
+"""Tables of current prices, which a fallback vendor must tell near to the last stored close."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
     """
     outcome = Outcome(work.table)
     for batch in batched(instruments, TOGETHER[work.table]):
-        routed = work.router.ask(work.vendors, batch, work.since, work.providers)
+        believed = agreement.without_strangers if work.table in PRICED else None
+        routed = work.router.ask(work.vendors, batch, work.since, work.providers, believed)
         with transaction() as connection:
             _settle(work, connection, batch, routed, store, outcome)
         done, failed = len(outcome.done), len(outcome.failures)

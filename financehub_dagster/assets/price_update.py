@@ -13,7 +13,7 @@ from functools import partial
 from logging import Logger
 from typing import TYPE_CHECKING, Any
 
-from financehub_dagster.assets import precedence
+from financehub_dagster.assets import agreement, precedence
 from financehub_dagster.assets.accepting import accept
 from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.outcome import Outcome
@@ -114,7 +114,8 @@ def _ask(work: Work, question: _Question) -> _Answer:
     """Runs beside others of its kind."""
     instrument, start, end = question.instrument, question.start, question.end
     try:
-        got = work.router.daily_bars(instrument, start, end)
+        agrees = partial(agreement.require_bars, work.table, work.router, instrument)
+        got = work.router.daily_bars(instrument, start, end, agrees)
         history_span = _to_restate(work, question, got)
         if history_span is None:
             return _Answer(instrument, start, end, got, calls=got.calls)

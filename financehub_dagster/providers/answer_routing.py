@@ -4,10 +4,9 @@ Belongs here: the orders, as configuration that the webserver shows, and asking 
 Does not belong here: bars (`routing`), when the next vendor is asked (gateway.router), or anything of one vendor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -71,12 +70,19 @@ class AnswersRouter(Resource):
         instruments: Sequence[Instrument],
         since: datetime | None = None,
         providers: Sequence[str] | None = None,
+        believed: Callable[[Answers, Collection[str]], Answers] | None = None,
     ) -> Routed:
         """Ask `vendors`, by name, about `instruments`; `since` is for questions that have a beginning.
 
-        `providers` takes the place of the lists. Raises ValueError for a name that `vendors` does not have.
+        `providers` takes the place of the lists; `believed` is what is believed of an answer about the symbols that
+        another provider is the first choice for. Raises ValueError for a name that `vendors` does not have.
         """
-        ask = partial(_answers, capability=self.capability, since=since)
+
+        def ask(vendor: Any, of: Sequence[Instrument]) -> Answers:
+            answer: Answers = getattr(vendor, self.capability)(of, *(() if since is None else (since,)))
+            others = [each.symbol for each in of if self.order(each.asset_type)[:1] != [answer.source]]
+            return believed(answer, others) if believed is not None and others else answer
+
         groups: dict[tuple[str, ...], list[Instrument]] = {}
         for each in instruments:
             groups.setdefault(tuple(providers or self.order(each.asset_type)), []).append(each)
@@ -90,11 +96,6 @@ class AnswersRouter(Resource):
                 routed.answers += answers
             routed.failed |= failed
         return routed
-
-
-def _answers(vendor: Any, instruments: Sequence[Instrument], *, capability: str, since: datetime | None) -> Answers:
-    found: Answers = getattr(vendor, capability)(instruments, *(() if since is None else (since,)))
-    return found
 
 
 class QuotesRouter(AnswersRouter):

@@ -75,14 +75,22 @@ class DailyBarsRouter(Resource):
         order = list(self.precedence(instrument))
         return order[: order.index(source)] if source in order else order
 
-    def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+    def daily_bars(
+        self, instrument: Instrument, start: date, end: date, require: Callable[[DailyBars], None] | None = None
+    ) -> DailyBars:
         """Finished sessions from `start` to `end`, both included; raises the ProviderError that says most.
 
-        Several threads may ask at once.
+        `require` raises ProviderError for an answer that is not to be believed: the next provider is asked. Several
+        threads may ask at once.
         """
-        found = candidates(self._bound(), self.asked(instrument), instrument)
-        answer: DailyBars = first_answer(found, lambda provider: provider.daily_bars(instrument, start, end))
-        return answer
+
+        def ask(provider: Any) -> DailyBars:
+            answer: DailyBars = provider.daily_bars(instrument, start, end)
+            if require is not None:
+                require(answer)
+            return answer
+
+        return first_answer(candidates(self._bound(), self.asked(instrument), instrument), ask)
 
     def _bound(self) -> Mapping[str, Any]:
         if not self._providers:

@@ -12,6 +12,9 @@ from financehub_dagster.storage import tables
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.parameters import any_of, side_by_side
 
+MOST = 60
+"""Closes that are compared: a quarter of sessions tells whether two series are one."""
+
 
 def spans_of_others(
     connection: Connection, table: str, first_choice: Mapping[str, str]
@@ -46,6 +49,35 @@ def has_rows_before(connection: Connection, table: str, symbol: str, sources: Se
     return connection.execute(
         sa.select(sa.exists().where(columns.symbol == symbol, columns.date < day, sent))
     ).scalar_one()
+
+
+def closes_around(
+    connection: Connection, table: str, symbol: str, sources: Sequence[str], first: date, last: date
+) -> dict[date, float]:
+    """Closes of `symbol` that one of `sources` sent: the newest MOST of `first` to `last`, and their neighbours."""
+    bars = tables.metadata.tables[table].c
+    sent = sa.select(bars.date, bars.close).where(bars.symbol == symbol, bars.source == any_of(sources))
+    parts = (
+        sent.where(bars.date.between(first, last)).order_by(bars.date.desc()).limit(MOST),
+        sent.where(bars.date < first).order_by(bars.date.desc()).limit(1),
+        sent.where(bars.date > last).order_by(bars.date).limit(1),
+    )
+    return {day: close for part in parts for day, close in connection.execute(part)}
+
+
+def last_closes(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, tuple[date, float]]:
+    """The newest stored session of each of `symbols` that has one, and its close."""
+    bars = tables.metadata.tables[table].c
+    wanted = side_by_side(symbol=(list(symbols), sa.Text))
+    newest = (
+        sa.select(bars.date, bars.close)
+        .where(bars.symbol == wanted.c.symbol)
+        .order_by(bars.date.desc())
+        .limit(1)
+        .lateral()
+    )
+    query = sa.select(wanted.c.symbol, newest.c.date, newest.c.close).join_from(wanted, newest, sa.true())
+    return {symbol: (day, close) for symbol, day, close in connection.execute(query)}
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> sa.FromClause:

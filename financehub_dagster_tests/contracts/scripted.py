@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,11 +37,12 @@ class Asked:
 
 @dataclass
 class ScriptedVendor:
-    """Gives the answers in order, the last one again and again; remembers what it was asked."""
+    """Gives the answers in order, the last one again and again, or what `rule` says; remembers what it was asked."""
 
     url: str = ""
     answers: list[Answer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    rule: Callable[[Asked], Answer] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def will_answer(self, *answers: Answer) -> None:
@@ -51,6 +52,8 @@ class ScriptedVendor:
     def next(self, asked: Asked) -> Answer:
         with self.lock:
             self.asked.append(asked)
+            if self.rule is not None:
+                return self.rule(asked)
             return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
