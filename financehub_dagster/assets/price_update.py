@@ -219,7 +219,13 @@ def _settle(
         first_bar = got.bars["date"].iloc[0].date() if final and len(got.bars) else None
         given.append(
             ledger.Answer(
-                symbol, got.source, answer.start, answer.end, got.fetched_at, first_bar, rejected.get(symbol, ())
+                symbol,
+                got.source,
+                max(answer.start, got.told_since or answer.start),
+                answer.end,
+                got.fetched_at,
+                first_bar,
+                rejected.get(symbol, ()),
             )
         )
     ledger.answered(connection, work.table, given, now)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.gateway.keys import Auth
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -65,11 +66,12 @@ class AlphaVantageProvider(RestProvider):
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions, split-adjusted; raises ProviderError.
 
-        Two requests with a free key, of which there are the newest 100 sessions: prices as traded, and the splits. One
-        with a premium key: also adj_close, dividends and all history.
+        Two requests with a free key, which gets the newest 100 sessions: prices as traded, and the splits. NotInPlan
+        for a range before these; of one that begins before, told_since says what is answered. One request with a
+        premium key: also adj_close, dividends and all history.
         """
         self.check("daily_bars", instrument)
-        tally = Tally()
+        tally, told_since = Tally(), None
         if self.premium:
             read = partial(wire.read_adjusted, of=instrument)
             question = _question("TIME_SERIES_DAILY_ADJUSTED", instrument, read, outputsize="full")
@@ -78,6 +80,10 @@ class AlphaVantageProvider(RestProvider):
             # Both are booked with the first: at the end of a day's budget one without the other would be wasted.
             series = _question("TIME_SERIES_DAILY", instrument, partial(wire.read_daily, of=instrument), weight=2)
             traded = self.ask("daily_bars", series, tally)
+            told_since = min(bar.date for bar in traded) if len(traded) >= COMPACT else None
+            if told_since is not None and told_since > end:
+                problem = f"a free key gets the newest {COMPACT} sessions only, since {told_since}"
+                raise NotInPlan(NAME, problem, symbol=instrument.symbol)
             splits = _question("SPLITS", instrument, wire.read_splits, weight=0)
             actions = self.ask("daily_bars", splits, tally)
             bars = wire.split_adjusted(traded, actions)
@@ -90,6 +96,7 @@ class AlphaVantageProvider(RestProvider):
             datetime.now(UTC),
             tally.calls,
             all_actions=self.premium and not power_of_untold(NAME, instrument),
+            told_since=told_since,
         )
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:

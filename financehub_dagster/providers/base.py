@@ -6,7 +6,7 @@ or building the frames (`frames`).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from financehub_dagster.gateway.errors import ProviderError
@@ -25,6 +25,8 @@ class DailyBars:
     adj_close, volume (float64). actions: date, kind (dividend | split | capital_gain), value. Both may be empty.
     adj_close is NaN where the vendor does not say. source is the provider's name, fetched_at in UTC, calls the HTTP
     requests made. all_actions: are those all dividends and splits of the range, or merely what this vendor tells?
+    told_since is the first session this plan reaches back to where that is within the range: of earlier ones nothing
+    is said, not even that there are none.
     """
 
     symbol: str
@@ -34,6 +36,7 @@ class DailyBars:
     fetched_at: datetime
     calls: int
     all_actions: bool = False
+    told_since: date | None = None
 
 
 @dataclass(frozen=True)

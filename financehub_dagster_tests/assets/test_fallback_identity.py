@@ -1,6 +1,6 @@
 """While Yahoo is down: what other vendors say of listings in London, of paused pairs, and beside what is stored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -26,6 +26,10 @@ from financehub_dagster_tests.fixtures.database import Database
 
 MAY, TABLE = "2024-05-01", "stock_prices_daily"
 DAYS = ("2024-05-07", "2024-05-08")
+CLOSED = ("2024-03-29", "2024-04-01", "2024-05-06", "2024-05-27")
+BACK = [(date(2024, 5, 31) - timedelta(days=n)) for n in range(200)]
+HUNDRED = [day.isoformat() for day in BACK if day.weekday() < 5 and day.isoformat() not in CLOSED][:100]
+"""All that a free key of Alpha Vantage gets: London's hundred newest sessions, the first of them in January."""
 KEYED: dict[str, Any] = {
     "alpha_vantage": (AlphaVantageProvider, {"requests_per_second": 1000, "requests_per_day": None}),
     "finnhub": (FinnhubProvider, {"requests_per_minute": 10_000}),
@@ -41,6 +45,7 @@ def share(symbol: str, **aliases: str) -> Instrument:
 UNIVERSE = [
     share("RMG.L", alpha_vantage="RMG.LON", finnhub="RMG.L"),
     share("VOD", yahoo="VOD.L"),
+    share("TSCO.L"),
     share("BARC.L", twelve_data="BARC"),
     Instrument("^GSPC", "S&P 500", AssetType.INDEX, "XNYS", "USD", "America/New_York", aliases={"twelve_data": "SPX"}),
     Instrument("MATIC", "Polygon", AssetType.CRYPTO, "XXXX"),
@@ -52,12 +57,17 @@ def alpha_vantage(asked: Asked) -> Answer:
     symbol = asked.query["symbol"]
     if asked.query["function"] == "SPLITS":
         return Answer({"symbol": symbol, "data": []})
+    if symbol == "TSCO.LON":
+        return Answer(alpha_vantage_days(symbol, "286.5000", HUNDRED))
     if symbol not in ("RMG.LON", "VOD"):
         return Answer({"Error Message": "Invalid API call. Please retry or visit the documentation"})
-    names = ("1. open", "2. high", "3. low", "4. close")
-    row = {**dict.fromkeys(names, "512.4000" if symbol == "RMG.LON" else "9.1200"), "5. volume": "1200300"}
+    return Answer(alpha_vantage_days(symbol, "512.4000" if symbol == "RMG.LON" else "9.1200", DAYS))
+
+
+def alpha_vantage_days(symbol: str, price: str, days: Sequence[str]) -> dict[str, Any]:
+    row = {**dict.fromkeys(("1. open", "2. high", "3. low", "4. close"), price), "5. volume": "1200300"}
     meta = {"1. Information": "Daily Prices (open, high, low, close) and Volumes", "2. Symbol": symbol}
-    return Answer({"Meta Data": meta, "Time Series (Daily)": dict.fromkeys(DAYS, row)})
+    return {"Meta Data": meta, "Time Series (Daily)": dict.fromkeys(days, row)}
 
 
 def twelve_data(asked: Asked) -> Answer:
@@ -167,6 +177,16 @@ def test_londons_pence_are_stored_as_pounds_and_an_index_without_volume(london, 
     assert "VOD" not in asked
     failed = dict(london.rows("select symbol, exception from task_failures"))
     assert failed.keys() == {"VOD"}
+
+
+def test_sessions_that_a_vendors_plan_does_not_reach_are_gaps_and_not_empty(london):
+    london.run(TABLE, "2023-11-01", symbols=["TSCO.L"])
+    [(why,)] = london.rows("select exception from task_failures where symbol = 'TSCO.L'")
+    assert "a free key gets the newest 100 sessions only, since 2024-01-" in why
+    assert london.run(TABLE, "2024-01-01", MAY, symbols=["TSCO.L"]).success
+    [(rows, first)] = london.rows("select count(*), min(date)::text from stock_prices_daily")
+    assert (rows, first) == (len(HUNDRED), HUNDRED[-1])
+    assert london.rows("select count(*) from empty_answers where date < cast(:first as date)", first=first) == [(0,)]
 
 
 def test_a_quote_in_pence_is_stored_in_pounds(london):
