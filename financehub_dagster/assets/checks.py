@@ -20,6 +20,7 @@ OF_BARS = (
     *OF_EVERY_TABLE,
     findings.NO_DEFERRED_WORK,
     findings.BAR_SANITY,
+    findings.NO_DOUBTFUL_BARS,
     findings.NO_MISSING_SESSIONS,
     findings.FRESHNESS,
     findings.SESSIONS_KNOWN,

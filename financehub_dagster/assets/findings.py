@@ -138,6 +138,16 @@ def _bar_sanity(evidence: Evidence) -> Finding:
     return finding(len(frame), len(rejected), "bars break a quality rule", rows)
 
 
+def _no_doubtful_bars(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import quality
+
+    frame = evidence.window
+    _, doubtful = quality.judge(frame, quality.DOUBTS)
+    rows = doubtful[["symbol", "date", "rule", "open", "high", "low", "close", "source"]].head(SHOWN)
+    shown = [{**row, "date": str(row["date"])[:10]} for row in rows.to_dict("records")]
+    return finding(len(frame), len(doubtful), "bars are in doubt", [{str(k): v for k, v in r.items()} for r in shown])
+
+
 def _no_duplicates(evidence: Evidence) -> Finding:
     from financehub_dagster.storage import audit, history
 
@@ -232,6 +242,11 @@ BAR_SANITY = Check(
     "low ≤ open, close ≤ high; prices positive and finite; volume not negative.",
     _bar_sanity,
     blocking=True,
+)
+NO_DOUBTFUL_BARS = Check(
+    "no_doubtful_bars",
+    "No bar of this run was stored although open or close lies outside of low to high, because no vendor has a better.",
+    _no_doubtful_bars,
 )
 NO_DUPLICATES = Check("no_duplicates", "No two rows under the same key.", _no_duplicates, blocking=True)
 NO_MISSING_SESSIONS = Check(

@@ -86,7 +86,10 @@ def _compute(connection: Connection, table: str, symbols: Sequence[str], window:
     if wrong:
         stored = bars.read_bars(connection, table, [symbol for symbol in symbols if symbol not in wrong])
     wanted = _wanted(connection, stored, window, dirty)
-    values = engine.compute_many(stored.offsets, stored.open, stored.high, stored.low, stored.close, stored.volume)
+    # The range of a doubtful bar is widened to its open and close: ratios within the range keep their bounds.
+    high = np.maximum(stored.high, np.maximum(stored.open, stored.close))
+    low = np.minimum(stored.low, np.minimum(stored.open, stored.close))
+    values = engine.compute_many(stored.offsets, stored.open, high, low, stored.close, stored.volume)
     names = np.repeat(np.array(stored.symbols, dtype=object), np.diff(stored.offsets))
     columns = {"symbol": names, "date": stored.date, **values}
     if not wanted.all():

@@ -30,8 +30,9 @@ class Outcome:
 
     failures maps a symbol to its one-line reason, deferred one that waits for a vendor's budget, off one that nobody
     has a key for. sources counts the rows that each provider sent, where several may have, answered_by the instruments.
-    unclaimed lists instruments whose provider may not have told all there is, taken_back those whose rows the first
-    choice among the providers replaced after another one had stood in.
+    doubtful counts stored bars that break a rule by a plausible margin, replaced those that another vendor had a better
+    one for. unclaimed lists instruments whose provider may not have told all there is, taken_back those whose rows the
+    first choice among the providers replaced after another one had stood in.
     """
 
     table: str
@@ -39,6 +40,8 @@ class Outcome:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+    doubtful: int = 0
+    replaced: int = 0
     calls: int = 0
     done: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
@@ -100,6 +103,10 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
         "vendor_calls": dg.MetadataValue.int(outcome.calls),
         "span": dg.MetadataValue.text(f"{first} to {last}"),
     }
+    if outcome.doubtful:
+        metadata["rows_doubtful"] = dg.MetadataValue.int(outcome.doubtful)
+    if outcome.replaced:
+        metadata["rows_from_next_vendor"] = dg.MetadataValue.int(outcome.replaced)
     if outcome.sources:
         metadata["rows_by_source"] = dg.MetadataValue.json(outcome.sources)
     if outcome.answered_by:

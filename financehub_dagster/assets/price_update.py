@@ -7,13 +7,13 @@ here: vendors and their precedence, SQL and Dagster's events.
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from logging import Logger
 from typing import TYPE_CHECKING, Any
 
-from financehub_dagster.assets import agreement, precedence
+from financehub_dagster.assets import agreement, better_bars, precedence
 from financehub_dagster.assets.accepting import accept
 from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.outcome import Outcome
@@ -23,7 +23,7 @@ from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import history, sources, tables, writer
+from financehub_dagster.storage import history, rejections, sources, tables, writer
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
 
@@ -64,7 +64,10 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What became of a question: `got` covers the sessions of `start` to `end`, or there is an error."""
+    """What became of a question: `got` covers the sessions of `start` to `end`, or there is an error.
+
+    judged is what is kept of got, and of other vendors' answers where its bars break a rule.
+    """
 
     instrument: Instrument
     start: date
@@ -73,6 +76,7 @@ class _Answer:
     error: ProviderError | None = None
     calls: int = 0
     restated: bool = False
+    judged: better_bars.Judged | None = None
 
 
 def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) -> tuple[Outcome, Outcome]:
@@ -86,7 +90,7 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
     with transaction() as connection:
         spans = precedence.spans_to_ask(connection, work.table, work.router, work.window, instruments)
     questions = [_Question(each, *spans[each.symbol]) for each in instruments]
-    with closing(at_once(partial(_ask, work), questions)) as answers:
+    with closing(at_once(partial(_answer, work), questions)) as answers:
         for batch in _batches(answers):
             with transaction() as connection:
                 rejected = _store(work, connection, batch, bars, actions)
@@ -110,8 +114,16 @@ def _batches(answers: Iterable[_Answer]) -> Iterator[list[_Answer]]:
         yield batch
 
 
-def _ask(work: Work, question: _Question) -> _Answer:
+def _answer(work: Work, question: _Question) -> _Answer:
     """Runs beside others of its kind."""
+    answer = _ask(work, question)
+    if answer.got is None:
+        return answer
+    judged = better_bars.judge(work.table, work.router, answer.instrument, answer.got, anew=answer.restated)
+    return replace(answer, judged=judged, calls=answer.calls + judged.calls)
+
+
+def _ask(work: Work, question: _Question) -> _Answer:
     instrument, start, end = question.instrument, question.start, question.end
     try:
         agrees = partial(agreement.require_bars, work.table, work.router, instrument)
@@ -184,12 +196,14 @@ def _store(
         if answer.error is not None:
             leave_undone(connection, asked, answer.instrument.symbol, answer.error, bars)
     answered = [(each.instrument, each.got) for each in answers if each.got is not None]
+    kept = [each.judged.kept for each in answers if each.judged is not None]
     bars.calls += sum(each.calls for each in answers)
     if not answered:
         return {}
     earlier = {each.symbol: work.router.earlier_than(each, got.source) for each, got in answered}
-    good, rejected = accept(connection, work.table, _stack([(got, got.bars) for _, got in answered]), work.run_id)
+    good, rejected = accept(connection, work.table, _stack([(got, got.bars) for got in kept]), work.run_id)
     good = precedence.without_outranked(connection, work.table, good, earlier)
+    good = _with_better(work, connection, good, answers, bars)
     every = _stack([(got, got.actions) for _, got in answered])
     told, refused = accept(connection, "corporate_actions", every, work.run_id)
     told = precedence.without_outranked(connection, "corporate_actions", told, earlier)
@@ -200,6 +214,33 @@ def _store(
     actions.rejected += len(refused)
     _count(work, answers, good, bars, actions)
     return {str(symbol): list(days.dt.date) for symbol, days in rejected.groupby("symbol")["date"]}
+
+
+def _with_better(
+    work: Work, connection: Connection, good: "pd.DataFrame", answers: Sequence[_Answer], bars: Outcome
+) -> "pd.DataFrame":
+    """`good` and the bars that other vendors have in place of some, unless an earlier vendor's is stored meanwhile.
+
+    The bars that they take the place of are written down.
+    """
+    import pandas as pd
+
+    frames = [good]
+    for answer in answers:
+        judged = answer.judged
+        if judged is None:
+            continue
+        bars.doubtful += len(judged.doubtful)
+        for other in judged.others:
+            earlier = {other.symbol: work.router.earlier_than(answer.instrument, other.source)}
+            found, _ = accept(connection, work.table, _stack([(other, other.bars)]), work.run_id)
+            frames.append(precedence.without_outranked(connection, work.table, found, earlier))
+            bars.replaced += len(frames[-1])
+        if len(judged.passed_over):
+            passed_over = _stack([(judged.kept, judged.passed_over)])
+            rejections.record_rejections(connection, work.table, passed_over, run_id=work.run_id)
+            bars.rejected += len(passed_over)
+    return pd.concat(frames, ignore_index=True) if frames[1:] else good
 
 
 def _settle(

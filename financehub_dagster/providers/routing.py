@@ -75,13 +75,24 @@ class DailyBarsRouter(Resource):
         order = list(self.precedence(instrument))
         return order[: order.index(source)] if source in order else order
 
+    def asked_after(self, instrument: Instrument, source: str) -> Sequence[str]:
+        """Who is asked about `instrument` where `source` has nothing good enough, in order."""
+        order = list(self.asked(instrument))
+        return order[order.index(source) + 1 :] if source in order else []
+
     def daily_bars(
-        self, instrument: Instrument, start: date, end: date, require: Callable[[DailyBars], None] | None = None
+        self,
+        instrument: Instrument,
+        start: date,
+        end: date,
+        require: Callable[[DailyBars], None] | None = None,
+        *,
+        after: str | None = None,
     ) -> DailyBars:
         """Finished sessions from `start` to `end`, both included; raises the ProviderError that says most.
 
-        `require` raises ProviderError for an answer that is not to be believed: the next provider is asked. Several
-        threads may ask at once.
+        `require` raises ProviderError for an answer that is not to be believed: the next provider is asked. after: ask
+        only who comes after this provider. Several threads may ask at once.
         """
 
         def ask(provider: Any) -> DailyBars:
@@ -90,7 +101,8 @@ class DailyBarsRouter(Resource):
                 require(answer)
             return answer
 
-        return first_answer(candidates(self._bound(), self.asked(instrument), instrument), ask)
+        order = self.asked(instrument) if after is None else self.asked_after(instrument, after)
+        return first_answer(candidates(self._bound(), order, instrument), ask)
 
     def _bound(self) -> Mapping[str, Any]:
         if not self._providers:

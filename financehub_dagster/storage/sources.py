@@ -4,7 +4,7 @@ Belongs here: questions about the `source` of stored rows. Does not belong here:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
@@ -19,13 +19,22 @@ MOST = 60
 def spans_of_others(
     connection: Connection, table: str, first_choice: Mapping[str, str]
 ) -> dict[str, tuple[date, date]]:
-    """The first and last row of each symbol that another vendor sent than the one `first_choice` names for it."""
-    columns = tables.metadata.tables[table].c
+    """The first and last row of each symbol that another vendor sent than the one `first_choice` names for it.
+
+    Rows in whose place the first choice sent one that was rejected are left out: it has nothing better.
+    """
+    columns, rejected = tables.metadata.tables[table].c, tables.rejected_rows.c
     wanted = _pairs(first_choice.items())
+    refused = sa.exists().where(
+        rejected.table_name == table,
+        rejected.symbol == columns.symbol,
+        rejected.date == columns.date,
+        rejected.source == wanted.c.source,
+    )
     query = (
         sa.select(columns.symbol, sa.func.min(columns.date), sa.func.max(columns.date))
         .join(wanted, columns.symbol == wanted.c.symbol)
-        .where(columns.source != wanted.c.source)
+        .where(columns.source != wanted.c.source, ~refused)
         .group_by(columns.symbol)
     )
     return {symbol: (first, last) for symbol, first, last in connection.execute(query)}
@@ -40,6 +49,25 @@ def keys_from(
     matches = sa.and_(declared.c.symbol == wanted.c.symbol, declared.c.source == wanted.c.source)
     query = sa.select(*declared.primary_key.columns).join(wanted, matches).where(declared.c.date.between(first, last))
     return [tuple(row) for row in connection.execute(query)]
+
+
+def known_sessions(
+    connection: Connection, table: str, symbol: str, days: Sequence[date], now: datetime
+) -> dict[date, str | None]:
+    """Of these sessions those of which nobody needs to be asked at `now`, and whose row is stored.
+
+    None for a session that is not stored, but for which an empty answer is not due to be asked about again.
+    """
+    rows, answers = tables.metadata.tables[table].c, tables.empty_answers.c
+    asked = sa.any_(sa.cast(list(days), sa.ARRAY(sa.Date)))
+    waiting = sa.select(answers.date, sa.null().label("source")).where(
+        answers.table_name == table,
+        answers.symbol == symbol,
+        answers.date == asked,
+        sa.or_(answers.next_ask_at.is_(None), answers.next_ask_at > now),
+    )
+    stored = sa.select(rows.date, rows.source).where(rows.symbol == symbol, rows.date == asked)
+    return {day: source for query in (waiting, stored) for day, source in connection.execute(query)}
 
 
 def has_rows_before(connection: Connection, table: str, symbol: str, sources: Sequence[str], day: date) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from financehub_dagster.market.quality import RULES, judge
+from financehub_dagster.market.quality import DOUBTS, RULES, judge
 from financehub_dagster.sandbox.recordings import recorded_daily, recorded_symbols
 
 GOOD = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "adj_close": 10.5, "volume": 100.0}
@@ -22,8 +22,8 @@ def frame(**changes: object) -> pd.DataFrame:
         ({"close": None}, "finite"),
         ({"low": 0.0}, "positive"),
         ({"open": -10.0, "low": -11.0}, "positive"),
-        ({"low": 10.5}, "ordered"),
-        ({"high": 10.9}, "ordered"),
+        ({"low": 11.2, "open": 10.0}, "ordered"),
+        ({"high": 9.8}, "ordered"),
         ({"low": 12.5}, "ordered"),
         ({"volume": -1.0}, "volume_not_negative"),
         ({"adj_close": -np.inf}, "adj_close_finite"),
@@ -52,6 +52,27 @@ def test_a_bar_at_the_edge_of_the_rules_is_good(changes: dict[str, object]) -> N
     good, rejected = judge(frame(**changes))
     assert (len(good), len(rejected)) == (1, 0)
     assert "rule" not in good
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"open": 209.42, "high": 210.47, "low": 209.85, "close": 210.22}, "doubtful"),  # SPY, 2015-03-05, Yahoo
+        ({"open": 0.68, "high": 0.64125, "low": 0.62, "close": 0.635}, "doubtful"),  # ELCO.L, 2022-10-07, Yahoo
+        ({"open": 0.6, "high": 0.5, "low": 0.5, "close": 0.6}, "impossible"),  # CLC.L, 2024-06-10, Yahoo
+        ({"low": 10.5}, "doubtful"),
+        ({"high": 10.9}, "doubtful"),
+        ({"low": 12.0, "high": 11.9}, "impossible"),
+        ({"open": 1100.0}, "impossible"),
+        ({"open": 5.5}, "impossible"),
+        ({}, "sure"),
+    ],
+)
+def test_a_bar_is_in_doubt_where_open_or_close_lies_a_little_outside(changes: dict[str, object], found: str) -> None:
+    possible, rejected = judge(frame(**changes))
+    sure, doubtful = judge(possible, DOUBTS)
+    assert {"impossible": len(rejected), "doubtful": len(doubtful), "sure": len(sure)}[found] == 1
+    assert doubtful["rule"].tolist() == ["enclosed"] * len(doubtful)
 
 
 def test_good_rows_keep_their_columns_index_and_order() -> None:
