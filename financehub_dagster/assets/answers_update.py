@@ -20,8 +20,10 @@ from financehub_dagster.gateway.errors import NotConfigured
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.answer_routing import AnswersRouter, Routed
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.storage.engine import Connection, transaction
+from financehub_dagster.storage import locks, tables
+from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.partition_keys import ends_of
+from financehub_dagster.storage.transactions import in_transaction
 
 type Store = Callable[[Connection, Answers, str, Outcome], None]
 """Write one vendor's answer under a run id and count what became of its rows."""
@@ -61,8 +63,7 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
     for batch in batched(instruments, TOGETHER[work.table]):
         believed = agreement.without_strangers if work.table in PRICED else None
         routed = work.router.ask(work.vendors, batch, work.since, work.providers, believed)
-        with transaction() as connection:
-            _settle(work, connection, batch, routed, store, outcome)
+        outcome.include(in_transaction(partial(_store, work, batch, routed, store)))
         done, failed = len(outcome.done), len(outcome.failures)
         log.info(f"{work.table}: {done} of {len(instruments)} instruments done, {failed} failed")
     if outcome.off:
@@ -70,26 +71,27 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
     return outcome
 
 
-def _settle(
-    work: Work, connection: Connection, batch: Sequence[Instrument], routed: Routed, store: Store, outcome: Outcome
-) -> None:
+def _store(work: Work, batch: Sequence[Instrument], routed: Routed, store: Store, connection: Connection) -> Outcome:
+    """Write a batch and what it settles; returns what became of its instruments."""
+    outcome = Outcome(work.table)
+    locks.lock_table(connection, tables.metadata.tables[work.table])
     for answer in routed.answers:
         outcome.calls += answer.calls
         if len(answer.rows):
             outcome.sources[answer.source] = outcome.sources.get(answer.source, 0) + len(answer.rows)
             store(connection, answer, work.run_id, outcome)
-    asked = _asked(work)
     off = work.router.why_off([each.asset_type for each in batch], work.providers) or ""
-    for symbol, error in routed.failed.items():
-        if isinstance(error, NotConfigured):
-            outcome.off[symbol] = off or str(error)
-        else:
-            leave_undone(connection, asked, symbol, error, outcome)
+    is_off = {symbol for symbol, error in routed.failed.items() if isinstance(error, NotConfigured)}
+    outcome.off = {symbol: off or str(routed.failed[symbol]) for symbol in routed.failed if symbol in is_off}
+    failed = {symbol: error for symbol, error in routed.failed.items() if symbol not in is_off}
     done = [each.symbol for each in batch if each.symbol not in routed.failed]
+    asked = _asked(work)
     asked.settle(connection, done)
+    leave_undone(connection, asked, failed, outcome)
     outcome.done += done
     told = _told(routed.answers)
     outcome.empty += [symbol for symbol in done if symbol not in told]
+    return outcome
 
 
 def _asked(work: Work) -> Asked:

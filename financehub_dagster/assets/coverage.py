@@ -33,9 +33,10 @@ def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from financehub_dagster.assets.coverage_picture import heat_map
     from financehub_dagster.storage import gaps, ledger
     from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.transactions import in_transaction
 
+    changed = in_transaction(lambda connection: ledger.refresh(connection, datetime.now(UTC)))
     with transaction() as connection:
-        changed = ledger.refresh(connection, datetime.now(UTC))
         counts = gaps.sessions_by_state(connection)
         lacking = gaps.open_gaps(connection, SHOWN)
         pictures = {

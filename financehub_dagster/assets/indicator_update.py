@@ -17,8 +17,9 @@ from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.storage import bars, failures, history, marks, tables, writer
+from financehub_dagster.storage import bars, failures, history, locks, marks, tables, writer
 from financehub_dagster.storage.engine import Connection, transaction
+from financehub_dagster.storage.transactions import in_transaction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,20 +105,21 @@ def store(batch: Computed, window: Window, run_id: str) -> Outcome:
     A bar that changed since it was read may have been recomputed by another run already, whose rows must not be
     overwritten: such a batch is computed again, in turn with all other writers of its instruments.
     """
-    outcome = Outcome(NAME)
-    with transaction() as connection:
-        writer.take_turn(connection, tables.indicators_daily, batch.symbols)
-        if marks.marked_since(connection, NAME, batch.symbols, batch.dirty):
-            batch = _compute(connection, batch.table, batch.symbols, window)
-        written = writer.write(
-            connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False, in_turn=True
-        )
-        clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
-        marks.clear_marks(connection, NAME, clean)
-        _settle(connection, batch.symbols, window, run_id, batch.wrong)
-    found = set(batch.found)
+    return in_transaction(partial(_store, batch=batch, window=window, run_id=run_id))
+
+
+def _store(connection: Connection, batch: Computed, window: Window, run_id: str) -> Outcome:
+    locks.lock_table(connection, tables.indicators_daily, batch.symbols)
+    if marks.marked_since(connection, NAME, batch.symbols, batch.dirty):
+        batch = _compute(connection, batch.table, batch.symbols, window)
+    written = writer.write(
+        connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False, locked=True
+    )
+    clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
+    marks.clear_marks(connection, NAME, clean)
+    _settle(connection, batch.symbols, window, run_id, batch.wrong)
+    outcome, found = Outcome(NAME, failures=dict(batch.wrong)), set(batch.found)
     outcome.add(written)
-    outcome.failures |= batch.wrong
     outcome.done += [symbol for symbol in batch.symbols if symbol in found]
     outcome.empty += [symbol for symbol in batch.symbols if symbol not in found and symbol not in batch.wrong]
     return outcome
@@ -130,17 +132,16 @@ def _settle(
     from financehub_dagster.storage import ledger
 
     key = window.partition_key
-    for symbol, reason in wrong.items():
-        kwargs = {"symbols": [symbol], "start": window.start.isoformat(), "end": window.end.isoformat()}
-        failures.record_failure(
-            connection,
-            task_name=NAME,
-            partition_key=key,
-            symbol=symbol,
-            kwargs=kwargs,
-            exception=f"WrongBar: {reason}",
-            run_id=run_id,
-        )
+    days = {"start": window.start.isoformat(), "end": window.end.isoformat()}
+    failures.record_failures(
+        connection,
+        (
+            failures.Failure(
+                NAME, f"WrongBar: {reason}", key, symbol, kwargs={"symbols": [symbol], **days}, run_id=run_id
+            )
+            for symbol, reason in wrong.items()
+        ),
+    )
     done = [symbol for symbol in symbols if symbol not in wrong]
     failures.resolve_failures(connection, task_name=NAME, partition_key=key, symbols=done)
     ledger.settle(connection, NAME, symbols, window.start, window.end, datetime.now(UTC))

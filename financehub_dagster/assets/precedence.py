@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import sources, tables, writer
+from financehub_dagster.storage import locks, sources, tables
 from financehub_dagster.storage.engine import Connection
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def without_outranked(
     if not ranked.any():
         return frame
     declared = tables.metadata.tables[table]
-    writer.take_turn(connection, declared)
+    locks.lock_table(connection, declared)
     days = frame.loc[ranked, "date"]
     protected = sources.keys_from(connection, table, earlier, days.min().date(), days.max().date())
     if not protected:

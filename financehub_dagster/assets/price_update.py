@@ -23,9 +23,10 @@ from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import history, rejections, sources, tables, writer
+from financehub_dagster.storage import history, locks, rejections, sources, tables, writer
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
+from financehub_dagster.storage.transactions import in_transaction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,9 +93,8 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
     questions = [_Question(each, *spans[each.symbol]) for each in instruments]
     with closing(at_once(partial(_answer, work), questions)) as answers:
         for batch in _batches(answers):
-            with transaction() as connection:
-                rejected = _store(work, connection, batch, bars, actions)
-                _settle(work, connection, batch, rejected)
+            for outcome, part in zip((bars, actions), in_transaction(partial(_store, work, batch)), strict=True):
+                outcome.include(part)
             counts = f"{len(bars.failures)} failed, {len(bars.deferred)} put off"
             log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
     actions.failures, actions.deferred = bars.failures, bars.deferred
@@ -187,14 +187,23 @@ def _asked(work: Work) -> Asked:
     return Asked(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
 
 
-def _store(
+def _store(work: Work, answers: Sequence[_Answer], connection: Connection) -> tuple[Outcome, Outcome]:
+    """Write a batch and all that follows from it; returns the outcomes of its bars and corporate actions."""
+    bars, actions = Outcome(work.table), Outcome("corporate_actions")
+    locks.lock_table(connection, tables.metadata.tables[work.table])
+    rejected = _store_rows(work, connection, answers, bars, actions)
+    asked = _asked(work)
+    asked.settle(connection, [each.instrument.symbol for each in answers if each.got is not None])
+    failed = {each.instrument.symbol: each.error for each in answers if each.error is not None}
+    leave_undone(connection, asked, failed, bars)
+    _settle(work, connection, answers, rejected)
+    return bars, actions
+
+
+def _store_rows(
     work: Work, connection: Connection, answers: Sequence[_Answer], bars: Outcome, actions: Outcome
 ) -> Mapping[str, list[date]]:
     """Write what the vendors sent; returns the sessions whose bars no table takes, by symbol."""
-    asked = _asked(work)
-    for answer in answers:
-        if answer.error is not None:
-            leave_undone(connection, asked, answer.instrument.symbol, answer.error, bars)
     answered = [(each.instrument, each.got) for each in answers if each.got is not None]
     kept = [each.judged.kept for each in answers if each.judged is not None]
     bars.calls += sum(each.calls for each in answers)
@@ -209,7 +218,6 @@ def _store(
     told = precedence.without_outranked(connection, "corporate_actions", told, earlier)
     bars.add(_write(connection, work.table, good, work.run_id))
     actions.add(_write(connection, "corporate_actions", told, work.run_id))
-    asked.settle(connection, [each.symbol for each, _ in answered])
     bars.rejected += len(rejected)
     actions.rejected += len(refused)
     _count(work, answers, good, bars, actions)

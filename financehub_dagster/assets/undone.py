@@ -39,6 +39,8 @@ class Asked:
 
     def settle_failures(self, connection: Connection, symbols: Sequence[str]) -> None:
         """Close the dead letters of `symbols` within these days."""
+        if not symbols:
+            return
         key = key_of(self.first.isoformat(), self.last.isoformat())
         failures.resolve_failures(connection, task_name=self.table, partition_key=key, symbols=symbols)
 
@@ -52,34 +54,41 @@ def run_config(providers: Sequence[str] | None, **days: str) -> dict[str, object
     return {**days, **({} if providers is None else {"providers": list(providers)})}
 
 
-def leave_undone(connection: Connection, asked: Asked, symbol: str, error: ProviderError, outcome: Outcome) -> None:
-    """Write down that `error` kept `symbol` from being done."""
-    until = put_off_until(error)
-    kwargs = {"symbols": [symbol], **asked.config}
-    if until is None:
-        outcome.failures[symbol] = str(error)
-        asked.settle_deferrals(connection, [symbol])
-        failures.record_failure(
-            connection,
-            task_name=asked.table,
-            partition_key=asked.partition_key,
-            symbol=symbol,
-            provider=error.provider,
-            kwargs=kwargs,
-            exception=f"{type(error).__name__}: {error}",
-            run_id=asked.run_id,
-        )
-    else:
-        outcome.deferred[symbol] = PutOff(until, str(error))
-        asked.settle_failures(connection, [symbol])
-        deferrals.defer(
-            connection,
-            task_name=asked.table,
-            partition_key=asked.again_at(until),
-            symbol=symbol,
-            provider=error.provider,
-            until=until,
-            reason=str(error),
-            kwargs=kwargs,
-            run_id=asked.run_id,
-        )
+def leave_undone(connection: Connection, asked: Asked, errors: Mapping[str, ProviderError], outcome: Outcome) -> None:
+    """Write down which error kept each symbol from being done; dead letters first, as everywhere."""
+    if not errors:
+        return
+    until = {symbol: put_off_until(error) for symbol, error in errors.items()}
+    dead = [symbol for symbol in errors if until[symbol] is None]
+    waiting = {symbol: time for symbol, time in until.items() if time is not None}
+    asked.settle_failures(connection, list(waiting))
+    failures.record_failures(connection, [_failure(asked, symbol, errors[symbol]) for symbol in dead])
+    asked.settle_deferrals(connection, dead)
+    deferrals.defer(connection, [_deferral(asked, symbol, errors[symbol], time) for symbol, time in waiting.items()])
+    outcome.failures |= {symbol: str(errors[symbol]) for symbol in dead}
+    outcome.deferred |= {symbol: PutOff(time, str(errors[symbol])) for symbol, time in waiting.items()}
+
+
+def _failure(asked: Asked, symbol: str, error: ProviderError) -> failures.Failure:
+    return failures.Failure(
+        asked.table,
+        f"{type(error).__name__}: {error}",
+        asked.partition_key,
+        symbol,
+        error.provider,
+        {"symbols": [symbol], **asked.config},
+        run_id=asked.run_id,
+    )
+
+
+def _deferral(asked: Asked, symbol: str, error: ProviderError, until: datetime) -> deferrals.Deferral:
+    return deferrals.Deferral(
+        asked.table,
+        asked.again_at(until),
+        symbol,
+        error.provider,
+        until,
+        str(error),
+        {"symbols": [symbol], **asked.config},
+        asked.run_id,
+    )

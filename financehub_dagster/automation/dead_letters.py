@@ -92,29 +92,33 @@ def record_pieces(
 ) -> None:
     """Write down the work of one step, in one transaction, free of secrets; work on no table is no work."""
     from financehub_dagster.gateway.redaction import redact
-    from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.errors import UnknownInstruments
-    from financehub_dagster.storage.failures import record_failure
+    from financehub_dagster.storage.failures import Failure, record_failures
+    from financehub_dagster.storage.transactions import in_transaction
 
     try:
         pieces = pieces_of(run, op_name, began)
     except UnknownInstruments:
         return  # nothing is expected of a symbol that no instrument has
-    with transaction() as connection:
-        for piece in pieces:
-            record_failure(
-                connection,
-                task_name=piece.task_name,
-                partition_key=piece.partition_key,
-                symbol=piece.symbol,
-                kwargs=piece.kwargs,
-                exception=redact(exception),
-                traceback=None if traceback is None else redact(traceback),
-                run_id=run.run_id,
-                since=since,
-            )
+    failures = [
+        Failure(
+            piece.task_name,
+            redact(exception),
+            piece.partition_key,
+            piece.symbol,
+            kwargs=piece.kwargs,
+            traceback=None if traceback is None else redact(traceback),
+            run_id=run.run_id,
+        )
+        for piece in pieces
+    ]
+
+    def write(connection: "Connection") -> None:
+        record_failures(connection, failures, since)
         for piece in pieces:
             settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)
+
+    in_transaction(write)
 
 
 def settle_ledger(connection: "Connection", task_name: str, partition_key: str, symbols: Sequence[str] | None) -> None:

@@ -59,10 +59,10 @@ def due_orders(
     """
     from financehub_dagster.storage import healing, ledger, readiness
     from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.transactions import in_transaction
 
     now = datetime.now(UTC)
-    with transaction() as connection:
-        ledger.refresh(connection, now)
+    in_transaction(lambda connection: ledger.refresh(connection, now))
     with transaction() as connection:
         shut = readiness.unavailable(connection, CAPABILITY)
 

@@ -5,8 +5,15 @@ retrying, and runs whose process was killed, which no hook sees (recovery).
 """
 
 import traceback
+from typing import TYPE_CHECKING
 
 import dagster as dg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from financehub_dagster.automation.dead_letters import Piece
+    from financehub_dagster.storage.engine import Connection
 
 
 @dg.failure_hook(name="dead_letter")
@@ -39,24 +46,29 @@ def settled(context: dg.HookContext) -> None:
 
     Instruments that failed in a step that went on keep the rows the step gave them.
     """
-    from financehub_dagster.automation.dead_letters import pieces_of, settle_ledger
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.failures import resolve_failures, resolve_step
-    from financehub_dagster.storage.unreported import clear_notes
+    from financehub_dagster.automation.dead_letters import pieces_of
+    from financehub_dagster.storage.transactions import in_transaction
 
     record = context.instance.get_run_record_by_id(context.run_id)
     if record is None:
         return
     tables = [output.name for output in context.op.definition.output_defs]
     pieces = pieces_of(record.dagster_run, context.op.name, record.create_timestamp)
-    with transaction() as connection:
-        for piece in pieces:
-            where = {"task_name": piece.task_name, "partition_key": piece.partition_key}
-            if piece.symbol:
-                resolve_failures(connection, **where, symbols=[piece.symbol])
-                tables.append(piece.task_name)
-            else:
-                resolve_step(connection, **where, symbols=piece.symbols)
-        clear_notes(connection, context.run_id, tables)
-        for piece in pieces:
-            settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)
+    tables += [piece.task_name for piece in pieces if piece.symbol]
+    in_transaction(lambda connection: _settle(connection, context.run_id, tables, pieces))
+
+
+def _settle(connection: "Connection", run_id: str, tables: list[str], pieces: "Sequence[Piece]") -> None:
+    from financehub_dagster.automation.dead_letters import settle_ledger
+    from financehub_dagster.storage.failures import resolve_failures, resolve_step
+    from financehub_dagster.storage.unreported import clear_notes
+
+    clear_notes(connection, run_id, tables)
+    for piece in pieces:
+        where = {"task_name": piece.task_name, "partition_key": piece.partition_key}
+        if piece.symbol:
+            resolve_failures(connection, **where, symbols=[piece.symbol])
+        else:
+            resolve_step(connection, **where, symbols=piece.symbols)
+    for piece in pieces:
+        settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)

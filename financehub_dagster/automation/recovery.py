@@ -7,6 +7,7 @@ of the platform, a sensor, and whoever calls `recover`. Doing it twice, or in tw
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,6 +15,9 @@ from financehub_dagster.assets.partitions import partitions_between
 from financehub_dagster.automation.dead_letters import write_unfinished
 from financehub_dagster.automation.lost_runs import fail_lost_runs
 from financehub_dagster.storage.unreported import UnreportedWrite
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.engine import Connection
 
 LOOKBACK = timedelta(days=2)
 """Runs that failed longer ago have had their dead letters written by an earlier recovery."""
@@ -68,11 +72,13 @@ def report_committed(instance: dg.DagsterInstance) -> dict[str, list[str]]:
 def give_back_rows(instance: dg.DagsterInstance) -> int:
     """Give back the dead letters that an ended replay still holds, as failed once more; returns how many."""
     from financehub_dagster.storage import replays
-    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.transactions import in_transaction
 
-    with transaction() as connection:
+    def give_back(connection: "Connection") -> int:
         ended = [run for run in replays.replays_in_progress(connection) if not _goes_on(instance, run)]
         return sum(replays.give_back(connection, run_id) for run_id in ended)
+
+    return in_transaction(give_back)
 
 
 def _goes_on(instance: dg.DagsterInstance, run_id: str) -> bool:

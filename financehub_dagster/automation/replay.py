@@ -9,8 +9,8 @@ Rows are claimed one group at a time, just before their run: a replay that is ki
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import reduce
-from typing import Any
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -18,6 +18,9 @@ from pydantic import Field
 from financehub_dagster.assets.partitions import OF_NOW, partition_at
 from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_ledger
 from financehub_dagster.automation.runs import run_tables
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.engine import Connection
 
 JOB = "replay_dead_letters"
 STEP = "replay"
@@ -83,6 +86,7 @@ def replay(
     """
     from financehub_dagster.storage import replays
     from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.transactions import in_transaction
 
     tables = _tables_by_task(repository)
     with transaction() as connection:
@@ -90,16 +94,13 @@ def replay(
     taken = 0
     try:
         for group_ids in _groups(waiting):
-            with transaction() as connection:
-                rows = replays.claim(connection, run_id, group_ids, due_only=ids is None)
-                rows = _without_impossible(connection, run_id, rows, tables)
+            rows = in_transaction(partial(_take, run_id, group_ids, tables, due_only=ids is None))
             taken += len(rows)
             if rows:
                 group = reduce(Group.joined, map(Group.of, rows))
                 _run(repository, instance, run_id, group, tables[group.task_name])
     except BaseException:
-        with transaction() as connection:
-            replays.give_back(connection, run_id)
+        in_transaction(lambda connection: replays.give_back(connection, run_id))
         raise
     return taken
 
@@ -134,14 +135,15 @@ def _tables_by_task(repository: dg.RepositoryDefinition) -> dict[str, list[str]]
     return tables
 
 
-def _without_impossible(
-    connection: Any, run_id: str, rows: list[dict[str, Any]], tables: Mapping[str, list[str]]
+def _take(
+    run_id: str, ids: Sequence[int], tables: Mapping[str, list[str]], connection: "Connection", *, due_only: bool
 ) -> list[dict[str, Any]]:
-    """The rows that can be done; the others are parked or discarded with the reason."""
+    """Claim those of `ids` that wait: the rows that can be done; the others are parked or discarded with the reason."""
     from financehub_dagster.storage import replays
     from financehub_dagster.storage.failures import discard_failures
     from financehub_dagster.storage.instruments import list_instruments
 
+    rows = replays.claim(connection, run_id, ids, due_only=due_only)
     unknown = [row for row in rows if row["task_name"] not in tables]
     for row in unknown:
         reason = f"no table or task {row['task_name']} any more: discard it; {row['exception']}"
@@ -191,15 +193,17 @@ def _settle(run_id: str, group: Group, error: str | None) -> None:
     """Close or give back those rows of the group that their run, whose step succeeded or had this error, has not."""
     from financehub_dagster.gateway.redaction import redact
     from financehub_dagster.storage import replays
-    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.transactions import in_transaction
 
-    with transaction() as connection:
+    def settle(connection: "Connection") -> None:
         if error is None:
             replays.resolve_claimed(connection, run_id, group.ids)
         else:
             replays.fail_claimed(connection, run_id, group.ids, redact(error))
         symbols = None if group.symbols is None else sorted(group.symbols)
         settle_ledger(connection, group.task_name, group.partition_key, symbols)
+
+    in_transaction(settle)
 
 
 @dg.op(name=STEP)

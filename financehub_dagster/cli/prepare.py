@@ -6,6 +6,7 @@ Belongs here: the steps that `up`, `demo`, `backfill` and others share before th
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from financehub_dagster.cli import ports
 from financehub_dagster.cli.console import Console
@@ -13,6 +14,9 @@ from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
 from financehub_dagster.cli.state import running
 from financehub_dagster.settings import get_settings
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.engine import Connection
 
 
 def act_on_home(console: Console) -> Home:
@@ -122,13 +126,15 @@ def _revision() -> str | None:
 def load_default_universe() -> int:
     """Store the instruments that come with the package if there are none; returns how many were stored."""
     from financehub_dagster.market.instruments import default_universe
-    from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.history import row_count
     from financehub_dagster.storage.instruments import upsert_instruments
+    from financehub_dagster.storage.transactions import in_transaction
 
-    with transaction() as connection:
+    def load(connection: "Connection") -> int:
         if row_count(connection, "instruments"):
             return 0
         instruments = default_universe()
         upsert_instruments(connection, instruments)
         return len(instruments)
+
+    return in_transaction(load)

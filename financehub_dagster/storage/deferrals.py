@@ -4,44 +4,46 @@ Belongs here: putting off, settling and reading it. Does not belong here: doing 
 failed work: it is no dead letter and counts no attempts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.failures import within
-from financehub_dagster.storage.parameters import any_of
+from financehub_dagster.storage.parameters import any_of, rows_of
 from financehub_dagster.storage.tables import deferred_work as table
 
 
-def defer(
-    connection: Connection,
-    *,
-    task_name: str,
-    partition_key: str,
-    symbol: str,
-    provider: str,
-    until: datetime,
-    reason: str,
-    kwargs: Mapping[str, object] | None = None,
-    run_id: str | None = None,
-) -> None:
-    """Put one instrument's work off until `until` (aware); work that waits already gets the new time and reason.
+@dataclass(frozen=True)
+class Deferral:
+    """One instrument's work that waits until `until` (aware) for `provider`, the vendor that can be asked first.
 
-    provider is the vendor that can be asked first, reason has to be free of secrets already.
+    reason is free of secrets already; kwargs is what the work was called with.
     """
-    statement = insert(table).values(
-        task_name=task_name,
-        partition_key=partition_key,
-        symbol=symbol,
-        provider=provider,
-        until=until,
-        reason=reason,
-        kwargs=dict(kwargs or {}),
-        run_id=run_id,
-    )
+
+    task_name: str
+    partition_key: str
+    symbol: str
+    provider: str
+    until: datetime
+    reason: str
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    run_id: str | None = None
+
+
+def defer(connection: Connection, deferrals: Iterable[Deferral]) -> None:
+    """Put work off; work that waits already gets the new time and reason."""
+    latest = {(each.task_name, each.partition_key, each.symbol): each for each in deferrals}
+    if not latest:
+        return
+    locks.lock_table(connection, table)
+    names = [name.name for name in fields(Deferral)]
+    rows = rows_of([{**vars(each)} for each in latest.values()], {name: table.c[name].type for name in names})
+    statement = insert(table).from_select(names, sa.select(*(rows.c[name] for name in names)))
     renewed = ("provider", "until", "reason", "kwargs", "run_id")
     connection.execute(
         statement.on_conflict_do_update(
@@ -58,6 +60,7 @@ def resolve_deferrals(connection: Connection, task_name: str, first: date, last:
     """
     if not symbols:
         return 0
+    locks.lock_table(connection, table)
     settled = sa.delete(table).where(
         table.c.task_name == task_name,
         table.c.symbol == any_of(symbols),

@@ -6,15 +6,17 @@ A piece of work (task, partition range, symbol) has at most one live row; failin
 symbol stands for a whole step: its instruments are kwargs' `symbols`, all of them where that is null.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.parameters import any_of
+from financehub_dagster.storage.parameters import any_id, any_of, rows_of
 from financehub_dagster.storage.partition_keys import RANGE, ends_of
 from financehub_dagster.storage.tables import task_failures as table
 
@@ -25,38 +27,42 @@ RETRIES = 5
 LIVE = ("open", "retrying", "parked")
 
 
-def record_failure(
-    connection: Connection,
-    *,
-    task_name: str,
-    partition_key: str = "",
-    symbol: str = "",
-    provider: str | None = None,
-    kwargs: Mapping[str, object] | None = None,
-    exception: str,
-    traceback: str | None = None,
-    run_id: str | None = None,
-    since: datetime | None = None,
-) -> None:
-    """Write failed work down, or raise the attempts of its live row; a second report of the same run changes nothing.
+@dataclass(frozen=True)
+class Failure:
+    """A piece of work that failed, why, and what it was called with; all text is free of secrets already."""
 
-    The next retry is due 60·2ⁿ s after the n-th retry; after five the work is parked. A late reporter names the start
-    of the run as `since`: work that has failed again, or was settled, in the meantime is left alone. exception and
-    traceback have to be free of secrets already.
+    task_name: str
+    exception: str
+    partition_key: str = ""
+    symbol: str = ""
+    provider: str | None = None
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    traceback: str | None = None
+    run_id: str | None = None
+
+    @property
+    def work(self) -> tuple[str, str, str]:
+        """What the live row of this work is found by."""
+        return self.task_name, self.partition_key, self.symbol
+
+
+def record_failures(connection: Connection, failures: Iterable[Failure], since: datetime | None = None) -> None:
+    """Write failed work down, or raise the attempts of its live rows; a second report of the same run changes nothing.
+
+    The next retry is due 60·2ⁿ s after the n-th retry; after five the work is parked. Of several failures of the same
+    work the last one counts. A late reporter names the start of the run as `since`: work that has failed again, or was
+    settled, in the meantime is left alone.
     """
-    if since is not None and _failed_since(connection, (task_name, partition_key, symbol), since):
+    latest = {failure.work: failure for failure in failures}
+    if not latest:
         return
-    statement = insert(table).values(
-        task_name=task_name,
-        partition_key=partition_key,
-        symbol=symbol,
-        provider=provider,
-        kwargs=dict(kwargs or {}),
-        exception=exception,
-        traceback=traceback,
-        next_retry_at=_due(sa.literal(1)),
-        run_id=run_id,
-    )
+    locks.lock_table(connection, table)
+    names = [name.name for name in fields(Failure)]
+    rows = rows_of([{**vars(failure)} for failure in latest.values()], {name: table.c[name].type for name in names})
+    new_rows = sa.select(*(rows.c[name] for name in names), _due(sa.literal(1)))
+    if since is not None:
+        new_rows = new_rows.where(~_failed_since(rows, since))
+    statement = insert(table).from_select([*names, "next_retry_at"], new_rows)
     new = statement.excluded
     connection.execute(
         statement.on_conflict_do_update(
@@ -113,9 +119,10 @@ def resolve_step(connection: Connection, *, task_name: str, partition_key: str, 
 
 def discard_failures(connection: Connection, ids: Sequence[int], reason: str) -> list[int]:
     """Close live rows for good without their work being done, noting why; returns those that were live."""
+    locks.lock_table(connection, table)
     change = (
         sa.update(table)
-        .where(table.c.id.in_(ids), table.c.status.in_(LIVE))
+        .where(table.c.id == any_id(ids), table.c.status.in_(LIVE))
         .values(
             status="discarded",
             next_retry_at=None,
@@ -152,27 +159,26 @@ def list_failures(
 
 def read_failures(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, object]]:
     """All columns of these rows by id; ids without a row are left out."""
-    rows = connection.execute(sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.id))
+    rows = connection.execute(sa.select(table).where(table.c.id == any_id(ids)).order_by(table.c.id))
     return {row["id"]: dict(row) for row in rows.mappings()}
 
 
 def delete_settled(connection: Connection, older_than: timedelta) -> int:
     """Delete the resolved and discarded rows that failed longer ago than that; returns how many."""
+    locks.lock_table(connection, table)
     old = sa.delete(table).where(
         table.c.status.in_(("resolved", "discarded")), table.c.last_failed_at < sa.func.now() - older_than
     )
     return connection.execute(old).rowcount
 
 
-def _failed_since(connection: Connection, work: tuple[str, str, str], since: datetime) -> bool:
-    same = (table.c.task_name, table.c.partition_key, table.c.symbol)
-    known = sa.exists().where(
-        *(column == value for column, value in zip(same, work, strict=True)), table.c.last_failed_at >= since
-    )
-    return connection.execute(sa.select(known)).scalar_one()
+def _failed_since(rows: sa.FromClause, since: datetime) -> sa.ColumnElement[bool]:
+    same = (table.c[name] == rows.c[name] for name in ("task_name", "partition_key", "symbol"))
+    return sa.exists().where(*same, table.c.last_failed_at >= since)
 
 
 def _close(connection: Connection, status: str, *which: sa.ColumnElement[bool]) -> int:
+    locks.lock_table(connection, table)
     change = sa.update(table).where(*which)
     return connection.execute(change.values(status=status, next_retry_at=None, replay_run_id=None)).rowcount
 

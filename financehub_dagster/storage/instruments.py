@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.errors import UnknownInstruments
 from financehub_dagster.storage.parameters import any_of
@@ -32,6 +33,7 @@ def upsert_instruments(connection: Connection, instruments: Iterable[Instrument]
     rows = {instrument.symbol: _row(instrument) for instrument in instruments}
     if not rows:
         return UpsertResult(0, 0, 0)
+    locks.lock_table(connection, table)
     statement = insert(table).values([rows[symbol] for symbol in sorted(rows)])
     new = statement.excluded
     changed = statement.on_conflict_do_update(
@@ -73,6 +75,7 @@ def deactivate_instruments(connection: Connection, symbols: Sequence[str]) -> in
 
     Raises UnknownInstruments, and changes nothing, if no instrument has one of the symbols.
     """
+    locks.lock_table(connection, table)
     _require_known(connection, symbols)
     change = (
         sa.update(table).where(_among(symbols), table.c.is_active).values(is_active=False, updated_at=sa.func.now())

@@ -5,8 +5,8 @@ belong here: the facts (`ledger_facts`), the arithmetic (`market.coverage`), and
 Imports numpy and calendars: import it inside functions.
 
 Whoever changes a fact settles the rows concerned as the last act of its transaction: rows of the table, its live dead
-letters, the work put off, the vendors' empty answers, the universe. Settlers take turns from before they read to the
-end of their transactions, so that the last one has seen what all others did.
+letters, the work put off, the vendors' empty answers, the universe. Settlers hold the ledger's lock from before they
+read to the end of their transactions, so that the last one has seen what all others did.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from financehub_dagster.market import coverage
 from financehub_dagster.market.coverage import Masks, Months, States
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.storage import empty_answers, ledger_facts, tables, writer
+from financehub_dagster.storage import empty_answers, ledger_facts, locks, tables, writer
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 from financehub_dagster.storage.empty_answers import Answer
 from financehub_dagster.storage.engine import Connection
@@ -52,7 +52,7 @@ def settle(
         return 0
     history = ledger_facts.history(now)
     first, last = max(first_month, history.first), min(last_month, history.last)
-    writer.take_turn(connection, tables.coverage)
+    locks.lock_table(connection, tables.coverage)
     changed = 0
     for bars, kinds in BARS_OF.items():
         if table in (bars, INDICATORS):
@@ -67,7 +67,7 @@ def answered(connection: Connection, table: str, answers: Sequence[Answer], now:
 
     Call it after the answers' rows are written and the dead letters they resolve are closed.
     """
-    writer.take_turn(connection, tables.coverage)
+    locks.lock_table(connection, tables.coverage)
     asked_for = [answer.symbol for answer in answers]
     active = list_instruments(connection, BARS_OF[table], asked_for, all_known=False)
     if not active:
@@ -107,7 +107,7 @@ def refresh(connection: Connection, now: datetime) -> int:
         new = [i for i in behind if i not in started]
         for instruments, first in ((started, recent), (new, 0)):
             if instruments:
-                writer.take_turn(connection, tables.coverage)
+                locks.lock_table(connection, tables.coverage)
                 span = Months(months.starts[first].item(), months.count - first)
                 changed += _settle_all(connection, bars, instruments, span, now)
     return changed + _forget_gone(connection, None)
@@ -115,7 +115,7 @@ def refresh(connection: Connection, now: datetime) -> int:
 
 def rebuild(connection: Connection, now: datetime) -> int:
     """Compute the whole ledger from the facts; returns how many rows were wrong, missing or too many."""
-    writer.take_turn(connection, tables.coverage)
+    locks.lock_table(connection, tables.coverage)
     months = ledger_facts.history(now)
     rows = tables.coverage.c
     outside = sa.or_(rows.table_name.not_in(LEDGER_TABLES), ~rows.month.in_(months.starts.tolist()))

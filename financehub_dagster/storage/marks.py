@@ -66,6 +66,9 @@ def clear_marks(connection: Connection, table: str, marks: Mapping[str, Mark]) -
     if not marks:
         return 0
     symbols = sorted(marks)
+    # Marked in this order too: of two transactions neither holds a row that the other has to pass first.
+    ours = sa.and_(dirty_marks.c.table_name == table, dirty_marks.c.symbol == any_of(symbols))
+    connection.execute(sa.select(sa.literal(1)).where(ours).order_by(dirty_marks.c.symbol).with_for_update())
     read = side_by_side(
         symbol=(symbols, sa.Text), version=([marks[symbol].version for symbol in symbols], sa.BigInteger)
     )

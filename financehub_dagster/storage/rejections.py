@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.tables import rejected_rows
+from financehub_dagster.storage.tables import metadata, rejected_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +24,14 @@ _KEY = ("table_name", "symbol", "date", "rule", "source")
 def record_rejections(connection: Connection, table: str, rejected: "pd.DataFrame", *, run_id: str | None) -> int:
     """Write down the rows of `rejected` that are new, or that come with other values than last time; returns how many.
 
-    rejected has the columns symbol, date, rule (what the row breaks) and source; all others are kept as the row.
+    rejected has the columns symbol, date, rule (what the row breaks) and source; all others are kept as the row. Locks
+    the table as its writers do.
     """
     rows = [_row(table, {str(k): v for k, v in record.items()}, run_id) for record in rejected.to_dict("records")]
     latest = {tuple(row[name] for name in _KEY): row for row in rows}
     if not latest:
         return 0
+    locks.lock_table(connection, metadata.tables[table])
     statement = insert(rejected_rows).values([latest[key] for key in sorted(latest)])
     recorded = statement.on_conflict_do_update(
         index_elements=[rejected_rows.c[name] for name in _KEY],

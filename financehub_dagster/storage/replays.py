@@ -10,8 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.failures import failed_again
+from financehub_dagster.storage.parameters import any_id
 from financehub_dagster.storage.tables import task_failures as table
 
 _WAITING = table.c.status.in_(("open", "parked"))
@@ -34,15 +36,10 @@ def claim(connection: Connection, run_id: str, ids: Sequence[int], *, due_only: 
 
     Returns their rows in the order of their ids.
     """
-    free = (
-        sa.select(table.c.id)
-        .where(table.c.id.in_(ids), _DUE if due_only else _WAITING)
-        .order_by(table.c.id)
-        .with_for_update(skip_locked=True)
-    )
+    locks.lock_table(connection, table)
     taken = (
         sa.update(table)
-        .where(table.c.id.in_(list(connection.execute(free).scalars())))
+        .where(table.c.id == any_id(ids), _DUE if due_only else _WAITING)
         .values(status="retrying", replay_run_id=run_id, next_retry_at=None)
     )
     rows = connection.execute(taken.returning(table)).mappings()
@@ -51,20 +48,18 @@ def claim(connection: Connection, run_id: str, ids: Sequence[int], *, due_only: 
 
 def resolve_claimed(connection: Connection, run_id: str, ids: Sequence[int]) -> int:
     """Close those of `ids` that the replay `run_id` still holds: their work is done; returns how many."""
-    change = _held(run_id).where(table.c.id.in_(ids))
-    return connection.execute(change.values(status="resolved", replay_run_id=None)).rowcount
+    return _change_held(connection, run_id, {"status": "resolved", "replay_run_id": None}, ids)
 
 
 def fail_claimed(connection: Connection, run_id: str, ids: Sequence[int], exception: str) -> int:
     """Give back those of `ids` that the replay `run_id` still holds: their work failed once more; returns how many."""
-    change = _held(run_id).where(table.c.id.in_(ids))
-    return connection.execute(change.values(exception=exception, **failed_again())).rowcount
+    return _change_held(connection, run_id, {"exception": exception, **failed_again()}, ids)
 
 
 def park_claimed(connection: Connection, run_id: str, number: int, reason: str) -> int:
     """Park a row that the replay `run_id` holds and that no replay can do, noting why; returns how many that were."""
     values = {"status": "parked", "replay_run_id": None, "exception": reason}
-    return connection.execute(_held(run_id).where(table.c.id == number).values(values)).rowcount
+    return _change_held(connection, run_id, values, [number])
 
 
 def replays_in_progress(connection: Connection) -> list[str]:
@@ -75,8 +70,13 @@ def replays_in_progress(connection: Connection) -> list[str]:
 
 def give_back(connection: Connection, run_id: str) -> int:
     """Give back all rows of a replay that ended without settling them; returns how many."""
-    return connection.execute(_held(run_id).values(failed_again())).rowcount
+    return _change_held(connection, run_id, failed_again())
 
 
-def _held(run_id: str) -> sa.Update:
-    return sa.update(table).where(table.c.status == "retrying", table.c.replay_run_id == run_id)
+def _change_held(connection: Connection, run_id: str, values: dict[str, Any], ids: Sequence[int] | None = None) -> int:
+    """Change the rows that the replay `run_id` holds, all of them or those of `ids`; returns how many."""
+    locks.lock_table(connection, table)
+    change = sa.update(table).where(table.c.status == "retrying", table.c.replay_run_id == run_id)
+    if ids is not None:
+        change = change.where(table.c.id == any_id(ids))
+    return connection.execute(change.values(values)).rowcount

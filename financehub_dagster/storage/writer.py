@@ -5,10 +5,9 @@ stale. Does not belong here: what the rows mean.
 
 Symbols whose rows are all stored already are left alone, those of which nothing is stored are copied into the table.
 The rows of all others are copied into a temporary table and joined with the target: equal rows are left alone,
-different ones are updated, missing ones inserted. Writers of one table take turns from before they look to the end of
-their transactions, so that they neither deadlock nor miss what the other has written, and counts and revisions are
-exact; a row that somebody else inserts in between without taking a turn breaks the write off. A transaction that
-writes several tables writes them in the order of `tables.metadata`, or two such transactions may wait for each other.
+different ones are updated, missing ones inserted. A writer holds the table's lock from the comparison to the commit
+(`locks`), so that it misses nothing that another one has written, and counts and revisions are exact; a row that
+somebody else inserts in between without the lock breaks the write off.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
+from sqlalchemy.dialects.postgresql import JSONB
 
-from financehub_dagster.storage import days, marks, tables, unreported
+from financehub_dagster.storage import days, locks, marks, tables, unreported
 from financehub_dagster.storage.engine import Connection, raw_cursor
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from financehub_dagster.storage.batch import Batch
-
-_WRITE_LOCK = 7_236_401
-"""First half of the advisory locks of writers, the table's oid is the second: any number that nobody else uses."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,15 @@ def write(
     run_id: str | None,
     keep_revisions: bool,
     derived: Sequence[str] = (),
-    in_turn: bool = False,
+    locked: bool = False,
 ) -> WriteResult:
     """Store rows of `table` given as arrays of one length by column name, within the caller's transaction.
 
     Missing values (NaN, NaT, None) become NULL; of rows with the same key the last one counts. Rows that differ from
     the stored ones in nothing but when they were made count as unchanged and are not written. With `keep_revisions` the
     replaced rows go to price_revisions under `run_id`; for each table of `derived` the changed instruments are marked
-    dirty. A run that changes rows is noted to owe a materialization until it reports one (`unreported`). It takes the
-    turn of the table, unless the caller is `in_turn` for all of the symbols. Raises BadRows for values the table cannot
+    dirty. A run that changes rows is noted to owe a materialization until it reports one (`unreported`). It locks
+    the table, unless the caller has `locked` all of the symbols. Raises BadRows for values the table cannot
     hold, before anything is written; DatabaseError.
     """
     from financehub_dagster.storage.batch import make_batch
@@ -68,8 +64,8 @@ def write(
     batch = make_batch(table, columns)
     if not batch.rows:
         return WriteResult()
-    if not in_turn:
-        take_turn(connection, table)
+    if not locked:
+        locks.lock_table(connection, table)
     found = split(connection, table, batch)
     changes = [_Change(each.symbol, each.rows.stop - each.rows.start, 0, *each.days) for each in found.absent]
     if found.absent:
@@ -84,20 +80,6 @@ def write(
     for name in derived:
         marks.mark_dirty(connection, name, changed_from)
     return WriteResult(absent, differing, batch.rows - absent - differing, changed_from)
-
-
-def take_turn(connection: Connection, table: sa.Table, symbols: Sequence[str] | None = None) -> None:
-    """Wait for the writers of `table` before us, and let those after us wait for the end of our transaction.
-
-    With `symbols`, a few hundred at most, writers of others need not wait. A transaction that has taken such a turn
-    takes no further one of the same table: two of them might wait for each other.
-    """
-    statements = _statements(table)
-    if symbols is None:
-        connection.execute(statements.lock)
-    else:
-        connection.execute(statements.lock_shared)
-        connection.execute(statements.lock_symbols, {"symbols": list(symbols)})
 
 
 class _Change(NamedTuple):
@@ -146,9 +128,6 @@ class _Statements:
     incoming: sa.Table
     create: sa.schema.CreateTable
     drop: sa.schema.DropTable
-    lock: sa.Executable
-    lock_shared: sa.Executable
-    lock_symbols: sa.Executable
     compare: sa.Select[Any]
     keep: sa.Insert
     update: sa.Update
@@ -171,27 +150,16 @@ def _statements(table: sa.Table) -> _Statements:
     same_key = sa.and_(*(table.c[name] == incoming.c[name] for name in key))
     differs = sa.or_(sa.false(), *(table.c[name].is_distinct_from(incoming.c[name]) for name in compared))
     names, rows = list(incoming.c.keys()), sa.select(*incoming.c)
-    oid = sa.cast(sa.cast(table.name, REGCLASS), sa.Integer)
     return _Statements(
         incoming,
         sa.schema.CreateTable(incoming),
         sa.schema.DropTable(incoming),
-        sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK, oid)),
-        sa.select(sa.func.pg_advisory_xact_lock_shared(_WRITE_LOCK, oid)),
-        _lock_symbols(oid),
         _compare(table, incoming, same_key, differs),
         _keep(table, incoming, same_key, differs),
         sa.update(table).values({name: incoming.c[name] for name in values}).where(same_key, differs),
         sa.insert(table).from_select(names, rows.where(~sa.exists().where(same_key))),
         sa.insert(table).from_select(names, rows),
     )
-
-
-def _lock_symbols(oid: sa.ColumnElement[int]) -> sa.Select[Any]:
-    """Locks a hash of each symbol, in one order for all; two symbols of one hash merely wait for each other."""
-    symbol = sa.func.unnest(sa.bindparam("symbols", type_=sa.ARRAY(sa.Text))).column_valued("symbol")
-    keys = sa.select(sa.func.hashtextextended(symbol, oid).label("key")).distinct().order_by("key").subquery()
-    return sa.select(sa.func.pg_advisory_xact_lock(keys.c.key))
 
 
 def _compare(

@@ -116,15 +116,9 @@ def test_work_is_a_dead_letter_or_put_off_and_never_both(platform: Platform) -> 
 
 def put_off(partition: str, symbol: str = "AAPL", hours: int = 1) -> None:
     with transaction() as connection:
-        deferrals.defer(
-            connection,
-            task_name=TABLE,
-            partition_key=partition,
-            symbol=symbol,
-            provider="yahoo",
-            until=datetime.now(UTC) + timedelta(hours=hours),
-            reason=f"yahoo: {symbol}: spent",
-        )
+        until = datetime.now(UTC) + timedelta(hours=hours)
+        reason = f"yahoo: {symbol}: spent"
+        deferrals.defer(connection, [deferrals.Deferral(TABLE, partition, symbol, "yahoo", until, reason)])
 
 
 @pytest.mark.usefixtures("database")

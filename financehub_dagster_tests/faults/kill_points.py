@@ -96,7 +96,7 @@ POINTS = (
     Point("during_checks", "after", _EVENT, counts=_CHECKED, turn=2),
     Point("before_end", "before", _EVENT, STORING, counts=partial(is_event, dg.DagsterEventType.RUN_SUCCESS)),
     # Failing.
-    Point("before_failure_is_noted", "before", "financehub_dagster.storage.failures:record_failure", (FAILING,)),
+    Point("before_failure_is_noted", "before", "financehub_dagster.storage.failures:record_failures", (FAILING,)),
     Point("before_failure_hook", "before", f"{_HOOKS}:record_pieces", (FAILING,)),
     Point("during_failure_hook", "before", f"{_HOOKS}:settle_ledger", (FAILING,)),
     Point("after_failure_hook", "after", f"{_HOOKS}:record_pieces", (FAILING,)),

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from financehub_dagster.storage import tables
 from financehub_dagster.storage.engine import transaction
 from financehub_dagster.storage.errors import DatabaseError
-from financehub_dagster.storage.writer import WriteResult, take_turn, write
+from financehub_dagster.storage.locks import lock_table
+from financehub_dagster.storage.writer import WriteResult, write
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
@@ -76,20 +77,20 @@ def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: 
         with transaction() as connection:
             connection.execute(sa.text("set local lock_timeout = '100ms'"))
             try:
-                take_turn(connection, table, symbols)
+                lock_table(connection, table, symbols)
             except DatabaseError:
                 return False
             return True
 
     with transaction() as connection:
-        take_turn(connection, table, ["MSFT", "AAPL"])
-        take_turn(connection, tables.stock_prices_daily)
+        lock_table(connection, tables.stock_prices_daily)
+        lock_table(connection, table, ["MSFT", "AAPL"])
         assert is_free(["GE", "IBM"])
         assert not is_free(["GE", "AAPL"])
         assert not is_free(None)
     assert is_free(["GE", "AAPL"])
     with transaction() as connection:
-        take_turn(connection, table)
+        lock_table(connection, table)
         assert not is_free(["GE"])
 
 

@@ -12,7 +12,7 @@ from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage import ledger, tables
 from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.failures import record_failure, resolve_failures
+from financehub_dagster.storage.failures import Failure, record_failures, resolve_failures
 from financehub_dagster.storage.instruments import deactivate_instruments, upsert_instruments
 from financehub_dagster.storage.ledger import Answer
 from financehub_dagster.storage.writer import write
@@ -91,9 +91,7 @@ class World:
     def fail(self, table: str, partition: str, symbol: str, symbols: Sequence[str] | None = None) -> None:
         kwargs = {} if symbols is None else {"symbols": list(symbols)}
         with transaction() as connection:
-            record_failure(
-                connection, task_name=table, partition_key=partition, symbol=symbol, kwargs=kwargs, exception="Outage"
-            )
+            record_failures(connection, [Failure(table, "Outage", partition, symbol, kwargs=kwargs)])
             self._settle(connection, table, partition, [symbol] if symbol else None)
 
     def resolve(self, table: str, partition: str, symbol: str) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage import replays, tables
 from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.failures import record_failure
+from financehub_dagster.storage.failures import Failure, record_failures
 from financehub_dagster_tests.fixtures.database import Database
 
 failures = tables.task_failures
@@ -17,15 +17,8 @@ failures = tables.task_failures
 
 def fail(symbol: str, run_id: str | None = None, since: datetime | None = None) -> None:
     with transaction() as connection:
-        record_failure(
-            connection,
-            task_name="stock_prices_daily",
-            partition_key="2024-01-01",
-            symbol=symbol,
-            exception="broke",
-            run_id=run_id,
-            since=since,
-        )
+        broke = Failure("stock_prices_daily", "broke", "2024-01-01", symbol, run_id=run_id)
+        record_failures(connection, [broke], since)
 
 
 def change(**values: object) -> None:

@@ -5,9 +5,10 @@ import sqlalchemy as sa
 from financehub_dagster.storage import tables
 from financehub_dagster.storage.engine import transaction
 from financehub_dagster.storage.failures import (
+    Failure,
     discard_failures,
     live_failures,
-    record_failure,
+    record_failures,
     resolve_failures,
     resolve_step,
 )
@@ -18,14 +19,8 @@ TASK = "stock_prices_daily"
 
 def fail(partition_key: str, symbol: str = "AAPL", symbols: list[str] | None = None, task: str = TASK) -> None:
     with transaction() as connection:
-        record_failure(
-            connection,
-            task_name=task,
-            partition_key=partition_key,
-            symbol=symbol,
-            kwargs={"symbols": symbols},
-            exception="Unreachable: yahoo",
-        )
+        failed = Failure(task, "Unreachable: yahoo", partition_key, symbol, kwargs={"symbols": symbols})
+        record_failures(connection, [failed])
 
 
 RANGES = [

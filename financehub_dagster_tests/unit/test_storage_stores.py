@@ -12,7 +12,7 @@ from financehub_dagster.storage import tables
 from financehub_dagster.storage.bars import read_bars
 from financehub_dagster.storage.engine import transaction
 from financehub_dagster.storage.errors import UnknownInstruments
-from financehub_dagster.storage.failures import live_failures, record_failure, resolve_failures
+from financehub_dagster.storage.failures import Failure, live_failures, record_failures, resolve_failures
 from financehub_dagster.storage.instruments import (
     UpsertResult,
     deactivate_instruments,
@@ -71,16 +71,9 @@ def test_a_deactivated_instrument_leaves_the_universe_and_stays_known(database: 
 
 def fail(run: str | None, symbol: str = "AAPL", exception: str = "Unreachable: yahoo") -> None:
     with transaction() as connection:
-        record_failure(
-            connection,
-            task_name="stock_prices_daily",
-            partition_key="2024-01-01",
-            symbol=symbol,
-            provider="yahoo",
-            kwargs={"symbols": [symbol]},
-            exception=exception,
-            run_id=run,
-        )
+        kwargs = {"symbols": [symbol]}
+        work = Failure("stock_prices_daily", exception, "2024-01-01", symbol, "yahoo", kwargs, run_id=run)
+        record_failures(connection, [work])
 
 
 def test_failed_work_has_one_live_row_that_counts_its_attempts_and_waits_longer_each_time(database: Database) -> None:

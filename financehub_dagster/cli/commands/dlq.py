@@ -4,13 +4,16 @@ Belongs here: these commands' options and messages. Does not belong here: their 
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.engine import Connection
 
 
 class Status(StrEnum):
@@ -123,19 +126,23 @@ def discard(
     """Give failed work up: it is not tried again."""
     from financehub_dagster.automation.dead_letters import settle_ledger
     from financehub_dagster.cli.reports import dlq
-    from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.failures import LIVE, discard_failures
+    from financehub_dagster.storage.transactions import in_transaction
 
     _open(console)
     rows = dlq.known_rows(list(dict.fromkeys(ids)))
     for number, row in rows.items():
         if row["status"] not in LIVE:
             raise WrongUsage(f"dead letter {number} is {row['status']} already")
-    with transaction() as connection:
-        discarded = discard_failures(connection, list(rows), reason)
+
+    def close(connection: "Connection") -> list[int]:
+        closed = discard_failures(connection, list(rows), reason)
         for row in rows.values():
             symbols = [row["symbol"]] if row["symbol"] else row["kwargs"].get("symbols")
             settle_ledger(connection, row["task_name"], row["partition_key"], symbols)
+        return closed
+
+    discarded = in_transaction(close)
     console.result({"discarded": discarded}, lambda: console.say(f"discarded: {', '.join(map(str, discarded))}"))
 
 

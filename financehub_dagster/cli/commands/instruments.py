@@ -112,13 +112,12 @@ def remove(
 ) -> None:
     """Take instruments out of the universe; what is stored of them stays."""
     from financehub_dagster.cli.runs import universe
-    from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.instruments import deactivate_instruments
+    from financehub_dagster.storage.transactions import in_transaction
 
     _open(console)
     wanted = arguments.known_symbols(arguments.split_symbols(symbols) or [], universe())
-    with transaction() as connection:
-        deactivate_instruments(connection, wanted)
+    in_transaction(lambda connection: deactivate_instruments(connection, wanted))
     console.result(
         {"removed": wanted},
         lambda: console.say(
@@ -148,11 +147,10 @@ def exchanges_(
 
 
 def _store(console: Console, instruments: "list[Instrument]") -> None:
-    from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.instruments import upsert_instruments
+    from financehub_dagster.storage.transactions import in_transaction
 
-    with transaction() as connection:
-        counts = upsert_instruments(connection, instruments)
+    counts = in_transaction(lambda connection: upsert_instruments(connection, instruments))
     data = {"inserted": counts.inserted, "updated": counts.updated, "unchanged": counts.unchanged}
     console.result(data, lambda: console.say(", ".join(f"{count} {what}" for what, count in data.items())))
 

@@ -56,10 +56,9 @@ class Gaps:
 def rebuild() -> int:
     """Compute the ledger anew from what is stored; returns how many rows were wrong."""
     from financehub_dagster.storage import ledger
-    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.transactions import in_transaction
 
-    with transaction() as connection:
-        return ledger.rebuild(connection, datetime.now(UTC))
+    return in_transaction(lambda connection: ledger.rebuild(connection, datetime.now(UTC)))
 
 
 def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
@@ -68,10 +67,11 @@ def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
     from financehub_dagster.storage import gaps, ledger
     from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.transactions import in_transaction
 
     now = datetime.now(UTC)
+    in_transaction(lambda connection: ledger.refresh(connection, now))
     with transaction() as connection:
-        ledger.refresh(connection, now)
         counts = gaps.sessions_by_state(connection, symbols)
         chosen = {name: counts[name] for name in counts if table in (None, name)}
         lacking = gaps.open_gaps(connection, SHOWN, table=table, symbols=symbols)

@@ -1,0 +1,51 @@
+"""One order of locks in every transaction: what would let two of them wait for each other is refused at once."""
+
+import pytest
+
+from financehub_dagster.storage import tables
+from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.locks import LockOrder, lock_table
+from financehub_dagster_tests.fixtures.database import Database
+
+
+def test_a_transaction_locks_tables_in_the_order_of_their_declaration(module_database: Database) -> None:
+    order = [
+        tables.instruments,
+        tables.stock_prices_daily,
+        tables.corporate_actions,
+        tables.task_failures,
+        tables.deferred_work,
+        tables.coverage,
+    ]
+    with transaction() as connection:
+        for table in order:
+            lock_table(connection, table)
+        lock_table(connection, tables.stock_prices_daily)  # it is held already
+        assert connection.get_transaction() is not None
+    with transaction() as connection:
+        lock_table(connection, tables.instruments)  # the next transaction holds nothing
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (tables.task_failures, tables.stock_prices_daily),
+        (tables.deferred_work, tables.task_failures),
+        (tables.coverage, tables.task_failures),
+        (tables.corporate_actions, tables.stock_prices_daily),
+    ],
+    ids=lambda table: table.name,
+)
+def test_locking_a_table_after_a_later_one_is_refused(module_database: Database, first, second) -> None:
+    with transaction() as connection:
+        lock_table(connection, first)
+        with pytest.raises(LockOrder, match=f"{second.name} is locked after {first.name}"):
+            lock_table(connection, second)
+
+
+def test_a_second_set_of_symbols_of_the_same_table_is_refused(module_database: Database) -> None:
+    table = tables.indicators_daily
+    with transaction() as connection:
+        lock_table(connection, table, ["AAPL"])
+        with pytest.raises(LockOrder):
+            lock_table(connection, table, ["MSFT"])
