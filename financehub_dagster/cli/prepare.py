@@ -6,12 +6,14 @@ Belongs here: the steps that `up`, `demo`, `backfill` and others share before th
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from financehub_dagster.cli import ports
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
+from financehub_dagster.cli.project_files import write_project_files
 from financehub_dagster.cli.state import running
 from financehub_dagster.settings import get_settings
 
@@ -33,12 +35,23 @@ def act_on_home(console: Console) -> Home:
 
 
 def point_env_file(console: Console, values: Mapping[str, str]) -> None:
-    """Write the managed block of `.env`; where that is impossible, say what Dagster's own commands need instead."""
+    """Lead Dagster's own commands in this folder to the platform: the managed block of `.env`, and the project files.
+
+    Where that is impossible, say what these commands need instead.
+    """
     try:
         env_file().write_block(values)
+        others = write_project_files(Path.cwd())
     except OSError as error:
         names = ", ".join(values)
         console.warn(f".env: {error.strerror}; dagster's own commands need {names} in their environment")
+        return
+    if others:
+        workspace = Path(values["FINANCEHUB_HOME"]) / "workspace.yaml"
+        yours = " and ".join(others)
+        console.note(
+            f"{yours} here is yours and stays: give dagster's commands `-w {workspace}` while the platform runs"
+        )
 
 
 def require_vendors(home: Home) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from financehub_dagster.assets.checks import CHECKS
 from financehub_dagster.cli.app import app
+from financehub_dagster.market.instruments import COLUMNS, parse_instruments
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -44,6 +45,19 @@ def test_every_command_of_the_readme_exists_with_its_options():
         assert command is not root, words
         known = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= known, words
+
+
+def test_the_import_file_of_the_readme_can_be_imported(tmp_path):
+    [block] = re.findall(r"((?:^ {4}symbol,.*\n)(?:^ {4}.*\n)+)", README.read_text(), re.MULTILINE)
+    file = tmp_path / "my-universe.csv"
+    file.write_text("\n".join(line.strip() for line in block.splitlines()) + "\n")
+    assert file.read_text().splitlines()[0].split(",") == list(COLUMNS)
+    assert [instrument.symbol for instrument in parse_instruments(file)] == ["SAP", "BTC"]
+
+
+def test_the_readme_tells_how_to_reach_the_commands():
+    text = README.read_text()
+    assert text.index("source .venv/bin/activate") < text.index("    financehub up")
 
 
 def test_the_table_of_tables_is_that_of_the_assets():
