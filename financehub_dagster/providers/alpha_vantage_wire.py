@@ -17,7 +17,7 @@ from financehub_dagster.providers.frames import Action, Bar
 from financehub_dagster.providers.items import known, last_price, read_articles, read_bars, read_or_none
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Verdict
-from financehub_dagster.providers.values import day, maybe, maybe_price, member, text
+from financehub_dagster.providers.values import OtherQuestion, day, maybe, maybe_price, member, text
 
 NAME = "alpha_vantage"
 EASTERN = ZoneInfo("America/New_York")
@@ -165,7 +165,7 @@ def _series(document: Any, of: Instrument) -> Mapping[str, Any]:
     _check(symbol, of)
     about = str(document["Meta Data"].get("1. Information", "Daily"))
     if not about.startswith("Daily"):
-        raise ValueError(f"asked for daily prices, got {about}")
+        raise OtherQuestion(f"asked for daily prices, got {about}")
     series = member(document, "Time Series (Daily)")
     if not isinstance(series, Mapping):
         raise ValueError("the answer has no time series")
@@ -242,7 +242,7 @@ def read_market_status(document: Any) -> str:
 def _check(symbol: Any, of: Instrument) -> None:
     asked = require_symbol(NAME, of)
     if str(symbol).upper() != asked.upper():
-        raise ValueError(f"asked for {asked}, got {symbol}")
+        raise OtherQuestion(f"asked for {asked}, got {symbol}")
 
 
 def _unknown(of: Instrument) -> UnknownSymbol:

@@ -28,7 +28,16 @@ from financehub_dagster.providers.items import (
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
 from financehub_dagster.providers.rest import RestProvider
-from financehub_dagster.providers.values import epoch, maybe, maybe_price, member, number, session_of, text
+from financehub_dagster.providers.values import (
+    OtherQuestion,
+    epoch,
+    maybe,
+    maybe_price,
+    member,
+    number,
+    session_of,
+    text,
+)
 from financehub_dagster.storage.limits import Limit
 from financehub_dagster.storage.quotas import Quota, Reading
 
@@ -110,7 +119,7 @@ def read_metric(document: Any, of: Instrument) -> Part:
         problem = "has no fundamentals; check its `finnhub` alias"
         return Part([], {of.symbol: UnknownSymbol(NAME, problem, symbol=of.symbol)})
     if symbol.upper() != require_symbol(NAME, of).upper():
-        raise ValueError(f"asked for {require_symbol(NAME, of)}, got {symbol}")
+        raise OtherQuestion(f"asked for {require_symbol(NAME, of)}, got {symbol}")
     figures = {ours: maybe(metric.get(theirs), unit) for ours, (theirs, unit) in METRICS.items()}
     return Part([{"symbol": of.symbol, "currency": of.currency, **figures}])
 

@@ -16,7 +16,7 @@ from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.reading import UNREADABLE
-from financehub_dagster.providers.values import maybe, number, price
+from financehub_dagster.providers.values import OtherQuestion, maybe, number, price
 
 WEEK = 5
 """Days between any two bars that are not of days but of weeks or months; sessions lie closer, sometimes at least."""
@@ -91,18 +91,18 @@ def read_bars[R](rows: Iterable[R], read: Callable[[R], Bar], power: int = 0) ->
 
 
 def require_days(dates: Sequence[date]) -> None:
-    """Raise ValueError where bars lie too far apart to be of days."""
+    """Raise OtherQuestion where bars lie too far apart to be of days."""
     days = sorted(set(dates))
     if len(days) > FEW:
         closest = min((later - earlier).days for earlier, later in pairwise(days))
         if closest >= WEEK:
-            raise ValueError(f"asked for daily bars, got bars at least {closest} days apart")
+            raise OtherQuestion(f"asked for daily bars, got bars at least {closest} days apart")
 
 
 def require_any_inside(bars: Sequence[Bar], first: date, last: date) -> None:
-    """Raise ValueError where a vendor that was told the range sent bars, and none of them is in it."""
+    """Raise OtherQuestion where a vendor that was told the range sent bars, and none of them is in it."""
     if bars and not any(first <= bar.date <= last for bar in bars):
-        raise ValueError(f"asked for {first} to {last}, got bars of {bars[0].date}")
+        raise OtherQuestion(f"asked for {first} to {last}, got bars of {bars[0].date}")
 
 
 def _scaled(bar: Bar, power: int) -> Bar:

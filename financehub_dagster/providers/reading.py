@@ -13,6 +13,7 @@ from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderErr
 from financehub_dagster.gateway.redaction import redact
 from financehub_dagster.gateway.reply import Reply, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers.values import OtherQuestion
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What a reader may raise on a document of another shape than documented."""
@@ -64,12 +65,19 @@ def answer_of[T](reply: Reply, refusal: Refusal, read: Callable[[Any], T]) -> T:
     try:
         answer = read(document)
     except UNREADABLE as error:
-        raise Malformed(reply.provider, _problem(error), symbol=reply.symbol) from None
+        raise _malformed(reply.provider, error, reply.symbol) from None
     if isinstance(answer, Part) and not answer.rows and answer.failed:
         unreadable = [error for error in answer.failed.values() if isinstance(error, Malformed)]
         if len(unreadable) == len(answer.failed):
             raise unreadable[0]
     return answer
+
+
+def _malformed(provider: str, error: Exception, symbol: str | None) -> Malformed:
+    """What could not be read, in the words of the tree; an answer to another question is not asked for again."""
+    malformed = Malformed(provider, _problem(error), symbol=symbol)
+    malformed.retryable = not isinstance(error, OtherQuestion)
+    return malformed
 
 
 def _problem(error: Exception) -> str:
@@ -135,7 +143,7 @@ def each_of(
             rows.append(row(instrument, members[theirs]))
         except (ProviderError, *UNREADABLE) as error:
             if not isinstance(error, ProviderError):
-                error = Malformed(provider, _problem(error), symbol=symbol)
+                error = _malformed(provider, error, symbol)
             failed[symbol] = error
     return Part(rows, failed)
 

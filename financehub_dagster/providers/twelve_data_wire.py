@@ -11,7 +11,6 @@ from typing import Any
 from financehub_dagster.gateway.errors import (
     BadKey,
     BadRequest,
-    Malformed,
     NotInPlan,
     ProviderError,
     Transient,
@@ -30,7 +29,7 @@ from financehub_dagster.providers.listings import (
     require_symbol,
 )
 from financehub_dagster.providers.reading import Part, Verdict, each_of, quota_spent, until_next
-from financehub_dagster.providers.values import day, epoch, maybe, maybe_price, member, text
+from financehub_dagster.providers.values import OtherQuestion, day, epoch, maybe, maybe_price, member, text
 
 NAME = "twelve_data"
 PAIRS = (AssetType.CRYPTO, AssetType.FX)
@@ -119,7 +118,7 @@ def read_bars(document: Any, of: Instrument, first: date, last: date) -> list[Ba
     meta = member(document, "meta")
     interval = member(meta, "interval")
     if interval != "1day":
-        raise ValueError(f"asked for days, got bars of {interval}")
+        raise OtherQuestion(f"asked for days, got bars of {interval}")
     power = _check(meta, of)
 
     def bar(row: Any) -> Bar:
@@ -191,7 +190,7 @@ def _check(about: Any, of: Instrument) -> int:
     """The power of ten from prices to the instrument's currency, once all that is said fits the instrument."""
     told, asked = member(about, "symbol"), symbol_of(of)
     if str(told).upper() not in (asked.upper(), asked.partition(":")[0].upper()):
-        raise Malformed(NAME, f"asked for {asked}, got {told}", symbol=of.symbol)
+        raise OtherQuestion(f"asked for {asked}, got {told}")
     if of.asset_type in PAIRS:
         return power_of_told(NAME, of, asked.rpartition("/")[2]) if "/" in asked else 0
     mic, kind, currency = (text(about.get(name)) for name in ("mic_code", "type", "currency"))

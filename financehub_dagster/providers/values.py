@@ -15,6 +15,10 @@ MISSING = frozenset({"", "-", "None", "null", "N/A"})
 """How vendors write that they do not know."""
 
 
+class OtherQuestion(ValueError):
+    """The answer is to another question than was asked: asking again would give the same."""
+
+
 def number(value: Any) -> float:
     """The double nearest to a number or to the decimal in a string; raises ValueError for anything else, NaN too."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -188,6 +188,8 @@ def test_an_answer_to_another_question_is_refused(
     server.will_answer(Answer(answer))
     with pytest.raises((BadRequest, Malformed), match=problem):
         provider(vendor, server).daily_bars(of, *SPAN)
+    if problem.startswith(("asked", "got", "of", "quoted")):
+        assert len(server.asked) == 1, "asking again would give the same"
 
 
 def test_one_bad_bar_is_unknown_and_the_others_are_read(server: ScriptedVendor) -> None:

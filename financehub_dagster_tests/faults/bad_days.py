@@ -263,7 +263,11 @@ _DAYS = (
         "wrong_symbol",
         {"kind": "wrong_symbol"},
         BROKEN,
-        {**dict.fromkeys(("binance", "finnhub"), Excused(NAMELESS)), "newsapi": Rows()},
+        {
+            **dict.fromkeys(("binance", "finnhub"), Excused(NAMELESS)),
+            **dict.fromkeys(("alpha_vantage", "twelve_data"), Fails(Malformed)),
+            "newsapi": Rows(),
+        },
     ),
     Day("nan", {"kind": "nan"}, BROKEN, {"newsapi": Rows()}),
     Day("strings", {"kind": "strings"}, Rows(), dict.fromkeys(("yahoo", "binance"), BROKEN)),
