@@ -1,7 +1,8 @@
-"""Secrets never leave the gateway: every text that does is searched for them, by value.
+"""Secrets never leave the gateway: every text that does is searched for them, by place and by value.
 
-Belongs here: which values are secret, and taking them out of texts and log records. Does not belong here: keeping keys.
-A secret is found raw, URL-encoded (twice over, too), as JSON and HTML write it, and in base64 at any alignment (`Basic`
+Belongs here: which values are secret, and taking them out of texts and log records. Does not belong here: keeping keys,
+and which places and values are searched (`storage.masking`).
+A value is found raw, URL-encoded (twice over, too), as JSON and HTML write it, and in base64 at any alignment (`Basic`
 authorization encodes it behind a name).
 """
 
@@ -16,9 +17,10 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pydantic import SecretStr
 
-MASK = "[redacted]"
-SHORTEST = 4
-"""Shorter values are not searched for: they would blacken ordinary words and protect nothing."""
+from financehub_dagster.storage.masking import MASK, is_searchable, mask
+
+SHORTEST_PIECE = 8
+"""Characters of base64 from which a piece is searched for."""
 
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 _registered: set[str] = set()
@@ -32,11 +34,14 @@ def register_secret(value: str) -> None:
 
 
 def redact(text: str) -> str:
-    """`text` with every known secret masked, in whichever encoding it appears."""
+    """`text` with every known secret masked, in whichever encoding it appears, and whatever stands in a secret's place.
+
+    A value that may be part of a word (`storage.masking`) is masked only in its place: in an address, after `apikey=`.
+    """
     for secret in _known_secrets():
         for form in _forms(secret):
             text = text.replace(form, MASK)
-    return text
+    return mask(text)
 
 
 class RedactingFilter(logging.Filter):
@@ -68,7 +73,7 @@ def _known_secrets() -> list[str]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             known.update(_secrets_in(value.get_secret_value()))
-    return sorted((secret for secret in known if len(secret) >= SHORTEST), key=len, reverse=True)
+    return sorted(filter(is_searchable, known), key=len, reverse=True)
 
 
 @lru_cache(maxsize=64)
@@ -93,6 +98,6 @@ def _forms(secret: str) -> tuple[str, ...]:
         first = (offset * 8 + 5) // 6
         last = (offset + len(raw)) * 8 // 6
         inner = encoded[first:last]
-        if len(inner) >= SHORTEST:
+        if len(inner) >= SHORTEST_PIECE:
             forms.update((inner, inner.replace("+", "-").replace("/", "_")))
     return tuple(sorted(forms, key=len, reverse=True))

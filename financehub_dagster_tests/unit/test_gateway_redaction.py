@@ -10,8 +10,9 @@ import pytest
 
 from financehub_dagster.gateway import redaction
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.gateway.redaction import MASK, guard_logger, redact, register_secret
+from financehub_dagster.gateway.redaction import guard_logger, redact, register_secret
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.masking import MASK
 
 CANARY = "CANARY/key+42 ä"
 
@@ -80,6 +81,30 @@ def test_ordinary_text_stays_as_it_is() -> None:
     assert redact(text) == text
 
 
-def test_a_value_too_short_to_be_a_secret_blackens_nothing() -> None:
-    register_secret("key")
-    assert redact("the key is missing") == "the key is missing"
+@pytest.mark.parametrize("value", ["x", "key", "time", "postgres", "20150305", "connection"])
+def test_a_value_that_may_be_part_of_a_word_blackens_nothing(value: str) -> None:
+    text = "connection timeout expired: postgresql has no keys for 20150305"
+    register_secret(value)
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("postgresql://me:x@db:5432/market is down", f"postgresql://me:{MASK}@db:5432/market is down"),
+        ("postgresql+psycopg2://me:p@ss/w:rd@db/market", f"postgresql+psycopg2://me:{MASK}@db/market"),
+        ("redis://:x@cache/0 and http://a:b@c", f"redis://:{MASK}@cache/0 and http://a:{MASK}@c"),
+        ("host=db user=me password=x dbname=market", f"host=db user=me password={MASK} dbname=market"),
+        ("host=db password='a \\' b' dbname=market", f"host=db password={MASK} dbname=market"),
+        ("/market?sslpassword=x&sslmode=require", f"/market?sslpassword={MASK}&sslmode=require"),
+        ("GET /query?symbol=AAPL&apikey=demo&x=1", f"GET /query?symbol=AAPL&apikey={MASK}&x=1"),
+        ("GET /v1?token=demo", f"GET /v1?token={MASK}"),
+        ('{"apiKey": "demo", "status": "error"}', f'{{"apiKey": "{MASK}", "status": "error"}}'),
+        ("Authorization: apikey demo", f"Authorization: apikey {MASK}"),
+        ("http://127.0.0.1:8080/a?mail=b@c.d", "http://127.0.0.1:8080/a?mail=b@c.d"),
+        ("wrong password for user me: no token", "wrong password for user me: no token"),
+    ],
+)
+def test_a_secret_of_any_length_is_masked_where_it_stands(text: str, clean: str) -> None:
+    assert redact(text) == clean
+    assert redact(clean) == clean
