@@ -89,10 +89,16 @@ def off_line(off: Mapping[str, str]) -> str:
 
 
 def migrate() -> tuple[str | None, str | None]:
-    """Create and migrate the market database and note the platform's first day; returns the revisions before, after."""
-    from financehub_dagster.storage import migrations
+    """Create both databases, migrate the market's and note the first day; returns the revisions before and after.
 
-    revisions = migrations.upgrade()
+    What either database lacks is found before anything is migrated.
+    """
+    from financehub_dagster.storage import migrations, requirements
+    from financehub_dagster.storage.urls import market_url
+
+    market = market_url()
+    requirements.require(market)
+    revisions = migrations.upgrade(market)
     _note_first_day()
     return revisions
 
@@ -121,6 +127,8 @@ def require_migrated() -> None:
     from financehub_dagster.storage import migrations
 
     current = _revision()
+    if current is not None and not migrations.is_known(current):
+        raise migrations.unknown_revision(current)
     if current != migrations.head():
         found = f"at revision {current}, this program needs {migrations.head()}" if current else "not set up yet"
         raise CommandError(f"the database is {found}: run `financehub db upgrade`")

@@ -14,17 +14,48 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
+from dagster_postgres import (
+    DagsterPostgresStorage,
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
 
 from financehub_dagster.storage.databases import autocommit, ensure_database
+from financehub_dagster.storage.requirements import check
+from financehub_dagster.storage.sessions import ENCODING, prepare_all
 from financehub_dagster.storage.urls import DAGSTER_DRIVER, dagster_url, parse_url
 
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _TABLES_LOCK = 7_236_400_003
 """Advisory lock under which Dagster's tables are created: any number that nobody else uses."""
+_TABLES_MISSING = sa.text("""
+    select count(*) < 4 from pg_tables
+    where schemaname = current_schema() and tablename in ('runs', 'instance_info', 'event_logs', 'jobs')
+""")
+"""By these dagster-postgres tells whether its tables are there."""
 
 
-class FinanceHubEventLog(PostgresEventLogStorage):
+class _OurSessions:
+    """A part of Dagster's storage whose connections start as ours do, those of the webserver too."""
+
+    _engine: sa.Engine
+
+    def optimize_for_webserver(self, *arguments: Any, **named: Any) -> None:
+        """Dagster's own, which makes another engine and gives it a time limit for statements."""
+        super().optimize_for_webserver(*arguments, **named)  # type: ignore[misc]
+        prepare_all(self._engine)
+
+
+class FinanceHubRuns(_OurSessions, PostgresRunStorage):
+    """Dagster's runs."""
+
+
+class FinanceHubSchedules(_OurSessions, PostgresScheduleStorage):
+    """Dagster's schedules and sensors."""
+
+
+class FinanceHubEventLog(_OurSessions, PostgresEventLogStorage):
     """Dagster's event log, which writes down what a run plans as it does what a run has made: many at once."""
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
@@ -57,12 +88,16 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
 
     def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, **others: Any) -> None:
         super().__init__(postgres_url, should_autocreate_tables, **others)
-        self._event_log_storage = FinanceHubEventLog(postgres_url, should_autocreate_tables)
+        # Whatever tables were missing are there by now.
+        self._run_storage = FinanceHubRuns(postgres_url, should_autocreate_tables=False)
+        self._event_log_storage = FinanceHubEventLog(postgres_url, should_autocreate_tables=False)
+        self._schedule_storage = FinanceHubSchedules(postgres_url, should_autocreate_tables=False)
         # A run stores some hundred events. Dagster opens a connection for each of three statements an event takes, for
         # which the server starts a process each time: that takes longer than all statements.
         kept = sa.create_engine(
             postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True
         )
+        prepare_all(kept)
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
             part._engine = kept
 
@@ -83,9 +118,13 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
         url = parse_url(dagster_url() if override is None else override).set(drivername=DAGSTER_DRIVER)
         ensure_database(url)
         with autocommit(url) as connection:
+            check(connection, url)
             connection.execute(sa.select(sa.func.pg_advisory_lock(_TABLES_LOCK)))
+            # Dagster would look for each table over a connection of its own, in every process.
+            missing = connection.execute(_TABLES_MISSING).scalar_one()
+            encoded = url.update_query_dict({"client_encoding": ENCODING})
             return cls(
                 inst_data=inst_data,
-                postgres_url=url.render_as_string(hide_password=False),
-                should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+                postgres_url=encoded.render_as_string(hide_password=False),
+                should_autocreate_tables=missing and config_value.get("should_autocreate_tables", True),
             )

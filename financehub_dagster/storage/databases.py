@@ -11,7 +11,8 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
 from financehub_dagster.storage.engine import describe, make_engine
-from financehub_dagster.storage.errors import DatabaseError, NotMigrated
+from financehub_dagster.storage.errors import DatabaseError, NotMigrated, Refused
+from financehub_dagster.storage.sessions import AS_UTF8, ENCODING
 
 MAINTENANCE_DATABASE = "postgres"
 """Every server has it; databases are created and dropped from there."""
@@ -25,17 +26,25 @@ def ensure_database(url: URL) -> bool:
     try:
         with autocommit(url):
             return False
-    except NotMigrated:
-        with autocommit(url.set(database=MAINTENANCE_DATABASE)) as connection:
-            return _create(connection, url)
+    except (NotMigrated, Refused) as error:
+        with autocommit(url.set(database=MAINTENANCE_DATABASE), any_encoding=True) as connection:
+            if _create(connection, url):
+                return True
+            # It exists by now, or the server refused in words of another language for another reason.
+            if isinstance(error, Refused):
+                raise error from None
+            return False
 
 
 @contextmanager
-def autocommit(url: URL) -> Iterator[Connection]:
+def autocommit(url: URL, *, any_encoding: bool = False) -> Iterator[Connection]:
     """A connection of its own to the database of `url`, each statement its own transaction; raises DatabaseError."""
-    engine = make_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
+    engine = make_engine(url, any_encoding=any_encoding, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DatabaseError as error:
+        raise error from None
 
 
 def _create(connection: Connection, url: URL) -> bool:
@@ -44,10 +53,21 @@ def _create(connection: Connection, url: URL) -> bool:
     if connection.execute(exists, {"name": url.database}).first():
         return False
     name = connection.dialect.identifier_preparer.quote_identifier(str(url.database))
+    statement = f"create database {name}{_encoded(connection)}"
     try:
-        connection.exec_driver_sql(f"create database {name}")
-    except sa.exc.ProgrammingError:
+        connection.exec_driver_sql(statement)
+    except (sa.exc.DBAPIError, DatabaseError) as error:
+        first = str(getattr(error, "orig", error)).partition("\n")[0]
         raise DatabaseError(
-            f"user {url.username!r} may not create the {describe(url)}: have the server's administrator create it"
+            f"user {url.username!r} cannot create the {describe(url)} ({first}): have the server's administrator run "
+            f"`{statement} owner {connection.dialect.identifier_preparer.quote_identifier(str(url.username))}`"
         ) from None
     return True
+
+
+def _encoded(connection: Connection) -> str:
+    """What makes a new database UTF8 where the server's template is not."""
+    template = sa.text("select pg_encoding_to_char(encoding) from pg_database where datname = 'template1'")
+    if connection.execute(template).scalar() == ENCODING:
+        return ""
+    return f" {AS_UTF8}"

@@ -2,6 +2,7 @@
 
 DatabaseError
 ├── DatabaseUnreachable   nothing answers, or the connection was lost
+├── Refused               the server answers, and lets nobody in, for a reason of its own
 ├── WrongPassword         the server refuses the user or the password
 ├── NotMigrated           the database or a table is missing, or older than this program
 ├── UnsupportedPlatform   no embedded PostgreSQL here
@@ -18,6 +19,10 @@ class DatabaseError(Exception):
 
 class DatabaseUnreachable(DatabaseError):
     """Nothing answers at the address, or the connection was lost."""
+
+
+class Refused(DatabaseError):
+    """The server answers, and lets nobody in, for a reason of its own."""
 
 
 class WrongPassword(DatabaseError):

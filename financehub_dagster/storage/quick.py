@@ -64,14 +64,14 @@ def timed(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) ->
                 cursor = held.connection.execute(statement, parameters, prepare=True)
                 return sent_at, cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            from financehub_dagster.storage.engine import typed_error
+            from financehub_dagster.storage.refusals import statement_error
 
             lost = held.connection.closed
             if lost:
                 _forget(engine, held)
             if lost and again:
                 continue
-            translated = typed_error(engine.url, error, lost=lost)
+            translated = statement_error(engine.url, error, lost=lost)
             if translated is None:
                 raise
             raise translated from None

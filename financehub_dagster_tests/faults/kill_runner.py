@@ -114,14 +114,14 @@ def all_dead_letters() -> list[int]:
 def _scale(run: Run) -> None:
     """Cut the work into as many transactions and pieces as a large run has: two instruments each, a few rows each."""
     from financehub_dagster.assets import answers_update, indicator_update, price_update
-    from financehub_dagster.storage import copy_format, engine
+    from financehub_dagster.storage import copy_format, sessions
 
     sizes: list[tuple[ModuleType, str, int]] = [
         (price_update, "BATCH", 2),
         (price_update, "QUICK_BATCH", 2),
         (indicator_update, "BATCH", 2),
         (copy_format, "CHUNK_BYTES", 2048),
-        (engine, "LOCK_SECONDS", run.lock_seconds),
+        (sessions, "LOCK_SECONDS", run.lock_seconds),
     ]
     for module, name, size in sizes:
         assert hasattr(module, name), f"{module.__name__} has no {name} any more"

@@ -129,7 +129,7 @@ def run(program: str, arguments: list[str], owner: Owner | None, timeout: float,
                 user=None if owner is None else owner.uid,
                 group=None if owner is None else owner.gid,
                 extra_groups=None if owner is None else [],
-                env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+                env={**_without_postgres_variables(), "LC_ALL": "C", "TZ": "UTC"},
             )
         except subprocess.TimeoutExpired:
             raise EmbeddedFailed(f"PostgreSQL's {program} did not finish within {timeout:.0f} s: try again") from None
@@ -137,3 +137,8 @@ def run(program: str, arguments: list[str], owner: Owner | None, timeout: float,
             raise EmbeddedFailed(f"PostgreSQL's {program} cannot be run: {error.strerror}") from None
         output.seek(0)
         return done.returncode, output.read()
+
+
+def _without_postgres_variables() -> dict[str, str]:
+    """The environment without what a person set for other servers: PGDATA, PGPORT, PGOPTIONS and their like."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

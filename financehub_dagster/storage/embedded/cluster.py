@@ -24,6 +24,9 @@ from financehub_dagster.storage.errors import EmbeddedFailed
 MAX_SOCKET_PATH = 103
 """Bytes of a socket's path that every platform takes (sys/un.h: 108 on Linux, 104 on macOS, with the final zero)."""
 
+PORT = 5432
+"""Part of the socket's name. PostgreSQL would take PGPORT of whoever starts it, and clients that of their own shell."""
+
 START_SLACK = 3.0
 """Seconds between the start of a process and the time that PostgreSQL notes as its own start."""
 
@@ -35,6 +38,7 @@ REMAINS_SECONDS = 15
 
 SETTINGS = {
     "listen_addresses": "",
+    "port": str(PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "100",
     "shared_buffers": "256MB",
@@ -221,7 +225,7 @@ def _write_settings(data: Path, sockets: Path, owner: Owner | None) -> None:
 def _socket_folder(data: Path, owner: Owner | None) -> Path:
     """The data folder, which only the server's user may enter, or a like one elsewhere if its path will not do."""
     # libpq takes a comma in the folder's name for the end of it.
-    if len(os.fsencode(data / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH and "," not in str(data):
+    if len(os.fsencode(data / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH and "," not in str(data):
         return data
     user = Path(tempfile.gettempdir()) / f"financehub-{os.geteuid()}"
     folder = user / hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
@@ -231,7 +235,7 @@ def _socket_folder(data: Path, owner: Owner | None) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     if owner is not None:
         os.chown(folder, owner.uid, owner.gid)
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) > MAX_SOCKET_PATH:
+    if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) > MAX_SOCKET_PATH:
         raise EmbeddedFailed(f"the paths of FINANCEHUB_HOME and TMPDIR are too long for a unix socket: {folder}")
     return folder
 

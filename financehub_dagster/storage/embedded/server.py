@@ -29,6 +29,7 @@ class EmbeddedServer:
     pid: int
     create_time: float
     socket_folder: Path
+    port: int = cluster.PORT
 
     def is_alive(self) -> bool:
         """Whether this very process still runs."""

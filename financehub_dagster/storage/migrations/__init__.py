@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from financehub_dagster.storage.databases import ensure_database
 from financehub_dagster.storage.engine import make_engine
 from financehub_dagster.storage.errors import DatabaseError
+from financehub_dagster.storage.requirements import check
 from financehub_dagster.storage.urls import market_url
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
     url = url or market_url()
     ensure_database(url)
     with _migrating(url) as (connection, config):
+        check(connection, url)
         before = _revision(connection)
-        _refuse_unknown(before, config)
+        _refuse_unknown(before)
         command.upgrade(config, revision)
         return before, _revision(connection)
 
@@ -64,6 +66,22 @@ def head() -> str:
     return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
+def is_known(revision: str) -> bool:
+    """Whether `revision` is a step of this program."""
+    from alembic.script import ScriptDirectory
+
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def unknown_revision(revision: str) -> DatabaseError:
+    """The error for a revision that this program does not know: a later version's, or another program's."""
+    if revision.isdigit() and len(revision) == len(head()):
+        remedy = "it was migrated by a newer version: upgrade the program"
+    else:
+        remedy = "another program keeps its tables there: give this one a database of its own"
+    return DatabaseError(f"the database is at revision {revision}, which this program does not know: {remedy}")
+
+
 def _config(connection: Connection | None = None) -> "Config":
     from alembic.config import Config
 
@@ -87,11 +105,6 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _refuse_unknown(revision: str | None, config: "Config") -> None:
-    from alembic.script import ScriptDirectory
-
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
-        raise DatabaseError(
-            f"the database is at revision {revision}, which this program does not know: upgrade the program"
-        )
+def _refuse_unknown(revision: str | None) -> None:
+    if revision is not None and not is_known(revision):
+        raise unknown_revision(revision)
