@@ -5,9 +5,11 @@ import subprocess
 import sys
 from typing import Any
 
+import psycopg
 import pytest
 
 from financehub_dagster.cli.app import run
+from financehub_dagster.storage.urls import libpq_url
 
 UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
@@ -107,7 +109,11 @@ def test_instruments_are_added_changed_removed_and_listed(ask):
 
 
 def test_the_address_of_the_database_is_printed_and_migrating_again_changes_nothing(ask, database):
-    assert ask("db", "url") == {"url": database.url}
+    url = ask("db", "url")["url"]
+    assert url == libpq_url(database.engine.url)
+    assert ask.messages == ""
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select count(*) from instruments").fetchone() == (3,)
     assert ask("db", "upgrade")["changed"] is False
 
 

@@ -1,21 +1,32 @@
-"""`db upgrade` and `db url`: the market database by itself.
+"""`db upgrade`, `db url` and `db shell`: the market database by itself.
 
 Belongs here: these commands' options and messages. Does not belong here: migrations.
 """
 
-from typing import Annotated
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+Dagster = Annotated[bool, typer.Option("--dagster", help="Dagster's own storage instead of the market data.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the tree."""
-    group = new_app("The market database: migrate it, or print its address.")
+    group = new_app("The market database: migrate it, open it with psql, or print its address.")
     command(group, "upgrade", example="financehub db upgrade")(upgrade)
     command(group, "url", example="financehub db url --dagster")(url)
+    command(group, "shell", example="financehub db shell -- -c 'select count(*) from instruments'")(shell)
     app.add_typer(group, name="db")
 
 
@@ -34,15 +45,67 @@ def upgrade(console: Console) -> None:
 
 def url(
     console: Console,
-    dagster: Annotated[bool, typer.Option("--dagster", help="The address of Dagster's own storage.")] = False,
+    dagster: Dagster = False,
     show_password: Annotated[bool, typer.Option("--show-password", help="Print the password too.")] = False,
 ) -> None:
-    """Print the address of the market database, for psql and other tools; starts an embedded server."""
+    """Print the address of the market database, for psql and other tools. `db shell` opens it."""
     from financehub_dagster.cli import prepare
-    from financehub_dagster.storage.urls import beside, market_url
+    from financehub_dagster.storage import embedded
+    from financehub_dagster.storage.urls import is_embedded, libpq_url
+
+    home = prepare.act_on_home(console)
+    text = libpq_url(_address(dagster=dagster), with_secrets=show_password)
+    console.result({"url": text}, lambda: console.say(text))
+    if is_embedded() and embedded.status(home.path).holders == (os.getpid(),):
+        console.warn("nothing else uses this database, so its server stops now: `financehub db shell` opens it")
+
+
+def shell(
+    console: Console,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Passed on to psql: `-- -c 'select 1'`.", metavar="[-- PSQL...]")
+    ] = None,
+    dagster: Dagster = False,
+) -> None:
+    """Open the market database with psql. An embedded server runs at least until psql ends."""
+    from financehub_dagster.cli import prepare
+    from financehub_dagster.storage.databases import autocommit
+    from financehub_dagster.storage.urls import libpq_url, secrets_of
 
     prepare.act_on_home(console)
+    address = _address(dagster=dagster)
+    with autocommit(address, any_encoding=True):
+        secrets = secrets_of(address)
+    environment = os.environ | ({"PGPASSWORD": secrets["password"]} if "password" in secrets else {})
+    # psql cancels its query on Ctrl-C, and this process goes on waiting for it.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        code = subprocess.run(
+            [_psql(), libpq_url(address), *(arguments or [])], env=environment, check=False
+        ).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+    raise typer.Exit(code)
+
+
+def _address(*, dagster: bool) -> "URL":
+    from financehub_dagster.storage.urls import beside, market_url
+
     market = market_url()
-    address = (beside(market) if dagster else market).set(drivername="postgresql")
-    text = address.render_as_string(hide_password=not show_password)
-    console.result({"url": text}, lambda: console.say(text))
+    return beside(market) if dagster else market
+
+
+def _psql() -> str:
+    """The embedded server's own psql for that server; for another one the PATH's, which may speak TLS."""
+    from financehub_dagster.storage.embedded.binaries import bin_folder
+    from financehub_dagster.storage.errors import UnsupportedPlatform
+    from financehub_dagster.storage.urls import is_embedded
+
+    try:
+        ours = shutil.which("psql", path=bin_folder())
+    except UnsupportedPlatform:
+        ours = None
+    found = (ours or shutil.which("psql")) if is_embedded() else (shutil.which("psql") or ours)
+    if found is None:
+        raise CommandError("there is no psql: install PostgreSQL's client programs, or open `financehub db url`")
+    return found

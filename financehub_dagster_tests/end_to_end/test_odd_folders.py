@@ -1,0 +1,63 @@
+"""Folders that people have: spaces, quotes, umlauts, long paths, links, and what is no folder at all."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from financehub_dagster.cli.app import run
+
+FINANCEHUB = (sys.executable, "-m", "financehub_dagster.cli")
+OURS = ("FINANCEHUB_", "DAGSTER_", "PG")
+OTHER_SERVERS = {"PGPORT": "6000", "PGHOST": "db.example", "PGUSER": "someone", "PGDATABASE": "theirs"}
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a short path, resolved."""
+    folder = Path(tempfile.mkdtemp(prefix="fh-")).resolve()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def financehub(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return subprocess.run(
+        [*FINANCEHUB, *arguments], cwd=folder, env=inherited | variables, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_database_in_a_folder_with_a_long_name_is_migrated_and_opened(short: Path) -> None:
+    folder = short / "/".join(["deep" * 12] * 3) / "a,b"
+    folder.mkdir(parents=True)
+    migrated = financehub(folder, "db", "upgrade", **OTHER_SERVERS)
+    assert (migrated.returncode, migrated.stderr) == (0, "")
+    answer = financehub(
+        folder, "db", "shell", "--", "-Atc", "select count(*), current_setting('port') from instruments"
+    )
+    assert (answer.stdout, answer.stderr, answer.returncode) == ("0|5432\n", "", 0)
+
+
+def test_the_address_of_a_database_in_a_folder_of_any_name_is_one_for_psql(short: Path) -> None:
+    folder = short / "it's \"mine\" & Müller's a+b $HOME"
+    folder.mkdir()
+    assert financehub(folder, "db", "upgrade").returncode == 0
+    url = financehub(folder, "db", "url")
+    assert "`financehub db shell` opens it" in url.stderr
+    # As a person types it, while something holds the server.
+    address = shlex.quote(url.stdout.strip())
+    asked = financehub(folder, "db", "shell", "--", "-Atc", f"\\! psql {address} -Atc 'select 42'")
+    assert (asked.stdout, asked.returncode) == ("42\n", 0), asked.stderr
+
+
+def test_the_shell_ends_as_psql_ends_and_says_what_is_missing(database, dagster_database, folder, capfd) -> None:
+    assert run(["db", "shell", "--", "-c", "select nonsense"]) == 1
+    assert 'column "nonsense" does not exist' in capfd.readouterr().err
+    assert run(["db", "shell", "--dagster", "--", "-Atc", "select count(*) from runs"]) == 0
+    assert capfd.readouterr().out == "0\n"
