@@ -2,7 +2,8 @@
 
 Belongs here: which checks a table has, and how a finding becomes a check result. Does not belong here: the judging
 (`findings`) and the queries (`storage.audit`). Checks read the whole table, so that a run over one month cannot turn a
-finding of another one green; `schema`, and what is said in `answer_findings`, read the rows the run covered.
+finding of another one green; `schema`, `no_doubtful_bars`, `answer_findings` and `series_findings` read the rows that
+the run covered.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
-from financehub_dagster.assets import answer_findings, coverage, findings
+from financehub_dagster.assets import answer_findings, coverage, findings, series_findings
 from financehub_dagster.assets.findings import Check, Evidence, Finding
 from financehub_dagster.assets.partitions import BY_DAY, partitions_of, range_of
 from financehub_dagster.assets.record_table import record_table
@@ -24,7 +25,10 @@ OF_BARS = (
     findings.NO_MISSING_SESSIONS,
     findings.FRESHNESS,
     findings.SESSIONS_KNOWN,
+    series_findings.ONE_UNIT,
+    series_findings.ONE_SECURITY,
 )
+OF_LISTED_BARS = (*OF_BARS, series_findings.SPLITS_APPLIED, series_findings.IN_SESSION)
 OF_ANSWERS = (
     findings.SCHEMA,
     answer_findings.NO_DUPLICATES_IN_RUN,
@@ -34,7 +38,7 @@ OF_ANSWERS = (
 
 CHECKS: dict[str, Sequence[Check]] = {
     "instruments": OF_EVERY_TABLE,
-    "stock_prices_daily": OF_BARS,
+    "stock_prices_daily": OF_LISTED_BARS,
     "crypto_prices_daily": OF_BARS,
     "corporate_actions": OF_EVERY_TABLE,
     "indicators_daily": (*OF_EVERY_TABLE, findings.NO_MISSING_ROWS, findings.FRESHNESS),

@@ -68,6 +68,19 @@ class Evidence:
         return audit.read_frame(self.connection, self.table, self.start, self.end)
 
     @cached_property
+    def followed(self) -> "pd.DataFrame":
+        """symbol, date and close of the rows in the window, and of each symbol's last row before it."""
+        import pandas as pd
+
+        from financehub_dagster.storage import audit
+
+        rows = self.window[["symbol", "date", "close"]].astype({"date": "datetime64[s]"})
+        if self.start is None or not len(rows):
+            return rows
+        before = audit.last_closes_before(self.connection, self.table, rows["symbol"].unique().tolist(), self.start)
+        return pd.concat([before.astype({"date": "datetime64[s]"}), rows], ignore_index=True) if len(before) else rows
+
+    @cached_property
     def bars(self) -> "BarArrays":
         """Every bar of a table of bars."""
         from financehub_dagster.storage.bars import read_bars

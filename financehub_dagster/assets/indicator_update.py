@@ -87,10 +87,19 @@ def _compute(connection: Connection, table: str, symbols: Sequence[str], window:
     if wrong:
         stored = bars.read_bars(connection, table, [symbol for symbol in symbols if symbol not in wrong])
     wanted = _wanted(connection, stored, window, dirty)
+    used = ~_untraded(connection, table, stored)
     # The range of a doubtful bar is widened to its open and close: ratios within the range keep their bounds.
     high = np.maximum(stored.high, np.maximum(stored.open, stored.close))
     low = np.minimum(stored.low, np.minimum(stored.open, stored.close))
-    values = engine.compute_many(stored.offsets, stored.open, high, low, stored.close, stored.volume)
+    arrays = (stored.open, high, low, stored.close, stored.volume)
+    if used.all():
+        values = engine.compute_many(stored.offsets, *arrays)
+    else:
+        offsets = np.append(0, np.cumsum(used))[stored.offsets]
+        values = {}
+        for name, known in engine.compute_many(offsets, *(array[used] for array in arrays)).items():
+            values[name] = np.full(len(used), np.nan)
+            values[name][used] = known
     names = np.repeat(np.array(stored.symbols, dtype=object), np.diff(stored.offsets))
     columns = {"symbol": names, "date": stored.date, **values}
     if not wanted.all():
@@ -168,6 +177,30 @@ def _wanted(
     for symbol, dates in history.stored_dates(connection, NAME, behind).items():
         wanted[rows[symbol]] |= np.isin(stored.date[rows[symbol]], dates)
     return wanted
+
+
+def _untraded(connection: Connection, table: str, stored: bars.BarArrays) -> "np.ndarray":
+    """Which bars are no trades: of one price and without volume, on a day without session. Their row is all NULL."""
+    import numpy as np
+
+    from financehub_dagster.market import series
+
+    found = series.flat_without_volume(stored.open, stored.high, stored.low, stored.close, stored.volume)
+    if not found.any():
+        return found
+    from financehub_dagster.market import calendars
+    from financehub_dagster.storage.instruments import list_instruments
+
+    untraded = np.zeros(len(found), np.bool_)
+    rows = np.repeat(np.arange(len(stored.symbols)), np.diff(stored.offsets))
+    at_issue = [stored.symbols[number] for number in np.unique(rows[found])]
+    for instrument in list_instruments(connection, BARS_OF[table], at_issue, active=None, all_known=False):
+        own = slice(*stored.offsets[stored.symbols.index(instrument.symbol) :][:2])
+        days = stored.date[own]
+        end = min(days[-1].item(), calendars.known_to(instrument))
+        sessions = calendars.known(instrument, days[0].item(), end).dates
+        untraded[own] = found[own] & (days <= np.datetime64(end)) & ~np.isin(days, sessions)
+    return untraded
 
 
 def _wrong_bars(stored: bars.BarArrays) -> dict[str, str]:

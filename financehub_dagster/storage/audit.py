@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage import days, tables
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.parameters import side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,29 @@ def newest_rows(connection: Connection, table: str) -> "pd.DataFrame":
     newest = own.lateral("newest")
     query = sa.select(newest).select_from(tables.instruments).join(newest, sa.true()).order_by(newest.c.symbol)
     return pd.read_sql_query(query, connection)
+
+
+def last_closes_before(connection: Connection, table: str, symbols: list[str], day: date) -> "pd.DataFrame":
+    """symbol, date and close of the last row before `day` of each of `symbols`, by one probe of the key each."""
+    import pandas as pd
+
+    bars = tables.metadata.tables[table].c
+    wanted = side_by_side(symbol=(symbols, sa.Text)).alias("wanted")
+    own = sa.select(bars.symbol, bars.date, bars.close).where(bars.symbol == wanted.c.symbol, bars.date < day)
+    last = own.order_by(bars.date.desc()).limit(1).lateral("last")
+    return pd.read_sql_query(
+        sa.select(last).select_from(wanted).join(last, sa.true()), connection, parse_dates=["date"]
+    )
+
+
+def splits(connection: Connection, start: date | None = None, end: date | None = None) -> "pd.DataFrame":
+    """symbol, date and value of the splits from `start` to `end`, or of all."""
+    import pandas as pd
+
+    actions = tables.corporate_actions
+    query = sa.select(actions.c.symbol, actions.c.date, actions.c.value).where(actions.c.kind == "split")
+    found = pd.read_sql_query(_between(query, actions, start, end), connection, parse_dates=["date"])
+    return found.astype({"date": "datetime64[s]"})
 
 
 def _between[Q: sa.Select[Any]](query: Q, table: sa.Table, start: date | None, end: date | None) -> Q:

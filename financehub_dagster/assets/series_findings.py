@@ -1,0 +1,101 @@
+"""The checks of how bars follow each other, and of days on which there is nothing to trade.
+
+Belongs here: one function per check from the rows a run covered, and the last row before them, to a finding. Does not
+belong here: what makes a step suspicious (market.series), the checks of single bars (`findings`). All of them warn.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from financehub_dagster.assets.findings import SHOWN, Check, Evidence, Finding, finding
+from financehub_dagster.market.instruments import AssetType, Instrument
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _units(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import series
+
+    steps = series.steps(evidence.followed)
+    return _finding(
+        len(steps), steps[series.unit_steps(steps)], "closes are 100 or 1,000 times the one before, or less"
+    )
+
+
+def _securities(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import series
+
+    steps = series.steps(evidence.followed)
+    return _finding(len(steps), steps[series.other_security_steps(steps)], "closes are those of another security")
+
+
+def _splits(evidence: Evidence) -> Finding:
+    from financehub_dagster.market import series
+    from financehub_dagster.storage import audit
+
+    # A split of the days before may show in the first bar of the window.
+    since = None if evidence.start is None else evidence.start - timedelta(days=7)
+    splits = audit.splits(evidence.connection, since, evidence.end)
+    found = series.split_steps(series.steps(evidence.followed), splits)
+    return _finding(len(splits), found, "splits show in the prices as a step", ("ratio",))
+
+
+def _sessions(evidence: Evidence) -> Finding:
+    import numpy as np
+
+    from financehub_dagster.market import calendars
+
+    bars = evidence.window.sort_values(["symbol", "date"], ignore_index=True)
+    days = bars["date"].to_numpy("datetime64[D]")
+    stray = np.zeros(len(bars), np.bool_)
+    for instrument, symbols in _by_calendar(evidence.instruments):
+        own = bars["symbol"].isin(symbols).to_numpy(bool)
+        if own.any():
+            first, end = days[own].min().item(), min(days[own].max().item(), calendars.known_to(instrument))
+            sessions = calendars.known(instrument, first, end).dates
+            stray |= own & (days <= np.datetime64(end)) & ~np.isin(days, sessions)
+    return _finding(len(bars), bars[stray], "bars are of days without session", ("volume",))
+
+
+def _by_calendar(instruments: Sequence[Instrument]) -> Iterator[tuple[Instrument, list[str]]]:
+    """One instrument of each calendar, and the symbols of all of them."""
+    groups: dict[tuple[str, bool], list[Instrument]] = {}
+    for each in instruments:
+        groups.setdefault((each.exchange, each.asset_type is AssetType.FX), []).append(each)
+    return ((group[0], [each.symbol for each in group]) for group in groups.values())
+
+
+def _finding(examined: int, found: "pd.DataFrame", what: str, more: Sequence[str] = ()) -> Finding:
+    names = [name for name in ("symbol", "date", "close", "previous_date", "previous_close", *more) if name in found]
+    rows = [
+        {
+            name: str(value)[:10] if name in ("date", "previous_date") else value
+            for name, value in zip(names, row, strict=True)
+        }
+        for row in found[names].head(SHOWN).itertuples(index=False)
+    ]
+    return finding(examined, len(found), what, rows)
+
+
+ONE_UNIT = Check(
+    "one_unit",
+    "No close is about 100 or 1,000 times the one before, or a part of it: pounds among pence, dollars among cents.",
+    _units,
+)
+ONE_SECURITY = Check(
+    "one_security",
+    "No close after a pause of 5 days is more than 50 times the one before, or a part of it: a symbol given anew.",
+    _securities,
+)
+SPLITS_APPLIED = Check(
+    "splits_applied",
+    "No split shows in the closes as a step by its ratio: prices before it are adjusted, and once.",
+    _splits,
+)
+IN_SESSION = Check(
+    "in_session",
+    "No bar is of a day on which the instrument's exchange has no session, as far as that is known.",
+    _sessions,
+)
