@@ -83,8 +83,13 @@ class Settings(BaseSettings):
 
     @property
     def home(self) -> Path:
-        """The absolute home folder."""
-        return self.financehub_home.expanduser().resolve()
+        """The absolute home folder; raises SettingsError where the path leads nowhere."""
+        try:
+            return self.financehub_home.expanduser().resolve()
+        except (RuntimeError, OSError):  # an unknown user's home, links that lead to each other, no right to look
+            raise SettingsError(
+                f"FINANCEHUB_HOME is {self.financehub_home}, which leads to no folder: write out the path of one"
+            ) from None
 
     @property
     def first_day_file(self) -> Path:

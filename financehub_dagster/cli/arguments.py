@@ -127,6 +127,8 @@ def known_symbols(symbols: Sequence[str], universe: Sequence["Instrument"]) -> S
 
 
 def _meant(text: str, known: Sequence[str]) -> str:
+    if not known:
+        return "there are no instruments yet: `financehub instruments import` or `add` some first"
     close = get_close_matches(text, known, n=3)
     if close:
         return f"did you mean {' or '.join(close)}?"

@@ -5,7 +5,8 @@ Sandbox prices never share a home with real ones: the mode is written into the h
 """
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -75,12 +76,24 @@ class Home:
     def prepare(self, mode: Mode) -> None:
         """Create the folders, write the mode and Dagster's configuration; a dagster.yaml of the user's stays."""
         self.check_mode(mode)
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self.dagster.mkdir(parents=True, exist_ok=True)
-        (self.path / "mode").write_text(f"{mode}\n")
-        target = self.dagster / "dagster.yaml"
-        if self.dagster == self.path / "dagster" or not target.exists():
-            target.write_text(files("financehub_dagster.cli").joinpath("dagster.yaml").read_text(encoding="utf-8"))
+        configuration = files("financehub_dagster.cli").joinpath("dagster.yaml").read_text(encoding="utf-8")
+        with self.writing():
+            self.logs.mkdir(parents=True, exist_ok=True)
+            self.dagster.mkdir(parents=True, exist_ok=True)
+            (self.path / "mode").write_text(f"{mode}\n")
+            target = self.dagster / "dagster.yaml"
+            if self.dagster == self.path / "dagster" or not target.exists():
+                target.write_text(configuration, encoding="utf-8")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn a folder that cannot be written to into a CommandError that names it and the remedy."""
+        try:
+            yield
+        except OSError as error:
+            raise CommandError(
+                f"{error.filename or self.path}: {error.strerror}; mend that, or set FINANCEHUB_HOME to another folder"
+            ) from None
 
     def variables(self) -> dict[str, str]:
         """The environment variables that lead a process here."""
@@ -99,7 +112,7 @@ def env_file() -> EnvFile:
 def home_to_start(mode: Mode, environment: Mapping[str, str] = os.environ) -> Home:
     """The home that `up` and `demo` use: FINANCEHUB_HOME, or ./.financehub/live and ./.financehub/demo."""
     chosen = _given("FINANCEHUB_HOME", environment) or f".financehub/{DEFAULT_FOLDER[mode]}"
-    return _home(chosen, environment)
+    return _home(chosen, _given("DAGSTER_HOME", environment))
 
 
 def home_in_use(environment: Mapping[str, str] = os.environ) -> Home:
@@ -107,14 +120,18 @@ def home_in_use(environment: Mapping[str, str] = os.environ) -> Home:
 
     Raises WrongUsage when the two disagree: Dagster's own commands would follow `.env`, ours the environment.
     """
-    given = _given("FINANCEHUB_HOME", environment)
-    started = env_file().block.get("FINANCEHUB_HOME")
-    if given and started and _absolute(given) != _absolute(started):
+    home, dagster = (_agreed(name, environment) for name in ("FINANCEHUB_HOME", "DAGSTER_HOME"))
+    return _home(home or f".financehub/{DEFAULT_FOLDER[Mode.LIVE]}", dagster)
+
+
+def _agreed(name: str, environment: Mapping[str, str]) -> str | None:
+    given, started = _given(name, environment), env_file().block.get(name)
+    if given and started and _absolute(name, given) != _absolute(name, started):
         raise WrongUsage(
-            f"FINANCEHUB_HOME is {given} but .env here leads to {started}: unset FINANCEHUB_HOME, or run "
-            "`financehub up` to point .env to it"
+            f"{name} is {given} but .env here leads to {started}: unset {name}, or run `financehub up` to point .env "
+            "to it"
         )
-    return _home(given or started or f".financehub/{DEFAULT_FOLDER[Mode.LIVE]}", environment)
+    return given or started
 
 
 def enter(home: Home, mode: Mode, environment: MutableMapping[str, str] = os.environ) -> list[str]:
@@ -150,11 +167,22 @@ def _given(name: str, environment: Mapping[str, str]) -> str | None:
     return environment.get(name) or env_file().own.get(name) or None
 
 
-def _home(chosen: str, environment: Mapping[str, str]) -> Home:
-    path = _absolute(chosen)
-    dagster = _given("DAGSTER_HOME", environment)
-    return Home(path, _absolute(dagster) if dagster else path / "dagster")
+def _home(chosen: str, dagster: str | None) -> Home:
+    path = _folder("FINANCEHUB_HOME", chosen)
+    return Home(path, _folder("DAGSTER_HOME", dagster) if dagster else path / "dagster")
 
 
-def _absolute(text: str) -> Path:
-    return Path(text).expanduser().resolve()
+def _folder(name: str, text: str) -> Path:
+    """The folder that the variable `name` leads to, which may be missing; raises WrongUsage where it cannot be one."""
+    path = _absolute(name, text)
+    found = next(each for each in (path, *path.parents) if each.exists())
+    if not found.is_dir():
+        raise WrongUsage(f"{name} leads to {path}, but {found} is a file: choose another folder")
+    return path
+
+
+def _absolute(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser().resolve()
+    except (RuntimeError, OSError):  # an unknown user's home, links that lead to each other, no right to look
+        raise WrongUsage(f"{name} is {text}, which leads to no folder: write out the path of one") from None

@@ -63,10 +63,11 @@ def sole_supervisor(home: Home) -> Iterator[None]:
     """Hold the home's lock; raises CommandError naming the process that holds it. A killed holder holds nothing."""
     from filelock import FileLock, Timeout
 
-    home.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home.lock_file)
     try:
-        lock.acquire(timeout=0)
+        with home.writing():
+            home.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         raise CommandError(_taken(home)) from None
     try:

@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -23,6 +24,17 @@ from financehub_dagster.market.instruments import (
     InstrumentError,
     instrument_from_text,
 )
+
+_OTHER_NAMES = {
+    "type": "asset_type",
+    "kind": "asset_type",
+    "ticker": "symbol",
+    "mic": "exchange",
+    "market": "exchange",
+    "alias": "aliases",
+    "tz": "timezone",
+}
+"""What `instruments add` and other programs call our columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +123,21 @@ def _csv_rows(text: str) -> Iterator[_Row]:
         raise _Complaint(line, f"is not CSV: {error}") from None
 
 
+def _unknown(column: str) -> str:
+    """What is wrong with a column that is none, and which one is meant."""
+    plain = column.strip().lower().replace(" ", "_")
+    meant = _OTHER_NAMES.get(plain) or next(iter(get_close_matches(plain, COLUMNS, n=1)), None)
+    if meant is not None:
+        return f"is called {meant} here"
+    return f"is not a column of instruments: those are {', '.join(COLUMNS)}"
+
+
 def _header(line: int, columns: list[str]) -> list[str]:
     if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
         raise _Complaint(line, "separate the columns by commas")
     for column in columns:
         if column not in COLUMNS:
-            raise _Complaint(line, f"is not a column of instruments: those are {', '.join(COLUMNS)}", column or "''")
+            raise _Complaint(line, _unknown(column), column or "''")
         if columns.count(column) > 1:
             raise _Complaint(line, "is named twice", column)
     for column in REQUIRED:
@@ -151,7 +172,7 @@ def _yaml_row(node: yaml.Node) -> _Row:
         at = key.start_mark.line + 1
         column = key.value if isinstance(key, yaml.ScalarNode) else "?"
         if column not in COLUMNS:
-            raise _Complaint(at, f"is not a column of instruments: those are {', '.join(COLUMNS)}", column)
+            raise _Complaint(at, _unknown(column), column)
         if column in row.fields:
             raise _Complaint(at, "is named twice", column)
         row.fields[column], row.lines[column] = _yaml_text(value, column), at

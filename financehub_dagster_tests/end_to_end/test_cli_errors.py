@@ -116,6 +116,17 @@ def test_a_file_that_is_not_there_is_named(platform, capsys):
     assert only_line(capsys.readouterr().err) == "financehub: nowhere.yaml: cannot be read: No such file or directory"
 
 
+@pytest.mark.parametrize(
+    "arguments", [["update", "AAPL"], ["gaps", "--symbols", "AAPL"], ["instruments", "remove", "AAPL"]]
+)
+def test_without_any_instrument_one_is_told_to_add_some(database, folder, capsys, arguments):
+    assert run(arguments) == 2
+    assert only_line(capsys.readouterr().err) == (
+        "financehub: unknown symbol AAPL: there are no instruments yet: "
+        "`financehub instruments import` or `add` some first"
+    )
+
+
 def test_with_json_the_error_is_a_document_on_stdout_too(platform, capsys):
     capsys.readouterr()
     assert run(["update", "XYZ", "--json"]) == 2

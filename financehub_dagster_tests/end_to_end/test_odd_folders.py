@@ -61,3 +61,19 @@ def test_the_shell_ends_as_psql_ends_and_says_what_is_missing(database, dagster_
     assert 'column "nonsense" does not exist' in capfd.readouterr().err
     assert run(["db", "shell", "--dagster", "--", "-Atc", "select count(*) from runs"]) == 0
     assert capfd.readouterr().out == "0\n"
+
+
+COMMANDS = (["db", "upgrade"], ["db", "url"], ["instruments", "list"], ["status"], ["down"], ["up", "--port", "3999"])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("home", ["file", "file/below", "~nosuchuser/x"])
+def test_a_home_that_is_no_folder_is_one_line_at_every_command(
+    folder, monkeypatch: pytest.MonkeyPatch, capsys, command: list[str], home: str
+) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv("FINANCEHUB_HOME", home)
+    assert run(command) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("financehub: FINANCEHUB_HOME ")
+    assert {path.name for path in folder.iterdir()} == {"file"}

@@ -55,6 +55,34 @@ def test_an_environment_that_contradicts_env_is_refused(folder):
         homes.home_in_use({"FINANCEHUB_HOME": "/other"})
 
 
+def test_dagsters_home_of_the_environment_is_kept_for_later_commands(folder):
+    home = homes.home_to_start(Mode.LIVE, {"DAGSTER_HOME": str(folder / "theirs")})
+    homes.env_file().write_block(homes.block_for(home, Mode.LIVE))
+    assert homes.home_in_use({}) == home
+    with pytest.raises(
+        WrongUsage, match=r"DAGSTER_HOME is /other but \.env here leads to .*/theirs: unset DAGSTER_HOME"
+    ):
+        homes.home_in_use({"DAGSTER_HOME": "/other"})
+
+
+@pytest.mark.parametrize("name", ["FINANCEHUB_HOME", "DAGSTER_HOME"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a_file", "leads to .*/a_file, but .*/a_file is a file: choose another folder"),
+        ("a_file/below", "leads to .*/a_file/below, but .*/a_file is a file"),
+        ("~nosuchuser/x", "is ~nosuchuser/x, which leads to no folder: write out the path of one"),
+        ("loop", "is loop, which leads to no folder"),
+    ],
+)
+@pytest.mark.parametrize("choose", [homes.home_in_use, lambda environment: homes.home_to_start(Mode.LIVE, environment)])
+def test_what_can_be_no_folder_is_refused_by_the_variables_name(folder, name, value, message, choose):
+    (folder / "a_file").touch()
+    (folder / "loop").symlink_to("loop")
+    with pytest.raises(WrongUsage, match=f"^{name} {message}"):
+        choose({name: value})
+
+
 @pytest.mark.parametrize(("first", "second"), [(Mode.LIVE, Mode.SANDBOX), (Mode.SANDBOX, Mode.LIVE)])
 def test_a_home_keeps_the_mode_it_was_started_in(folder, first, second):
     home = Home(folder / "h", folder / "h/dagster")
