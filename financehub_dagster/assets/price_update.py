@@ -265,7 +265,8 @@ def _settle(
         symbol, got = answer.instrument.symbol, answer.got
         # What another vendor than the first choice lacks at the beginning may be the limits of its plan.
         final = got.source == work.router.first_choice(answer.instrument)
-        first_bar = got.bars["date"].iloc[0].date() if final and len(got.bars) else None
+        first_bar = got.bars["date"].iloc[0].date() if len(got.bars) else None
+        first_bar = (got.listed_since or first_bar) if final else None
         given.append(
             ledger.Answer(
                 symbol,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from financehub_dagster.gateway.accounts import Accounts, rest_of
 from financehub_dagster.gateway.breaker import Breaker
 from financehub_dagster.gateway.call import Call
-from financehub_dagster.gateway.errors import BurstLimit, ProviderError
+from financehub_dagster.gateway.errors import BreakerOpen, BurstLimit, ProviderError, Transient
 from financehub_dagster.gateway.haste import in_haste
 from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials, Key
 from financehub_dagster.gateway.policy import Policy
@@ -55,7 +55,8 @@ class Governor:
         )
         try:
             return controller(request.attempt)
-        except ProviderError as error:
+        except ProviderError as last:
+            error = request.reason(last)
             request.give_up(error)
             error.__context__ = None  # `from None` only hides what it came from, which may hold the address and the key
             raise error from None
@@ -79,6 +80,7 @@ class _Request[R]:
         self.probes: tuple[str, ...] = ()
         self.sent = False
         self.rotates = False
+        self.answered: Transient | None = None
 
     def attempt(self) -> R:
         """Wait for a slot, send, and read the answer; raises ProviderError."""
@@ -100,6 +102,7 @@ class _Request[R]:
             outcome = usage.OK
         except ProviderError as error:
             outcome = type(error).__name__
+            self.answered = error if isinstance(error, Transient) else None
             raise
         finally:
             self._count(outcome)
@@ -161,6 +164,13 @@ class _Request[R]:
 
     def _hold_limits(self, seconds: float) -> None:
         limits.hold(self.engine(), self.policy.provider, self._account, self.policy.limits, seconds)
+
+    def reason(self, last: ProviderError) -> ProviderError:
+        """Why there is no answer: where another try found no slot, what the one before it came to."""
+        if self.sent or self.answered is None or not isinstance(last, BurstLimit | BreakerOpen):
+            return last
+        self.sent = True
+        return self.answered
 
     def give_up(self, error: ProviderError) -> None:
         """Tell the breaker how the request ended; what never left, or is about one key, says nothing of the vendor."""

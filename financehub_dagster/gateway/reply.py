@@ -4,6 +4,7 @@ Belongs here: the library-neutral answer, Retry-After and the meaning of a bare 
 bodies of one vendor, which its provider reads first.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Reply:
     symbol: str | None = None
 
     def json(self) -> Any:
-        """The body as JSON, parsed once: read it only; raises Malformed, naming what came instead."""
+        """The body as `parse_json` reads it, parsed once: read it only; raises Malformed, naming what came instead."""
         return self._document
 
     @cached_property
@@ -53,8 +54,8 @@ class Reply:
         if not self.body.strip():
             raise Malformed(self.provider, "the answer is empty", symbol=self.symbol)
         try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
+            return parse_json(self.body)
+        except (ValueError, RecursionError):
             raise Malformed(self.provider, f"the answer is not JSON: {self.excerpt()}", symbol=self.symbol) from None
 
     def excerpt(self, length: int = 80) -> str:
@@ -81,6 +82,19 @@ class Reply:
         except ValueError:
             return None
         return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def parse_json(body: bytes) -> Any:
+    """A JSON document; the tokens NaN and Infinity, which JSON lacks and some vendors send, as floats.
+
+    Raises ValueError for anything else. One such token then costs the number in its place, not the whole answer.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if b"NaN" not in body and b"Infinity" not in body:
+            raise
+        return json.loads(body)
 
 
 def parse_http_date(value: str) -> datetime | None:

@@ -23,10 +23,12 @@ class DailyBars:
 
     bars: one row per finished session in date order: date (datetime64[s], naive session date), open, high, low, close,
     adj_close, volume (float64). actions: date, kind (dividend | split | capital_gain), value. Both may be empty.
-    adj_close is NaN where the vendor does not say. source is the provider's name, fetched_at in UTC, calls the HTTP
+    adj_close is NaN where the vendor does not say it. source is the provider's name, fetched_at in UTC, calls the HTTP
     requests made. all_actions: are those all dividends and splits of the range, or merely what this vendor tells?
     told_since is the first session this plan reaches back to where that is within the range: of earlier ones nothing
-    is said, not even that there are none.
+    is said, not even that there are none. listed_since is the first session that the vendor has of the instrument by
+    its own words, None where it does not say. Rows that could not be read have NaN in place of the number, for the
+    table to reject.
     """
 
     symbol: str
@@ -37,6 +39,7 @@ class DailyBars:
     calls: int
     all_actions: bool = False
     told_since: date | None = None
+    listed_since: date | None = None
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,21 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.call import Call, calling
-from financehub_dagster.gateway.errors import Limited, ProviderError, UnknownSymbol, Unreachable
+from financehub_dagster.gateway.errors import BadRequest, Limited, ProviderError, UnknownSymbol, Unreachable
 from financehub_dagster.gateway.governor import Governor
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import yahoo_wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
 from financehub_dagster.providers.frames import QUOTES, table
+from financehub_dagster.providers.listings import power_of_told
 from financehub_dagster.providers.reading import about_the_instrument, batches
 from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
@@ -29,6 +32,10 @@ from financehub_dagster.storage.quotas import Quota
 NAME = "yahoo"
 SYMBOLS = 50
 """In one request of quotes; the address stays well below what servers take."""
+
+
+ONE_COUNTRY = timedelta(hours=3)
+"""How far the clocks of one country's exchanges may be apart: New York and Los Angeles, Sydney and Perth."""
 
 
 class YahooProvider(Resource):
@@ -53,13 +60,22 @@ class YahooProvider(Resource):
         symbol = instrument.symbol_at(NAME).upper()
         with calling(self._call("daily_bars", symbol)) as call:
             answer = yahoo_client.history(symbol, instrument.timezone, start, end + timedelta(days=1))
-        if answer is None:
-            bars, actions = yahoo_chart.no_bars(), yahoo_chart.no_actions()
-        else:
-            divisor = yahoo_wire.units_per(instrument, symbol, answer.quoted)
-            bars = answer.bars(start, end, divisor, call.clock)
-            actions = answer.told(start, end, divisor)
-        return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), call.requests, all_actions=True)
+        bars, actions, listed_since = yahoo_chart.no_bars(), yahoo_chart.no_actions(), None
+        if answer is not None:
+            power = power_of_told(NAME, instrument, answer.quoted)
+            _require_zone(instrument, answer.opens)
+            bars = answer.bars(start, end, power, call.clock)
+            actions, listed_since = answer.told(start, end, power), answer.listed_since(start)
+        return DailyBars(
+            instrument.symbol,
+            bars,
+            actions,
+            NAME,
+            datetime.now(UTC),
+            call.requests,
+            all_actions=True,
+            listed_since=listed_since,
+        )
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each, one request per 50; raises ProviderError when there is none for Yahoo's own reasons.
@@ -128,3 +144,14 @@ class YahooProvider(Resource):
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place,
         )
+
+
+def _require_zone(instrument: Instrument, opens: datetime) -> None:
+    """Raise BadRequest where Yahoo's exchange keeps another continent's time than the instrument's: another listing."""
+    if instrument.exchange == NO_MARKET:
+        return
+    theirs, ours = opens.utcoffset(), opens.astimezone(ZoneInfo(instrument.timezone)).utcoffset()
+    if theirs is not None and ours is not None and abs(theirs - ours) > ONE_COUNTRY:
+        problem = f"is traded in {opens.tzinfo} there, not in {instrument.timezone}"
+        remedy = "correct the instrument's exchange or its yahoo alias"
+        raise BadRequest(NAME, f"{problem}: {remedy}", symbol=instrument.symbol)

@@ -91,7 +91,7 @@ def history(symbol: str, timezone: str, start: date, end: date) -> yahoo_chart.C
     except NoBars:
         return None
     try:
-        return yahoo_chart.read(current_call().document(), last)
+        return yahoo_chart.read(current_call().document(), last, first)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         provider = current_call().governor.policy.provider
         message = f"the chart cannot be read ({type(error).__name__}: {error})"

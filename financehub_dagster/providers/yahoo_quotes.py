@@ -7,17 +7,20 @@ Belongs here: the process-wide session that holds both, and reading quotes. Does
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
+from math import nan
 from typing import Any
-
-import orjson
 
 from financehub_dagster.gateway.call import current_call
 from financehub_dagster.gateway.curl_session import GovernedCurlSession
-from financehub_dagster.gateway.errors import BadKey
+from financehub_dagster.gateway.errors import BadKey, BadRequest, UnknownSymbol
+from financehub_dagster.gateway.reply import parse_json
+from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import yahoo_wire
+from financehub_dagster.providers.items import known, last_price
+from financehub_dagster.providers.listings import power_of_told
 from financehub_dagster.providers.reading import Part, each_of
-from financehub_dagster.providers.values import epoch, maybe, member, price
+from financehub_dagster.providers.values import epoch, member
 
 NAME = "yahoo"
 HOST = "https://query1.finance.yahoo.com"
@@ -69,28 +72,41 @@ def ask(symbols: Sequence[str]) -> Any:
 
 def _ask(visitor: _Visitor, symbols: Sequence[str], crumb: str) -> Any:
     params = {"symbols": ",".join(symbols), "crumb": crumb}
-    return orjson.loads(visitor.session.get(f"{HOST}{yahoo_wire.QUOTE}", params=params).content)
+    return parse_json(visitor.session.get(f"{HOST}{yahoo_wire.QUOTE}", params=params).content)
 
 
 def read(document: Any, of: Mapping[str, Instrument]) -> Part:
     """Quotes by symbol; one that Yahoo does not know is not among them. Pence become pounds, as in bars."""
 
     def row(instrument: Instrument, quote: Any) -> dict[str, Any]:
-        units = yahoo_wire.units_per(instrument, instrument.symbol, str(member(quote, "currency")))
-        prices = {
-            "price": price(member(quote, "regularMarketPrice")),
-            "open": maybe(quote.get("regularMarketOpen")),
-            "high": maybe(quote.get("regularMarketDayHigh")),
-            "low": maybe(quote.get("regularMarketDayLow")),
-            "previous_close": maybe(quote.get("regularMarketPreviousClose")),
-        }
+        if quote.get("quoteType") == "NONE":
+            problem = f"Yahoo has no quote for it any more (quoteType NONE, exchange {quote.get('exchange')})"
+            raise UnknownSymbol(NAME, problem, symbol=instrument.symbol)
+        if not quote.get("currency"):
+            problem = "Yahoo does not say in which currency it is quoted, so that its price means nothing"
+            raise BadRequest(NAME, problem, symbol=instrument.symbol)
+        power = power_of_told(NAME, instrument, str(quote["currency"]))
+
+        def figure(name: str) -> float:
+            """A price that may be unknown: Yahoo writes 0 before the day's first trade."""
+            return scaled(known(quote.get(name)), power) or nan
+
         return {
             "symbol": instrument.symbol,
-            **{name: value / units for name, value in prices.items()},
-            "volume": maybe(quote.get("regularMarketVolume")),
+            "price": last_price(NAME, instrument, member(quote, "regularMarketPrice"), power),
+            "open": figure("regularMarketOpen"),
+            "high": figure("regularMarketDayHigh"),
+            "low": figure("regularMarketDayLow"),
+            "previous_close": figure("regularMarketPreviousClose"),
+            "volume": known(quote.get("regularMarketVolume")),
             "currency": instrument.currency,
             "quoted_at": epoch(member(quote, "regularMarketTime")),
         }
 
-    quotes = document["quoteResponse"]["result"]
-    return each_of(NAME, of, {str(member(quote, "symbol")).upper(): quote for quote in quotes}, row)
+    quotes = {str(member(quote, "symbol")).upper(): quote for quote in document["quoteResponse"]["result"]}
+    missing, strangers = [name for name in of if name not in quotes], [name for name in quotes if name not in of]
+    if len(missing) != 1 or len(strangers) != 1:
+        return each_of(NAME, of, quotes, row)
+    old, now = of[missing[0]].symbol, strangers[0]
+    part = each_of(NAME, {name: each for name, each in of.items() if name in quotes}, quotes, row)
+    return Part(part.rows, {**part.failed, old: yahoo_wire.renamed(now, old)})

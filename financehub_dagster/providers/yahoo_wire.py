@@ -4,18 +4,25 @@ Belongs here: telling a usable chart from an error, whatever the HTTP status say
 belong here: frames.
 """
 
-from typing import Any
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import Any, TypeGuard
 from urllib.parse import unquote
+from zoneinfo import ZoneInfo
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, Malformed, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.reply import Reply, burst_limit, refusal_of_status
-from financehub_dagster.market.currencies import unit_of
-from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers.items import known
 
 CHART = "/v8/finance/chart/"
+INTERVAL = "1d"
 PRICES = ("open", "high", "low", "close", "volume")
-META = ("symbol", "currency", "exchangeTimezoneName", "instrumentType", "regularMarketTime", "currentTradingPeriod")
-"""What every chart says about its symbol, and we rely on."""
+META = ("dataGranularity", "exchangeTimezoneName", "instrumentType", "regularMarketTime", "currentTradingPeriod")
+"""What every chart with bars says about its symbol beside the currency, and we rely on."""
+EARLIEST, LATEST = -2_208_988_800, 4_102_444_800
+"""1900 and 2100 in epoch seconds: what lies outside is another unit, or no time."""
+DELISTED = "YHD"
+"""Where Yahoo lists what it has no data for any more."""
 SPOKEN = (400, 404, 422)
 """Statuses that the error in the body explains; others speak for themselves."""
 COOKIE, CRUMB, QUOTE = "/", "/v1/test/getcrumb", "/v7/finance/quote"
@@ -59,17 +66,6 @@ def _refused_quote(reply: Reply) -> ProviderError | None:
     return None if isinstance(quotes, list) else Malformed(reply.provider, "the answer is not a list of quotes")
 
 
-def units_per(instrument: Instrument, symbol: str, quoted: str) -> float:
-    """By how much prices in `quoted` are divided to be in the instrument's currency; raises BadRequest for another."""
-    if quoted == instrument.currency:
-        return 1.0
-    currency, power = unit_of(quoted)
-    if currency != instrument.currency:
-        remedy = "correct the instrument's currency or its yahoo alias"
-        raise BadRequest("yahoo", f"is quoted in {quoted}, not in {instrument.currency}: {remedy}", symbol=symbol)
-    return 10.0**-power
-
-
 def _refused(reply: Reply) -> ProviderError | None:
     """An error status: Yahoo's own words if there are any; HTML from a proxy or a CDN says nothing about the symbol."""
     by_status = refusal_of_status(reply)
@@ -88,6 +84,8 @@ def _said(answer: Any) -> tuple[str, str] | None:
         return None
     part = answer.get("chart") or answer.get("finance") or answer.get("quoteResponse") or {}
     error = part.get("error") if isinstance(part, dict) else None
+    if isinstance(error, str) and error:
+        return "error", error
     if not isinstance(error, dict):
         return None
     return str(error.get("code", "")), str(error.get("description", ""))
@@ -110,34 +108,84 @@ def _meaning(reply: Reply, code: str, description: str) -> ProviderError | None:
 
 
 def _unreadable(reply: Reply, answer: Any) -> ProviderError | None:
-    """Is a 200 the chart of the symbol that was asked for, in the documented shape?"""
+    """Is a 200 the chart that was asked for, in the documented shape?"""
     said = _said(answer)
     if said is not None:
         return _meaning(reply, *said)
-    problem = _problem(reply, answer)
-    return None if problem is None else Malformed(reply.provider, problem, symbol=reply.symbol)
-
-
-def _problem(reply: Reply, answer: Any) -> str | None:
     try:
         result = answer["chart"]["result"][0]
-        meta = result["meta"]
-        asked, symbol = unquote(reply.path.removeprefix(CHART)), meta["symbol"]
-        if str(symbol).upper() != asked.upper():
-            return f"asked for {asked}, got {symbol}"
-        missing = [field for field in META if meta[field] is None]
-        if missing:
-            return f"its meta has no {', '.join(missing)}"
-        period = meta["currentTradingPeriod"]["regular"]
-        if not all(isinstance(period[edge], int) for edge in ("start", "end")):
-            return "its trading period is not in seconds"
-        if not result.get("timestamp"):
-            return "it has prices without times" if any(result["indicators"]["quote"][0].values()) else None
-        columns = [result["indicators"]["quote"][0][name] for name in PRICES]
-        columns += [part["adjclose"] for part in result["indicators"].get("adjclose", [])]
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        return f"the chart lacks {error}" if isinstance(error, KeyError) else "the answer is not a chart"
+        return _about_another(reply, result["meta"]) or _unusable(reply, result)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError) as error:
+        problem = f"the chart lacks {error}" if isinstance(error, KeyError) else "the answer is not a chart"
+        return Malformed(reply.provider, problem, symbol=reply.symbol)
+
+
+def _about_another(reply: Reply, meta: Any) -> ProviderError | None:
+    """Yahoo answers a symbol that was given up with the chart of the one that took its place."""
+    asked, symbol = unquote(reply.path.removeprefix(CHART)), str(meta["symbol"])
+    return None if symbol.upper() == asked.upper() else renamed(symbol, reply.symbol)
+
+
+def renamed(now: str, symbol: str | None) -> UnknownSymbol:
+    """Yahoo knows an instrument by another symbol than the one it was asked for."""
+    return UnknownSymbol(
+        "yahoo", f"Yahoo calls it {now} now: set the instrument's yahoo alias, if it is the same", symbol=symbol
+    )
+
+
+def _unusable(reply: Reply, result: Any) -> ProviderError | None:
+    """What is wrong with the chart of the right symbol, by what it says about itself; None where it can be read."""
+    meta, prices = result["meta"], result["indicators"]["quote"][0]
+    if not result.get("timestamp"):
+        if any(prices.values()):
+            return Malformed(reply.provider, "it has prices without times", symbol=reply.symbol)
+        if meta.get("currency"):
+            return None
+        listed = meta.get("exchangeName") or DELISTED
+        return UnknownSymbol(
+            reply.provider, f"Yahoo has no data for this symbol any more (exchange {listed})", symbol=reply.symbol
+        )
+    missing = [name for name in META if meta.get(name) is None]
+    if not missing and not meta.get("currency"):
+        problem = "Yahoo does not say in which currency it is quoted, so that its prices mean nothing"
+        return BadRequest(reply.provider, problem, symbol=reply.symbol)
+    wrong = f"its meta has no {', '.join(missing)}" if missing else _contradiction(meta) or _ragged(result)
+    error = None if wrong is None else Malformed(reply.provider, wrong, symbol=reply.symbol)
+    if error is not None and not missing and meta["dataGranularity"] != INTERVAL:
+        error.retryable = False
+    return error
+
+
+def _contradiction(meta: Any) -> str | None:
+    """Where what a chart says about itself is not what was asked for, or cannot be so."""
+    if meta["dataGranularity"] != INTERVAL:
+        return f"asked for bars of {INTERVAL}, got bars of {meta['dataGranularity']}"
+    period = meta["currentTradingPeriod"]["regular"]
+    if not all(type(period[edge]) is int for edge in ("start", "end")) or type(meta["regularMarketTime"]) is not int:
+        return "its trading period is not in seconds"
+    zone, offset = ZoneInfo(meta["exchangeTimezoneName"]), meta.get("gmtoffset")
+    year = datetime.fromtimestamp(meta["regularMarketTime"], zone).year
+    offsets = [datetime(year, month, 1, tzinfo=zone).utcoffset() for month in range(1, 13)]
+    if offset is not None and timedelta(seconds=offset) not in offsets:
+        return f"it is {offset} s ahead of UTC, which {zone} never is"
+    return None
+
+
+def _ragged(result: Any) -> str | None:
+    """Where columns do not belong together, or no row of them can be read."""
+    columns = [result["indicators"]["quote"][0][name] for name in PRICES]
+    columns += [part["adjclose"] for part in result["indicators"].get("adjclose") or []]
     rows = len(result["timestamp"])
     if any(len(column) != rows for column in columns):
         return f"its columns are of different length ({rows} timestamps)"
+    if not any(is_time(stamp) for stamp in result["timestamp"]):
+        return "its timestamps are not in seconds"
+    prices = [row for row in zip(*columns[:4], strict=True) if any(price is not None for price in row)]
+    if prices and not any(all(price is None or isfinite(known(price)) for price in row) for row in prices):
+        return "no row of its prices can be read"
     return None
+
+
+def is_time(value: object) -> TypeGuard[int]:
+    """Can this be epoch seconds?"""
+    return type(value) is int and EARLIEST <= value < LATEST

@@ -30,7 +30,8 @@ INTERVALS = (
 class Answer:
     """What a vendor answered when asked for the sessions from `start` to `end`, both included.
 
-    first_bar is the earliest it sent, None when it sent none; rejected are the sessions whose bar broke a rule. Those
+    first_bar is the first session of which it says that there is something: where it does not say, the earliest bar it
+    sent, None when it sent none. rejected are the sessions whose bar broke a rule. Those
     that had not finished at asked_at were not asked for.
     """
 
@@ -54,9 +55,9 @@ def record(
 ) -> None:
     """Write down which of the `missing` sessions of `symbols`, of shape (symbols, months), the answers leave out.
 
-    A session before the first bar of an answer that began earlier is confirmed at once, unless an earlier one is
-    stored: the instrument was not listed yet. A rejected bar is no empty answer and never confirmed, but asked for
-    again at the same intervals. An answer that comes before it was due counts as none.
+    A session before first_bar is confirmed at once, unless an earlier one is stored: the instrument was not listed yet.
+    One that is left out from there on is a gap, however late the bars begin. A rejected bar is no empty answer and
+    never confirmed, but asked for again at the same intervals. An answer that comes before it was due counts as none.
     """
     place = {symbol: number for number, symbol in enumerate(symbols)}
     own = [answer for answer in answers if answer.symbol in place]
@@ -85,7 +86,7 @@ def _days(days: Sequence[date], months: Months) -> Masks:
 
 
 def _unlisted(answer: Answer, stored: tuple[date, date] | None, months: Months) -> Masks:
-    """The days before the answer's first bar, if that is the earliest anyone knows of."""
+    """The days before the first session there is, if that is the earliest anyone knows of."""
     if answer.first_bar is None or (stored is not None and stored[0] < answer.first_bar):
         return np.zeros(months.count, np.int32)
     return coverage.window_masks(answer.start, answer.first_bar - timedelta(days=1), months)

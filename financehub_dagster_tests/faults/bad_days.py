@@ -263,10 +263,12 @@ _DAYS = (
         "wrong_symbol",
         {"kind": "wrong_symbol"},
         BROKEN,
+        # Yahoo answers so where a symbol was given up for another.
         {
             **dict.fromkeys(("binance", "finnhub"), Excused(NAMELESS)),
             **dict.fromkeys(("alpha_vantage", "twelve_data"), Fails(Malformed)),
             "newsapi": Rows(),
+            "yahoo": Fails(UnknownSymbol),
         },
     ),
     Day("nan", {"kind": "nan"}, BROKEN, {"newsapi": Rows()}),

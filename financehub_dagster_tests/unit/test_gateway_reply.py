@@ -56,7 +56,13 @@ def test_a_block_without_an_end_is_believed_for_a_while() -> None:
     assert timedelta(0) < error.until - datetime.now(UTC) <= timedelta(seconds=BAN_SECONDS)
 
 
-@pytest.mark.parametrize("body", [b"", b"  \r\n", b"<html>", b'{"a": 1', b"\x00\xff", b'{"a": NaN}'])
+def test_a_token_that_json_lacks_costs_its_number_and_no_other() -> None:
+    assert repr(reply(body=b'{"a": [NaN, 1.5, -Infinity, "NaN"]}').json()) == "{'a': [nan, 1.5, -inf, 'NaN']}"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"  \r\n", b"<html>", b'{"a": 1', b"\x00\xff", b'{"a": NaN', b'{"a": Nan}', b"[" * 9000 + b"NaN"]
+)
 def test_what_is_not_json_is_malformed_in_one_printable_line(body: bytes) -> None:
     with pytest.raises(Malformed) as caught:
         reply(body=body).json()
