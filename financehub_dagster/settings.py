@@ -92,6 +92,12 @@ class Settings(BaseSettings):
             ) from None
 
     @property
+    def sample_market(self) -> bool:
+        """Whether the home holds the sample market's prices."""
+        mode = self.home / "mode"
+        return mode.is_file() and mode.read_text(encoding="utf-8").strip() == "sandbox"
+
+    @property
     def first_day_file(self) -> Path:
         """Where the home keeps the day on which its platform began."""
         return self.home / "first_day"

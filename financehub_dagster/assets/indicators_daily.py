@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.config import Universe
+from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import raise_if_nothing_worked
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
@@ -27,10 +27,10 @@ SPEC = table_spec(
 def indicators_daily(context: dg.AssetExecutionContext, config: Universe) -> Iterator[dg.MaterializeResult]:
     """Compute from stored bars; no vendor is asked."""
     from financehub_dagster.assets.indicator_update import update_indicators
-    from financehub_dagster.assets.pictures import indicators_picture
+    from financehub_dagster.assets.pictures import indicators_shown
     from financehub_dagster.assets.reporting import materialized
 
     window = Window.of(context)
     outcome = update_indicators(window, config, context.run.run_id, context.log)
     raise_if_nothing_worked(outcome)
-    yield from materialized(context, outcome, window, indicators_picture("stock_prices_daily", outcome.done, window))
+    yield from materialized(context, outcome, window, indicators_shown(list(BARS_OF), outcome.done, window))

@@ -1,83 +1,244 @@
-"""Pictures in the metadata of a materialization.
+"""What a run over daily tables shows of its most important instruments: a table at once, and charts behind a button.
 
-Belongs here: drawing stored rows of the most important instrument of a run. Does not belong here: deciding when. The
-drawing libraries are imported inside the functions, since every process that loads the assets imports this module.
+Belongs here: reading and drawing stored rows. Does not belong here: deciding when. The webserver shows tables in place
+and pictures behind "[Show Markdown]", hence both. The drawing libraries are imported inside the functions, since every
+process that loads the assets imports this module.
 """
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from financehub_dagster.assets.config import BARS_OF
 from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.record_table import record_table
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import audit
 from financehub_dagster.storage.engine import transaction
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Half a year of sessions: candles stay readable at the width of the webserver's metadata column.
 SESSIONS = 126
-# Room for the labels of a price of six digits. A tight layout finds it by drawing twice, a third of a short run's time.
-PADDING = {"left": 0.25, "right": 1.0, "top": 0.5, "bottom": 0.8}
+"""Half a year of sessions: candles stay readable at the width of the webserver's dialog."""
+LISTED, DRAWN = 12, 6
+"""Instruments in the table and in the picture: those the run did that have the largest market capitalisation."""
+COLUMNS = 2
+PANEL_INCHES = (5.5, 2.8)
+FOOT_INCHES = 0.6
+"""Room for what the colours mean."""
+TICKS = "▁▂▃▄▅▆▇█"
+POINTS = 30
+"""Characters of a trend line."""
+LINES = {"sma_20": "#1f77b4", "sma_50": "#ff7f0e", "bb_upper": "#9e9e9e", "bb_lower": "#9e9e9e"}
+LABELS = {"sma_20": "SMA 20", "sma_50": "SMA 50", "bb_upper": "Bollinger bands, 20 sessions ± 2 σ"}
+SHOWN_INDICATORS = ("sma_20", "sma_50", "bb_lower", "bb_upper", "rsi_14", "macd_hist")
+CANDLES = "A candle is one session: green closed above its open, red below. Prices are split-adjusted."
+COLOURS = 64
+"""Colours of a picture: it looks the same, and takes a third of the room in Dagster's database."""
 
 
-def bars_picture(table: str, symbols: Sequence[str], window: Window) -> dg.MarkdownMetadataValue | None:
-    """Candlesticks and volume of the first of `symbols` up to the window's end; None without rows."""
-    if not symbols:
-        return None
+@dataclass(frozen=True)
+class Series:
+    """The newest rows of one instrument; generated: how many of the last ones no exchange ever saw."""
+
+    symbol: str
+    currency: str
+    rows: "pd.DataFrame"
+    generated: int = 0
+
+    @property
+    def origin(self) -> str:
+        """Where the prices come from, in a sample market; empty otherwise."""
+        if not get_settings().sample_market:
+            return ""
+        if not self.generated:
+            return "recorded"
+        if self.generated == len(self.rows):
+            return "generated"
+        return f"recorded until {self.rows.index[-self.generated - 1]:%Y-%m-%d}, then generated"
+
+
+def prices_shown(tables: Sequence[str], symbols: Sequence[str], window: Window) -> dict[str, dg.MetadataValue]:
+    """Last closes and candles of the most important of `symbols`, up to the window's end; empty without rows."""
+    return _shown(_read(tables, symbols, window), _prices_row, _draw_prices)
+
+
+def indicators_shown(tables: Sequence[str], symbols: Sequence[str], window: Window) -> dict[str, dg.MetadataValue]:
+    """Last indicators, and candles with averages, bands and RSI, of the most important of `symbols`."""
+    return _shown(_read(tables, symbols, window, "indicators_daily"), _indicators_row, _draw_indicators)
+
+
+def _read(tables: Sequence[str], symbols: Sequence[str], window: Window, beside: str | None = None) -> list[Series]:
+    from financehub_dagster.storage.instruments import list_instruments
+
+    found = []
     with transaction() as connection:
-        bars = audit.recent_rows(connection, table, symbols[0], window.end, SESSIONS)
-    return None if bars.empty else _drawn(symbols[0], bars)
+        done = list_instruments(connection, symbols=list(symbols), active=None, all_known=False)
+        for instrument in done[:LISTED]:
+            table = next(name for name in tables if instrument.asset_type in BARS_OF[name])
+            rows = audit.recent_rows(connection, table, instrument.symbol, window.end, SESSIONS)
+            if beside is not None:
+                values = audit.recent_rows(connection, beside, instrument.symbol, window.end, SESSIONS)
+                rows = rows.join(values[list({*LINES, *SHOWN_INDICATORS})], how="inner")
+            if not rows.empty:
+                generated = _generated(instrument.symbol, rows)
+                found.append(Series(instrument.symbol, instrument.currency, rows, generated))
+    return found
 
 
-def indicators_picture(table: str, symbols: Sequence[str], window: Window) -> dg.MarkdownMetadataValue | None:
-    """Candlesticks with moving averages, Bollinger bands and RSI of the first of `symbols`; None without rows."""
-    if not symbols:
-        return None
-    with transaction() as connection:
-        bars = audit.recent_rows(connection, table, symbols[0], window.end, SESSIONS)
-        values = audit.recent_rows(connection, "indicators_daily", symbols[0], window.end, SESSIONS)
-    both = bars.join(values.drop(columns="symbol"), how="inner")
-    if both.empty:
-        return None
+def _generated(symbol: str, rows: "pd.DataFrame") -> int:
+    """How many of the last rows lie after the sample market's recording of the instrument, if it has one."""
+    if not get_settings().sample_market:
+        return 0
+    import pandas as pd
+
+    from financehub_dagster.sandbox.recordings import recorded_spans
+
+    span = recorded_spans().get(symbol)
+    return len(rows) if span is None else int((rows.index > pd.Timestamp(span[1])).sum())
+
+
+def _shown(
+    found: Sequence[Series],
+    row: Callable[[Series], Mapping[str, str]],
+    draw: Callable[[Sequence[Series]], bytes],
+) -> dict[str, dg.MetadataValue]:
+    if not found:
+        return {}
+    rows = [{**row(series), **({"prices": series.origin} if series.origin else {})} for series in found]
+    drawn = found[:DRAWN]
+    return {"latest": record_table(list(rows[0]), rows), "picture": as_markdown(draw(drawn), _caption(drawn))}
+
+
+def _prices_row(series: Series) -> dict[str, str]:
+    close = series.rows["close"]
+    change = f"{(close.iloc[-1] / close.iloc[-2] - 1) * 100:+.2f} %" if len(close) > 1 else ""
+    return {**_head(series), "change": change, "half a year": trend(close.tolist())}
+
+
+def _indicators_row(series: Series) -> dict[str, str]:
+    last = series.rows.iloc[-1]
+    values = {name: "" if last[name] != last[name] else f"{last[name]:,.6g}" for name in SHOWN_INDICATORS}
+    return {**_head(series), **values}
+
+
+def _head(series: Series) -> dict[str, str]:
+    close = f"{series.rows['close'].iloc[-1]:,.6g} {series.currency}"
+    return {"symbol": series.symbol, "date": f"{series.rows.index[-1]:%Y-%m-%d}", "close": close}
+
+
+def trend(values: Sequence[float]) -> str:
+    """The course of `values` as a line of text, from its lowest to its highest."""
+    step = max(len(values) / POINTS, 1.0)
+    points = [values[min(int(number * step), len(values) - 1)] for number in range(min(POINTS, len(values)))]
+    points[-1] = values[-1]
+    low, high = min(points), max(points)
+    scale = (len(TICKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(TICKS[round((value - low) * scale)] for value in points)
+
+
+def _draw_prices(found: Sequence[Series]) -> bytes:
+    return _draw(found, 1, lambda series, axes: _candles(series, axes[0], ()))
+
+
+def _draw_indicators(found: Sequence[Series]) -> bytes:
+    return _draw(found, 2, _indicator_panels, LABELS)
+
+
+def _indicator_panels(series: Series, axes: "Sequence[Axes]") -> None:
+    price, strength = axes
+    lines = [name for name in LINES if series.rows[name].notna().any()]
+    _candles(series, price, lines)
+    strength.plot(range(len(series.rows)), series.rows["rsi_14"].to_numpy(), color="#6a3d9a", linewidth=1)
+    for level in (30, 70):
+        strength.axhline(level, color="#9e9e9e", linewidth=0.6, linestyle="--")
+    strength.set_ylim(0, 100)
+    strength.set_ylabel("RSI 14 (0 to 100)", fontsize=7)
+    strength.set_xticks([])
+    strength.tick_params(labelsize=7)
+
+
+def _draw(
+    found: Sequence[Series],
+    parts: int,
+    panel: "Callable[[Series, Sequence[Axes]], None]",
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """A panel of `parts` stacked axes for each instrument, in COLUMNS columns; `labels` say what lines mean."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    columns = min(COLUMNS, len(found))
+    rows = -(-len(found) // columns)
+    width = columns * PANEL_INCHES[0] * (1.0 if columns > 1 else 1.6)
+    height = rows * PANEL_INCHES[1] * (1 + 0.4 * (parts - 1)) + FOOT_INCHES
+    figure = Figure(figsize=(width, height), dpi=80)
+    FigureCanvasAgg(figure)
+    # A tight layout would find the margins by drawing twice, half of the time this takes.
+    figure.subplots_adjust(
+        left=0.6 / width, right=1 - 0.7 / width, bottom=(FOOT_INCHES + 0.25) / height, top=1 - 0.3 / height
+    )
+    grid = figure.add_gridspec(
+        rows * parts, columns, height_ratios=[3, *[1] * (parts - 1)] * rows, hspace=0.45, wspace=0.2
+    )
+    for number, series in enumerate(found):
+        line, column = divmod(number, columns)
+        panel(series, [figure.add_subplot(grid[line * parts + part, column]) for part in range(parts)])
+    figure.text(0.5, 0.1 / height, CANDLES, ha="center", fontsize=8)
+    if labels:
+        handles = [Line2D([], [], color=LINES[name], label=label) for name, label in labels.items()]
+        place = (0.5, 0.25 / height)
+        figure.legend(handles=handles, ncols=len(handles), loc="lower center", bbox_to_anchor=place, fontsize=8)
+    return png_of(figure)
+
+
+def _candles(series: Series, axes: "Axes", lines: Sequence[str]) -> None:
     import mplfinance
 
-    lines = [
-        mplfinance.make_addplot(both[name], color=color, width=1, panel=panel, ylabel=label)
-        for name, color, panel, label in (
-            ("sma_20", "#1f77b4", 0, ""),
-            ("sma_50", "#ff7f0e", 0, ""),
-            ("bb_upper", "#9e9e9e", 0, ""),
-            ("bb_lower", "#9e9e9e", 0, ""),
-            ("rsi_14", "#6a3d9a", 2, "RSI"),
-        )
-        if both[name].notna().any()
-    ]
-    return _drawn(symbols[0], both, addplot=lines)
-
-
-def _drawn(symbol: str, bars: "pd.DataFrame", **extra: object) -> dg.MarkdownMetadataValue:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import mplfinance
-
-    buffer = io.BytesIO()
+    rows = series.rows
+    added = [mplfinance.make_addplot(rows[name], ax=axes, color=LINES[name], width=0.9) for name in lines]
     mplfinance.plot(
-        bars[["open", "high", "low", "close", "volume"]].rename(columns=str.capitalize),
+        rows[["open", "high", "low", "close", "volume"]].rename(columns=str.capitalize),
         type="candle",
         style="yahoo",
-        volume=True,
-        figsize=(9, 5),
-        scale_padding=PADDING,
-        axtitle=f"{symbol}  {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}",
-        savefig={"fname": buffer, "dpi": 70, "format": "png"},
-        **extra,
+        ax=axes,
+        xrotation=0,
+        datetime_format="%Y-%m-%d",
+        axtitle="",
+        **({"addplot": added} if added else {}),
     )
-    return as_markdown(buffer.getvalue(), f"{symbol} daily bars")
+    axes.set_title(f"{series.symbol}  {series.origin}".rstrip(), fontsize=9, loc="left")
+    axes.set_ylabel(series.currency, fontsize=8)
+    axes.tick_params(labelsize=7)
+    if series.generated:
+        axes.axvspan(len(rows) - series.generated - 0.5, len(rows) - 0.5, color="#f4e6c8", alpha=0.5, zorder=0)
+        axes.text(
+            0.98, 0.04, "generated", transform=axes.transAxes, ha="right", fontsize=16, color="#8a6d1f", alpha=0.6
+        )
+
+
+def _caption(found: Sequence[Series]) -> str:
+    names = ", ".join(series.symbol for series in found)
+    return f"{names}, daily bars{' of the sample market' if get_settings().sample_market else ''}"
+
+
+def png_of(figure: "Figure", bbox_inches: str | None = None) -> bytes:
+    """The figure as a PNG of few colours; bbox_inches as Matplotlib's savefig takes it."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", bbox_inches=bbox_inches)
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def as_markdown(png: bytes, caption: str) -> dg.MarkdownMetadataValue:

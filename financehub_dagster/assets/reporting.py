@@ -3,7 +3,8 @@
 Belongs here: what every materialization of a daily table says. Does not belong here: counting and drawing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import dagster as dg
 
@@ -17,9 +18,9 @@ def materialized(
     context: dg.AssetExecutionContext,
     outcome: Outcome,
     window: Window,
-    picture: dg.MarkdownMetadataValue | None = None,
+    shown: Mapping[str, dg.MetadataValue] = MappingProxyType({}),
 ) -> Iterator[dg.MaterializeResult]:
-    """Report one daily table: the run's numbers on each partition, its own rows per month, the picture on the newest.
+    """Report one daily table: the run's numbers on each partition, its own rows per month, what it shows on the newest.
 
     Reports nothing for a table that the run did not select.
     """
@@ -33,8 +34,8 @@ def materialized(
         context.add_asset_metadata(
             {"dagster/partition_row_count": months.get(partition, 0)}, asset_key=key, partition_key=partition
         )
-    if picture is not None:
-        context.add_asset_metadata({"picture": picture}, asset_key=key, partition_key=context.partition_keys[-1])
+    if shown:
+        context.add_asset_metadata(dict(shown), asset_key=key, partition_key=context.partition_keys[-1])
     yield dg.MaterializeResult(
         asset_key=key,
         metadata={

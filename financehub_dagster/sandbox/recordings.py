@@ -7,8 +7,9 @@ server and tests import this module.
 
 import csv
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -57,6 +58,16 @@ class IntradayRecording:
 def recorded_symbols() -> tuple[str, ...]:
     """Symbols with recorded daily bars, in alphabetical order, spelled as the default universe spells them."""
     return tuple(sorted(_daily()))
+
+
+@cache
+def recorded_spans() -> Mapping[str, tuple[date, date]]:
+    """The first and last recorded day of each symbol, without reading the prices between them."""
+    spans: dict[str, tuple[str, str]] = {}
+    for name in _DAILY_FILES:
+        for symbol, day, *_ in _rows(name):
+            spans[symbol] = (spans.get(symbol, (day,))[0], day)
+    return {symbol: (date.fromisoformat(first), date.fromisoformat(last)) for symbol, (first, last) in spans.items()}
 
 
 def recorded_daily(symbol: str) -> DailyRecording:

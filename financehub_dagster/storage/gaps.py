@@ -61,14 +61,16 @@ _OPEN = sa.text("""
 
 @dataclass(frozen=True)
 class Shares:
-    """How much of each month is accounted for: shares of shape (symbols, months), NaN where nothing is expected.
+    """How much of each month is stored, and how much is accounted for: of shape (symbols, months), from 0 to 1.
 
+    shares counts what is stored or confirmed empty, stored the former alone; both are NaN where nothing is expected.
     months are the first days, in order and without a hole; symbols stand in the order of their importance.
     """
 
     symbols: list[str]
     months: list[date]
     shares: "NDArray[np.float64]"
+    stored: "NDArray[np.float64]"
 
 
 def shares_by_month(connection: Connection, table_names: Sequence[str]) -> Shares:
@@ -79,20 +81,22 @@ def shares_by_month(connection: Connection, table_names: Sequence[str]) -> Share
 
     rows = connection.execute(_SHARES, {"tables": list(table_names)}).all()
     if not rows:
-        return Shares([], [], np.zeros((0, 0)))
+        return Shares([], [], np.zeros((0, 0)), np.zeros((0, 0)))
     order = list_instruments(connection)
     named = {row.symbol for row in rows}
     symbols = [instrument.symbol for instrument in order if instrument.symbol in named]
     months = Months.spanning(min(row.month for row in rows), max(row.month for row in rows))
-    shares = np.full((len(symbols), months.count), np.nan)
+    shares, stored = (np.full((len(symbols), months.count), np.nan) for _ in range(2))
     place = {symbol: number for number, symbol in enumerate(symbols)}
-    for symbol, month, share in rows:
+    for symbol, month, share, there in rows:
         if symbol in place:
             shares[place[symbol], months.slice_of(month, month)] = share
-    return Shares(symbols, months.starts.tolist(), shares)
+            stored[place[symbol], months.slice_of(month, month)] = there
+    return Shares(symbols, months.starts.tolist(), shares, stored)
 
 
 _SHARES = sa.text("""
-    SELECT symbol, month, CAST(sum(stored + cardinality(empty)) AS float8) / sum(expected) AS share
+    SELECT symbol, month, CAST(sum(stored + cardinality(empty)) AS float8) / sum(expected) AS share,
+           CAST(sum(stored) AS float8) / sum(expected) AS stored
     FROM coverage WHERE table_name = ANY(CAST(:tables AS text[])) GROUP BY symbol, month
 """)

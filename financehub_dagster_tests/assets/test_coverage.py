@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from financehub_dagster.assets.coverage_picture import MOST_ROWS, heat_map
+from financehub_dagster.assets.coverage_picture import MOST_ROWS, STATES, heat_map, states_of
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import ledger
 from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.gaps import Shares
+from financehub_dagster.storage.gaps import Shares, shares_by_month
 
 STOCKS = "stock_prices_daily"
 
@@ -67,7 +67,8 @@ def test_a_complete_ledger_passes_its_check(small, monkeypatch):
 def shares(symbols: int, months: int) -> Shares:
     first = np.datetime64("2009-01", "M")
     starts: list[date] = [(first + n).astype("datetime64[D]").item() for n in range(months)]
-    return Shares([f"SYMBOL{n:03d}" for n in range(symbols)], starts, np.ones((symbols, months)))
+    ones = np.ones((symbols, months))
+    return Shares([f"SYMBOL{n:03d}" for n in range(symbols)], starts, ones.copy(), ones.copy())
 
 
 def test_seventy_instruments_over_seventeen_years_have_a_row_and_a_column_of_pixels_each():
@@ -82,12 +83,36 @@ def test_seventy_instruments_over_seventeen_years_have_a_row_and_a_column_of_pix
     assert heat_map("daily bars", found) != picture
 
 
+def test_what_is_stored_looks_different_from_what_is_empty_missing_or_not_expected():
+    found = shares(1, 7)
+    found.shares[0] = [np.nan, 1.0, 1.0, 1.0, 0.5, 0.0, 0.5]
+    found.stored[0] = [np.nan, 1.0, 0.9, 0.0, 0.5, 0.0, 0.0]
+    assert states_of(found)[0].tolist() == [0, 1, 2, 3, 4, 5, 4]
+    assert len({colour for _, colour in STATES}) == len(STATES)
+
+
+def test_the_ledger_tells_stored_from_confirmed_empty(small):
+    month = date(2025, 7, 1)
+    report(small)
+    small.execute(
+        "update coverage set stored = 0, gap = '{}',"
+        " empty = array(select month + n from generate_series(1, expected) n) where month = :m",
+        m=month,
+    )
+    with transaction() as connection:
+        found = shares_by_month(connection, ["stock_prices_daily", "crypto_prices_daily"])
+    place = found.months.index(month)
+    assert found.shares[:, place].tolist() == [1.0, 1.0]
+    assert found.stored[:, place].tolist() == [0.0, 0.0]
+    assert STATES[states_of(found)[0, place]][0] == "all confirmed empty"
+
+
 def test_of_very_many_instruments_those_that_lack_most_are_drawn():
     found = shares(MOST_ROWS * 5, 24)
     picture = heat_map("daily bars", found)
     assert picture is not None
     assert pixels(picture).shape[0] < MOST_ROWS * 20
-    assert heat_map("nothing", Shares([], [], np.zeros((0, 0)))) is None
+    assert heat_map("nothing", Shares([], [], np.zeros((0, 0)), np.zeros((0, 0)))) is None
 
 
 def test_reporting_brings_the_ledger_up_to_now(small):

@@ -6,7 +6,9 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_symbols
+from financehub_dagster.assets.pictures import trend
+from financehub_dagster.sandbox.recordings import recorded_daily, recorded_spans, recorded_symbols
+from financehub_dagster.settings import get_settings
 
 WHOLE_RECORDING = ("2013-02-01", "2018-02-01")
 
@@ -152,6 +154,46 @@ def test_the_metadata_of_a_run_explains_it(platform):
     assert newest["span"].value == "2015-02-01 to 2015-03-31"
     assert "data:image/png;base64," in newest["picture"].value
     assert "picture" not in by_partition["2015-02-01"]
+    [shown] = newest["latest"].records
+    assert shown.data["symbol"] == "AAPL"
+    assert shown.data["close"].endswith(" USD")
+    assert len(shown.data["half a year"]) == 30
+
+
+def test_a_run_shows_its_most_important_instruments_and_what_was_generated(platform, monkeypatch, tmp_path):
+    (tmp_path / "mode").write_text("sandbox\n")
+    monkeypatch.setenv("FINANCEHUB_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    platform.run("stock_prices_daily", "2018-01-01", "2018-03-01", symbols=["KO", "AAPL", "TSLA"])
+    [newest] = [
+        e.step_materialization_data.materialization.metadata
+        for e in platform.events
+        if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and e.partition == "2018-03-01"
+    ]
+    origins = {record.data["symbol"]: record.data["prices"] for record in newest["latest"].records}
+    assert origins == {
+        "AAPL": "recorded until 2018-02-07, then generated",
+        "TSLA": "generated",
+        "KO": "recorded until 2018-02-07, then generated",
+    }
+    assert list(origins) == ["AAPL", "TSLA", "KO"]  # by market capitalisation
+    assert "AAPL, TSLA, KO, daily bars of the sample market" in newest["picture"].value
+
+
+def test_the_spans_of_the_recordings_are_those_of_their_days():
+    assert set(recorded_spans()) == set(recorded_symbols())
+    for symbol in ("AAPL", "BTC"):
+        days = recorded_daily(symbol).date
+        assert recorded_spans()[symbol] == (days[0].item(), days[-1].item())
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [([1.0, 2.0, 3.0], "▁▅█"), ([3.0, 3.0], "▁▁"), ([5.0], "▁"), ([*range(200)], None)],
+)
+def test_a_trend_runs_from_the_lowest_to_the_highest(values, line):
+    drawn = trend(values)
+    assert drawn == line if line else (drawn[0], drawn[-1], len(drawn)) == ("▁", "█", 30)
 
 
 def test_dividends_and_splits_are_stored_with_the_bars(platform):
