@@ -42,10 +42,7 @@ def dead_letter(context: dg.HookContext) -> None:
 
 @dg.success_hook(name="settled")
 def settled(context: dg.HookContext) -> None:
-    """Close the dead letters of what this step has done, and the note that its writes are not reported.
-
-    Instruments that failed in a step that went on keep the rows the step gave them.
-    """
+    """Close the dead letters of what this step has done, and the note that its writes are not reported."""
     from financehub_dagster.automation.dead_letters import pieces_of
     from financehub_dagster.storage.transactions import in_transaction
 
@@ -55,10 +52,11 @@ def settled(context: dg.HookContext) -> None:
     tables = [output.name for output in context.op.definition.output_defs]
     pieces = pieces_of(record.dagster_run, context.op.name, record.create_timestamp)
     tables += [piece.task_name for piece in pieces if piece.symbol]
-    in_transaction(lambda connection: _settle(connection, context.run_id, tables, pieces))
+    in_transaction(lambda connection: settle(connection, context.run_id, tables, pieces))
 
 
-def _settle(connection: "Connection", run_id: str, tables: list[str], pieces: "Sequence[Piece]") -> None:
+def settle(connection: "Connection", run_id: str, tables: list[str], pieces: "Sequence[Piece]") -> None:
+    """What a step did is neither failed nor unreported any more; instruments that failed within it keep their rows."""
     from financehub_dagster.automation.dead_letters import settle_ledger
     from financehub_dagster.storage.failures import resolve_failures, resolve_step
     from financehub_dagster.storage.unreported import clear_notes

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 from financehub_dagster.cli.app import run
 from financehub_dagster.storage.urls import beside
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
+from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes
 from financehub_dagster_tests.fixtures.database import chosen
 from financehub_dagster_tests.fixtures.sandbox import as_new
 
@@ -101,12 +102,14 @@ def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, databa
     ]
 
 
-def test_failed_work_can_be_given_up(ask):
+def test_failed_work_can_be_given_up(ask, database):
+    break_off_first_writes(database.engine)
     assert ask("dlq", "discard", "1", "--reason", "delisted") == {"discarded": [1]}
     [row] = ask("dlq", "list", "--status", "discarded")["dead_letters"]
     assert row["exception"].startswith("discarded, delisted; ")
     assert ask("dlq", "discard", "1", code=2)["error"] == "dead letter 1 is discarded already"
     assert "is discarded: there is nothing to replay" in ask("dlq", "replay", "1", code=2)["error"]
+    assert ask("instruments", "remove", "GE") == {"removed": ["GE"]}
 
 
 def test_what_cannot_be_meant_is_refused_and_changes_nothing(ask, database):
