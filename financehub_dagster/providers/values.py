@@ -23,7 +23,10 @@ def number(value: Any) -> float:
     """The double nearest to a number or to the decimal in a string; raises ValueError for anything else, NaN too."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r} is not a number")
-    found = float(value)
+    try:
+        found = float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a number") from None
     if not math.isfinite(found):
         raise ValueError(f"{value!r} is not a finite number")
     return found

@@ -138,3 +138,11 @@ def test_a_connection_test_takes_one_request(sandbox: Sandbox) -> None:
     assert (report.provider, report.calls) == ("yahoo", 1)
     assert report.latency > 0
     assert sandbox.calls()["by_path"] == {"/v8/finance/chart/SPY": 1}
+
+
+def test_the_reason_is_what_yahoo_answered_also_where_another_try_finds_no_slot() -> None:
+    with scripted_vendor(Answer(b"<html>")) as vendor:
+        slow = YahooProvider(base_url=vendor.url, requests_per_second=0.001, first_pause=0.001)
+        with pytest.raises(Malformed, match="AAPL: the answer is not JSON: <html>"):
+            slow.daily_bars(stock("AAPL"), *SPAN)
+    assert len(vendor.asked) == 1
