@@ -87,7 +87,8 @@ def _read(tables: Sequence[str], symbols: Sequence[str], window: Window, beside:
             rows = audit.recent_rows(connection, table, instrument.symbol, window.end, SESSIONS)
             if beside is not None:
                 values = audit.recent_rows(connection, beside, instrument.symbol, window.end, SESSIONS)
-                rows = rows.join(values[list({*LINES, *SHOWN_INDICATORS})], how="inner")
+                # A column without any value yet, as in a warm-up, holds None instead of numbers.
+                rows = rows.join(values[list({*LINES, *SHOWN_INDICATORS})].astype("float64"), how="inner")
             if not rows.empty:
                 generated = _generated(instrument.symbol, rows)
                 found.append(Series(instrument.symbol, instrument.currency, rows, generated))
