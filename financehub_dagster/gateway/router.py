@@ -65,19 +65,23 @@ def first_answer[P, R](candidates: Sequence[Candidate[P]], ask: Callable[[P], R]
             errors.append(error)
             if not last and not isinstance(error, NotConfigured):
                 _logger.info("%s; asking the next provider", error)
-    raise _told(errors) from None
-
-
-def _told(errors: Sequence[ProviderError]) -> ProviderError:
-    """The error that may pass first, its line followed by those of the others that were asked."""
     first = min(errors, key=_passes)
-    others = [str(error) for error in errors if error is not first and not isinstance(error, NotConfigured)]
-    if others:
-        first.args = ("; ".join([str(first), *others]),)
-    return first
+    raise with_others(first, [error for error in errors if error is not first]) from None
 
 
-def goes_on(error: ProviderError | None, named: bool) -> bool:
+def with_others(error: ProviderError, others: Sequence[ProviderError]) -> ProviderError:
+    """The same error whose line is followed by those of `others`, vendors without a key left out."""
+    said = [str(other) for other in others if not isinstance(other, NotConfigured)]
+    if not said:
+        return error
+    # Made anew, since one error may stand for many instruments; its message is redacted already.
+    told = type(error).__new__(type(error))
+    told.__dict__.update(error.__dict__)
+    told.args = ("; ".join(dict.fromkeys([str(error), *said])),)
+    return told
+
+
+def goes_on(error: ProviderError, named: bool) -> bool:
     """May a vendor be asked after another one gave this error? `named`: the instrument says what it is called there."""
     return named or not isinstance(error, UnknownSymbol)
 

@@ -14,7 +14,14 @@ from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Quo
 from financehub_dagster.gateway.reply import Reply, burst_limit
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
-from financehub_dagster.providers.items import known, last_price, read_articles, read_bars, read_or_none
+from financehub_dagster.providers.items import (
+    known,
+    last_price,
+    read_articles,
+    read_bars,
+    read_or_none,
+    require_any_inside,
+)
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Verdict
 from financehub_dagster.providers.values import OtherQuestion, day, maybe, maybe_price, member, text
@@ -84,7 +91,7 @@ def read_daily(document: Any, of: Instrument) -> list[Bar]:
         numbers = [known(row.get(name)) for name in ("1. open", "2. high", "3. low", "4. close", "5. volume")]
         return Bar(day(label), *numbers)
 
-    return read_bars(_series(document, of).items(), bar, power_of_untold(NAME, of))
+    return _until_now(read_bars(_series(document, of).items(), bar, power_of_untold(NAME, of)))
 
 
 def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action]]:
@@ -99,7 +106,7 @@ def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action
         names = ("1. open", "2. high", "3. low", "4. close", "6. volume", "5. adjusted close")
         return Bar(day(label), *(known(row.get(name)) for name in names))
 
-    bars: list[Bar] = read_bars(series.items(), bar, power)
+    bars = _until_now(read_bars(series.items(), bar, power))
     actions: list[Action] = []
     for label, row in series.items():
         on = read_or_none(day, label)
@@ -110,6 +117,12 @@ def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action
             actions.append(Action(on, "split", split))
     adjusted = split_adjusted(bars, actions)
     return adjusted, [each if each.kind == "split" else _per_share(each, actions) for each in actions]
+
+
+def _until_now(bars: list[Bar]) -> list[Bar]:
+    """These bars, unless all of them are of days to come; the vendor is told no range."""
+    require_any_inside(bars, date.min, datetime.now(UTC).date() + timedelta(days=1))
+    return bars
 
 
 def _of_action(row: Any, name: str) -> float:

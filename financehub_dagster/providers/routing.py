@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.haste import haste
 from financehub_dagster.gateway.keys import is_off, not_configured
-from financehub_dagster.gateway.router import HASTE_SECONDS, Candidate, first_answer, goes_on
+from financehub_dagster.gateway.router import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers, DailyBars
@@ -131,18 +131,18 @@ def answers_in_turn[A: Answers](
 ) -> tuple[list[A], dict[str, ProviderError]]:
     """The answers of one provider after another, each asked in one go for the instruments still without a row.
 
-    Returns the answers, each with its `source`, and for each instrument without a row the first reason. Raises
-    NotConfigured when every provider is off.
+    Returns the answers, each with its `source`, and for each instrument without a row the first reason, followed by
+    what the others said. Raises NotConfigured when every provider is off.
     """
     answers: list[A] = []
-    reasons: dict[str, ProviderError] = {}
+    reasons: dict[str, list[ProviderError]] = {each.symbol: [] for each in instruments}
     left = list(instruments)
     on = _on(providers, order)
     if not on:
         raise not_configured(order[0])
     for position, name in enumerate(on):
         named = [each for each in left if listings.symbol_at(name, each) is not None]
-        able = [each for each in named if goes_on(reasons.get(each.symbol), name in each.aliases)]
+        able = [each for each in named if all(goes_on(error, name in each.aliases) for error in reasons[each.symbol])]
         if not able:
             continue
         try:
@@ -154,10 +154,11 @@ def answers_in_turn[A: Answers](
             answers.append(answer)
             failed = dict(answer.failed)
         for symbol, reason in failed.items():
-            reasons.setdefault(symbol, reason)
+            reasons[symbol].append(reason)
         served = {each.symbol for each in able} - failed.keys()
         left = [each for each in left if each.symbol not in served]
-    return answers, {each.symbol: reasons.get(each.symbol) or listings.unnamed(on[0], each) for each in left}
+    why = {each.symbol: reasons[each.symbol] or [listings.unnamed(on[0], each)] for each in left}
+    return answers, {symbol: with_others(errors[0], errors[1:]) for symbol, errors in why.items()}
 
 
 def _on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from financehub_dagster.gateway.errors import (
     UnknownSymbol,
 )
 from financehub_dagster.gateway.reply import Reply, burst_limit
+from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import items
 from financehub_dagster.providers.base import Window
@@ -193,7 +194,12 @@ def _check(about: Any, of: Instrument) -> int:
         raise OtherQuestion(f"asked for {asked}, got {told}")
     if of.asset_type in PAIRS:
         return power_of_told(NAME, of, asked.rpartition("/")[2]) if "/" in asked else 0
-    mic, kind, currency = (text(about.get(name)) for name in ("mic_code", "type", "currency"))
+    mic, kind, currency, zone = (
+        text(about.get(name)) for name in ("mic_code", "type", "currency", "exchange_timezone")
+    )
+    if mic is None and zone is not None and zone != exchanges()[of.exchange].timezone:
+        problem = f"answers about {told} of a market in {zone}, not of {of.exchange}: correct its `{NAME}` alias"
+        raise BadRequest(NAME, problem, symbol=of.symbol)
     if mic is not None and not is_listed_there(of, mic):
         remedy = f"add the market to its `{NAME}` alias (SYMBOL:EXCHANGE)"
         raise BadRequest(NAME, f"answers about {told} of {mic}, not of {of.exchange}: {remedy}", symbol=of.symbol)

@@ -37,10 +37,10 @@ def provider(vendor: Vendor, server: ScriptedVendor) -> Any:
     return vendor.provider(**{"base_url": server.url, "first_pause": 0.001, **vendor.fields})
 
 
-def alpha_vantage_day(symbol: str, close: Any = "512.4000", **about: str) -> dict[str, Any]:
+def alpha_vantage_day(symbol: str, close: Any = "512.4000", day: str = "2024-05-07", **about: str) -> dict[str, Any]:
     prices = {"1. open": "510.1", "2. high": "515.05", "3. low": "508.2", "4. close": close, "5. volume": "1200300"}
     meta = {"1. Information": "Daily Prices (open, high, low, close) and Volumes", "2. Symbol": symbol, **about}
-    return {"Meta Data": meta, "Time Series (Daily)": {"2024-05-07": prices}}
+    return {"Meta Data": meta, "Time Series (Daily)": {day: prices}}
 
 
 def twelve_data_days(*values: dict[str, Any] | None, **meta: str) -> dict[str, Any]:
@@ -158,6 +158,12 @@ def test_quotes_of_several_markets_are_asked_market_by_market(server: ScriptedVe
             "asked for days, got bars of 1week",
         ),
         (TWELVE_DATA, share("BARC.L"), twelve_data_days(value(), mic_code="XNYS"), "of XNYS, not of XLON"),
+        (
+            TWELVE_DATA,
+            share("BARC.L"),
+            twelve_data_days(value(), mic_code="", exchange_timezone="America/New_York"),
+            "of a market in America/New_York, not of XLON",
+        ),
         (TWELVE_DATA, share("BARC.L"), twelve_data_days(value(), type="Index"), "of type Index there, not stock"),
         (TWELVE_DATA, share("BARC.L"), twelve_data_days(value(), currency="USD"), "quoted in USD, not in GBP"),
         (TWELVE_DATA, share("BARC.L"), twelve_data_days(value(), symbol="BARB"), "asked for BARC, got BARB"),
@@ -175,6 +181,7 @@ def test_quotes_of_several_markets_are_asked_market_by_market(server: ScriptedVe
             "got Weekly",
         ),
         (ALPHA_VANTAGE, share("RMG"), alpha_vantage_day("RMG"), "asked for RMG.LON, got RMG"),
+        (ALPHA_VANTAGE, share("RMG"), alpha_vantage_day("RMG.LON", day="2124-05-07"), "got bars of 2124-05-07"),
         (FINNHUB, share("RMG"), {**CANDLES, "s": "error"}, "the candles are 'error'"),
         (FINNHUB, share("RMG"), {**CANDLES, "t": [STAMP * 1000]}, "bar cannot be read"),
         (FINNHUB, share("RMG"), {**CANDLES, "t": [STAMP - 86_400 * 700]}, "got bars of 2022"),

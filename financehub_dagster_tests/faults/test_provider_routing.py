@@ -230,3 +230,5 @@ def test_of_a_batch_only_what_is_missing_goes_on_to_the_next() -> None:
     ]
     assert list(missing) == ["D"]
     assert missing["D"].provider == "yahoo"
+    assert isinstance(missing["D"], Transient)
+    assert str(missing["D"]) == "yahoo: D: no answer; binance: D: no answer"
