@@ -4,12 +4,12 @@ Belongs here: reading the file and replacing the block. Does not belong here: wh
 Dagster's own commands let `.env` win over the process environment, later lines over earlier ones: the block is last.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+
+from financehub_dagster.cli import whole_files
 
 BEGIN = "# >>> financehub: written by `financehub up` and `demo`, edits in this block are lost >>>"
 END = "# <<< financehub <<<"
@@ -47,7 +47,7 @@ class EnvFile:
         """Replace the block and keep everything else; atomic, readable by the owner only."""
         lines = [BEGIN, *(f"{name}={_quote(value)}" for name, value in values.items()), END]
         own = self.own_text if not self.own_text or self.own_text.endswith("\n") else self.own_text + "\n"
-        _replace(Path(os.path.realpath(self.path)), own + "\n".join(lines) + "\n")
+        whole_files.replace(self.path, own + "\n".join(lines) + "\n", private=True)
 
 
 def _parse(text: str) -> dict[str, str]:
@@ -59,17 +59,3 @@ def _parse(text: str) -> dict[str, str]:
 def _quote(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".env.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -12,6 +12,7 @@ from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
+from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.env_file import EnvFile
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 
@@ -80,10 +81,10 @@ class Home:
         with self.writing():
             self.logs.mkdir(parents=True, exist_ok=True)
             self.dagster.mkdir(parents=True, exist_ok=True)
-            (self.path / "mode").write_text(f"{mode}\n")
+            whole_files.replace(self.path / "mode", f"{mode}\n")
             target = self.dagster / "dagster.yaml"
             if self.dagster == self.path / "dagster" or not target.exists():
-                target.write_text(configuration, encoding="utf-8")
+                whole_files.replace(target, configuration)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -7,6 +7,8 @@ import json
 import socket
 from pathlib import Path
 
+from financehub_dagster.cli import whole_files
+
 HOST = "127.0.0.1"
 
 
@@ -43,5 +45,5 @@ def remembered(book: Path, name: str) -> int:
     port = known.get(name)
     if port is None or not is_free(port):
         port = pick_free()
-        book.write_text(json.dumps(known | {name: port}))
+        whole_files.replace(book, json.dumps(known | {name: port}))
     return port

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from financehub_dagster.cli import ports
+from financehub_dagster.cli import ports, whole_files
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
@@ -114,7 +114,7 @@ def _note_first_day() -> None:
         return
     with transaction() as connection:
         oldest = first_fetched(connection, SINCE_FIRST_DAY)
-    settings.first_day_file.write_text(f"{(oldest or datetime.now(UTC)).astimezone(UTC).date()}\n", encoding="utf-8")
+    whole_files.replace(settings.first_day_file, f"{(oldest or datetime.now(UTC)).astimezone(UTC).date()}\n")
 
 
 def is_set_up() -> bool:

@@ -9,6 +9,7 @@ Both name the code location as the running platform does. Schedules and sensors 
 import tomllib
 from pathlib import Path
 
+from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.services import CODE_LOCATION, DEFINITIONS
 
 MARK = "# Written by `financehub up` and `demo`; delete this line to keep changes of your own."
@@ -46,8 +47,8 @@ def write_project_files(folder: Path) -> list[str]:
         path = folder / name
         if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
             others.append(name)
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        else:
+            whole_files.replace(path, text)
     return others
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from financehub_dagster.cli import ports, probes
+from financehub_dagster.cli import ports, probes, whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
 
@@ -62,9 +62,10 @@ def daemon(workspace: Path) -> Service:
 def write_workspace(home: Home, port: int) -> Path:
     """The workspace file that leads webserver and daemon to the code server on `port`."""
     path = home.path / "workspace.yaml"
-    path.write_text(
+    whole_files.replace(
+        path,
         "load_from:\n  - grpc_server:\n"
-        f"      host: {ports.HOST}\n      port: {port}\n      location_name: {CODE_LOCATION}\n"
+        f"      host: {ports.HOST}\n      port: {port}\n      location_name: {CODE_LOCATION}\n",
     )
     return path
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.processes import Leader
@@ -35,9 +36,7 @@ class State:
             "urls": self.urls,
             "children": [child.as_dict() for child in self.children],
         }
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(data, indent=2))
-        temporary.replace(path)
+        whole_files.replace(path, json.dumps(data, indent=2))
 
     @classmethod
     def read(cls, path: Path) -> "State | None":

@@ -77,3 +77,20 @@ def test_a_home_that_is_no_folder_is_one_line_at_every_command(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("financehub: FINANCEHUB_HOME ")
     assert {path.name for path in folder.iterdir()} == {"file"}
+
+
+def test_a_disk_without_room_leaves_every_file_of_a_home_as_it_was(database, folder, capsys) -> None:
+    """No process may write to a file here, which is what a full disk does to one."""
+    assert run(["instruments", "list"]) == 0
+    home = folder / ".financehub/live"
+    old = {home / "dagster/dagster.yaml": "# of an earlier version\n", folder / "workspace.yaml": None}
+    for path, text in old.items():
+        path.write_text(text or path.read_text().replace("load_from", "\nload_from"))
+    (folder / ".env").write_text("FINNHUB_API_KEYS=k\n")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    command = f"ulimit -f 0; exec {shlex.join([*FINANCEHUB, 'db', 'upgrade'])}"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.endswith("File too large; mend that, or set FINANCEHUB_HOME to another folder")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
