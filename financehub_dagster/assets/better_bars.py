@@ -53,10 +53,10 @@ def judge(table: str, router: DailyBarsRouter, instrument: Instrument, got: Dail
     """
     from financehub_dagster.market import acceptance, quality
 
+    if quality.all_kept(lambda name: got.bars[name].to_numpy("float64"), (*quality.RULES, *quality.DOUBTS)):
+        return Judged(got, (), got.bars.iloc[:0])
     possible, rejected, _ = acceptance.judge(table, got.bars)
     sure, doubtful = quality.judge(possible, quality.DOUBTS)
-    if not len(rejected) and not len(doubtful):
-        return Judged(got, (), doubtful)
     in_doubt, impossible = _dates(doubtful), _dates(rejected)
     with transaction() as connection:
         known = sources.known_sessions(connection, table, got.symbol, [*in_doubt, *impossible], datetime.now(UTC))

@@ -211,7 +211,7 @@ def _wrong_bars(stored: bars.BarArrays) -> dict[str, str]:
 
     arrays = {**{name: getattr(stored, name) for name in bars.PRICES}, "adj_close": np.full(len(stored.date), np.nan)}
     # A frame of bars costs as much as their indicators, and nearly always nothing is wrong.
-    if all(rule.kept(arrays.__getitem__).all() for rule in quality.RULES):
+    if quality.all_kept(arrays.__getitem__, quality.RULES):
         return {}
     _, rejected = quality.judge(stored.frame())
     return {

@@ -20,7 +20,7 @@ def _units(evidence: Evidence) -> Finding:
 
     steps = series.steps(evidence.followed)
     return _finding(
-        len(steps), steps[series.unit_steps(steps)], "closes are 100 or 1,000 times the one before, or less"
+        len(steps), steps[series.unit_steps(steps)], "closes differ from the one before by about 100 or 1,000 times"
     )
 
 
@@ -28,7 +28,11 @@ def _securities(evidence: Evidence) -> Finding:
     from financehub_dagster.market import series
 
     steps = series.steps(evidence.followed)
-    return _finding(len(steps), steps[series.other_security_steps(steps)], "closes are those of another security")
+    return _finding(
+        len(steps),
+        steps[series.other_security_steps(steps)],
+        "closes differ by more than 50 times from the one before a pause",
+    )
 
 
 def _splits(evidence: Evidence) -> Finding:

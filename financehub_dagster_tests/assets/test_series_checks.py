@@ -74,7 +74,7 @@ def test_pounds_among_pence_are_told_and_so_is_the_way_back_in_the_next_month(sc
     assert set(told(scripted, STOCKS, FEBRUARY, FEBRUARY)) == {"one_unit"}
     warned = told(scripted, STOCKS, MARCH, MARCH)
     assert warned == {
-        "one_unit": "2 of 20 closes are 100 or 1,000 times the one before, or less;"
+        "one_unit": "2 of 20 closes differ from the one before by about 100 or 1,000 times;"
         " first: CASE 2024-03-01 0.06 2024-02-29 6.0"
     }
 
