@@ -67,6 +67,36 @@ def test_upgrade_reports_where_it_came_from_and_where_it_ended(empty_database: U
     assert migrations.current(empty_database) == migrations.head()
 
 
+def test_values_that_no_schema_takes_are_unknown_and_actions_without_a_value_rejected(empty_database: URL) -> None:
+    migrations.upgrade(empty_database, "0007")
+    origin = "'yahoo', '2024-03-05T21:00Z'"
+    with autocommit(empty_database) as connection:
+        for statement in (
+            (
+                f"insert into stock_prices_daily values ('A', '2024-03-05', 1, 2, 1, 2, -3, 7, {origin}),"
+                f" ('A', '2024-03-06', 1, 2, 1, 2, 1.5, 7, {origin})"
+            ),
+            (
+                f"insert into corporate_actions values ('A', '2024-03-05', 'dividend', -0.5, {origin}),"
+                f" ('A', '2024-03-06', 'dividend', 0.5, {origin})"
+            ),
+            f"insert into quotes values ('A', '2024-03-05T20:00Z', 2, 0, 3, 0, 1, -1, 'USD', {origin})",
+        ):
+            connection.exec_driver_sql(statement)
+    migrations.upgrade(empty_database)
+    with autocommit(empty_database) as connection:
+
+        def rows(query: str) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+        assert rows("select adj_close, close from stock_prices_daily order by date") == [(None, 2), (1.5, 2)]
+        assert rows("select value from corporate_actions") == [(0.5,)]
+        assert rows("select open, high, low, volume from quotes") == [(None, 3, None, None)]
+        assert rows("select date::text, rule, row->>'value' from rejected_rows") == [
+            ("2024-03-05", "value_positive", "-0.5")
+        ]
+
+
 def test_a_missing_database_is_created(database_server: DatabaseServer) -> None:
     url = database_server.url("not_there_yet")
     with pytest.raises(NotMigrated, match="financehub db upgrade"):
