@@ -4,11 +4,16 @@ Belongs here: arguments, messages, and the processes of a running platform. Does
 anything an asset needs. Command modules import what is heavy inside their functions: `--help` answers at once.
 """
 
+import os
 import sys
 
 
 def main() -> None:
     """Console script: run the command line and exit with 0 done, 1 failed, 2 wrong usage."""
+    # Containers often forbid to write bytecode. Every process would compile all it imports anew, several seconds of it.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
     from financehub_dagster.cli.app import run
 
     sys.exit(run(sys.argv[1:]))

@@ -75,7 +75,7 @@ class Console:
     def progress(self, title: str) -> Iterator[Progress]:
         """A progress bar on stderr; silent with --json and where stderr is not a terminal."""
         if self.as_json or not self.messages.isatty():
-            yield _silent
+            yield silent
             return
         with _bar(title, self.messages) as report:
             yield report
@@ -86,7 +86,7 @@ def _width() -> int:
     return shutil.get_terminal_size((NO_TERMINAL, 0)).columns
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def silent(what: str, done: int, total: int) -> None:
     """Nobody is watching."""
 
 

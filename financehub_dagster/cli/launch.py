@@ -54,6 +54,7 @@ def start_sandbox(supervisor: Supervisor, url: str) -> None:
 
 def start_pages(supervisor: Supervisor, port: int, stop: StopSignals) -> str:
     """Start code server and webserver; returns the address of the pages once they show the code."""
+    supervisor.watch_database(services.Database(supervisor.home.path))
     code_port = ports.pick_free()
     workspace = services.write_workspace(supervisor.home, code_port)
     supervisor.start(services.code_server(code_port))

@@ -47,6 +47,10 @@ class Leader:
         """Whether this very process still runs."""
         return is_alive(self.pid, self.created)
 
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it (SIGSTOP), so that it waits for SIGCONT."""
+        return self.alive() and is_stopped(self.pid)
+
     def owns_session(self) -> bool:
         """Whether the session of our number can be ours still: a number is not reused while its session has members."""
         if self.created + CLOCK_SLACK < psutil.boot_time():
@@ -87,7 +91,7 @@ def members(leaders: Iterable[Leader]) -> list[psutil.Process]:
 def end_sessions(leaders: Sequence[Leader], grace: float = GRACE_SECONDS) -> list[str]:
     """Ask all processes of the sessions to end, kill those left after `grace` seconds; returns whose were killed."""
     for process in members(leaders):
-        _signal(process, signal.SIGTERM)
+        ask_to_end(process)
     if _all_gone(leaders, grace):
         return []
     names = {leader.pid: leader.name for leader in leaders}
@@ -98,6 +102,29 @@ def end_sessions(leaders: Sequence[Leader], grace: float = GRACE_SECONDS) -> lis
     # On a busy machine a killed process lives on for a while, and what it holds counts as in use.
     _all_gone(leaders, KILL_SECONDS)
     return sorted(killed)
+
+
+def ask_to_end(process: psutil.Process) -> None:
+    """SIGTERM, which a stopped process sees only when it goes on."""
+    _signal(process, signal.SIGTERM)
+    _signal(process, signal.SIGCONT)
+
+
+def any_stopped(leader: Leader) -> bool:
+    """Whether some process of the session is stopped."""
+    return any(is_stopped(process.pid) for process in members([leader]))
+
+
+def let_go_on(pid: int) -> bool:
+    """Continue a process and its descendants if some of them are stopped; returns whether."""
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return False
+    stopped = [process for process in family if is_stopped(process.pid)]
+    for process in stopped:
+        _signal(process, signal.SIGCONT)
+    return bool(stopped)
 
 
 def _all_gone(leaders: Sequence[Leader], patience: float) -> bool:
@@ -119,10 +146,19 @@ def _session(pid: int) -> int | None:
 
 
 def _is_zombie(pid: int) -> bool:
+    return _status(pid) == psutil.STATUS_ZOMBIE
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped the process (SIGSTOP), so that it waits for SIGCONT."""
+    return _status(pid) == psutil.STATUS_STOPPED
+
+
+def _status(pid: int) -> str | None:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return str(psutil.Process(pid).status())
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 def _signal(process: psutil.Process, number: int) -> None:

@@ -1,20 +1,24 @@
-"""The processes of a running platform: how each is started, and how one knows that it works.
+"""The parts of a running platform: how each is started, and how one knows that it works.
 
-Belongs here: command lines and readiness. Does not belong here: supervising them.
+Belongs here: command lines, readiness, and the call that each part is judged by. Does not belong here: supervising.
 Webserver and daemon share one code server, so that the code is imported once.
 """
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from financehub_dagster.cli import ports, probes, whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
+from financehub_dagster.cli.processes import is_stopped, let_go_on
 
 CODE_LOCATION = "financehub"
 DEFINITIONS = "financehub_dagster.definitions"
+HEARTBEAT_TTL = 24 * 60 * 60
+"""Seconds; where the proxy is killed, whoever ends its session ends the process behind it."""
 
 
 def nothing_to_wait_for() -> bool:
@@ -24,39 +28,101 @@ def nothing_to_wait_for() -> bool:
 
 @dataclass(frozen=True)
 class Service:
-    """One process: its command line, whether it is ready (raises CommandError when it never will be), its address."""
+    """One process: its command line, whether it is ready (raises CommandError when it never will be), its address.
+
+    probe makes the call that the process is judged by, at each of its starts and with a clock in seconds; None where a
+    living process is all there is to see. needs names the parts without which it cannot work: their failure is not its.
+    """
 
     name: str
     argv: tuple[str, ...]
     ready: Callable[[], bool] = nothing_to_wait_for
     url: str | None = None
     ready_within: float = 120.0
+    probe: Callable[[Callable[[], float]], probes.Probe] | None = None
+    needs: tuple[str, ...] = ()
+
+
+class Database:
+    """The database as a part of the platform; it is ours to restart where it is the embedded one of `home`."""
+
+    name = "database"
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.server: int | None = None
+        """The process of the embedded server when it was last asked."""
+
+    def probe(self) -> None:
+        """A call that shows whether it works; raises Trouble. Never starts the server."""
+        from financehub_dagster.storage import embedded
+        from financehub_dagster.storage.urls import is_embedded
+
+        if is_embedded():
+            pid = embedded.status(self.home).pid
+            if pid is None:
+                raise probes.Trouble("its server has ended", 0.0)
+            if is_stopped(pid):
+                raise probes.Trouble("a signal has stopped its server")
+            self.server = pid
+        probes.database()
+
+    def repair(self) -> str | None:
+        """Make an embedded server work again, and say how; None where the server is somebody else's."""
+        from financehub_dagster.storage import embedded
+        from financehub_dagster.storage.urls import is_embedded
+
+        if not is_embedded():
+            return None
+        pid = embedded.status(self.home).pid
+        if pid is not None and let_go_on(pid):
+            return "it was told to go on"
+        if pid is not None:
+            embedded.stop(self.home)
+        self.server = embedded.ensure_running(self.home).pid
+        return "it was started again"
 
 
 def sandbox(port: int) -> Service:
     """The sample market."""
     argv = (sys.executable, "-m", "financehub_dagster.sandbox", "--host", ports.HOST, "--port", str(port))
     url = f"http://{ports.HOST}:{port}"
-    return Service("sandbox", argv, lambda: probes.responds(f"{url}/_control/faults"), url)
+    return Service(
+        "sandbox", argv, lambda: probes.works(partial(probes.sandbox, url)), url, probe=_asks(probes.sandbox, url)
+    )
 
 
 def code_server(port: int) -> Service:
-    """The code location; it launches runs as its own children."""
-    options = ("-m", DEFINITIONS, "-h", ports.HOST, "-p", str(port), "--location-name", CODE_LOCATION)
-    argv = (sys.executable, "-m", "dagster", "code-server", "start", *options, "--log-level", "warning")
-    return Service("code-server", argv, lambda: ports.answers(port), f"grpc://{ports.HOST}:{port}")
+    """The code location; it launches runs as its own children.
+
+    The server that listens is a proxy. The process behind it loads the code, ends itself when it has not heard from the
+    proxy for a while by the wall clock, and is not started again: it gets a day, so that no sleep ends it.
+    """
+    options: tuple[str, ...] = ("-m", DEFINITIONS, "-h", ports.HOST, "-p", str(port), "--location-name", CODE_LOCATION)
+    options = (*options, "--log-level", "warning", "--heartbeat-ttl", str(HEARTBEAT_TTL))
+    argv = (sys.executable, "-m", "dagster", "code-server", "start", *options)
+    url = f"grpc://{ports.HOST}:{port}"
+    return Service("code-server", argv, lambda: ports.answers(port), url, probe=_asks(probes.code_server, url))
 
 
 def dagster_webserver(port: int, workspace: Path) -> Service:
     """Dagster's pages; ready when they show the code location."""
     argv = (sys.executable, "-m", "dagster_webserver", "-h", ports.HOST, "-p", str(port), "-w", str(workspace))
     url = f"http://{ports.HOST}:{port}"
-    return Service("webserver", argv, lambda: probes.shows_code(url), url)
+    needs = (Database.name, "code-server")
+    return Service(
+        "webserver", argv, lambda: probes.shows_code(url), url, probe=_asks(probes.webserver, url), needs=needs
+    )
 
 
 def daemon(workspace: Path) -> Service:
     """Schedules, sensors, the run queue, backfills and run monitoring."""
-    return Service("daemon", (sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)))
+    argv = (sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace))
+    return Service("daemon", argv, probe=probes.Heartbeats, needs=(Database.name,))
+
+
+def _asks(call: Callable[[str], None], url: str) -> Callable[[Callable[[], float]], probes.Probe]:
+    return lambda _clock: partial(call, url)
 
 
 def write_workspace(home: Home, port: int) -> Path:

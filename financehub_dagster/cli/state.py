@@ -7,7 +7,8 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,18 @@ from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.processes import Leader
+
+REMEMBERED = 20
+"""Restarts that the state file keeps, the latest ones."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A part that was started again: when (ISO 8601, UTC) and why."""
+
+    name: str
+    at: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -24,10 +37,16 @@ class State:
     supervisor: Leader
     urls: dict[str, str]
     children: tuple[Leader, ...] = ()
+    restarts: tuple[Restart, ...] = ()
 
     def with_children(self, children: Sequence[Leader]) -> "State":
         """The same supervisor with these children."""
         return replace(self, children=tuple(children))
+
+    def with_restart(self, name: str, why: str) -> "State":
+        """The same, and one restart more: now, of `name`."""
+        restart = Restart(name, datetime.now(UTC).isoformat(timespec="seconds"), why)
+        return replace(self, restarts=(*self.restarts, restart)[-REMEMBERED:])
 
     def write(self, path: Path) -> None:
         """Replace the state file in one step, so that no reader sees half of it."""
@@ -35,6 +54,7 @@ class State:
             "supervisor": self.supervisor.as_dict(),
             "urls": self.urls,
             "children": [child.as_dict() for child in self.children],
+            "restarts": [asdict(restart) for restart in self.restarts],
         }
         whole_files.replace(path, json.dumps(data, indent=2))
 
@@ -46,7 +66,8 @@ class State:
         try:
             data: dict[str, Any] = json.loads(path.read_text())
             children = tuple(Leader(**child) for child in data["children"])
-            return cls(Leader(**data["supervisor"]), dict(data["urls"]), children)
+            restarts = tuple(Restart(**restart) for restart in data.get("restarts", ()))
+            return cls(Leader(**data["supervisor"]), dict(data["urls"]), children, restarts)
         except (ValueError, KeyError, TypeError) as error:
             raise CommandError(f"{path}: unreadable ({error}); remove it when nothing runs in this home") from None
 

@@ -9,7 +9,7 @@ import psutil
 
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.processes import POLL_SECONDS, end_sessions, members
+from financehub_dagster.cli.processes import POLL_SECONDS, ask_to_end, end_sessions, let_go_on, members
 from financehub_dagster.cli.state import State
 
 PATIENCE = 45.0
@@ -20,6 +20,9 @@ def stop_platform(home: Home) -> list[str]:
     from financehub_dagster.storage import embedded
 
     stopped: list[str] = []
+    server = embedded.status(home.path).pid
+    if server is not None:
+        let_go_on(server)
     state = State.read(home.state_file)
     if state is not None:
         stopped += _stop_supervisor(state)
@@ -36,7 +39,7 @@ def _stop_supervisor(state: State) -> list[str]:
     supervisor = state.supervisor
     if not supervisor.alive():
         return []
-    psutil.Process(supervisor.pid).terminate()
+    ask_to_end(psutil.Process(supervisor.pid))
     deadline = time.monotonic() + PATIENCE
     while supervisor.alive():
         if time.monotonic() > deadline:

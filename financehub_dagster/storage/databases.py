@@ -3,14 +3,17 @@
 Does not belong here: what is inside a database.
 """
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
-from financehub_dagster.storage.engine import describe, make_engine
+from financehub_dagster.storage.engine import connection_error, describe, make_engine
 from financehub_dagster.storage.errors import DatabaseError, NotMigrated, Refused
 from financehub_dagster.storage.sessions import AS_UTF8, ENCODING
 
@@ -45,6 +48,35 @@ def autocommit(url: URL, *, any_encoding: bool = False) -> Iterator[Connection]:
             yield connection
     except DatabaseError as error:
         raise error from None
+
+
+def answers(url: URL, seconds: float) -> None:
+    """A new connection to the database of `url` answers within `seconds`; raises DatabaseError, or TimeoutError.
+
+    A server that is frozen takes a connection all the same, since the system does: the wait is bounded here.
+    """
+    import psycopg.conninfo
+
+    address: dict[str, Any] = {"user": url.username, "password": url.password, "host": url.host, "port": url.port}
+    address |= {**url.query, "dbname": url.database, "connect_timeout": max(2, int(seconds))}
+    given = {name: value for name, value in address.items() if value is not None}
+    try:
+        found = psycopg.connect(psycopg.conninfo.make_conninfo("", **given), autocommit=True)
+    except psycopg.errors.ConnectionTimeout:
+        raise TimeoutError from None
+    except psycopg.OperationalError as error:
+        raise connection_error(url, str(error)) from None
+    try:
+        found.pgconn.send_query(b"select 1")
+        deadline = time.monotonic() + seconds
+        while found.pgconn.is_busy():
+            if not select.select([found.fileno()], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError
+            found.pgconn.consume_input()
+    except psycopg.OperationalError as error:
+        raise connection_error(url, str(error)) from None
+    finally:
+        found.close()
 
 
 def _create(connection: Connection, url: URL) -> bool:

@@ -7,17 +7,22 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 
-from financehub_dagster.cli import ports
-from financehub_dagster.cli.home import Home
+from financehub_dagster.cli import ports, prepare
+from financehub_dagster.cli.home import Home, Mode, enter
 from financehub_dagster.cli.processes import members
 from financehub_dagster.cli.state import State
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import embedded
+from financehub_dagster.storage.engine import reset_engine, transaction
+from financehub_dagster.storage.instruments import upsert_instruments
 
 
 class Platform:
@@ -29,6 +34,18 @@ class Platform:
         self.port = ports.pick_free()
         self.errors = folder / "up.err"
         self.process: subprocess.Popen[str] | None = None
+
+    def prepare_quiet(self, history_start: date) -> None:
+        """A database with a pair of currencies only, of which no table takes bars: nothing is fetched by itself."""
+        (self.folder / ".env").write_text(f"FINANCEHUB_HISTORY_START={history_start}\nMY_OWN=line\n")
+        self.home.prepare(Mode.SANDBOX)
+        enter(self.home, Mode.SANDBOX)
+        get_settings.cache_clear()
+        prepare.migrate()
+        with transaction() as connection:
+            upsert_instruments(connection, [Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")])
+        reset_engine()
+        embedded.release(self.home.path)
 
     def environment(self) -> dict[str, str]:
         """The environment of a person who has configured nothing."""

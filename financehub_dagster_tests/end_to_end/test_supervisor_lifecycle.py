@@ -9,13 +9,6 @@ from urllib.request import urlopen
 import pytest
 from dotenv import dotenv_values
 
-from financehub_dagster.cli import prepare
-from financehub_dagster.cli.home import Mode, enter
-from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import embedded
-from financehub_dagster.storage.engine import reset_engine, transaction
-from financehub_dagster.storage.instruments import upsert_instruments
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
@@ -36,17 +29,9 @@ def platform(tmp_path_factory) -> Iterator[Platform]:
     """The sample market with a history of three months and a pair of currencies, of which no table takes bars."""
     start = (datetime.now(UTC) - timedelta(days=90)).date().replace(day=1)
     with empty_folder(tmp_path_factory.mktemp("platform")) as folder:
-        (folder / ".env").write_text(f"FINANCEHUB_HISTORY_START={start}\nMY_OWN=line\n")
         (folder / "newcomers.yaml").write_text(NEWCOMERS)
         platform = Platform(folder)
-        platform.home.prepare(Mode.SANDBOX)
-        enter(platform.home, Mode.SANDBOX)
-        get_settings.cache_clear()
-        prepare.migrate()
-        with transaction() as connection:
-            upsert_instruments(connection, [Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")])
-        reset_engine()
-        embedded.release(platform.home.path)
+        platform.prepare_quiet(start)
     yield platform
     platform.end()
 

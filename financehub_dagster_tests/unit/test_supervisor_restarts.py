@@ -12,6 +12,7 @@ import pytest
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode
+from financehub_dagster.cli.probes import Trouble
 from financehub_dagster.cli.services import Service
 from financehub_dagster.cli.signals import StopRequested, StopSignals
 from financehub_dagster.cli.state import State, running, sole_supervisor
@@ -138,3 +139,49 @@ def test_a_large_log_is_set_aside_when_its_process_starts(supervisor, home):
     supervisor.start(service("talker", "import time; print('new', flush=True); time.sleep(600)"))
     eventually(lambda: log.read_text() == "new\n")
     assert (home.logs / "talker.old.log").stat().st_size == 10_000_001
+
+
+def test_a_process_that_lives_and_does_not_work_is_started_again_and_the_person_is_told(supervisor, home, messages):
+    works = [False]
+
+    def ask() -> None:
+        if not works[0]:
+            raise Trouble("nothing comes of it", 0.0)
+
+    supervisor.start(service("idler", "import time; time.sleep(600)", probe=lambda _clock: ask, ready_within=0.0))
+    before = child(home, "idler")
+    eventually(lambda: pid(home, "idler") != before.pid)
+    works[0] = True
+    assert not before.is_running()
+    assert "idler does not work: nothing comes of it, it starts again in 0.05 s: see" in messages.getvalue()
+    eventually(lambda: "idler works again" in messages.getvalue())
+    state = State.read(home.state_file)
+    assert state is not None
+    assert [restart.name for restart in state.restarts] == ["idler"]
+
+
+def test_a_part_is_not_blamed_for_what_it_needs(supervisor, home, messages):
+    def fails() -> None:
+        raise Trouble("gone", 0.0)
+
+    sleep = "import time; time.sleep(600)"
+    supervisor.start(service("needed", sleep, probe=lambda _clock: fails, ready_within=0.0))
+    supervisor.start(service("needy", sleep, probe=lambda _clock: fails, ready_within=0.0, needs=("needed",)))
+    before = child(home, "needy")
+    eventually(lambda: "needed does not work" in messages.getvalue())
+    assert child(home, "needy") == before
+    assert "needy" not in messages.getvalue()
+
+
+def guards() -> list[psutil.Process]:
+    children = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in children if "financehub_dagster.cli.guard" in p.cmdline()]
+
+
+def test_a_guard_that_dies_is_replaced(supervisor, home):
+    supervisor.start(service("sleeper", "import time; time.sleep(600)"))
+    [guard] = guards()
+    guard.kill()
+    eventually(lambda: [other for other in guards() if other != guard])
+    supervisor.start(service("another", "import time; time.sleep(600)"))
+    assert supervisor.failure is None

@@ -65,7 +65,7 @@ def backfill(
 
 
 def update(console: Console, symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")]) -> None:
-    """Bring every table of one instrument up to date: the running month and what the last week may lack."""
+    """Bring bars, actions and indicators of one instrument up to date: this month and what the last week may lack."""
     from financehub_dagster.cli import arguments, prepare
     from financehub_dagster.cli.runs import Order, universe
     from financehub_dagster.settings import get_settings

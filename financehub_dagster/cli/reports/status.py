@@ -3,22 +3,45 @@
 Belongs here: reading the state of a home without starting or changing anything. Does not belong here: SQL.
 """
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 
-from financehub_dagster.cli import prepare
+from financehub_dagster.cli import prepare, probes
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, enter
+from financehub_dagster.cli.processes import Leader
 from financehub_dagster.cli.state import State, running
+
+ASK_SECONDS = 5.0
+STARTING_SECONDS = 60.0
+"""A process younger than this need not work yet."""
+RESTARTS_SHOWN = 5
+IN_PROGRESS = ("QUEUED", "STARTING", "STARTED")
+CALLS: dict[str, Callable[[str, float], None]] = {
+    "sandbox": probes.sandbox,
+    "code-server": probes.code_server,
+    "webserver": probes.webserver,
+}
 
 
 @dataclass
 class Status:
-    """State of one home; revision is the database's, head what this program needs; heartbeats in UTC by daemon."""
+    """State of one home; revision is the database's, head what this program needs; heartbeats in UTC by daemon.
+
+    services: running, starting, restarting or not working, and troubles why; each was asked to do some work just now.
+    restarts: what the supervisor started again, when and why, the latest last.
+    """
 
     home: str
     mode: str | None
     supervisor: int | None
     services: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+    restarts: list[dict[str, str]] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
     database: str = "stopped"
     revision: str | None = None
@@ -37,26 +60,55 @@ def collect(home: Home) -> Status:
     state = running(home)
     mode = home.mode
     status = Status(str(home.path), None if mode is None else str(mode), None)
-    if state is not None:
-        _processes(status, state)
+    beats: dict[str, datetime] = {}
     if mode is not None:
         enter(home, mode)
         _database(status, home)
-        if status.revision is not None:
+        if status.revision is not None and "database" not in status.troubles:
             _stored(status)
-            _dagster(status)
+            beats = _dagster(status)
+    if state is not None:
+        _parts(status, state, beats)
     return status
 
 
-def _processes(status: Status, state: State) -> None:
+def _parts(status: Status, state: State, beats: dict[str, datetime]) -> None:
+    """Ask each part to do some work, all at once."""
     status.supervisor = state.supervisor.pid
     status.urls = dict(state.urls)
-    for child in state.children:
-        status.services[child.name] = "running" if child.alive() else "restarting"
+    status.restarts = [asdict(restart) for restart in state.restarts]
+    if state.supervisor.stopped():
+        status.troubles["supervisor"] = f"a signal has stopped it: `kill -CONT {state.supervisor.pid}`"
+    look = partial(_trouble, status, state, beats)
+    with ThreadPoolExecutor(len(state.children) or 1) as together:
+        found = dict(zip(state.children, together.map(look, state.children), strict=True))
+    for child, trouble in found.items():
+        if not child.alive():
+            status.services[child.name] = "restarting"
+        elif trouble is None:
+            status.services[child.name] = "running"
+        else:
+            young = time.time() - child.created < STARTING_SECONDS and not child.stopped()
+            status.services[child.name] = "starting" if young else "not working"
+            status.troubles[child.name] = trouble
+
+
+def _trouble(status: Status, state: State, beats: dict[str, datetime], child: Leader) -> str | None:
+    if child.stopped():
+        return "a signal has stopped its process"
+    try:
+        if child.name in CALLS:
+            CALLS[child.name](state.urls[child.name], ASK_SECONDS)
+        elif child.name == "daemon" and "database" not in status.troubles:
+            probes.recent(beats.values(), datetime.fromtimestamp(child.created, UTC), datetime.now(UTC))
+    except probes.Trouble as trouble:
+        return str(trouble)
+    return None
 
 
 def _database(status: Status, home: Home) -> None:
     from financehub_dagster.storage import embedded, migrations
+    from financehub_dagster.storage.databases import answers
     from financehub_dagster.storage.engine import describe
     from financehub_dagster.storage.errors import NotMigrated
     from financehub_dagster.storage.urls import is_embedded, market_url
@@ -66,9 +118,12 @@ def _database(status: Status, home: Home) -> None:
         return
     status.database = describe(market_url())
     try:
+        answers(market_url(), ASK_SECONDS)
         status.revision = migrations.current()
     except NotMigrated:
         status.revision = None
+    except TimeoutError:
+        status.troubles["database"] = str(probes.silent(ASK_SECONDS))
 
 
 def _stored(status: Status) -> None:
@@ -81,33 +136,33 @@ def _stored(status: Status) -> None:
         status.rows = {table.name: row_count(connection, table.name) for table in tables.metadata.sorted_tables}
 
 
-def _dagster(status: Status) -> None:
-    import dagster as dg
+def _dagster(status: Status) -> dict[str, datetime]:
+    """Read heartbeats and runs; a database in which Dagster never ran has none."""
+    from financehub_dagster.storage.dagster_state import heartbeats_and_runs
+    from financehub_dagster.storage.errors import NotMigrated
 
-    with dg.DagsterInstance.get() as instance:
-        for name, heartbeat in instance.get_daemon_heartbeats().items():
-            status.heartbeats[name] = _utc(heartbeat.timestamp)
-        for state in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED):
-            status.runs[state.value.lower()] = instance.get_runs_count(dg.RunsFilter(statuses=[state]))
-
-
-def _utc(seconds: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    try:
+        beats, runs = heartbeats_and_runs(IN_PROGRESS)
+    except NotMigrated:
+        return {}
+    status.heartbeats = {name: beat.isoformat(timespec="seconds") for name, beat in beats.items()}
+    status.runs = {state.lower(): count for state, count in runs.items()}
+    return beats
 
 
 def show(console: Console, status: Status) -> None:
     """Print what was found."""
-    console.say(f"home      {status.home} ({status.mode or 'nothing was ever started here'})")
-    console.say(f"platform  {_platform(status)}")
-    console.say(f"database  {status.database}{_revision(status)}")
+    console.say(f"home        {status.home} ({status.mode or 'nothing was ever started here'})")
+    console.say(f"platform    {_platform(status)}")
+    console.say(f"database    {status.database}{_revision(status)}{_why(status, 'database')}")
     for name, state in status.services.items():
-        console.say(f"{name:<9} {state} {status.urls.get(name, '')}".rstrip())
+        console.say(f"{name:<11} {state} {status.urls.get(name, '')}".rstrip() + _why(status, name))
+    for restart in status.restarts[-RESTARTS_SHOWN:]:
+        console.say(f"restarted   {restart['name']} at {restart['at']}: {restart['why']}")
     if status.heartbeats:
-        console.say(f"daemon    last heartbeat {max(status.heartbeats.values())}")
+        console.say(f"heartbeat   last {max(status.heartbeats.values())}")
     if status.runs:
-        console.say(f"runs      {', '.join(f'{count} {state}' for state, count in status.runs.items())}")
+        console.say(f"runs        {', '.join(f'{count} {state}' for state, count in status.runs.items())}")
     if status.rows:
         console.table("", ["table", "rows"], sorted(status.rows.items()))
 
@@ -116,10 +171,14 @@ def _platform(status: Status) -> str:
     if status.supervisor is None:
         start = "financehub up --sandbox" if status.mode == Mode.SANDBOX else "financehub up"
         return f"stopped: `{start}` starts it"
-    return f"running (process {status.supervisor})"
+    return f"running (process {status.supervisor}){_why(status, 'supervisor')}"
+
+
+def _why(status: Status, name: str) -> str:
+    return f": {status.troubles[name]}" if name in status.troubles else ""
 
 
 def _revision(status: Status) -> str:
-    if status.database == "stopped" or status.revision == status.head:
+    if status.database == "stopped" or status.revision == status.head or "database" in status.troubles:
         return ""
     return f", at revision {status.revision}, needs {status.head}: `financehub db upgrade`"
