@@ -84,12 +84,12 @@ def sole_supervisor(home: Home) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(home.lock_file)
-    try:
-        with home.writing():
-            home.path.mkdir(parents=True, exist_ok=True)
+    with home.writing():
+        home.path.mkdir(parents=True, exist_ok=True)
+        try:
             lock.acquire(timeout=0)
-    except Timeout:
-        raise CommandError(_taken(home)) from None
+        except Timeout:  # an OSError too
+            raise CommandError(_taken(home)) from None
     try:
         yield
     finally:
