@@ -33,6 +33,7 @@ def financehub(folder: Path, *arguments: str, **variables: str) -> subprocess.Co
     )
 
 
+@pytest.mark.slow
 def test_a_database_in_a_folder_with_a_long_name_is_migrated_and_opened(short: Path) -> None:
     folder = short / "/".join(["deep" * 12] * 3) / "a,b"
     folder.mkdir(parents=True)
@@ -44,6 +45,7 @@ def test_a_database_in_a_folder_with_a_long_name_is_migrated_and_opened(short: P
     assert (answer.stdout, answer.stderr, answer.returncode) == ("0|5432\n", "", 0)
 
 
+@pytest.mark.slow
 def test_the_address_of_a_database_in_a_folder_of_any_name_is_one_for_psql(short: Path) -> None:
     folder = short / "it's \"mine\" & Müller's a+b $HOME"
     folder.mkdir()
