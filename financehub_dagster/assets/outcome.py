@@ -3,6 +3,7 @@
 Belongs here: counting and the metadata of a materialization. Does not belong here: doing the work.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -64,7 +65,9 @@ class Outcome:
         """Count what was done to some of the instruments as part of this."""
         for counted in fields(self):
             own, other = getattr(self, counted.name), getattr(part, counted.name)
-            if counted.name != "table":
+            if counted.name in ("sources", "answered_by"):
+                setattr(self, counted.name, dict(Counter(own) + Counter(other)))
+            elif counted.name != "table":
                 setattr(self, counted.name, own | other if isinstance(own, dict) else own + other)
 
     @property

@@ -35,6 +35,11 @@ UPDATE_EXAMPLE, SEED_EXAMPLE = OneSymbol(symbol="AAPL"), Seed(symbol="AAPL")
 """What the launchpad opens on, ready to be launched or edited; a run config of one's own names its symbol."""
 
 
+def launchpad(step: str, example: OneSymbol) -> dict[str, object]:
+    """The run config a job opens on; dg.RunConfig would write empty sections around it."""
+    return {"ops": {step: {"config": example.model_dump()}}}
+
+
 def window_of(days: int, today: date) -> Window:
     """The whole months that the last `days` days fall into, up to today."""
     start = max(today - timedelta(days=days), get_settings().financehub_history_start)

@@ -20,6 +20,7 @@ from financehub_dagster.automation.one_symbol import (
     OneSymbol,
     Seed,
     bars_table,
+    launchpad,
     window_of,
 )
 from financehub_dagster.providers.routing import SERVE_DAILY_BARS
@@ -68,7 +69,7 @@ def seed_one(context: dg.OpExecutionContext, config: Seed) -> None:
 
 @dg.job(
     hooks={dead_letter, settled},
-    config=dg.RunConfig(ops={UPDATE_STEP: UPDATE_EXAMPLE}),
+    config=launchpad(UPDATE_STEP, UPDATE_EXAMPLE),
     description="Bring every daily table of one instrument up to date: put its symbol into the launchpad.",
 )
 def update_single_asset() -> None:
@@ -78,7 +79,7 @@ def update_single_asset() -> None:
 
 @dg.job(
     hooks={dead_letter, settled},
-    config=dg.RunConfig(ops={SEED_STEP: SEED_EXAMPLE}),
+    config=launchpad(SEED_STEP, SEED_EXAMPLE),
     description="Store the history of one instrument: put its symbol and the days back from today into the launchpad.",
 )
 def historical_seed() -> None:

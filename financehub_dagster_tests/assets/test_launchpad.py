@@ -42,6 +42,7 @@ def test_the_launchpad_opens_on_a_config_that_can_be_launched(repository, name):
 
 @pytest.mark.parametrize(("name", "step"), [("update_single_asset", "update_one"), ("historical_seed", "seed_one")])
 def test_jobs_on_one_symbol_open_on_the_symbol(repository, name, step):
+    assert set(repository.get_job(name).run_config) == {"ops"}  # what the webserver opens on where a job has a config
     assert yaml.safe_load(opens_on(repository.get_job(name)))["ops"][step]["config"]["symbol"] == "AAPL"
 
 

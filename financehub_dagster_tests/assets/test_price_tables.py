@@ -26,6 +26,16 @@ def test_a_range_of_partitions_is_one_run_and_one_call_per_instrument(platform):
     assert platform.scalar("select count(*) from stock_prices_daily") == 3 * 756
 
 
+def test_a_run_of_several_batches_counts_the_rows_and_instruments_of_each_source(platform):
+    assert platform.run("stock_prices_daily", "2015-03-01").success
+    [event] = [e for e in platform.events if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+    metadata = event.step_materialization_data.materialization.metadata
+    done = metadata["instruments_done"].value
+    assert done > 25  # more than a batch
+    assert metadata["instruments_by_source"].value == {"yahoo": done}
+    assert metadata["rows_by_source"].value == {"yahoo": metadata["rows_inserted"].value}
+
+
 def test_every_recorded_bar_comes_back_to_the_last_digit(platform):
     outcome = platform.run("stock_prices_daily", *WHOLE_RECORDING)
     assert outcome.success, outcome.error
