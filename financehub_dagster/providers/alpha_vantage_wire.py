@@ -75,7 +75,7 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     if "premium" in words:
         return NotInPlan(NAME, "only premium keys get this", symbol=symbol)
     if "invalid api call" in words and symbol is not None:
-        return UnknownSymbol(NAME, "symbol not found; check its `alpha_vantage` alias", symbol=symbol)
+        return UnknownSymbol(NAME, "is not known there; check or add its `alpha_vantage` alias", symbol=symbol)
     if "no articles" in words:
         return "usable"
     if "invalid inputs" in words and symbol is not None:
@@ -259,4 +259,4 @@ def _check(symbol: Any, of: Instrument) -> None:
 
 
 def _unknown(of: Instrument) -> UnknownSymbol:
-    return UnknownSymbol(NAME, "symbol not found; check its `alpha_vantage` alias", symbol=of.symbol)
+    return UnknownSymbol(NAME, "is not known there; check or add its `alpha_vantage` alias", symbol=of.symbol)

@@ -98,7 +98,7 @@ def meaning(reply: Reply, error: Mapping[str, Any], symbol: str | None = None) -
     if code == "403" or "available starting with" in words:
         return NotInPlan(NAME, "the plan does not include this", symbol=symbol)
     if ("not found" in words and "symbol" in words) or code == "404":
-        return UnknownSymbol(NAME, "symbol not found; check its `twelve_data` alias", symbol=symbol)
+        return UnknownSymbol(NAME, "is not known there; check or add its `twelve_data` alias", symbol=symbol)
     if code.isdigit() and int(code) >= 500:
         return Transient(NAME, f"{said} ({code})", symbol=symbol, retry_after=reply.retry_after)
     return BadRequest(NAME, f"{said} ({code})", symbol=symbol)
