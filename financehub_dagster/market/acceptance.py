@@ -76,7 +76,7 @@ def _keeps(limit: Limit, values: "pd.Series[Any]") -> Mask:
         with np.errstate(invalid="ignore"):
             kept = np.isfinite(numbers) & (numbers > limit.above) & (numbers >= limit.least)
     elif limit.kind is Kind.TEXT:
-        codes, texts = pd.factorize(_texts(values))
+        codes, texts = _distinct(values)
         kept = np.array([_is_text(limit, text) for text in texts] + [False], np.bool_)[codes]
     else:
         kept = ~missing
@@ -85,9 +85,12 @@ def _keeps(limit: Limit, values: "pd.Series[Any]") -> Mask:
     return np.asarray(kept | missing if limit.optional else kept & ~missing)
 
 
-def _texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """What is not text as missing: it might not be comparable."""
-    return values.where(values.map(lambda each: isinstance(each, str))) if values.dtype == object else values
+def _distinct(values: "pd.Series[Any]") -> tuple[NDArray[np.int64], "pd.Index[Any]"]:
+    """Where each value stands among the distinct ones, -1 for a missing one, or one that cannot be told from others."""
+    try:
+        return pd.factorize(values)
+    except TypeError:  # a list or an object in the place of a text
+        return pd.factorize(values.where(values.map(lambda each: isinstance(each, str))))
 
 
 def _is_text(limit: Limit, text: object) -> bool:

@@ -49,7 +49,7 @@ def judge(table: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def judge_news(articles: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split articles into those at the address of a page and of a known past, and the others with a column `rule`."""
     broken = np.where(_seconds_ahead(articles, "published_at") > CLOCK_SECONDS, "not_ahead", "").astype(object)
-    broken[~articles["url"].str.match(r"https?://[^\s]+$").to_numpy(bool)] = "address"
+    broken[~articles["url"].astype(str).str.match(r"https?://[^\s]+$").to_numpy(bool)] = "address"
     broken[articles["published_at"].isna().to_numpy()] = "dated"
     good = broken == ""
     return articles[good], articles[~good].assign(rule=broken[~good])

@@ -62,6 +62,7 @@ class YahooProvider(Resource):
             answer = yahoo_client.history(symbol, instrument.timezone, start, end + timedelta(days=1))
         bars, actions, listed_since = yahoo_chart.no_bars(), yahoo_chart.no_actions(), None
         if answer is not None:
+            yahoo_wire.require_kind(instrument, answer.instrument_type)
             power = power_of_told(NAME, instrument, answer.quoted)
             _require_zone(instrument, answer.opens)
             bars = answer.bars(start, end, power, call.clock)

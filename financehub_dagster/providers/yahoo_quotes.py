@@ -82,6 +82,8 @@ def read(document: Any, of: Mapping[str, Instrument]) -> Part:
         if quote.get("quoteType") == "NONE":
             problem = f"Yahoo has no quote for it any more (quoteType NONE, exchange {quote.get('exchange')})"
             raise UnknownSymbol(NAME, problem, symbol=instrument.symbol)
+        if quote.get("quoteType"):
+            yahoo_wire.require_kind(instrument, str(quote["quoteType"]))
         if not quote.get("currency"):
             problem = "Yahoo does not say in which currency it is quoted, so that its price means nothing"
             raise BadRequest(NAME, problem, symbol=instrument.symbol)

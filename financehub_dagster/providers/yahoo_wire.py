@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, Malformed, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.reply import Reply, burst_limit, refusal_of_status
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.items import known
 
 CHART = "/v8/finance/chart/"
@@ -28,6 +29,9 @@ SPOKEN = (400, 404, 422)
 COOKIE, CRUMB, QUOTE = "/", "/v1/test/getcrumb", "/v7/finance/quote"
 """Where quotes, and the cookie and the crumb they need, are got."""
 LONGEST_CRUMB = 64
+CRYPTO = "CRYPTOCURRENCY"
+UNLISTED = frozenset({CRYPTO, "CURRENCY", "FUTURE", "INDEX", "OPTION"})
+"""Types of what is neither share nor fund."""
 THROTTLED = b"Too Many Requests"
 NO_DATA = "data doesn't exist for startdate"
 """How Yahoo answers a range before a symbol's first trade: with HTTP 400."""
@@ -64,6 +68,15 @@ def _refused_quote(reply: Reply) -> ProviderError | None:
     part = answer.get("quoteResponse") if isinstance(answer, dict) else None
     quotes = part.get("result") if isinstance(part, dict) else None
     return None if isinstance(quotes, list) else Malformed(reply.provider, "the answer is not a list of quotes")
+
+
+def require_kind(instrument: Instrument, kind: str) -> None:
+    """Raise BadRequest where Yahoo's type is another kind of thing: BTC is a fund there, Bitcoin is BTC-USD."""
+    ours = instrument.asset_type
+    listed = ours in (AssetType.STOCK, AssetType.ETF)
+    if (ours is AssetType.CRYPTO and kind != CRYPTO) or (listed and kind in UNLISTED):
+        problem = f"{instrument.symbol_at('yahoo')} is of type {kind} there, not {ours}: correct its yahoo alias"
+        raise BadRequest("yahoo", problem, symbol=instrument.symbol)
 
 
 def _refused(reply: Reply) -> ProviderError | None:

@@ -235,7 +235,8 @@ def test_flat_rows_without_volume_before_the_first_trade_are_no_bars(
 ) -> None:
     stamp = None if first_trade is None else at(first_trade, OPENS)
     body = meta(chart(DAYS, instrument_type=kind, volume=volume, **FLAT), firstTradeDate=stamp)
-    assert days(fetch(vendor, body)) == kept
+    index = replace(AAPL, asset_type=AssetType.INDEX)
+    assert days(fetch(vendor, body, index if kind == "INDEX" else AAPL)) == kept
 
 
 @pytest.mark.parametrize(
@@ -247,6 +248,25 @@ def test_a_history_begins_where_yahoo_says_or_sends_earlier(
 ) -> None:
     stamp = 0 if first_trade is None else at(first_trade, OPENS)
     assert fetch(vendor, meta(chart(DAYS), firstTradeDate=stamp)).listed_since == since
+
+
+BITCOIN = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", aliases={"yahoo": "BTC"})
+
+
+@pytest.mark.parametrize(
+    ("instrument", "kind", "words"),
+    [
+        (BITCOIN, "ETF", "BTC: BTC is of type ETF there, not crypto: correct its yahoo alias"),
+        (AAPL, "CRYPTOCURRENCY", "AAPL: AAPL is of type CRYPTOCURRENCY there, not stock: correct its yahoo alias"),
+        (AAPL, "FUTURE", "AAPL: AAPL is of type FUTURE there, not stock"),
+    ],
+)
+def test_another_kind_of_thing_under_the_same_letters_is_refused(
+    vendor: ScriptedVendor, instrument: Instrument, kind: str, words: str
+) -> None:
+    with pytest.raises(BadRequest, match=words):
+        fetch(vendor, chart(DAYS, symbol=instrument.symbol, instrument_type=kind), instrument)
+    assert len(vendor.asked) == 1
 
 
 def test_the_clocks_of_one_country_are_the_same_listing(vendor: ScriptedVendor) -> None:

@@ -54,6 +54,7 @@ def ask(vendor: ScriptedVendor, listed: list[dict[str, Any]], *instruments: Inst
         ),
         (quote("METANEW"), UnknownSymbol, "Yahoo calls it METANEW now: set the instrument's yahoo alias"),
         (quote("DEADQ", currency=None), BadRequest, "Yahoo does not say in which currency it is quoted"),
+        (quote("DEADQ", quoteType="INDEX"), BadRequest, "DEADQ is of type INDEX there, not stock"),
         (quote("DEADQ", regularMarketPrice=None), BadRequest, "has no last price there"),
         (quote("DEADQ", regularMarketPrice="n/a"), Malformed, "'n/a' is not a number"),
         (quote("DEADQ", regularMarketTime=1_700_000_000_000_000), Malformed, "year"),

@@ -13,7 +13,7 @@ SAMPLES = {Kind.NUMBER: 7.0, Kind.TEXT: "Apple", Kind.DAY: pd.Timestamp("2024-03
 SPECIAL = {"currency": "USD", "kind": "split", "url": "https://a.example/1"}
 BAD: dict[Kind, list[object]] = {
     Kind.NUMBER: [np.nan, np.inf, -np.inf, -101.0, -1.0, 0.0, 0.5, 2.0**1000],
-    Kind.TEXT: [None, "", "\0", "a\0b", "usd", "merger", "ftp://a.example", "\ud800"],
+    Kind.TEXT: [None, "", "\0", "a\0b", "usd", "merger", "ftp://a.example", "\ud800", 7, ["a"], {"a": 1}],
     Kind.DAY: [pd.NaT, pd.Timestamp("2024-03-05T05:00")],
     Kind.INSTANT: [pd.NaT, pd.Timestamp("1700-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")],
 }
