@@ -42,8 +42,8 @@ def defer(connection: Connection, deferrals: Iterable[Deferral]) -> None:
         return
     locks.lock_table(connection, table)
     names = [name.name for name in fields(Deferral)]
-    rows = rows_of([{**vars(each)} for each in latest.values()], {name: table.c[name].type for name in names})
-    statement = insert(table).from_select(names, sa.select(*(rows.c[name] for name in names)))
+    rows = rows_of([vars(each) for each in latest.values()], {name: table.c[name].type for name in names})
+    statement = insert(table).from_select(names, sa.select(rows))
     renewed = ("provider", "until", "reason", "kwargs", "run_id")
     connection.execute(
         statement.on_conflict_do_update(

@@ -5,6 +5,7 @@ DatabaseError
 ├── Refused               the server answers, and lets nobody in, for a reason of its own
 ├── WrongPassword         the server refuses the user or the password
 ├── NotMigrated           the database or a table is missing, or older than this program
+├── StatementFailed       the server or the driver refuses a statement, for a reason that is none of the above
 ├── UnsupportedPlatform   no embedded PostgreSQL here
 ├── EmbeddedFailed        the embedded PostgreSQL cannot be created, started or stopped
 └── BadRows               rows that the table cannot hold; nothing was written
@@ -31,6 +32,14 @@ class WrongPassword(DatabaseError):
 
 class NotMigrated(DatabaseError):
     """The database or a table is missing, or is older than this program."""
+
+
+class StatementFailed(DatabaseError):
+    """The server or the driver refuses a statement; `sqlstate` is the server's code, None where the driver refuses."""
+
+    def __init__(self, message: str, sqlstate: str | None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
 
 
 class UnsupportedPlatform(DatabaseError):

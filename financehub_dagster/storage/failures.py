@@ -24,6 +24,8 @@ FIRST_WAIT_SECONDS = 60
 """Wait before the first retry; doubles with each attempt."""
 RETRIES = 5
 """After so many retries that failed too, the work is parked."""
+EXCEPTION_CHARACTERS, TRACEBACK_CHARACTERS = 2_000, 20_000
+"""How much is kept of either: the beginning of what went wrong, and the end of where."""
 LIVE = ("open", "retrying", "parked")
 
 
@@ -58,8 +60,8 @@ def record_failures(connection: Connection, failures: Iterable[Failure], since: 
         return
     locks.lock_table(connection, table)
     names = [name.name for name in fields(Failure)]
-    rows = rows_of([{**vars(failure)} for failure in latest.values()], {name: table.c[name].type for name in names})
-    new_rows = sa.select(*(rows.c[name] for name in names), _due(sa.literal(1)))
+    rows = rows_of([_row(failure) for failure in latest.values()], {name: table.c[name].type for name in names})
+    new_rows = sa.select(rows, _due(sa.literal(1)))
     if since is not None:
         new_rows = new_rows.where(~_failed_since(rows, since))
     statement = insert(table).from_select([*names, "next_retry_at"], new_rows)
@@ -75,6 +77,11 @@ def record_failures(connection: Connection, failures: Iterable[Failure], since: 
             where=sa.or_(new.run_id.is_(None), table.c.run_id.is_distinct_from(new.run_id)),
         )
     )
+
+
+def _row(failure: Failure) -> dict[str, object]:
+    exception, where = failure.exception[:EXCEPTION_CHARACTERS], failure.traceback
+    return {**vars(failure), "exception": exception, "traceback": where and where[-TRACEBACK_CHARACTERS:]}
 
 
 def failed_again() -> dict[str, Any]:

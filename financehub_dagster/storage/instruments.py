@@ -13,10 +13,11 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.errors import UnknownInstruments
-from financehub_dagster.storage.parameters import any_of
+from financehub_dagster.storage.parameters import any_of, rows_of
 from financehub_dagster.storage.tables import instruments as table
 
 _VALUES = ("name", "asset_type", "exchange", "currency", "timezone", "is_active", "market_cap", "aliases")
+_COLUMNS = ("symbol", *_VALUES)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ def upsert_instruments(connection: Connection, instruments: Iterable[Instrument]
     if not rows:
         return UpsertResult(0, 0, 0)
     locks.lock_table(connection, table)
-    statement = insert(table).values([rows[symbol] for symbol in sorted(rows)])
+    listed = rows_of([rows[symbol] for symbol in sorted(rows)], {name: table.c[name].type for name in _COLUMNS})
+    statement = insert(table).from_select(_COLUMNS, sa.select(listed))
     new = statement.excluded
     changed = statement.on_conflict_do_update(
         index_elements=[table.c.symbol],
@@ -101,5 +103,5 @@ def _row(instrument: Instrument) -> dict[str, object]:
 
 
 def _instrument(row: sa.Row[tuple[object, ...]]) -> Instrument:
-    values = {name: getattr(row, name) for name in ("symbol", *_VALUES)}
+    values = {name: getattr(row, name) for name in _COLUMNS}
     return Instrument(**{**values, "asset_type": AssetType(values["asset_type"])})

@@ -118,7 +118,9 @@ def rebuild(connection: Connection, now: datetime) -> int:
     locks.lock_table(connection, tables.coverage)
     months = ledger_facts.history(now)
     rows = tables.coverage.c
-    outside = sa.or_(rows.table_name.not_in(LEDGER_TABLES), ~rows.month.in_(months.starts.tolist()))
+    outside = sa.or_(
+        rows.table_name.not_in(LEDGER_TABLES), rows.month != sa.all_(sa.cast(months.starts.tolist(), sa.ARRAY(sa.Date)))
+    )
     changed = connection.execute(sa.delete(tables.coverage).where(outside)).rowcount
     for bars, kinds in BARS_OF.items():
         changed += _settle_all(connection, bars, list_instruments(connection, asset_types=kinds), months, now)

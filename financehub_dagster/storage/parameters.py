@@ -32,22 +32,28 @@ def side_by_side(**columns: tuple[Sequence[object], Kind]) -> sa.FromClause:
 def rows_of(rows: Sequence[Mapping[str, object]], types: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.FromClause:
     """Rows, given by column name, as a table of one array per column: the columns of `types`, in their order.
 
-    A JSON column takes what JSON can carry; an array column, whose arrays may differ in length, cannot be in an array.
+    A JSON column takes what JSON can carry. What PostgreSQL's text cannot hold is replaced (`storable`).
     """
-    is_json = {name: isinstance(kind, sa.types.JSON) for name, kind in types.items()}
-    arrays = side_by_side(
-        **{
-            name: ([json.dumps(row[name]) if is_json[name] else row[name] for row in rows], _element(kind))
-            for name, kind in types.items()
-        }
-    )
-    return sa.select(
-        *(
-            sa.cast(arrays.c[name], kind).label(name) if is_json[name] else arrays.c[name]
-            for name, kind in types.items()
-        )
-    ).subquery()
+    columns = {name: _values([row[name] for row in rows], kind) for name, kind in types.items()}
+    arrays = side_by_side(**columns)
+    return sa.select(*(sa.cast(arrays.c[name], kind).label(name) for name, kind in types.items())).subquery()
 
 
-def _element(kind: sa.types.TypeEngine[Any]) -> Any:
-    return sa.Text() if isinstance(kind, sa.types.JSON) else kind
+def _values(values: Sequence[object], kind: sa.types.TypeEngine[Any]) -> tuple[Sequence[object], Kind]:
+    if isinstance(kind, sa.types.JSON):
+        return [json.dumps(storable(value)) for value in values], sa.Text()
+    return [storable(value) for value in values], kind
+
+
+def storable(value: object) -> object:
+    """`value` with a question mark for what no text of PostgreSQL can hold: NUL, and halves of surrogate pairs.
+
+    Looks into lists and mappings too, as JSON has them.
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "?").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {storable(key): storable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(each) for each in value]
+    return value

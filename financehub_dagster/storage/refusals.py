@@ -10,9 +10,19 @@ import re
 from sqlalchemy.engine import URL
 
 from financehub_dagster.storage import sessions
-from financehub_dagster.storage.errors import DatabaseError, DatabaseUnreachable, NotMigrated, Refused, WrongPassword
+from financehub_dagster.storage.errors import (
+    DatabaseError,
+    DatabaseUnreachable,
+    NotMigrated,
+    Refused,
+    StatementFailed,
+    WrongPassword,
+)
 from financehub_dagster.storage.masking import mask
 from financehub_dagster.storage.urls import secrets_of
+
+MOST_CHARACTERS = 500
+"""Of what the server says: it may quote whole values."""
 
 _MIGRATE = "run `financehub db upgrade`"
 _ADDRESS = "correct FINANCEHUB_DATABASE_URL"
@@ -119,7 +129,12 @@ def connection_error(url: URL, reason: str) -> DatabaseError:
 
 
 def statement_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseError | None:
-    """The typed error for a statement that failed, if it is one of ours: a lost connection, missing tables, no room."""
+    """The typed error for a statement that failed, in one line without the statement, which may be megabytes long.
+
+    None for what is no error of the driver.
+    """
+    import psycopg
+
     if lost:
         return connection_error(url, str(error))
     state = getattr(error, "sqlstate", None)
@@ -128,6 +143,9 @@ def statement_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseEr
         return NotMigrated(f"{describe(url)} is older than this program ({first}): {_MIGRATE}")
     if state in _REFUSED:
         return DatabaseError(f"{describe(url)}: {first}; nothing was written: {_REFUSED[state]}")
+    if isinstance(error, psycopg.Error):
+        code = f"{type(error).__name__}, {state}" if state else type(error).__name__
+        return StatementFailed(f"{describe(url)} refuses a statement: {first[:MOST_CHARACTERS]} ({code})", state)
     return None
 
 

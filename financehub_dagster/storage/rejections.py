@@ -13,12 +13,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.parameters import rows_of
 from financehub_dagster.storage.tables import metadata, rejected_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _KEY = ("table_name", "symbol", "date", "rule", "source")
+_COLUMNS = (*_KEY, "row", "run_id")
 
 
 def record_rejections(connection: Connection, table: str, rejected: "pd.DataFrame", *, run_id: str | None) -> int:
@@ -27,12 +29,13 @@ def record_rejections(connection: Connection, table: str, rejected: "pd.DataFram
     rejected has the columns symbol, date, rule (what the row breaks) and source; all others are kept as the row. Locks
     the table as its writers do.
     """
-    rows = [_row(table, {str(k): v for k, v in record.items()}, run_id) for record in rejected.to_dict("records")]
-    latest = {tuple(row[name] for name in _KEY): row for row in rows}
+    records = [_row(table, {str(k): v for k, v in record.items()}, run_id) for record in rejected.to_dict("records")]
+    latest = {tuple(row[name] for name in _KEY): row for row in records}
     if not latest:
         return 0
     locks.lock_table(connection, metadata.tables[table])
-    statement = insert(rejected_rows).values([latest[key] for key in sorted(latest)])
+    rows = rows_of([latest[key] for key in sorted(latest)], {name: rejected_rows.c[name].type for name in _COLUMNS})
+    statement = insert(rejected_rows).from_select(_COLUMNS, sa.select(rows))
     recorded = statement.on_conflict_do_update(
         index_elements=[rejected_rows.c[name] for name in _KEY],
         set_={"row": statement.excluded.row, "run_id": statement.excluded.run_id, "rejected_at": sa.func.now()},

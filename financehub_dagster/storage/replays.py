@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.failures import failed_again
+from financehub_dagster.storage.failures import EXCEPTION_CHARACTERS, failed_again
 from financehub_dagster.storage.parameters import any_id
 from financehub_dagster.storage.tables import task_failures as table
 
@@ -53,7 +53,7 @@ def resolve_claimed(connection: Connection, run_id: str, ids: Sequence[int]) -> 
 
 def fail_claimed(connection: Connection, run_id: str, ids: Sequence[int], exception: str) -> int:
     """Give back those of `ids` that the replay `run_id` still holds: their work failed once more; returns how many."""
-    return _change_held(connection, run_id, {"exception": exception, **failed_again()}, ids)
+    return _change_held(connection, run_id, {"exception": exception[:EXCEPTION_CHARACTERS], **failed_again()}, ids)
 
 
 def park_claimed(connection: Connection, run_id: str, number: int, reason: str) -> int:

@@ -6,10 +6,8 @@ errors rare (`locks`), and connections (`engine`).
 
 from collections.abc import Callable
 
-import sqlalchemy as sa
-
 from financehub_dagster.storage.engine import Connection, describe, market_engine, transaction
-from financehub_dagster.storage.errors import DatabaseError
+from financehub_dagster.storage.errors import DatabaseError, StatementFailed
 
 TRIES = 6
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 2.0
@@ -48,5 +46,4 @@ def _once[T](work: Callable[[Connection], T]) -> T:
 
 def _broken_off(error: BaseException) -> str | None:
     """The name of an error after which the same transaction may succeed; None for every other error."""
-    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-    return BROKEN_OFF.get(getattr(cause, "sqlstate", None) or "")
+    return BROKEN_OFF.get(error.sqlstate or "") if isinstance(error, StatementFailed) else None

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.storage.engine import Connection, transaction
+from financehub_dagster.storage.parameters import any_of
 from financehub_dagster.storage.tables import unreported_writes as table
 
 
@@ -45,7 +46,7 @@ def clear_notes(connection: Connection, run_id: str, table_names: list[str] | No
     """Take away the notes of a run that has reported, of these tables or of all; returns how many."""
     done = sa.delete(table).where(table.c.run_id == run_id)
     if table_names is not None:
-        done = done.where(table.c.table_name.in_(table_names))
+        done = done.where(table.c.table_name == any_of(table_names))
     return connection.execute(done).rowcount
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import ledger
 from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.errors import StatementFailed
 from financehub_dagster_tests.unit.ledger_world import (
     APPLE,
     BITCOIN,
@@ -147,7 +148,7 @@ def test_a_ledger_edited_by_hand_is_computed_anew_and_says_how_much_was_wrong(wo
 
 def test_a_row_whose_states_do_not_add_up_is_refused(world):
     world.join(APPLE)
-    with pytest.raises(sa.exc.IntegrityError, match="coverage_adds_up_check"), transaction() as connection:
+    with pytest.raises(StatementFailed, match="coverage_adds_up_check"), transaction() as connection:
         connection.execute(sa.text("update coverage set stored = stored + 1"))
 
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage import transactions
 from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.errors import DatabaseError
+from financehub_dagster.storage.errors import DatabaseError, StatementFailed
 from financehub_dagster.storage.transactions import in_transaction
 from financehub_dagster_tests.fixtures.database import Database
 
@@ -42,6 +42,6 @@ def test_every_other_error_is_raised_at_once(module_database: Database) -> None:
         tries.append(1)
         broken_off(connection, "23514")
 
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(StatementFailed, match=r"refuses a statement: no \(CheckViolation, 23514\)$"):
         in_transaction(work)
     assert len(tries) == 1

@@ -1,0 +1,256 @@
+"""No statement has a bind parameter per row: PostgreSQL takes 65,535 of them, and arrays take any number of values.
+
+Every function of the storage that takes a connection and many values is called with few of them and with many; a new
+one is found by its annotations, and `MADE` says how to make what it takes.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster import storage
+from financehub_dagster.market.coverage import Months
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage import tables
+from financehub_dagster.storage.deferrals import Deferral
+from financehub_dagster.storage.errors import StatementFailed
+from financehub_dagster.storage.failures import (
+    EXCEPTION_CHARACTERS,
+    TRACEBACK_CHARACTERS,
+    Failure,
+    record_failures,
+)
+from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.ledger import Answer
+from financehub_dagster.storage.marks import Mark
+from financehub_dagster_tests.fixtures.database import Database
+
+FEW, MANY = 10, 1000
+LIMIT = 65_535
+TABLE = "stock_prices_daily"
+START, END, NOW = date(2024, 1, 1), date(2024, 1, 31), datetime(2024, 6, 14, 22, tzinfo=UTC)
+MONTHS = Months.spanning(START, END)
+TAKES_MANY = re.compile(r"Sequence|Iterable|Mapping|Collection|DataFrame|Masks|list\[|dict\[")
+
+
+def symbols(count: int) -> list[str]:
+    return [f"S{number:05d}" for number in range(count)]
+
+
+def masks(count: int) -> Any:
+    return np.full((count, MONTHS.count), 1 << 8, np.int32)
+
+
+def rejected(count: int) -> pd.DataFrame:
+    rows = {"symbol": symbols(count), "rule": "positive", "source": "yahoo", "close": np.arange(count) - float(count)}
+    return pd.DataFrame({**rows, "date": pd.Timestamp(START)})
+
+
+def bars(count: int) -> dict[str, Any]:
+    prices = dict.fromkeys(("open", "high", "low", "close", "adj_close", "volume"), np.full(count, 10.0))
+    names = {"symbol": np.array(symbols(count), object), "source": np.full(count, "yahoo", object)}
+    return {**prices, **names, "date": np.full(count, START, "M8[D]"), "fetched_at": np.full(count, START, "M8[us]")}
+
+
+def failures(count: int) -> list[Failure]:
+    return [Failure(TABLE, "Outage", f"{START}", symbol, kwargs={"symbols": [symbol]}) for symbol in symbols(count)]
+
+
+def deferrals(count: int) -> list[Deferral]:
+    return [Deferral(TABLE, f"{START}", symbol, "yahoo", NOW, "spent") for symbol in symbols(count)]
+
+
+def instruments(count: int) -> list[Instrument]:
+    return [Instrument(symbol, "New", AssetType.STOCK, "XNYS") for symbol in symbols(count)]
+
+
+def answers(count: int) -> list[Answer]:
+    return [Answer(symbol, "yahoo", START, END, NOW, None) for symbol in symbols(count)]
+
+
+def days(count: int) -> list[date]:
+    return [START - timedelta(days=number) for number in range(count)]
+
+
+def ids(count: int) -> list[int]:
+    return list(range(count))
+
+
+MADE: dict[str, Callable[[int], object]] = {
+    "symbols": symbols,
+    "urls": symbols,
+    "without": symbols,
+    "days": days,
+    "ids": ids,
+    "missing": masks,
+    "masks": masks,
+    "expected": masks,
+    "has": masks,
+    "rejected": rejected,
+    "columns": bars,
+    "failures": failures,
+    "deferrals": deferrals,
+    "instruments": instruments,
+    "answers": answers,
+    "since": lambda count: dict.fromkeys(symbols(count), START),
+    "changed_from": lambda count: dict.fromkeys(symbols(count), START),
+    "marks": lambda count: dict.fromkeys(symbols(count), Mark(START, 1)),
+    "read": lambda count: dict.fromkeys(symbols(count), Mark(START, 1)),
+    "first_choice": lambda count: dict.fromkeys(symbols(count), "yahoo"),
+    "keys_from.sources": lambda count: {symbol: ["yahoo"] for symbol in symbols(count)},
+    "sources": symbols,
+    "table_names": symbols,
+    # As many as there are kinds, tables and states.
+    "statuses": lambda _: ["open"],
+    "asset_types": lambda _: [AssetType.STOCK],
+    "tables": lambda _: [TABLE],
+    "names": lambda _: [TABLE],
+    "derived": lambda _: ["indicators_daily"],
+    # One each.
+    "connection": lambda _: None,
+    "table": lambda _: TABLE,
+    "task_name": lambda _: TABLE,
+    "partition_key": lambda _: f"{START}",
+    "symbol": lambda _: "S00000",
+    "run_id": lambda _: "run-1",
+    "exception": lambda _: "Outage",
+    "reason": lambda _: "by hand",
+    "keep_revisions": lambda _: True,
+    "due_only": lambda _: False,
+    "limit": lambda _: 10,
+    "months": lambda _: MONTHS,
+    "now": lambda _: NOW,
+    "day": lambda _: START,
+    "first": lambda _: START,
+    "last": lambda _: END,
+    "first_month": lambda _: START,
+    "last_month": lambda _: END,
+}
+"""What a parameter of this name is given, for so many values."""
+
+
+def takes_many() -> Iterator[tuple[str, Callable[..., object]]]:
+    """The functions that take a connection and something of which there may be many."""
+    for module in pkgutil.iter_modules(storage.__path__, f"{storage.__name__}."):
+        loaded = importlib.import_module(module.name)
+        for name, found in vars(loaded).items():
+            if name.startswith("_") or not inspect.isfunction(found) or found.__module__ != module.name:
+                continue
+            kinds = [str(parameter.annotation) for parameter in inspect.signature(found).parameters.values()]
+            if any("Connection" in kind for kind in kinds) and any(map(TAKES_MANY.search, kinds)):
+                yield f"{module.name.rpartition('.')[2]}.{name}", found
+
+
+FUNCTIONS = dict(takes_many())
+
+
+class CountingCursor(psycopg.Cursor[Any]):
+    """Remembers how many parameters each statement has; rows that are copied are no parameters."""
+
+    counts: ClassVar[list[int]] = []
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        self.counts.append(len(params or ()))
+        return super().execute(query, params, **options)
+
+    def stream(self, query: Any, params: Any = None, **options: Any) -> Any:
+        self.counts.append(len(params or ()))
+        return super().stream(query, params, **options)
+
+    def executemany(self, query: Any, params_seq: Any, **options: Any) -> Any:
+        raise AssertionError("a statement per row")
+
+
+@contextmanager
+def counting(engine: sa.Engine) -> Iterator[tuple[sa.Connection, list[int]]]:
+    """A connection in a transaction that is taken back, and how many parameters each of its statements has."""
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        before, driver.cursor_factory, CountingCursor.counts = driver.cursor_factory, CountingCursor, []
+        try:
+            yield connection, CountingCursor.counts
+        finally:
+            driver.cursor_factory = before
+            connection.rollback()
+
+
+def call(connection: sa.Connection, name: str, count: int) -> None:
+    """Call a function with `count` values of whatever it takes many of."""
+    function, given = FUNCTIONS[name], {}
+    for parameter in inspect.signature(function).parameters.values():
+        many = TAKES_MANY.search(str(parameter.annotation))
+        if parameter.default is not inspect.Parameter.empty and not many:
+            continue
+        own = f"{name.rpartition('.')[2]}.{parameter.name}"
+        made = MADE.get(own) or MADE.get(parameter.name)
+        assert made, f"{name} takes {parameter.name}: say in MADE how to make so many"
+        given[parameter.name] = connection if parameter.name == "connection" else made(count)
+        if parameter.name == "table" and parameter.annotation is sa.Table:
+            given["table"] = tables.metadata.tables[TABLE]
+    found = function(**given)
+    if isinstance(found, Iterator):
+        list(found)
+
+
+@pytest.fixture(scope="module")
+def universe(module_database: Database) -> sa.Engine:
+    with module_database.engine.begin() as connection:
+        upsert_instruments(connection, instruments(MANY))
+        record_failures(connection, failures(MANY))
+    return module_database.engine
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_statements_have_as_many_parameters_for_few_values_as_for_many(universe: sa.Engine, name: str) -> None:
+    most = {}
+    for count in (FEW, MANY):
+        with counting(universe) as (connection, counts):
+            call(connection, name, count)
+        most[count] = max(counts)
+    assert most[MANY] == most[FEW], f"{name} binds a parameter per value"
+
+
+def test_the_search_finds_what_it_has_to() -> None:
+    assert {"failures.record_failures", "writer.write", "rejections.record_rejections"} <= set(FUNCTIONS)
+
+
+def test_more_than_a_statement_can_have_parameters(universe: sa.Engine) -> None:
+    """What failed in use: 8,000 instruments, 9,400 rejected rows, 66,000 dead letters at once."""
+    many = {"instruments.upsert_instruments": 8_000, "rejections.record_rejections": 9_400, "replays.claim": 66_000}
+    many |= {"failures.discard_failures": LIMIT + 1, "failures.read_failures": LIMIT + 1}
+    with universe.connect() as connection:
+        for name, count in many.items():
+            call(connection, name, count)
+            connection.rollback()
+
+
+def test_an_error_names_what_was_refused_in_a_line_and_not_the_statement(universe: sa.Engine) -> None:
+    numbers = sa.select(*(sa.literal(number).label(f"n{number}") for number in range(LIMIT + 1)))
+    with universe.connect() as connection, pytest.raises(StatementFailed) as raised:
+        connection.execute(numbers)
+    assert len(str(raised.value)) < 1000
+    assert "\n" not in str(raised.value)
+
+
+def test_dead_letters_keep_the_beginning_of_an_error_and_what_text_can_hold(universe: sa.Engine) -> None:
+    error, where = f"Malformed: \0 \ud800 {'x' * 1_000_000}", f"{'y' * 1_000_000} the end"
+    kwargs = {"symbols": ["NUL"], "said": "\0"}
+    with universe.connect() as connection:
+        record_failures(connection, [Failure(TABLE, error, symbol="NUL", kwargs=kwargs, traceback=where)])
+        query = "select exception, traceback, kwargs->>'said' from task_failures where symbol = 'NUL'"
+        exception, traceback, said = connection.execute(sa.text(query)).one()
+        connection.rollback()
+    assert exception.startswith("Malformed: ? ? xxx")
+    assert (len(exception), len(traceback), said) == (EXCEPTION_CHARACTERS, TRACEBACK_CHARACTERS, "?")
+    assert traceback.endswith("the end")
