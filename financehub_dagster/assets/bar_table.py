@@ -10,7 +10,7 @@ import dagster as dg
 from financehub_dagster.assets.config import BARS_OF, Fetch
 from financehub_dagster.assets.outcome import raise_if_nothing_worked
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.assets.pictures import prices_shown
+from financehub_dagster.assets.pictures import is_drawn, prices_shown
 from financehub_dagster.assets.price_update import Work, update_prices
 from financehub_dagster.assets.reporting import materialized
 from financehub_dagster.providers.routing import DailyBarsRouter
@@ -24,5 +24,7 @@ def fill_bars(
     work = Work(table, router, window, context.run.run_id, config.providers)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
-    yield from materialized(context, bars, window, prices_shown([table], bars.done, window))
+    yield from materialized(
+        context, bars, window, prices_shown([table], bars.done, window, drawn=is_drawn(context.run))
+    )
     yield from materialized(context, actions, window)

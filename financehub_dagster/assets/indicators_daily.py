@@ -27,10 +27,11 @@ SPEC = table_spec(
 def indicators_daily(context: dg.AssetExecutionContext, config: Universe) -> Iterator[dg.MaterializeResult]:
     """Compute from stored bars; no vendor is asked."""
     from financehub_dagster.assets.indicator_update import update_indicators
-    from financehub_dagster.assets.pictures import indicators_shown
+    from financehub_dagster.assets.pictures import indicators_shown, is_drawn
     from financehub_dagster.assets.reporting import materialized
 
     window = Window.of(context)
     outcome = update_indicators(window, config, context.run.run_id, context.log)
     raise_if_nothing_worked(outcome)
-    yield from materialized(context, outcome, window, indicators_shown(list(BARS_OF), outcome.done, window))
+    shown = indicators_shown(list(BARS_OF), outcome.done, window, drawn=is_drawn(context.run))
+    yield from materialized(context, outcome, window, shown)

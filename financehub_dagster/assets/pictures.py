@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PICTURES_TAG = "financehub/pictures"
+"""A run with this tag and the value `none` draws nothing."""
 SESSIONS = 126
 """Half a year of sessions: candles stay readable at the width of the webserver's dialog."""
 LISTED, DRAWN = 12, 6
@@ -66,14 +68,24 @@ class Series:
         return f"recorded until {self.rows.index[-self.generated - 1]:%Y-%m-%d}, then generated"
 
 
-def prices_shown(tables: Sequence[str], symbols: Sequence[str], window: Window) -> dict[str, dg.MetadataValue]:
-    """Last closes and candles of the most important of `symbols`, up to the window's end; empty without rows."""
-    return _shown(_read(tables, symbols, window), _prices_row, _draw_prices)
+def is_drawn(run: dg.DagsterRun) -> bool:
+    """Whether a run wants pictures: drawing takes a fifth of the time of a run over one instrument."""
+    return run.tags.get(PICTURES_TAG) != "none"
 
 
-def indicators_shown(tables: Sequence[str], symbols: Sequence[str], window: Window) -> dict[str, dg.MetadataValue]:
-    """Last indicators, and candles with averages, bands and RSI, of the most important of `symbols`."""
-    return _shown(_read(tables, symbols, window, "indicators_daily"), _indicators_row, _draw_indicators)
+def prices_shown(
+    tables: Sequence[str], symbols: Sequence[str], window: Window, *, drawn: bool = True
+) -> dict[str, dg.MetadataValue]:
+    """Last closes and, if `drawn`, candles of the most important of `symbols`, up to the window's end."""
+    return _shown(_read(tables, symbols, window), _prices_row, _draw_prices if drawn else None)
+
+
+def indicators_shown(
+    tables: Sequence[str], symbols: Sequence[str], window: Window, *, drawn: bool = True
+) -> dict[str, dg.MetadataValue]:
+    """Last indicators and, if `drawn`, candles with averages, bands and RSI, of the most important of `symbols`."""
+    found = _read(tables, symbols, window, "indicators_daily")
+    return _shown(found, _indicators_row, _draw_indicators if drawn else None)
 
 
 def _read(tables: Sequence[str], symbols: Sequence[str], window: Window, beside: str | None = None) -> list[Series]:
@@ -110,13 +122,15 @@ def _generated(symbol: str, rows: "pd.DataFrame") -> int:
 def _shown(
     found: Sequence[Series],
     row: Callable[[Series], Mapping[str, str]],
-    draw: Callable[[Sequence[Series]], bytes],
+    draw: Callable[[Sequence[Series]], bytes] | None,
 ) -> dict[str, dg.MetadataValue]:
     if not found:
         return {}
     rows = [{**row(series), **({"prices": series.origin} if series.origin else {})} for series in found]
-    drawn = found[:DRAWN]
-    return {"latest": record_table(list(rows[0]), rows), "picture": as_markdown(draw(drawn), _caption(drawn))}
+    shown: dict[str, dg.MetadataValue] = {"latest": record_table(list(rows[0]), rows)}
+    if draw is not None:
+        shown["picture"] = as_markdown(draw(found[:DRAWN]), _caption(found[:DRAWN]))
+    return shown
 
 
 def _prices_row(series: Series) -> dict[str, str]:

@@ -91,7 +91,8 @@ class Order:
 
     symbols None means all active ones. totals maps a step that asks vendors to its number of instruments, for the
     progress bar. fetching is called once, when the first of these steps begins and the processor is about to wait for
-    vendors' limits. providers, where given, are asked in place of those that the tables are configured to ask.
+    vendors' limits. providers, where given, are asked in place of those that the tables are configured to ask. drawn:
+    whether the run draws its instruments for the webserver.
     """
 
     tables: Sequence[str]
@@ -100,6 +101,7 @@ class Order:
     totals: Mapping[str, int] = field(default_factory=dict)
     fetching: Callable[[], None] = do_nothing
     providers: Sequence[str] | None = None
+    drawn: bool = True
 
     @property
     def config(self) -> dict[str, object]:
@@ -116,6 +118,7 @@ def run_order(console: Console, stop: StopSignals, order: Order) -> RunResult:
     import dagster as dg
     from dagster._core.errors import DagsterExecutionInterruptedError
 
+    from financehub_dagster.assets.pictures import PICTURES_TAG
     from financehub_dagster.automation.runs import run_tables
     from financehub_dagster.storage.partition_keys import key_of
 
@@ -130,7 +133,13 @@ def run_order(console: Console, stop: StopSignals, order: Order) -> RunResult:
         try:
             with dg.DagsterInstance.get() as instance:
                 outcome = run_tables(
-                    repository, order.tables, partitions, order.config, instance=instance, on_event=seen
+                    repository,
+                    order.tables,
+                    partitions,
+                    order.config,
+                    instance=instance,
+                    tags=None if order.drawn else {PICTURES_TAG: "none"},
+                    on_event=seen,
                 )
         except DagsterExecutionInterruptedError:
             raise StopRequested from None

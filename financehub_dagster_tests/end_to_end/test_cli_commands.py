@@ -131,10 +131,29 @@ def test_a_reader_that_stops_reading_is_no_error(ask):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def loaded_by(*arguments: str) -> tuple[str, set[str]]:
+    """What a command prints in a process of its own, and the modules it has loaded at its end."""
+    show = "import sys; from financehub_dagster.cli.app import run; run(sys.argv[1:]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", show, *arguments], capture_output=True, text=True, check=True)
+    *text, modules = done.stdout.splitlines()
+    return "\n".join(text), set(modules.split())
+
+
 def test_help_answers_without_loading_anything_heavy(folder):
     heavy = {"dagster", "pandas", "numpy", "sqlalchemy", "alembic", "psycopg", "yfinance", "pydantic_settings", "yaml"}
-    show = "import sys; from financehub_dagster.cli.app import run; run(['--help']); print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
-    *text, modules = done.stdout.splitlines()
-    assert "backfill" in "".join(text)
-    assert not {name for name in heavy if f"'{name}'" in modules}
+    text, modules = loaded_by("--help")
+    assert "backfill" in text
+    assert not heavy & modules
+
+
+def test_status_reads_what_is_stored_without_loading_dagster(ask):
+    text, modules = loaded_by("status", "--json")
+    status = json.loads(text)
+    assert (status["rows"]["instruments"], status["runs"]["started"]) == (3, 0)
+    assert not {"dagster", "pandas", "numpy", "alembic", "yfinance"} & modules
+
+
+def test_updating_a_symbol_loads_nothing_that_draws(ask):
+    text, modules = loaded_by("update", "AAPL", "--json")
+    assert set(counts(json.loads(text))) == {"stock_prices_daily", "corporate_actions", "indicators_daily"}
+    assert not {"matplotlib", "mplfinance"} & modules

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +147,15 @@ def test_every_table_is_in_the_documentation() -> None:
     page = REPOSITORY / "docs" / "database.md"
     documented = set(re.findall(r"`(\w+)`", page.read_text()))
     assert set(metadata.tables) <= documented
+
+
+def test_the_steps_are_known_by_their_files_names():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    scripts = ScriptDirectory.from_config(config)
+    assert migrations.head() == scripts.get_current_head()
+    assert all(migrations.is_known(script.revision) for script in scripts.walk_revisions())
+    assert not migrations.is_known("9999")

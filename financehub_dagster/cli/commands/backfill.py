@@ -83,7 +83,11 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     today = datetime.now(UTC).date()
     start = max(today - LOOKBACK, get_settings().financehub_history_start)
     months = (start.replace(day=1), today.replace(day=1))
-    _report(console, _run(console, Order([*tables, "indicators_daily"], months, wanted, dict.fromkeys(tables, 1))))
+    # One instrument's picture would take the place of those that a run over all of them has drawn.
+    actions = ["corporate_actions"] if "stock_prices_daily" in tables else []  # told with the bars
+    filled = [*tables, *actions, "indicators_daily"]
+    order = Order(filled, months, wanted, dict.fromkeys(tables, 1), drawn=False)
+    _report(console, _run(console, order))
 
 
 def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
