@@ -7,7 +7,7 @@ A row's kwargs are `job` (which job ran), `symbols` (which instruments, null: al
 run config). A step over one symbol stands for the work of its tables, so that any run of them settles the row.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from financehub_dagster.storage.partition_keys import key_of
 if TYPE_CHECKING:
     from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
 
+    from financehub_dagster.automation.replay_groups import Group
     from financehub_dagster.storage.engine import Connection
 
 REPLAY_TAG = "financehub/replay_of"
@@ -132,6 +133,12 @@ def settle_ledger(connection: "Connection", task_name: str, partition_key: str, 
     months = months_of(partition_key)
     if months is not None:
         ledger.settle(connection, task_name, symbols, *months, datetime.now(UTC))
+
+
+def settle_groups(connection: "Connection", groups: "Iterable[Group]") -> None:
+    """Bring the ledger in line with groups of dead letters that changed."""
+    for group in groups:
+        settle_ledger(connection, group.task_name, group.partition_key, group.sorted_symbols)
 
 
 def _op_config(run: dg.DagsterRun, op_name: str) -> Mapping[str, object]:

@@ -6,17 +6,17 @@ settling what that run did not. Does not belong here: launching this by itself (
 Rows are claimed one group at a time, just before their run: a replay that is killed loses nobody else's turn.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial, reduce
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.assets.partitions import OF_NOW, partition_at
-from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_ledger
+from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_groups
+from financehub_dagster.automation.replay_groups import Group, Row, grouped, symbols_of
 from financehub_dagster.automation.runs import run_tables
 
 if TYPE_CHECKING:
@@ -32,48 +32,6 @@ class Replay(dg.Config):
     ids: list[int] | None = Field(
         default=None, description="Rows of task_failures, parked ones included; all whose retry is due when empty."
     )
-
-
-@dataclass(frozen=True)
-class Group:
-    """Claimed rows that one run can do: of one task, one partition range and one config; symbols None means all."""
-
-    task_name: str
-    partition_key: str
-    config: Mapping[str, Any]
-    symbols: frozenset[str] | None
-    ids: tuple[int, ...]
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Group":
-        """The group of one row alone."""
-        kwargs = row["kwargs"]
-        config = {**(kwargs.get("config") or {})}
-        if kwargs.get("providers"):
-            config["providers"] = kwargs["providers"]
-        symbols = _symbols(row)
-        return cls(
-            row["task_name"],
-            row["partition_key"],
-            config,
-            None if symbols is None else frozenset(symbols),
-            (row["id"],),
-        )
-
-    def joined(self, other: "Group") -> "Group":
-        """Both in one run."""
-        everyone = None if self.symbols is None or other.symbols is None else self.symbols | other.symbols
-        return replace(self, symbols=everyone, ids=self.ids + other.ids)
-
-    def belongs_to(self, other: "Group") -> bool:
-        """Whether one run can do both."""
-        mine, others = ((g.task_name, g.partition_key, g.config) for g in (self, other))
-        return mine == others
-
-    @property
-    def run_config(self) -> dict[str, Any]:
-        """The config of its run."""
-        return dict(self.config) | ({} if self.symbols is None else {"symbols": sorted(self.symbols)})
 
 
 def replay(
@@ -93,11 +51,11 @@ def replay(
         waiting = ids if ids is not None else replays.ids_to_replay(connection, due_only=True)
     taken = 0
     try:
-        for group_ids in _groups(waiting):
-            rows = in_transaction(partial(_take, run_id, group_ids, tables, due_only=ids is None))
+        for waiting_group in _groups(waiting):
+            rows = in_transaction(partial(_take, run_id, waiting_group.ids, tables, due_only=ids is None))
             taken += len(rows)
             if rows:
-                group = reduce(Group.joined, map(Group.of, rows))
+                [group] = grouped(rows)
                 _run(repository, instance, run_id, group, tables[group.task_name])
     except BaseException:
         in_transaction(lambda connection: replays.give_back(connection, run_id))
@@ -105,25 +63,14 @@ def replay(
     return taken
 
 
-def _groups(ids: Sequence[int]) -> Iterator[list[int]]:
+def _groups(ids: Sequence[int]) -> list[Group]:
     """The rows of `ids` that belong together, in the order of the first of each."""
     from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.failures import read_failures
 
     with transaction() as connection:
         rows = read_failures(connection, ids)
-    groups: list[Group] = []
-    for number in ids:
-        if number not in rows:
-            continue
-        group = Group.of(rows[number])
-        for place, other in enumerate(groups):
-            if group.belongs_to(other):
-                groups[place] = other.joined(group)
-                break
-        else:
-            groups.append(group)
-    yield from (list(group.ids) for group in groups)
+    return grouped(rows[number] for number in ids if number in rows)
 
 
 def _tables_by_task(repository: dg.RepositoryDefinition) -> dict[str, list[str]]:
@@ -140,32 +87,35 @@ def _take(
 ) -> list[dict[str, Any]]:
     """Claim those of `ids` that wait: the rows that can be done; the others are parked or discarded with the reason."""
     from financehub_dagster.storage import replays
-    from financehub_dagster.storage.failures import discard_failures
     from financehub_dagster.storage.instruments import list_instruments
 
     rows = replays.claim(connection, run_id, ids, due_only=due_only)
-    unknown = [row for row in rows if row["task_name"] not in tables]
-    for row in unknown:
-        reason = f"no table or task {row['task_name']} any more: discard it; {row['exception']}"
-        replays.park_claimed(connection, run_id, row["id"], reason)
-    known = [row for row in rows if row not in unknown]
+    for task_name in {row["task_name"] for row in rows if row["task_name"] not in tables}:
+        unknown = [row["id"] for row in rows if row["task_name"] == task_name]
+        replays.park_claimed(connection, run_id, unknown, f"no table or task {task_name} any more: discard it")
     active = {instrument.symbol for instrument in list_instruments(connection)}
-    left = []
-    for row in known:
-        symbols = _symbols(row)
+    left, gone = [], []
+    for row in rows:
+        symbols = symbols_of(row)
         staying = None if symbols is None else [symbol for symbol in symbols if symbol in active]
-        if symbols and not staying:
-            discard_failures(connection, [row["id"]], f"{', '.join(symbols)} not in the universe any more")
-            settle_ledger(connection, row["task_name"], row["partition_key"], symbols)
-        else:
+        if row["task_name"] in tables and symbols and not staying:
+            gone.append(row)
+        elif row["task_name"] in tables:
             left.append({**row, "kwargs": {**row["kwargs"], "symbols": staying}})
+    _discard(connection, gone)
     return left
 
 
-def _symbols(row: Mapping[str, Any]) -> list[str] | None:
-    """The instruments a row is about; None: all."""
-    symbols: list[str] | None = [row["symbol"]] if row["symbol"] else row["kwargs"].get("symbols")
-    return symbols
+def _discard(connection: "Connection", rows: Sequence[Row]) -> None:
+    """Close rows of instruments that left the universe, and have the ledger say so."""
+    from financehub_dagster.storage.failures import discard_failures
+
+    by_symbols: dict[str, list[int]] = {}
+    for row in rows:
+        by_symbols.setdefault(", ".join(symbols_of(row) or ()), []).append(row["id"])
+    for symbols, ids in by_symbols.items():
+        discard_failures(connection, ids, f"{symbols} not in the universe any more")
+    settle_groups(connection, grouped(rows))
 
 
 def _run(
@@ -200,8 +150,7 @@ def _settle(run_id: str, group: Group, error: str | None) -> None:
             replays.resolve_claimed(connection, run_id, group.ids)
         else:
             replays.fail_claimed(connection, run_id, group.ids, redact(error))
-        symbols = None if group.symbols is None else sorted(group.symbols)
-        settle_ledger(connection, group.task_name, group.partition_key, symbols)
+        settle_groups(connection, [group])
 
     in_transaction(settle)
 

@@ -27,6 +27,7 @@ RETRIES = 5
 EXCEPTION_CHARACTERS, TRACEBACK_CHARACTERS = 2_000, 20_000
 """How much is kept of either: the beginning of what went wrong, and the end of where."""
 LIVE = ("open", "retrying", "parked")
+WITHOUT_TRACEBACK = [column for column in table.c if column is not table.c.traceback]
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def list_failures(
     symbol: str | None = None,
 ) -> list[dict[str, object]]:
     """Rows of these statuses, this task and this symbol, the latest failure first: all columns but the traceback."""
-    query = sa.select(*(column for column in table.c if column is not table.c.traceback))
+    query = sa.select(*WITHOUT_TRACEBACK)
     if statuses is not None:
         query = query.where(table.c.status.in_(statuses))
     if task_name is not None:
@@ -164,10 +165,15 @@ def list_failures(
     return [dict(row) for row in rows.mappings()]
 
 
-def read_failures(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, object]]:
-    """All columns of these rows by id; ids without a row are left out."""
-    rows = connection.execute(sa.select(table).where(table.c.id == any_id(ids)).order_by(table.c.id))
+def read_failures(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """All columns of these rows by id but the traceback; ids without a row are left out."""
+    rows = connection.execute(sa.select(*WITHOUT_TRACEBACK).where(table.c.id == any_id(ids)).order_by(table.c.id))
     return {row["id"]: dict(row) for row in rows.mappings()}
+
+
+def read_traceback(connection: Connection, number: int) -> str | None:
+    """Where the work of a row failed, if that was recorded."""
+    return connection.execute(sa.select(table.c.traceback).where(table.c.id == number)).scalar()
 
 
 def delete_settled(connection: Connection, older_than: timedelta) -> int:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.failures import EXCEPTION_CHARACTERS, failed_again
+from financehub_dagster.storage.failures import EXCEPTION_CHARACTERS, WITHOUT_TRACEBACK, failed_again
 from financehub_dagster.storage.parameters import any_id
 from financehub_dagster.storage.tables import task_failures as table
 
@@ -34,7 +34,7 @@ def ids_to_replay(connection: Connection, *, due_only: bool) -> list[int]:
 def claim(connection: Connection, run_id: str, ids: Sequence[int], *, due_only: bool) -> list[dict[str, Any]]:
     """Take those of `ids` for the replay `run_id` that are held by nobody and are due, or open or parked at all.
 
-    Returns their rows in the order of their ids.
+    Returns their rows in the order of their ids, without the traceback.
     """
     locks.lock_table(connection, table)
     taken = (
@@ -42,7 +42,7 @@ def claim(connection: Connection, run_id: str, ids: Sequence[int], *, due_only: 
         .where(table.c.id == any_id(ids), _DUE if due_only else _WAITING)
         .values(status="retrying", replay_run_id=run_id, next_retry_at=None)
     )
-    rows = connection.execute(taken.returning(table)).mappings()
+    rows = connection.execute(taken.returning(*WITHOUT_TRACEBACK)).mappings()
     return sorted((dict(row) for row in rows), key=lambda row: int(row["id"]))
 
 
@@ -56,10 +56,10 @@ def fail_claimed(connection: Connection, run_id: str, ids: Sequence[int], except
     return _change_held(connection, run_id, {"exception": exception[:EXCEPTION_CHARACTERS], **failed_again()}, ids)
 
 
-def park_claimed(connection: Connection, run_id: str, number: int, reason: str) -> int:
-    """Park a row that the replay `run_id` holds and that no replay can do, noting why; returns how many that were."""
-    values = {"status": "parked", "replay_run_id": None, "exception": reason}
-    return _change_held(connection, run_id, values, [number])
+def park_claimed(connection: Connection, run_id: str, ids: Sequence[int], reason: str) -> int:
+    """Park rows that the replay `run_id` holds and that no replay can do, noting why; returns how many that were."""
+    exception = sa.literal(f"{reason}; ") + table.c.exception
+    return _change_held(connection, run_id, {"status": "parked", "replay_run_id": None, "exception": exception}, ids)
 
 
 def replays_in_progress(connection: Connection) -> list[str]:

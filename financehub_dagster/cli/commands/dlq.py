@@ -73,7 +73,7 @@ def show(console: Console, number: Annotated[int, typer.Argument(help="Which one
     from financehub_dagster.cli.reports import dlq
 
     _open(console)
-    [row] = dlq.known_rows([number]).values()
+    row = dlq.known_row(number)
     url = dlq.run_url(home_in_use(), row["run_id"])
     console.result({**row, "run_url": url}, lambda: dlq.show_one(console, row, url))
 
@@ -124,7 +124,8 @@ def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the row.")] = "by hand",
 ) -> None:
     """Give failed work up: it is not tried again."""
-    from financehub_dagster.automation.dead_letters import settle_ledger
+    from financehub_dagster.automation.dead_letters import settle_groups
+    from financehub_dagster.automation.replay_groups import grouped
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.storage.failures import LIVE, discard_failures
     from financehub_dagster.storage.transactions import in_transaction
@@ -137,9 +138,7 @@ def discard(
 
     def close(connection: "Connection") -> list[int]:
         closed = discard_failures(connection, list(rows), reason)
-        for row in rows.values():
-            symbols = [row["symbol"]] if row["symbol"] else row["kwargs"].get("symbols")
-            settle_ledger(connection, row["task_name"], row["partition_key"], symbols)
+        settle_groups(connection, grouped(rows.values()))
         return closed
 
     discarded = in_transaction(close)

@@ -32,7 +32,7 @@ def rows_to_replay(ids: Sequence[int]) -> dict[int, Row]:
 
 
 def known_rows(ids: Sequence[int]) -> dict[int, Row]:
-    """The rows of `ids` with all columns; raises WrongUsage naming the first that does not exist."""
+    """The rows of `ids` without their tracebacks; raises WrongUsage naming the first that does not exist."""
     from financehub_dagster.storage.engine import transaction
     from financehub_dagster.storage.failures import read_failures
 
@@ -44,6 +44,16 @@ def known_rows(ids: Sequence[int]) -> dict[int, Row]:
                 f"there is no dead letter {number}: `financehub dlq list --status all` shows what there is"
             )
     return rows
+
+
+def known_row(number: int) -> Row:
+    """A row with all columns; raises WrongUsage if it does not exist."""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.failures import read_traceback
+
+    [row] = known_rows([number]).values()
+    with transaction() as connection:
+        return {**row, "traceback": read_traceback(connection, number)}
 
 
 def replay(console: Console, stop: StopSignals, ids: Sequence[int]) -> list[Row]:
