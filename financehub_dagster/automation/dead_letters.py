@@ -10,12 +10,13 @@ run config). A step over one symbol stands for the work of its tables, so that a
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from financehub_dagster.assets.partitions import range_of
 from financehub_dagster.automation.one_symbol import STEPS_OVER_ONE_SYMBOL, bars_table, window_of_step
+from financehub_dagster.automation.run_facts import op_config, own_tag
 from financehub_dagster.storage.partition_keys import key_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 REPLAY_TAG = "financehub/replay_of"
 """On a run that tries dead letters again: the run of `replay_dead_letters` that holds the rows, and settles them."""
 WRITTEN_TAG = "financehub/dead_letters_written"
+"""On a run that failed: how many of its steps were undone, and its id, since a run that repeats it carries its tags."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def partition_of(tags: Mapping[str, str]) -> str:
 
 def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     """The pieces of work that the step `op_name` of a run, begun at `began`, stands for."""
-    config = dict(_op_config(run, op_name))
+    config = dict(op_config(run, op_name))
     symbol = config.get("symbol")
     window = window_of_step(op_name, config, began.astimezone(UTC).date())
     if window is None:
@@ -73,13 +75,13 @@ def write_unfinished(instance: dg.DagsterInstance, record: dg.RunRecord) -> int:
     settled since. A replay's run writes none: its rows stand for the work already.
     """
     run = record.dagster_run
-    if WRITTEN_TAG in run.tags:
+    if run.tags.get(WRITTEN_TAG, "").endswith(run.run_id):
         return 0
-    undone = [] if REPLAY_TAG in run.tags else list(_undone(instance, run))
+    undone = [] if own_tag(run, REPLAY_TAG) else list(_undone(instance, run))
     began = record.create_timestamp
     for op_name in undone:
         record_pieces(run, op_name, began, _reason(instance, run), since=began)
-    instance.add_run_tags(run.run_id, {WRITTEN_TAG: str(len(undone))})
+    instance.add_run_tags(run.run_id, {WRITTEN_TAG: f"{len(undone)} of {run.run_id}"})
     return len(undone)
 
 
@@ -139,12 +141,6 @@ def settle_groups(connection: "Connection", groups: "Iterable[Group]") -> None:
     """Bring the ledger in line with groups of dead letters that changed."""
     for group in groups:
         settle_ledger(connection, group.task_name, group.partition_key, group.sorted_symbols)
-
-
-def _op_config(run: dg.DagsterRun, op_name: str) -> Mapping[str, object]:
-    ops: Any = run.run_config.get("ops", {})
-    config: Mapping[str, object] = ops.get(op_name, {}).get("config") or {}
-    return config
 
 
 def _undone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:

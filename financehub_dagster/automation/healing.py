@@ -6,13 +6,14 @@ due (storage.healing), and the work itself (assets).
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PRIORITY_TAG
 
 from financehub_dagster.assets.partitions import range_tags
+from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.gateway.keys import is_off
 from financehub_dagster.providers.routing import KEYLESS, DailyBarsRouter
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
@@ -87,14 +88,19 @@ def due_orders(
 def heal_gaps_sensor(
     context: dg.SensorEvaluationContext, daily_bars: DailyBarsRouter
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """A table waits while runs that heal it have not ended, and instruments while any such run works on them."""
+    """A table waits while runs that the sensor launched for it have not ended.
+
+    Instruments wait while any run of the job works on them. A run that a person launched for all instruments keeps what
+    lies within its partitions to itself, and holds nothing else up.
+    """
     going_on = context.instance.get_runs(dg.RunsFilter(job_name=JOB, statuses=NOT_FINISHED_STATUSES))
     busy = {run.tags[TABLE_TAG] for run in going_on if TABLE_TAG in run.tags}
-    worked_on = {symbol for run in going_on for symbol in _symbols(run)}
+    worked_on = {symbol for run in going_on for table in LEDGER_TABLES for symbol in symbols_of(run, table) or ()}
     free = [table for table in LEDGER_TABLES if table not in busy]
-    orders = due_orders(daily_bars, ORDERS, tables=free, without=worked_on) if free else []
+    due = due_orders(daily_bars, ORDERS, tables=free, without=worked_on) if free else []
+    orders = [order for order in due if not any(_does(run, order) for run in going_on)]
     if not orders:
-        yield dg.SkipReason(f"Runs heal {', '.join(sorted(busy))}." if busy else "No gap is due.")
+        yield dg.SkipReason(_why_none(busy, due))
     for order in orders:
         yield _request(order)
 
@@ -113,7 +119,13 @@ def _request(order: "Order") -> dg.RunRequest:
     )
 
 
-def _symbols(run: dg.DagsterRun) -> Iterator[str]:
-    ops: Any = run.run_config.get("ops", {})
-    for op in ops.values():
-        yield from op["config"]["symbols"]
+def _does(run: dg.DagsterRun, order: "Order") -> bool:
+    """Whether a run over all instruments does the order's work already."""
+    everyone = fills(run, order.table) and symbols_of(run, order.table) is None
+    return everyone and covers(run, order.first.isoformat(), order.last.isoformat())
+
+
+def _why_none(busy: Collection[str], due: Sequence["Order"]) -> str:
+    if due:
+        return "A run over all instruments fills what is due."
+    return f"Runs heal {', '.join(sorted(busy))}." if busy else "No gap is due."

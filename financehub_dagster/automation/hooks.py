@@ -23,13 +23,14 @@ def dead_letter(context: dg.HookContext) -> None:
     A step of a run that a person cancels has not failed. A replay settles its rows itself.
     """
     from financehub_dagster.automation.dead_letters import REPLAY_TAG, record_pieces
+    from financehub_dagster.automation.run_facts import own_tag
 
     error = context.op_exception
     record = context.instance.get_run_record_by_id(context.run_id)
     if record is None or error is None:
         return
     run = record.dagster_run
-    if run.status is dg.DagsterRunStatus.CANCELING or REPLAY_TAG in run.tags:
+    if run.status is dg.DagsterRunStatus.CANCELING or own_tag(run, REPLAY_TAG):
         return
     record_pieces(
         run,

@@ -5,11 +5,16 @@ a run leaves behind (recovery).
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
+
+from financehub_dagster.automation.run_facts import own_tag
+
+_logger = logging.getLogger("financehub.automation")
 
 PROCESS_TAG = "financehub/process"
 LOOPBACK = frozenset({"127.0.0.1", "localhost"})
@@ -38,7 +43,7 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     lost = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        if not _is_lost(run):
+        if not _judged_lost(run):
             continue
         now = instance.get_run_by_id(run.run_id)
         if now is not None and not now.is_finished:
@@ -47,11 +52,21 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     return lost
 
 
+def _judged_lost(run: dg.DagsterRun) -> bool:
+    """Like `_is_lost`; a run whose tags nobody can read, since a person wrote them, is left alone."""
+    try:
+        return _is_lost(run)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        _logger.warning(f"run {run.run_id} does not say which process makes it: {type(error).__name__}: {error}")
+        return False
+
+
 def _is_lost(run: dg.DagsterRun) -> bool:
     from financehub_dagster.storage.processes import is_gone
 
-    if PROCESS_TAG in run.tags:
-        return is_gone(run.tags[PROCESS_TAG])
+    process = own_tag(run, PROCESS_TAG)
+    if process is not None:
+        return is_gone(process)
     server = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
     return server.get("host") in LOOPBACK and _server_lost(server, run)
 

@@ -4,7 +4,9 @@ Belongs here: the order of recovering, and reporting committed rows. Does not be
 of the platform, a sensor, and whoever calls `recover`. Doing it twice, or in two processes at once, changes nothing.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,10 +16,13 @@ import dagster as dg
 from financehub_dagster.assets.partitions import partitions_between
 from financehub_dagster.automation.dead_letters import write_unfinished
 from financehub_dagster.automation.lost_runs import fail_lost_runs
+from financehub_dagster.storage.errors import DatabaseError
 from financehub_dagster.storage.unreported import UnreportedWrite
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.engine import Connection
+
+_logger = logging.getLogger("financehub.automation")
 
 LOOKBACK = timedelta(days=2)
 """Runs that failed longer ago have had their dead letters written by an earlier recovery."""
@@ -46,7 +51,10 @@ def recover(instance: dg.DagsterInstance, now: datetime) -> Recovered:
     """
     lost = fail_lost_runs(instance)
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - LOOKBACK)
-    unfinished = sum(write_unfinished(instance, record) for record in instance.get_run_records(failed))
+    unfinished = 0
+    for record in instance.get_run_records(failed):
+        with _contained(record.dagster_run.run_id):
+            unfinished += write_unfinished(instance, record)
     return Recovered(lost, unfinished, report_committed(instance), give_back_rows(instance))
 
 
@@ -61,7 +69,7 @@ def report_committed(instance: dg.DagsterInstance) -> dict[str, list[str]]:
     for run_id in run_ids:
         if _goes_on(instance, run_id):
             continue
-        with settling(run_id) as notes:
+        with _contained(run_id), settling(run_id) as notes:
             for note in notes:
                 partitions = _report(instance, note)
                 if partitions:
@@ -79,6 +87,17 @@ def give_back_rows(instance: dg.DagsterInstance) -> int:
         return sum(replays.give_back(connection, run_id) for run_id in ended)
 
     return in_transaction(give_back)
+
+
+@contextmanager
+def _contained(run_id: str) -> Iterator[None]:
+    """What one run left is not put right where its config, tags or notes make no sense; the others' is."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a person gave to a run
+        _logger.warning(f"what run {run_id} left cannot be put right: {type(error).__name__}: {error}")
 
 
 def _goes_on(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -157,5 +157,7 @@ def months_of(partition_key: str) -> tuple[date, date] | None:
 def symbols_of(kwargs: Mapping[str, Any]) -> list[str] | None:
     """The instruments a task was limited to, whether recorded as its own arguments or as its run config."""
     config = kwargs.get("config")
-    named = kwargs.get("symbols") or (config.get("symbols") if isinstance(config, Mapping) else None)
+    named = kwargs.get("symbols")
+    if named is None and isinstance(config, Mapping):
+        named = config.get("symbols")
     return named if isinstance(named, list) else None

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from financehub_dagster.assets.partitions import range_tags
 from financehub_dagster.automation.healing import BEHIND_OTHERS, JOB, TABLE_TAG, heal_gaps_sensor
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import ledger
@@ -84,6 +85,32 @@ def test_a_table_waits_while_a_run_that_heals_it_has_not_ended(small):
     assert [request.tags[TABLE_TAG] for request in tick(small)] == [CRYPTOS]
     small.instance.report_run_canceled(run)
     assert {request.tags[TABLE_TAG] for request in tick(small)} == {STOCKS, CRYPTOS}
+
+
+def by_hand(platform, first: str, last: str, config: dict | None = None) -> dg.DagsterRun:
+    """A run of the job that a person launched, with whatever they gave it."""
+    return platform.instance.create_run_for_job(
+        platform.definitions.resolve_job_def(JOB),
+        run_config={} if config is None else {"ops": {STOCKS: {"config": config}}},
+        tags=range_tags(first, last),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+
+
+@pytest.mark.parametrize("config", [None, {}, {"symbols": None}], ids=["no config", "empty", "null"])
+def test_a_run_for_all_instruments_that_a_person_launched_does_not_stop_healing(small, config):
+    run = by_hand(small, "2015-03-01", "2015-03-01", config)
+    assert {request.tags[TABLE_TAG] for request in tick(small)} == {STOCKS, CRYPTOS}
+    small.instance.report_run_canceled(run)
+    month = datetime.now(UTC).date().replace(day=1).isoformat()
+    by_hand(small, get_settings().financehub_history_start.isoformat(), month, config)
+    assert tick(small) == [], "it fills all that is due"
+
+
+def test_a_run_for_some_instruments_that_a_person_launched_keeps_them(small):
+    by_hand(small, "2015-03-01", "2015-03-01", {"symbols": ["AAPL"]})
+    [stocks] = [request for request in tick(small) if request.tags[TABLE_TAG] == STOCKS]
+    assert stocks.run_config["ops"][STOCKS]["config"]["symbols"] == ["GE"]
 
 
 def test_bars_that_a_person_fetched_alone_get_their_indicators(small):

@@ -9,8 +9,15 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    GRPC_INFO_TAG,
+    PARENT_RUN_ID_TAG,
+    ROOT_RUN_ID_TAG,
+)
 
+from financehub_dagster.automation.dead_letters import REPLAY_TAG
 from financehub_dagster.automation.lost_runs import PROCESS_TAG, tags_of_this_process
 from financehub_dagster.automation.recovery import Recovered, recover
 from financehub_dagster.automation.runs import run_job
@@ -74,6 +81,52 @@ def test_a_process_that_may_be_alive_keeps_its_run(platform, tag):
     tag = {key: own[key] if value is None else value for key, value in tag.items()}
     started(platform, [STOCKS], {PROCESS_TAG: json.dumps(tag)})
     assert not recovered(platform)
+
+
+def again(platform, run_id: str) -> str:
+    """The run executed again, as the webserver and Dagster's own retries do it: with the tags of the first one."""
+    parent = platform.instance.get_run_by_id(run_id)
+    job = platform.definitions.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection=parent.asset_selection
+    )
+    tags = {**parent.tags, PARENT_RUN_ID_TAG: run_id, ROOT_RUN_ID_TAG: run_id}
+    return platform.instance.create_run_for_job(
+        job,
+        run_config=parent.run_config,
+        asset_selection=parent.asset_selection,
+        status=dg.DagsterRunStatus.STARTED,
+        tags=tags,
+        parent_run_id=run_id,
+        root_run_id=run_id,
+    ).run_id
+
+
+def test_a_run_that_is_executed_again_is_not_taken_for_the_first_one(platform):
+    first = started(platform, [STOCKS], {**dead_process(), REPLAY_TAG: "a replay"}, ["GE"])
+    assert recovered(platform) == Recovered([first])
+    second = again(platform, first)
+    assert not recovered(platform), "its process is not that of the first"
+    platform.instance.report_run_failed(platform.instance.get_run_by_id(second))
+    assert recovered(platform).unfinished_steps == 1, "no replay settles its work"
+    third = again(platform, second)
+    platform.instance.report_run_failed(platform.instance.get_run_by_id(third))
+    assert recovered(platform).unfinished_steps == 1, "its own work was not written down yet"
+    assert [row[4:] for row in letters(platform)] == [(2, "open", third)]
+
+
+@pytest.mark.parametrize("tag", ["", "{}", "[]", '{"host": 1}', "no json"])
+def test_a_run_with_tags_that_make_no_sense_stops_nobody(platform, tag):
+    strange = started(platform, [STOCKS], {PROCESS_TAG: tag})
+    also = started(platform, [STOCKS], {GRPC_INFO_TAG: tag})
+    killed = started(platform, [STOCKS], dead_process(), ["GE"])
+    with transaction() as connection:
+        for table in ("no_such_table", STOCKS):
+            note_write(connection, table, killed, *[datetime(2015, 3, 9, tzinfo=UTC).date()] * 2)
+        note_write(connection, "no_such_table", "no_such_run", *[datetime(2015, 3, 9, tzinfo=UTC).date()] * 2)
+    found = recovered(platform)
+    assert (found.lost_runs, found.unfinished_steps) == ([killed], 1)
+    going_on = platform.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    assert {run.run_id for run in going_on} == {strange, also}
 
 
 def test_a_later_owner_of_the_same_pid_is_not_the_process_that_made_the_run(platform):
