@@ -4,6 +4,7 @@ Belongs here: names, types and defaults of configuration. Does not belong here: 
 that depends on which environment is running. An unusable value is reported by its name, never by its content.
 """
 
+import os
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -117,8 +118,13 @@ class Settings(BaseSettings):
 
 @cache
 def get_settings() -> Settings:
-    """Read the environment once per process; raises SettingsError naming each unusable variable."""
+    """Read the environment once per process; raises SettingsError naming each unusable variable.
+
+    `.env` is left out for a command that acts on another home than the one `.env` leads to (cli.home).
+    """
     try:
+        if os.environ.get("FINANCEHUB_WITHOUT_ENV_FILE"):
+            return Settings(_env_file=None)  # type: ignore[call-arg]
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
         problems = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())

@@ -1,4 +1,4 @@
-"""What every command has in common: the options `--json` and `--debug`, an example, and a console to speak through.
+"""What every command has in common: the options `--home`, `--json` and `--debug`, an example, and a console.
 
 Belongs here: turning a function into a command. Does not belong here: any one command.
 """
@@ -13,11 +13,18 @@ from typer.core import TyperCommand, TyperGroup
 
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.cli.home import chosen_home
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")]
 
-_COMMON = {"as_json": AsJson, "debug": Debug}
+HomeFolder = Annotated[
+    str | None,
+    typer.Option("--home", help="The platform's folder, where not the one started here last.", metavar="FOLDER"),
+]
+
+_COMMON = {"home_folder": HomeFolder, "as_json": AsJson, "debug": Debug}
+_DEFAULTS = {"home_folder": None, "as_json": False, "debug": False}
 
 
 class ReaderGone(Exception):
@@ -69,16 +76,19 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Work], Wo
         _, *own = inspect.signature(work).parameters.values()
 
         @functools.wraps(work)
-        def call(*, as_json: bool = False, debug: bool = False, **arguments: Any) -> None:
-            for parameter in own:
-                _refuse_blank(parameter, arguments[parameter.name])
+        def call(
+            *, home_folder: str | None = None, as_json: bool = False, debug: bool = False, **arguments: Any
+        ) -> None:
+            for parameter in [*own, common[0]]:
+                _refuse_blank(parameter, {**arguments, "home_folder": home_folder}[parameter.name])
             try:
-                work(Console(as_json=as_json, debug=debug), **arguments)
+                with chosen_home(home_folder):
+                    work(Console(as_json=as_json, debug=debug), **arguments)
             except BrokenPipeError:
                 raise ReaderGone from None
 
         common = [
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=annotation)
             for key, annotation in _COMMON.items()
         ]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]

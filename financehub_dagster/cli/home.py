@@ -24,6 +24,8 @@ class Mode(StrEnum):
     SANDBOX = "sandbox"
 
 
+NO_ENV_FILE = "FINANCEHUB_WITHOUT_ENV_FILE"
+"""Set where the settings must not be completed by `.env` (settings)."""
 DEFAULT_FOLDER = {Mode.LIVE: "live", Mode.SANDBOX: "demo"}
 
 
@@ -64,6 +66,16 @@ class Home:
         if text not in set(Mode):
             raise CommandError(f"{file}: says {text!r}, must say live or sandbox")
         return Mode(text)
+
+    @property
+    def is_kept_empty(self) -> bool:
+        """Whether it was started with `--empty`: it never gets the default universe."""
+        return (self.path / "empty").exists()
+
+    def keep_empty(self) -> None:
+        """Write down that it was started with `--empty`."""
+        with self.writing():
+            (self.path / "empty").touch()
 
     def check_mode(self, mode: Mode) -> None:
         """Raise WrongUsage when the home is of the other mode."""
@@ -110,19 +122,67 @@ def env_file() -> EnvFile:
         raise CommandError(f"{path}: not UTF-8 text; save it as UTF-8") from None
 
 
+@dataclass
+class _Choice:
+    """The folder that the command line names; it counts for more than the environment and `.env`."""
+
+    folder: str | None = None
+
+
+_CHOICE = _Choice()
+
+
+@contextmanager
+def chosen_home(folder: str | None) -> Iterator[None]:
+    """Act on the home in `folder`, if one is given, whatever the environment and `.env` say."""
+    before, _CHOICE.folder = _CHOICE.folder, folder
+    try:
+        yield
+    finally:
+        _CHOICE.folder = before
+
+
 def home_to_start(mode: Mode, environment: Mapping[str, str] = os.environ) -> Home:
     """The home that `up` and `demo` use: FINANCEHUB_HOME, or ./.financehub/live and ./.financehub/demo."""
-    chosen = _given("FINANCEHUB_HOME", environment) or f".financehub/{DEFAULT_FOLDER[mode]}"
+    chosen = _CHOICE.folder or _given("FINANCEHUB_HOME", environment) or f".financehub/{DEFAULT_FOLDER[mode]}"
     return _home(chosen, _given("DAGSTER_HOME", environment))
 
 
 def home_in_use(environment: Mapping[str, str] = os.environ) -> Home:
     """The home every other command acts on: what was last started in this folder, unless FINANCEHUB_HOME says else.
 
-    Raises WrongUsage when the two disagree: Dagster's own commands would follow `.env`, ours the environment.
+    Raises WrongUsage when the two disagree: Dagster's own commands would follow `.env`, ours the environment. A folder
+    that the command line names is meant, and not refused.
     """
+    if _CHOICE.folder is not None:
+        return _named(_CHOICE.folder, environment)
     home, dagster = (_agreed(name, environment) for name in ("FINANCEHUB_HOME", "DAGSTER_HOME"))
     return _home(home or f".financehub/{DEFAULT_FOLDER[Mode.LIVE]}", dagster)
+
+
+def is_home_chosen(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody named the home, instead of following `.env`."""
+    return (_CHOICE.folder or _given("FINANCEHUB_HOME", environment)) is not None
+
+
+def relative(home: Home) -> Path:
+    """The folder of a home as one types it here."""
+    return home.path.relative_to(Path.cwd()) if home.path.is_relative_to(Path.cwd()) else home.path
+
+
+def home_to_look_at(environment: Mapping[str, str] = os.environ) -> Home:
+    """The home that `status` and `down` act on: the named one even where `.env` leads to another."""
+    named = _CHOICE.folder or _given("FINANCEHUB_HOME", environment)
+    return home_in_use(environment) if named is None else _named(named, environment)
+
+
+def _named(folder: str, environment: Mapping[str, str]) -> Home:
+    """The home in `folder`, with the DAGSTER_HOME that `.env` keeps for it if it was started here last."""
+    home = _home(folder, _given("DAGSTER_HOME", environment))
+    block = env_file().block
+    if block.get("FINANCEHUB_HOME") == str(home.path) and "DAGSTER_HOME" in block:
+        return _home(folder, block["DAGSTER_HOME"])
+    return home
 
 
 def _agreed(name: str, environment: Mapping[str, str]) -> str | None:
@@ -130,7 +190,7 @@ def _agreed(name: str, environment: Mapping[str, str]) -> str | None:
     if given and started and _absolute(name, given) != _absolute(name, started):
         raise WrongUsage(
             f"{name} is {given} but .env here leads to {started}: unset {name}, or run `financehub up` to point .env "
-            "to it"
+            f"to it{', or name it with --home' if name == 'FINANCEHUB_HOME' else ''}"
         )
     return given or started
 
@@ -141,6 +201,8 @@ def enter(home: Home, mode: Mode, environment: MutableMapping[str, str] = os.env
         if not environment.get(name):
             environment[name] = value
     environment.update(home.variables())
+    if _CHOICE.folder is not None and env_file().block.get("FINANCEHUB_HOME") != str(home.path):
+        environment[NO_ENV_FILE] = "1"  # its block has the vendors and the database of another home
     if mode is Mode.SANDBOX and environment.pop("FINANCEHUB_DATABASE_URL", ""):
         return ["FINANCEHUB_DATABASE_URL is set and not used: sandbox prices stay in the embedded database"]
     return []

@@ -35,16 +35,34 @@ def enter_home(home: Home, mode: Mode, console: Console) -> str | None:
     return url
 
 
-def open_database(home: Home, mode: Mode, console: Console) -> None:
-    """Start and migrate the database, give it a universe, and in live mode lead `.env` to a home that works."""
+def open_database(home: Home, mode: Mode, console: Console, *, empty: bool = False) -> None:
+    """Start and migrate the database, give it a universe, and in live mode lead `.env` to a home that works.
+
+    empty: the home gets no instruments, now and later. What real vendors will be asked for is told.
+    """
     before, after = prepare.migrate()
     if before != after:
         console.note(f"database: migrated to {after}")
-    count = prepare.load_default_universe()
+    if empty:
+        home.keep_empty()
+        if prepare.has_instruments():
+            console.warn("--empty: there are instruments already, and they stay; `financehub instruments remove`")
+    count = 0 if home.is_kept_empty else prepare.load_default_universe()
     if count:
-        console.note(f"instruments: {count} from the default universe")
+        console.note(f"instruments: {count} from the default universe (`financehub up --empty` starts with none)")
     if mode is Mode.LIVE:
         prepare.point_env_file(console, block_for(home, mode))
+        get_settings.cache_clear()
+        _tell_what_is_asked(console)
+
+
+def _tell_what_is_asked(console: Console) -> None:
+    from financehub_dagster.cli.first_fetch import first_fetch
+
+    if not prepare.has_instruments():
+        console.note("no instruments: nobody is asked until `financehub instruments add` or `import` brings some")
+    for line in first_fetch().lines():
+        console.note(line)
 
 
 def start_sandbox(supervisor: Supervisor, url: str) -> None:

@@ -144,6 +144,15 @@ def _revision() -> str | None:
         return None
 
 
+def has_instruments() -> bool:
+    """Does the universe hold anything, removed instruments included?"""
+    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.history import row_count
+
+    with transaction() as connection:
+        return bool(row_count(connection, "instruments"))
+
+
 def load_default_universe() -> int:
     """Store the instruments that come with the package if there are none; returns how many were stored."""
     from financehub_dagster.market.instruments import default_universe

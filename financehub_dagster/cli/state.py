@@ -78,6 +78,17 @@ def running(home: Home) -> State | None:
     return state if state is not None and state.supervisor.alive() else None
 
 
+def running_here(folder: Path) -> list[tuple[Home, State]]:
+    """The homes in `folder` in which a supervisor runs now, wherever its `.env` leads."""
+    found = []
+    for path in sorted((folder / ".financehub").glob("*/supervisor.json")):
+        home = Home(path.parent, path.parent / "dagster")
+        state = running(home)
+        if state is not None:
+            found.append((home, state))
+    return found
+
+
 @contextmanager
 def sole_supervisor(home: Home) -> Iterator[None]:
     """Hold the home's lock; raises CommandError naming the process that holds it. A killed holder holds nothing."""

@@ -14,7 +14,7 @@ import typer
 
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.commands.backfill import Symbols
-from financehub_dagster.cli.commands.platform import DEFAULT_PORT, Port
+from financehub_dagster.cli.commands.platform import DEFAULT_PORT, Port, tell_of_others
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, home_to_start
 from financehub_dagster.cli.reports.demo import show_next_steps
@@ -55,6 +55,7 @@ def demo(
     with sole_supervisor(home), stop_signals() as stop:
         if ui:
             require_free(port)
+        tell_of_others(console, home)
         sandbox_url = str(launch.enter_home(home, Mode.SANDBOX, console))
         with (
             Supervisor(home, os.environ, console) as supervisor,

@@ -4,13 +4,14 @@ Belongs here: these commands' options and messages. Does not belong here: how pr
 """
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.home import Home, Mode, home_in_use, home_to_start
+from financehub_dagster.cli.home import Home, Mode, home_to_look_at, home_to_start, is_home_chosen, relative
 
 DEFAULT_PORT = 3000
 Port = Annotated[int, typer.Option("--port", help="Port of the webserver on 127.0.0.1.")]
@@ -29,6 +30,9 @@ def up(
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Resume a demo: the sample market instead of vendors.")
     ] = False,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Start without the instruments that come with the package.")
+    ] = False,
 ) -> None:
     """Run the platform here until Ctrl-C: database, webserver, daemon and code location."""
     from financehub_dagster.cli import launch, prepare
@@ -42,11 +46,12 @@ def up(
     home.check_mode(mode)
     with sole_supervisor(home), stop_signals() as stop:
         require_free(port)
+        tell_of_others(console, home)
         sandbox_url = launch.enter_home(home, mode, console)
         with Supervisor(home, os.environ, console) as supervisor:
             if sandbox_url is not None:
                 launch.start_sandbox(supervisor, sandbox_url)
-            launch.open_database(home, mode, console)
+            launch.open_database(home, mode, console, empty=empty)
             prepare.tell_what_is_off(console)
             url = launch.start_pages(supervisor, port, stop)
             if sandbox_url is not None:
@@ -72,18 +77,41 @@ def down(console: Console) -> None:
     """Stop what runs in this folder's platform; does nothing when nothing runs."""
     from financehub_dagster.cli.stopping import stop_platform
 
-    home = home_in_use()
+    home = home_to_look_at()
     stopped = stop_platform(home)
+    others = others_running(home)
+    if not stopped and len(others) == 1 and not is_home_chosen():
+        # `.env` leads to the platform that was started last, and this one was started before it.
+        home = others.pop()
+        stopped = stop_platform(home)
     console.result(
         {"home": str(home.path), "stopped": stopped},
         lambda: console.say(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running"),
     )
+    for other in others:
+        console.note(f"{other.path} runs too: `financehub down --home {relative(other)}` stops it")
+
+
+def others_running(home: Home) -> list[Home]:
+    """The other homes of this folder in which a platform runs."""
+    from financehub_dagster.cli.state import running_here
+
+    return [other for other, _ in running_here(Path.cwd()) if other.path != home.path]
+
+
+def tell_of_others(console: Console, home: Home) -> None:
+    """Say, before a platform starts, that another one runs in the same folder."""
+    for other in others_running(home):
+        console.note(
+            f"{other.path} runs too; commands here act on {home.path} from now on, and on that one with "
+            f"`--home {relative(other)}`"
+        )
 
 
 def status(console: Console) -> None:
-    """Show what runs, what is stored and which runs are in progress."""
+    """Show what runs, whether it works, what is stored and which runs are in progress."""
     from financehub_dagster.cli.reports.status import collect, show
 
-    home = home_in_use()
-    found = collect(home)
+    home = home_to_look_at()
+    found = collect(home, others_running(home))
     console.result(found.as_dict(), lambda: show(console, found))

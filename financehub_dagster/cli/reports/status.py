@@ -4,7 +4,7 @@ Belongs here: reading the state of a home without starting or changing anything.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ class Status:
     """State of one home; revision is the database's, head what this program needs; heartbeats in UTC by daemon.
 
     services: running, starting, restarting or not working, and troubles why; each was asked to do some work just now.
-    restarts: what the supervisor started again, when and why, the latest last.
+    others: homes of the same folder in which a platform runs too. restarts: what was started again, the latest last.
     """
 
     home: str
@@ -41,6 +41,7 @@ class Status:
     supervisor: int | None
     services: dict[str, str] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
     restarts: list[dict[str, str]] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
     database: str = "stopped"
@@ -55,11 +56,15 @@ class Status:
         return asdict(self)
 
 
-def collect(home: Home) -> Status:
-    """Look at everything; raises DatabaseError when a database that should answer does not."""
+def collect(home: Home, others: Sequence[Home] = ()) -> Status:
+    """Look at everything; `others` run in the same folder.
+
+    Raises DatabaseError when a database that should answer does not.
+    """
     state = running(home)
     mode = home.mode
     status = Status(str(home.path), None if mode is None else str(mode), None)
+    status.others = [str(other.path) for other in others]
     beats: dict[str, datetime] = {}
     if mode is not None:
         enter(home, mode)
@@ -154,6 +159,8 @@ def show(console: Console, status: Status) -> None:
     """Print what was found."""
     console.say(f"home        {status.home} ({status.mode or 'nothing was ever started here'})")
     console.say(f"platform    {_platform(status)}")
+    for other in status.others:
+        console.say(f"runs too    {other}: `financehub status --home {other}`")
     console.say(f"database    {status.database}{_revision(status)}{_why(status, 'database')}")
     for name, state in status.services.items():
         console.say(f"{name:<11} {state} {status.urls.get(name, '')}".rstrip() + _why(status, name))
