@@ -63,11 +63,14 @@ def settle(connection: "Connection", run_id: str, tables: list[str], pieces: "Se
     from financehub_dagster.storage.unreported import clear_notes
 
     clear_notes(connection, run_id, tables)
+    changed = []
     for piece in pieces:
         where = {"task_name": piece.task_name, "partition_key": piece.partition_key}
         if piece.symbol:
-            resolve_failures(connection, **where, symbols=[piece.symbol])
+            closed = resolve_failures(connection, **where, symbols=[piece.symbol])
         else:
-            resolve_step(connection, **where, symbols=piece.symbols)
-    for piece in pieces:
+            closed = resolve_step(connection, **where, symbols=piece.symbols)
+        changed += [piece] * bool(closed)
+    # Where no dead letter was closed, the ledger is as the step's own transactions left it.
+    for piece in changed:
         settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)

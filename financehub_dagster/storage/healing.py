@@ -85,13 +85,15 @@ def plan(
     `without` narrow the choice.
     """
     orders: list[Order] = []
+    wanted = None if symbols is None else frozenset(symbols)
+    left_out = frozenset(without)
     for table in tables:
         kinds = BARS_OF[table] if table in BARS_OF else [kind for group in BARS_OF.values() for kind in group]
         chosen = [
             instrument
             for instrument in list_instruments(connection, asset_types=kinds)
-            if instrument.symbol not in without
-            and (symbols is None or instrument.symbol in symbols)
+            if instrument.symbol not in left_out
+            and (wanted is None or instrument.symbol in wanted)
             and (table == INDICATORS or able(instrument))
         ]
         orders += _plan_table(connection, table, now, limit, chosen)

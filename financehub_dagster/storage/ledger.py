@@ -46,7 +46,7 @@ def settle(
 
     Any day of a month stands for it; months outside the history are passed over. Settling a table of bars settles the
     indicators of the same instruments too, since every bar expects its row there; other tables have no rows to settle.
-    An instrument that is not active, or gone, loses its rows.
+    One of `symbols` that is not active, or gone, loses its rows; instruments that left lose theirs at the next refresh.
     """
     if table not in LEDGER_TABLES:
         return 0
@@ -58,8 +58,8 @@ def settle(
         if table in (bars, INDICATORS):
             active = list_instruments(connection, kinds, symbols, all_known=False)
             only = INDICATORS if table == INDICATORS else None
-            changed += _settle(connection, bars, active, Months.spanning(first, last), now, only=only)
-    return changed + _forget_gone(connection, symbols)
+            changed += _settle_all(connection, bars, active, Months.spanning(first, last), now, only=only)
+    return changed if symbols is None else changed + _forget_gone(connection, symbols)
 
 
 def answered(connection: Connection, table: str, answers: Sequence[Answer], now: datetime) -> None:
@@ -104,13 +104,17 @@ def refresh(connection: Connection, now: datetime) -> int:
         }
         behind = [i for i in active if found.get(i.symbol, (0, 0)) != wanted[i.symbol]]
         started = [i for i in behind if found.get(i.symbol, (0, 0))[0] == wanted[i.symbol][0]]
-        new = [i for i in behind if i not in started]
+        new = [i for i in behind if found.get(i.symbol, (0, 0))[0] != wanted[i.symbol][0]]
         for instruments, first in ((started, recent), (new, 0)):
             if instruments:
                 locks.lock_table(connection, tables.coverage)
                 span = Months(months.starts[first].item(), months.count - first)
                 changed += _settle_all(connection, bars, instruments, span, now)
-    return changed + _forget_gone(connection, None)
+        gone = [symbol for symbol in found if symbol not in wanted]
+        if gone:
+            locks.lock_table(connection, tables.coverage)
+            changed += _forget_gone(connection, gone)
+    return changed
 
 
 def rebuild(connection: Connection, now: datetime) -> int:
@@ -128,9 +132,15 @@ def rebuild(connection: Connection, now: datetime) -> int:
 
 
 def _settle_all(
-    connection: Connection, bars: str, instruments: Sequence[Instrument], months: Months, now: datetime
+    connection: Connection,
+    bars: str,
+    instruments: Sequence[Instrument],
+    months: Months,
+    now: datetime,
+    *,
+    only: str | None = None,
 ) -> int:
-    return sum(_settle(connection, bars, batch, months, now) for batch in batched(instruments, BATCH))
+    return sum(_settle(connection, bars, batch, months, now, only=only) for batch in batched(instruments, BATCH))
 
 
 def _settle(

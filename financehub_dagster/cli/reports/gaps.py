@@ -69,13 +69,13 @@ def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
     from financehub_dagster.storage.instruments import list_instruments
     from financehub_dagster.storage.transactions import in_transaction
 
-    now = datetime.now(UTC)
+    now, wanted = datetime.now(UTC), None if symbols is None else frozenset(symbols)
     in_transaction(lambda connection: ledger.refresh(connection, now))
     with transaction() as connection:
         counts = gaps.sessions_by_state(connection, symbols)
         chosen = {name: counts[name] for name in counts if table in (None, name)}
         lacking = gaps.open_gaps(connection, SHOWN, table=table, symbols=symbols)
-        asked = [each for each in list_instruments(connection) if symbols is None or each.symbol in symbols]
+        asked = [each for each in list_instruments(connection) if wanted is None or each.symbol in wanted]
     unknown = [{"symbols": list(each.symbols), "reason": each.message} for each in calendars.problems(asked, now)]
     return Gaps(chosen, lacking, unknown)
 
