@@ -10,5 +10,5 @@ SPEC = table_spec(
     kinds={"yahoo"},
     deps=["instruments"],
     details="One row per instrument, ex-date and kind. Filled by the same vendor call as `stock_prices_daily`; months"
-    " without any action are materialized with no rows.",
+    " without any action are materialized with no rows. An action that the vendor no longer tells is taken back.",
 )

@@ -17,7 +17,7 @@ from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.storage import bars, failures, history, locks, marks, tables, writer
+from financehub_dagster.storage import bars, failures, history, locks, marks, tables, withdrawals, writer
 from financehub_dagster.storage.engine import Connection, transaction
 from financehub_dagster.storage.transactions import in_transaction
 
@@ -121,6 +121,8 @@ def _store(connection: Connection, batch: Computed, window: Window, run_id: str)
     locks.lock_table(connection, tables.indicators_daily, batch.symbols)
     if marks.marked_since(connection, NAME, batch.symbols, batch.dirty):
         batch = _compute(connection, batch.table, batch.symbols, window)
+    stale = {symbol: mark.dirty_from for symbol, mark in batch.dirty.items() if mark.dirty_from is not None}
+    withdrawals.drop_derived(connection, NAME, batch.table, stale)
     written = writer.write(
         connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False, locked=True
     )

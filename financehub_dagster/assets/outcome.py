@@ -32,8 +32,10 @@ class Outcome:
     failures maps a symbol to its one-line reason, deferred one that waits for a vendor's budget, off one that nobody
     has a key for. sources counts the rows that each provider sent, where several may have, answered_by the instruments.
     doubtful counts stored bars that break a rule by a plausible margin, replaced those that another vendor had a better
-    one for. unclaimed lists instruments whose provider may not have told all there is, taken_back those whose rows the
-    first choice among the providers replaced after another one had stood in.
+    one for, withdrawn rows that the provider no longer tells. unclaimed lists instruments whose provider may not have
+    told all there is, taken_back those whose rows the first choice among the providers replaced after another one had
+    stood in, restated and readjusted those whose whole history was fetched again after a split and after a dividend,
+    applied those with a split that was taken out here, doubted those whose answer lacks too much to be believed.
     """
 
     table: str
@@ -43,10 +45,14 @@ class Outcome:
     rejected: int = 0
     doubtful: int = 0
     replaced: int = 0
+    withdrawn: int = 0
     calls: int = 0
     done: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     restated: list[str] = field(default_factory=list)
+    readjusted: list[str] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+    doubted: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     off: dict[str, str] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
@@ -122,8 +128,15 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
         metadata["taken_back_by_first_choice"] = dg.MetadataValue.text(", ".join(outcome.taken_back))
     if outcome.off:
         metadata["off"] = failures_table(outcome.off.items())
-    if outcome.restated:
-        metadata["restated_after_split"] = dg.MetadataValue.text(", ".join(outcome.restated))
+    if outcome.withdrawn:
+        metadata["rows_withdrawn"] = dg.MetadataValue.int(outcome.withdrawn)
+    named = {
+        "restated_after_split": outcome.restated,
+        "restated_after_dividend": outcome.readjusted,
+        "splits_applied": outcome.applied,
+        "incomplete_answers": sorted(set(outcome.doubted)),
+    }
+    metadata |= {name: dg.MetadataValue.text(", ".join(symbols)) for name, symbols in named.items() if symbols}
     if outcome.failures:
         metadata["failures"] = failures_table(outcome.failures.items())
     return metadata

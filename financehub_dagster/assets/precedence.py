@@ -8,9 +8,9 @@ choice answers again, it replaces them all: what lies outside the run's window i
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import TYPE_CHECKING
 
+from financehub_dagster.assets import restating
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def spans_to_ask(
     connection: Connection, table: str, router: DailyBarsRouter, window: Window, instruments: Sequence[Instrument]
-) -> dict[str, tuple[date, date]]:
-    """The first and last session to ask for, by symbol: the window, and on to the rows others stand in with."""
+) -> dict[str, restating.Span]:
+    """What to ask for, by symbol: the window, and on to the rows others stand in with, and to a stored neighbour."""
     choices = {each.symbol: router.first_choice(each) for each in instruments}
     others = sources.spans_of_others(
         connection, table, {symbol: choice for symbol, choice in choices.items() if choice is not None}
@@ -33,7 +33,7 @@ def spans_to_ask(
     for symbol in choices:
         first, last = others.get(symbol, (window.start, window.end))
         spans[symbol] = (min(first, window.start), max(last, window.end))
-    return spans
+    return restating.widened(connection, table, spans)
 
 
 def without_outranked(

@@ -1,7 +1,7 @@
 """From vendors' answers to stored daily bars: the engine behind every daily price table.
 
-Belongs here: the order of work for one run (ask, judge, write, settle) and restating after a split. Does not belong
-here: vendors and their precedence, SQL and Dagster's events.
+Belongs here: the order of work for one run (ask, judge, write, settle). Does not belong here: vendors and their
+precedence, moved bases (`restating`), silent vendors (`taking_back`), SQL and Dagster's events.
 """
 
 import time
@@ -13,19 +13,21 @@ from functools import partial
 from logging import Logger
 from typing import TYPE_CHECKING, Any
 
-from financehub_dagster.assets import agreement, better_bars, precedence
+from financehub_dagster.assets import agreement, better_bars, precedence, restating, taking_back
 from financehub_dagster.assets.accepting import accept
 from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
+from financehub_dagster.assets.restating import Reading, Span
 from financehub_dagster.assets.undone import Asked, leave_undone, run_config
 from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import history, locks, rejections, sources, tables, writer
+from financehub_dagster.storage import history, locks, rejections, tables, withdrawals, writer
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
+from financehub_dagster.storage.history import Surroundings
 from financehub_dagster.storage.transactions import in_transaction
 
 if TYPE_CHECKING:
@@ -59,15 +61,16 @@ class Work:
 @dataclass(frozen=True)
 class _Question:
     instrument: Instrument
-    start: date
-    end: date
+    span: Span
+    known: Surroundings
 
 
 @dataclass(frozen=True)
 class _Answer:
     """What became of a question: `got` covers the sessions of `start` to `end`, or there is an error.
 
-    judged is what is kept of got, and of other vendors' answers where its bars break a rule.
+    reading is how got was read from the vendor's answers, judged what is kept of it, and of other vendors' answers
+    where its bars break a rule.
     """
 
     instrument: Instrument
@@ -76,7 +79,7 @@ class _Answer:
     got: DailyBars | None = None
     error: ProviderError | None = None
     calls: int = 0
-    restated: bool = False
+    reading: Reading | None = None
     judged: better_bars.Judged | None = None
 
 
@@ -90,11 +93,15 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
     bars, actions = Outcome(work.table), Outcome("corporate_actions")
     with transaction() as connection:
         spans = precedence.spans_to_ask(connection, work.table, work.router, work.window, instruments)
-    questions = [_Question(each, *spans[each.symbol]) for each in instruments]
+        asked_for = {symbol: (span.first, span.last) for symbol, span in spans.items()}
+        known = history.surroundings(connection, work.table, asked_for)
+    questions = [_Question(each, spans[each.symbol], known[each.symbol]) for each in instruments]
     with closing(at_once(partial(_answer, work), questions)) as answers:
         for batch in _batches(answers):
             for outcome, part in zip((bars, actions), in_transaction(partial(_store, work, batch)), strict=True):
                 outcome.include(part)
+            for each in batch:
+                _warn(each, log)
             counts = f"{len(bars.failures)} failed, {len(bars.deferred)} put off"
             log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
     actions.failures, actions.deferred = bars.failures, bars.deferred
@@ -119,66 +126,49 @@ def _answer(work: Work, question: _Question) -> _Answer:
     answer = _ask(work, question)
     if answer.got is None:
         return answer
-    judged = better_bars.judge(work.table, work.router, answer.instrument, answer.got, anew=answer.restated)
+    judged = better_bars.judge(
+        work.table, work.router, answer.instrument, answer.got, anew=answer.reading is not None and answer.reading.whole
+    )
     return replace(answer, judged=judged, calls=answer.calls + judged.calls)
 
 
 def _ask(work: Work, question: _Question) -> _Answer:
-    instrument, start, end = question.instrument, question.start, question.end
+    instrument, span = question.instrument, question.span
     try:
         agrees = partial(agreement.require_bars, work.table, work.router, instrument)
-        got = work.router.daily_bars(instrument, start, end, agrees)
-        history_span = _to_restate(work, question, got)
-        if history_span is None:
-            return _Answer(instrument, start, end, got, calls=got.calls)
-        start, end = history_span
-        whole = work.router.daily_bars(instrument, start, end)
-        _require_owner(work, instrument, whole)
-        return _Answer(instrument, start, end, whole, calls=got.calls + whole.calls, restated=True)
+        ask = partial(work.router.daily_bars, instrument, require=agrees)
+        reading = restating.read(work.table, work.router, instrument, span, question.known, ask)
     except ProviderError as error:
-        return _Answer(instrument, start, end, error=error)
+        return _Answer(instrument, span.start, span.end, error=error)
+    return _Answer(instrument, reading.start, reading.end, reading.got, calls=reading.calls, reading=reading)
 
 
-def _to_restate(work: Work, question: _Question, got: DailyBars) -> tuple[date, date] | None:
-    """After a split that was not known, stored history that was not asked for is on the old basis: all of it."""
-    splits = _splits(got)
-    if not splits:
-        return None
-    symbol = question.instrument.symbol
-    with transaction() as connection:
-        known = history.known_splits(connection, symbol)
-        span = history.stored_spans(connection, work.table, [symbol]).get(symbol)
-    if splits <= known or span is None:
-        return None
-    _require_owner(work, question.instrument, got)
-    if span[0] >= question.start and span[1] <= question.end:
-        return None
-    return min(span[0], question.start), max(span[1], question.end)
+def _looked_at_again(
+    work: Work, connection: Connection, batch: Sequence[_Answer]
+) -> tuple[list[_Answer], Mapping[str, Surroundings]]:
+    """The answers under the table's lock, and what is stored around each: another run may have restated a history.
 
-
-def _require_owner(work: Work, instrument: Instrument, got: DailyBars) -> None:
-    """Refuse a new split that a vendor tells of whose rows may not replace those that the split restates.
-
-    Stored as known, the split would never have them asked for again.
+    An answer that no longer stands on the basis of the rows it leaves alone becomes an error, to be asked again.
     """
-    earlier = work.router.earlier_than(instrument, got.source)
-    splits = _splits(got)
-    if not earlier or not splits:
-        return
-    with transaction() as connection:
-        kept = sources.has_rows_before(connection, work.table, instrument.symbol, earlier, max(splits))
-    if kept:
-        problem = f"tells of a new split, and the stored history has to come anew from {' or '.join(earlier)}"
-        raise Transient(got.source, problem, symbol=instrument.symbol)
+    readings = {each.instrument.symbol: each.reading for each in batch if each.reading is not None}
+    spans = {symbol: _seen(reading) for symbol, reading in readings.items()}
+    known = history.surroundings(connection, work.table, spans)
+    found = []
+    for answer in batch:
+        if answer.reading is not None and answer.reading.owner:
+            symbol, source = answer.instrument.symbol, answer.reading.got.source
+            if restating.why_restate(connection, known[symbol], answer.reading.seen) is not None:
+                error = Transient(source, "another run restated its history meanwhile; ask again", symbol=symbol)
+                answer = replace(answer, got=None, reading=None, error=error)
+        found.append(answer)
+    return found, known
 
 
-def _splits(got: DailyBars) -> set[date]:
-    """The days of splits; one whose value is no ratio is not stored either (`accept`)."""
-    import numpy as np
-
-    ratios = got.actions["value"].to_numpy()
-    is_split = (got.actions["kind"].to_numpy() == "split") & (ratios > 0) & np.isfinite(ratios)
-    return set(got.actions.loc[is_split, "date"].dt.date) if is_split.any() else set()
+def _seen(reading: Reading) -> tuple[date, date]:
+    """The sessions that an answer has anything to say about."""
+    days = reading.seen.bars["date"]
+    first = min([reading.start, *days.iloc[:1].dt.date])
+    return first, max([reading.end, *days.iloc[-1:].dt.date])
 
 
 def _asked(work: Work) -> Asked:
@@ -191,7 +181,8 @@ def _store(work: Work, answers: Sequence[_Answer], connection: Connection) -> tu
     """Write a batch and all that follows from it; returns the outcomes of its bars and corporate actions."""
     bars, actions = Outcome(work.table), Outcome("corporate_actions")
     locks.lock_table(connection, tables.metadata.tables[work.table])
-    rejected = _store_rows(work, connection, answers, bars, actions)
+    answers, known = _looked_at_again(work, connection, answers)
+    rejected = _store_rows(work, connection, answers, known, bars, actions)
     asked = _asked(work)
     asked.settle(connection, [each.instrument.symbol for each in answers if each.got is not None])
     failed = {each.instrument.symbol: each.error for each in answers if each.error is not None}
@@ -201,9 +192,17 @@ def _store(work: Work, answers: Sequence[_Answer], connection: Connection) -> tu
 
 
 def _store_rows(
-    work: Work, connection: Connection, answers: Sequence[_Answer], bars: Outcome, actions: Outcome
+    work: Work,
+    connection: Connection,
+    answers: Sequence[_Answer],
+    known: Mapping[str, Surroundings],
+    bars: Outcome,
+    actions: Outcome,
 ) -> Mapping[str, list[date]]:
-    """Write what the vendors sent; returns the sessions whose bars no table takes, by symbol."""
+    """Write what the vendors sent, and take back what they no longer tell.
+
+    Returns the sessions whose bars no table takes, by symbol.
+    """
     answered = [(each.instrument, each.got) for each in answers if each.got is not None]
     kept = [each.judged.kept for each in answers if each.judged is not None]
     bars.calls += sum(each.calls for each in answers)
@@ -213,6 +212,8 @@ def _store_rows(
     good, rejected = accept(connection, work.table, _stack([(got, got.bars) for got in kept]), work.run_id)
     good = precedence.without_outranked(connection, work.table, good, earlier)
     good = _with_better(work, connection, good, answers, bars)
+    _take_back(work, connection, answers, known, earlier, bars, actions)
+    good = _with_carried_over(work, connection, answers, known, good)
     every = _stack([(got, got.actions) for _, got in answered])
     told, refused = accept(connection, "corporate_actions", every, work.run_id)
     told = precedence.without_outranked(connection, "corporate_actions", told, earlier)
@@ -249,6 +250,59 @@ def _with_better(
             rejections.record_rejections(connection, work.table, passed_over, run_id=work.run_id)
             bars.rejected += len(passed_over)
     return pd.concat(frames, ignore_index=True) if frames[1:] else good
+
+
+def _take_back(
+    work: Work,
+    connection: Connection,
+    answers: Sequence[_Answer],
+    known: Mapping[str, Surroundings],
+    earlier: Mapping[str, Sequence[str]],
+    bars: Outcome,
+    actions: Outcome,
+) -> None:
+    """Delete what the vendors no longer tell of, and keep it as revisions."""
+    readings = [(each.instrument, each.reading) for each in answers if each.reading is not None]
+    if any(reading.got.all_actions for _, reading in readings):
+        locks.lock_table(connection, tables.corporate_actions)
+    gone = taking_back.withdrawn(connection, work.table, readings, known, earlier)
+    by = {reading.got.symbol: reading.got.source for _, reading in readings}
+    derived = (INDICATORS,)
+    bars.withdrawn += withdrawals.withdraw(connection, work.table, gone.bars, by, run_id=work.run_id, derived=derived)
+    actions.withdrawn += withdrawals.withdraw(connection, "corporate_actions", gone.actions, by, run_id=work.run_id)
+    bars.doubted += gone.doubted
+    actions.rejected += taking_back.record(connection, [reading for _, reading in readings], work.run_id)
+
+
+def _with_carried_over(
+    work: Work,
+    connection: Connection,
+    answers: Sequence[_Answer],
+    known: Mapping[str, Surroundings],
+    good: "pd.DataFrame",
+) -> "pd.DataFrame":
+    """`good`, and the stored rows that have to move to its basis along with it."""
+    import pandas as pd
+
+    frames = [good]
+    for answer in answers:
+        reading, symbol = answer.reading, answer.instrument.symbol
+        if reading is not None and reading.owner:
+            own = good[(good["symbol"] == symbol).to_numpy(bool)] if reading.moved or known[symbol].first else good[:0]
+            moved = restating.carried_over(connection, work.table, reading, known[symbol], own)
+            frames += [] if moved is None else [moved]
+    return pd.concat(frames, ignore_index=True) if frames[1:] else good
+
+
+def _warn(answer: _Answer, log: Logger) -> None:
+    if answer.reading is None:
+        return
+    symbol, source = answer.instrument.symbol, answer.reading.got.source
+    for each in answer.reading.applied:
+        log.warning(
+            f"{symbol}: {source} tells of a split, and its prices step from {each.previous_close:g} to {each.close:g}"
+            f" on {each.date}: those before were divided by {each.ratio:g}"
+        )
 
 
 def _settle(
@@ -297,8 +351,11 @@ def _count(work: Work, answers: Sequence[_Answer], good: "pd.DataFrame", bars: O
         if not len(got.bars):
             bars.empty.append(symbol)
         asked_more = answer.start < work.window.start or answer.end > work.window.end
-        if answer.restated:
-            bars.restated.append(symbol)
+        if answer.reading is not None and answer.reading.applied:
+            bars.applied.append(symbol)
+        if answer.reading is not None and answer.reading.whole:
+            bars.restated += [symbol] if "split" in answer.reading.moved else []
+            bars.readjusted += [symbol] if "dividend" in answer.reading.moved else []
         elif asked_more and got.source == work.router.first_choice(answer.instrument):
             bars.taken_back.append(symbol)
 

@@ -36,6 +36,8 @@ def _securities(evidence: Evidence) -> Finding:
 
 
 def _splits(evidence: Evidence) -> Finding:
+    import pandas as pd
+
     from financehub_dagster.market import series
     from financehub_dagster.storage import audit
 
@@ -43,6 +45,9 @@ def _splits(evidence: Evidence) -> Finding:
     since = None if evidence.start is None else evidence.start - timedelta(days=7)
     splits = audit.splits(evidence.connection, since, evidence.end)
     found = series.split_steps(series.steps(evidence.followed), splits)
+    # Prices that a vendor has not adjusted are adjusted before they are stored; a person should know of them.
+    served = audit.splits_not_applied(evidence.connection, since, evidence.end)
+    found = pd.concat([found, served], ignore_index=True) if len(served) else found
     return _finding(len(splits), found, "splits show in the prices as a step", ("ratio",))
 
 
@@ -95,7 +100,8 @@ ONE_SECURITY = Check(
 )
 SPLITS_APPLIED = Check(
     "splits_applied",
-    "No split shows in the closes as a step by its ratio: prices before it are adjusted, and once.",
+    "No split shows in the closes as a step by its ratio, stored or as the vendor serves them: prices before it are"
+    " adjusted, and once.",
     _splits,
 )
 IN_SESSION = Check(

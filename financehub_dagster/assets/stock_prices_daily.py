@@ -26,8 +26,9 @@ SPEC = table_spec(
     deps=["instruments"],
     freshness_policy=DAILY_FRESHNESS,
     details="One row per instrument and exchange session. `close` is split-adjusted as the vendor serves it,"
-    " `adj_close` also takes dividends out. A session is stored once it has closed. When a split is new, the"
-    " instrument's whole stored history is asked for again; replaced rows are kept in `price_revisions`.",
+    " `adj_close` also takes dividends out. A session is stored once it has closed. When a split or dividend moves"
+    " earlier prices, the instrument's whole stored history is asked for again; a bar that the vendor no longer sends"
+    " is taken back. What is replaced or taken back is kept in `price_revisions`.",
 )
 
 

@@ -4,7 +4,7 @@ Belongs here: the shapes of answers and the protocols a provider fulfils. Does n
 or building the frames (`frames`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -28,7 +28,7 @@ class DailyBars:
     told_since is the first session this plan reaches back to where that is within the range: of earlier ones nothing
     is said, not even that there are none. listed_since is the first session that the vendor has of the instrument by
     its own words, None where it does not say. Rows that could not be read have NaN in place of the number, for the
-    table to reject.
+    table to reject. holes are days that the vendor lists without prices: it has not said that there was no trade.
     """
 
     symbol: str
@@ -40,6 +40,7 @@ class DailyBars:
     all_actions: bool = False
     told_since: date | None = None
     listed_since: date | None = None
+    holes: Sequence[date] = ()
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class YahooProvider(Resource):
             call.requests,
             all_actions=True,
             listed_since=listed_since,
+            holes=() if answer is None else answer.holes(start, end),
         )
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:

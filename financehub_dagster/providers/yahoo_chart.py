@@ -51,8 +51,9 @@ class Chart:
 
     Prices and cash are in the unit they are quoted in (`quoted`), NaN where Yahoo has none, and where what stands there
     is no number: such rows are `unread`. actions are (day, kind, value) by day and kind, those with a value that is no
-    number above zero among them. opens, closes (of the current session) and last_trade are in the exchange's timezone;
-    first_trade is the day of which Yahoo says that its history begins, None where it does not.
+    number above zero among them; empty are days with a row of nulls or zeros. opens, closes (of this session) and
+    last_trade are in the exchange's timezone; first_trade is the day of which Yahoo says that its history begins, None
+    where it does not.
     """
 
     quoted: str
@@ -66,6 +67,7 @@ class Chart:
     volume: NDArray[np.float64]
     unread: Mask
     actions: Sequence[tuple[int, str, float]]
+    empty: Days
 
     def bars(self, first: date, last: date, power: int, now: datetime) -> pd.DataFrame:
         """Finished sessions of [first, last] that traded, in a unit that is 10 to the `power` of the quoted one.
@@ -93,6 +95,13 @@ class Chart:
         kinds = pd.array([kind for _, kind, _ in kept], dtype="str")
         values = [value if kind == "split" else scaled(value, power) for _, kind, value in kept]
         return pd.DataFrame({"date": dates, "kind": kinds, "value": np.array(values)})
+
+    def holes(self, first: date, last: date) -> list[date]:
+        """The days of [first, last] that Yahoo lists without a price."""
+        unpriced = self.days[np.isnan(self.prices[:4]).any(axis=0) & ~self.unread]
+        days = np.union1d(self.empty, unpriced)
+        inside = days[(days >= _day(first)) & (days <= _day(last))]
+        return [date.fromordinal(day + _EPOCH) for day in inside.tolist()]
 
     def listed_since(self, first: date) -> date | None:
         """The first session there can be, if Yahoo was asked from `first` on; None where it does not say."""
@@ -182,6 +191,7 @@ def read(document: Mapping[str, Any], end: int, start: int = EARLIEST) -> Chart 
         volume[kept],
         unread[kept],
         actions,
+        days[nothing],
     )
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from financehub_dagster.storage import days, tables
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.parameters import side_by_side
+from financehub_dagster.storage.rejections import SPLIT_NOT_APPLIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,25 @@ def splits(connection: Connection, start: date | None = None, end: date | None =
     query = sa.select(actions.c.symbol, actions.c.date, actions.c.value).where(actions.c.kind == "split")
     found = pd.read_sql_query(_between(query, actions, start, end), connection, parse_dates=["date"])
     return found.astype({"date": "datetime64[s]"})
+
+
+def splits_not_applied(connection: Connection, start: date | None = None, end: date | None = None) -> "pd.DataFrame":
+    """symbol, date, close, previous_date, previous_close and ratio of splits that vendors' prices do not take out.
+
+    From `start` to `end`, or all; closes as the vendor serves them: the stored ones have the split taken out.
+    """
+    import pandas as pd
+
+    rejected = tables.rejected_rows
+    query = sa.select(rejected.c.symbol, rejected.c.date, rejected.c.row).where(
+        rejected.c.table_name == tables.corporate_actions.name, rejected.c.rule == SPLIT_NOT_APPLIED
+    )
+    found = connection.execute(_between(query, rejected, start, end).order_by(rejected.c.symbol, rejected.c.date))
+    names = ("close", "previous_date", "previous_close", "ratio")
+    return pd.DataFrame(
+        [(symbol, day, *(row[name] for name in names)) for symbol, day, row in found],
+        columns=["symbol", "date", *names],
+    )
 
 
 def _between[Q: sa.Select[Any]](query: Q, table: sa.Table, start: date | None, end: date | None) -> Q:

@@ -13,11 +13,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.parameters import rows_of
+from financehub_dagster.storage.parameters import rows_of, side_by_side
 from financehub_dagster.storage.tables import metadata, rejected_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SPLIT_NOT_APPLIED = "split_not_applied"
+"""The rule broken by prices that a split was divided out of here, since the vendor had not done so."""
 
 _KEY = ("table_name", "symbol", "date", "rule", "source")
 _COLUMNS = (*_KEY, "row", "run_id")
@@ -42,6 +45,20 @@ def record_rejections(connection: Connection, table: str, rejected: "pd.DataFram
         where=rejected_rows.c.row.is_distinct_from(statement.excluded.row),
     )
     return len(connection.execute(recorded.returning(rejected_rows.c.id)).all())
+
+
+def forget(connection: Connection, table: str, rule: str, reaches: Mapping[str, tuple[str, date, date]]) -> int:
+    """Delete what broke `rule`, by symbol: of which source, from when and until when; returns how many rows."""
+    sources, starts, ends = ([reach[place] for reach in reaches.values()] for place in range(3))
+    asked = side_by_side(
+        symbol=(list(reaches), sa.Text), source=(sources, sa.Text), start=(starts, sa.Date), stop=(ends, sa.Date)
+    )
+    rows = rejected_rows.c
+    same = sa.and_(rows.symbol == asked.c.symbol, rows.source == asked.c.source)
+    gone = sa.delete(rejected_rows).where(
+        rows.table_name == table, rows.rule == rule, same, rows.date.between(asked.c.start, asked.c.stop)
+    )
+    return connection.execute(gone).rowcount
 
 
 def _row(table: str, record: Mapping[str, object], run_id: str | None) -> dict[str, object]:

@@ -108,6 +108,27 @@ def last_closes(connection: Connection, table: str, symbols: Sequence[str]) -> d
     return {symbol: (day, close) for symbol, day, close in connection.execute(query)}
 
 
+def actions_within(
+    connection: Connection, reaches: Mapping[str, tuple[date, date]], without: Mapping[str, Sequence[str]]
+) -> dict[str, dict[tuple[date, str], float]]:
+    """The stored corporate actions of each symbol within its range, both ends included, by date and kind.
+
+    Those of the vendors that `without` names for their symbol are left out.
+    """
+    if not reaches:
+        return {}
+    actions = tables.corporate_actions.c
+    starts, ends = [reach[0] for reach in reaches.values()], [reach[1] for reach in reaches.values()]
+    asked = side_by_side(symbol=(list(reaches), sa.Text), start=(starts, sa.Date), stop=(ends, sa.Date))
+    within = sa.and_(actions.symbol == asked.c.symbol, actions.date.between(asked.c.start, asked.c.stop))
+    query = sa.select(actions.symbol, actions.date, actions.kind, actions.value, actions.source).join(asked, within)
+    found: dict[str, dict[tuple[date, str], float]] = {}
+    for symbol, day, kind, value, source in connection.execute(query):
+        if source not in without.get(symbol, ()):
+            found.setdefault(symbol, {})[day, kind] = value
+    return found
+
+
 def _pairs(pairs: Iterable[tuple[str, str]]) -> sa.FromClause:
     """Symbols and sources side by side as rows."""
     listed = list(pairs)

@@ -89,8 +89,11 @@ price_revisions = sa.Table(
     sa.Column("old", JSONB, nullable=False, comment="the replaced row, all columns but symbol and date"),
     sa.Column("replaced_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("run_id", sa.Text),
+    sa.Column(
+        "withdrawn_by", sa.Text, comment="the provider that no longer tells of the row; NULL: another value replaced it"
+    ),
     sa.Index("price_revisions_row_idx", "table_name", "symbol", "date"),
-    comment="Every value that was replaced, so that a table can be read as it was known at a time.",
+    comment="Every value that was replaced or taken back, so that a table can be read as it was known at a time.",
 )
 
 rejected_rows = sa.Table(

@@ -70,7 +70,7 @@ class Memory:
 def check(world: World, vendor: Vendor, memory: Memory, universe: Mapping[str, Instrument]) -> None:
     """All that holds at any time; `memory` is brought up to now."""
     rows = _stored_rows(world)
-    _nothing_lost_and_replaced_rows_kept(world, memory, rows)
+    _nothing_lost_and_replaced_rows_kept(world, vendor, universe, memory, rows)
     _indicators_are_those_of_the_full_history(world, memory, rows)
     _failed_work_has_one_row(world)
     _ledger_is_true(world, vendor, rows, universe)
@@ -86,14 +86,26 @@ def _stored_rows(world: World) -> dict[Key, Row]:
     return found
 
 
-def _nothing_lost_and_replaced_rows_kept(world: World, memory: Memory, rows: dict[Key, Row]) -> None:
-    lost = memory.rows.keys() - rows.keys()
-    assert not lost, f"committed rows are gone: {sorted(lost)[:3]}"
+def _nothing_lost_and_replaced_rows_kept(
+    world: World, vendor: Vendor, universe: Mapping[str, Instrument], memory: Memory, rows: dict[Key, Row]
+) -> None:
     kept: dict[Key, Row] = {}
-    query = "select id, table_name, symbol, date, old from price_revisions where id > :last order by id"
-    for number, table, symbol, day, old in world.rows(query, last=memory.last_revision):
-        kept.setdefault((table, symbol, day, old.get("kind", "")), old)
+    withdrawn: set[Key] = set()
+    query = "select id, table_name, symbol, date, old, withdrawn_by from price_revisions where id > :last order by id"
+    for number, table, symbol, day, old, by in world.rows(query, last=memory.last_revision):
+        key = (table, symbol, day, old.get("kind", ""))
+        kept.setdefault(key, old)
+        withdrawn |= {key} if by else set()
         memory.last_revision = number
+    lost = memory.rows.keys() - rows.keys() - withdrawn
+    assert not lost, f"committed rows are gone: {sorted(lost)[:3]}"
+    there = {
+        (table_of(each), each.symbol, day, "")
+        for each in universe.values()
+        for day in vendor.bars(each, date.fromisoformat(world.months[0]), world.began).date.tolist()
+    }
+    wrongly = {key for key in withdrawn - rows.keys() if key in there}
+    assert not wrongly, f"rows were taken back that the vendor has: {sorted(wrongly)[:3]}"
     for key, before in memory.rows.items():
         if key in kept:
             assert kept[key] == before, f"price_revisions says that {key} replaced something else"
@@ -114,7 +126,9 @@ def _indicators_are_those_of_the_full_history(world: World, memory: Memory, rows
         assert day not in stored.setdefault(symbol, {}), f"indicators of {symbol} on {day} are stored twice"
         stored[symbol][day] = tuple(values)
     keys = {(symbol, day) for symbol, days in stored.items() for day in days}
-    assert memory.indicators <= keys, f"committed rows are gone: {sorted(memory.indicators - keys)[:3]}"
+    with_bars = {(symbol, day) for table, symbol, day, _ in rows if table in BARS}
+    lost = (memory.indicators & with_bars) - keys
+    assert not lost, f"committed rows are gone: {sorted(lost)[:3]}"
     memory.indicators = keys
     marks = f"select symbol, dirty_from from dirty_marks where table_name = '{INDICATORS}'"
     stale = dict(world.rows(f"{marks} and dirty_from is not null"))
