@@ -132,10 +132,15 @@ def _bounds(name: str) -> tuple[date | None, date | None]:
 
 @cache
 def _load(name: str, first_year: int, last_year: int) -> _Library:
-    first, last = _bounds(name)
-    start = max(first or date.min, date(first_year, 1, 1))
-    end = min(last or date.max, date(last_year, 12, 31))
-    made = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
+    start, end = date(first_year, 1, 1), date(last_year, 12, 31)
+    try:
+        made = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
+        last = None if made.bound_max() is None else made.bound_max().date()
+    except ValueError:
+        # Few calendars have bounds, and asking for them first makes every calendar twice.
+        first, last = _bounds(name)
+        start, end = max(first or date.min, start), min(last or date.max, end)
+        made = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
     sessions = Sessions(
         dates=made.sessions.to_numpy().astype("datetime64[D]"),
         opens=_instants(made.opens),
