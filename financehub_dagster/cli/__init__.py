@@ -15,8 +15,8 @@ def main() -> None:
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-    # Imports make a million objects, all of which stay. To look for garbage among them after every 700 (2,000 from
-    # Python 3.13 on) takes a twelfth of the time of `financehub update`.
+    # Imports make a million objects, all of which stay: looking for garbage among them after every few hundred takes a
+    # twelfth of the time of `financehub update`.
     gc.set_threshold(100_000, 50, 50)
 
     from financehub_dagster.cli.app import run
