@@ -66,16 +66,18 @@ def _transaction(connection: Connection) -> sa.Transaction:
 
 
 def _require_order(table: sa.Table, held: _Held) -> None:
-    rank = _ranks()[table.name]
-    later = [name for name in held.whole | held.partly if _ranks()[name] >= rank]
+    rank = _rank(table.name)
+    later = [name for name in held.whole | held.partly if _rank(name) >= rank]
     if later:
         message = f"{table.name} is locked after {', '.join(sorted(later))}: lock tables in the order of declaration"
         raise LockOrder(message)
 
 
 @cache
-def _ranks() -> dict[str, int]:
-    return {name: number for number, name in enumerate(tables.metadata.tables)}
+def _rank(name: str) -> tuple[int, str]:
+    """Tables that are not declared come last, by name."""
+    declared = list(tables.metadata.tables)
+    return (declared.index(name) if name in declared else len(declared), name)
 
 
 @dataclass(frozen=True)

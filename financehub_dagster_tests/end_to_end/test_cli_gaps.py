@@ -111,7 +111,8 @@ def test_what_cannot_be_meant_is_refused(ask, options, error):
     assert ask("gaps", *options, code=2)["error"].startswith(error)
 
 
-def test_people_get_tables(ask, capsys):
+def test_people_get_tables(ask, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     assert run(["gaps"]) == 0
     told = capsys.readouterr().out
     assert "sessions" in told

@@ -16,9 +16,9 @@ def fresh() -> Iterator[None]:
 
 
 def test_keys_are_separated_by_commas_and_each_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TWELVE_DATA_API_KEYS", " first, second ,,first")
-    assert get_settings().api_keys("twelve_data") == ("first", "second")
-    assert "first" not in repr(get_settings())
+    monkeypatch.setenv("TWELVE_DATA_API_KEYS", " key-one, key-two ,,key-one")
+    assert get_settings().api_keys("twelve_data") == ("key-one", "key-two")
+    assert "key-one" not in repr(get_settings())
 
 
 def test_a_stand_in_address_is_read_without_its_last_slash(monkeypatch: pytest.MonkeyPatch) -> None:
