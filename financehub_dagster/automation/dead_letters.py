@@ -7,7 +7,7 @@ A row's kwargs are `job` (which job ran), `symbols` (which instruments, null: al
 run config). A step over one symbol stands for the work of its tables, so that any run of them settles the row.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,20 +15,17 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from financehub_dagster.assets.partitions import range_of
-from financehub_dagster.automation.one_symbol import STEPS_OVER_ONE_SYMBOL, bars_table, window_of_step
-from financehub_dagster.automation.run_facts import op_config, own_tag
+from financehub_dagster.automation.one_symbol import bars_table, window_of_step
+from financehub_dagster.automation.run_facts import op_config
 from financehub_dagster.storage.partition_keys import key_of
 
 if TYPE_CHECKING:
-    from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
-
     from financehub_dagster.automation.replay_groups import Group
     from financehub_dagster.storage.engine import Connection
+    from financehub_dagster.storage.failures import Failure
 
 REPLAY_TAG = "financehub/replay_of"
 """On a run that tries dead letters again: the run of `replay_dead_letters` that holds the rows, and settles them."""
-WRITTEN_TAG = "financehub/dead_letters_written"
-"""On a run that failed: how many of its steps were undone, and its id, since a run that repeats it carries its tags."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,8 @@ def partition_of(tags: Mapping[str, str]) -> str:
 
 def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     """The pieces of work that the step `op_name` of a run, begun at `began`, stands for."""
+    from financehub_dagster.storage.errors import UnknownInstruments
+
     config = dict(op_config(run, op_name))
     symbol = config.get("symbol")
     window = window_of_step(op_name, config, began.astimezone(UTC).date())
@@ -62,66 +61,71 @@ def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
         symbols = config.pop("symbols", None)
         kwargs = {"job": run.job_name, "symbols": symbols, "config": config}
         return [Piece(op_name, partition_of(run.tags), "", kwargs)]
-    bars = bars_table(str(symbol))
+    try:
+        bars = bars_table(str(symbol))
+    except UnknownInstruments:
+        return []  # nothing is expected of a symbol that no instrument has
     kwargs = {"job": run.job_name, "symbols": [symbol], "config": {}}
     tables = [] if bars is None else [bars, "indicators_daily"]
     return [Piece(table, window.partition_key, str(symbol), dict(kwargs)) for table in tables]
 
 
-def write_unfinished(instance: dg.DagsterInstance, record: dg.RunRecord) -> int:
-    """Write a dead letter for each step that a failed run left undone; returns how many such steps it had.
-
-    Doing it again changes nothing, and neither does work that the run's hook has written down, or that failed or was
-    settled since. A replay's run writes none: its rows stand for the work already.
-    """
-    run = record.dagster_run
-    if run.tags.get(WRITTEN_TAG, "").endswith(run.run_id):
-        return 0
-    undone = [] if own_tag(run, REPLAY_TAG) else list(_undone(instance, run))
-    began = record.create_timestamp
-    for op_name in undone:
-        record_pieces(run, op_name, began, _reason(instance, run), since=began)
-    instance.add_run_tags(run.run_id, {WRITTEN_TAG: f"{len(undone)} of {run.run_id}"})
-    return len(undone)
-
-
 def record_pieces(
+    run: dg.DagsterRun, op_name: str, began: datetime, exception: str, traceback: str | None = None
+) -> None:
+    """Write down the work of one step; work on no table is no work."""
+    pieces = pieces_of(run, op_name, began)
+    write(failures_of(run, pieces, exception, traceback), pieces)
+
+
+def failures_of(
     run: dg.DagsterRun,
-    op_name: str,
-    began: datetime,
+    pieces: "Iterable[Piece]",
     exception: str,
     traceback: str | None = None,
     since: datetime | None = None,
-) -> None:
-    """Write down the work of one step, in one transaction, free of secrets; work on no table is no work."""
+) -> "list[Failure]":
+    """Pieces of a run's work as rows to be written down, free of secrets; a late reporter says `since` when it ran."""
     from financehub_dagster.gateway.redaction import redact
-    from financehub_dagster.storage.errors import UnknownInstruments
-    from financehub_dagster.storage.failures import Failure, record_failures
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.failures import Failure
 
-    try:
-        pieces = pieces_of(run, op_name, began)
-    except UnknownInstruments:
-        return  # nothing is expected of a symbol that no instrument has
-    failures = [
+    said, where = redact(exception), None if traceback is None else redact(traceback)
+    return [
         Failure(
             piece.task_name,
-            redact(exception),
+            said,
             piece.partition_key,
             piece.symbol,
             kwargs=piece.kwargs,
-            traceback=None if traceback is None else redact(traceback),
+            traceback=where,
             run_id=run.run_id,
+            since=since,
         )
         for piece in pieces
     ]
 
-    def write(connection: "Connection") -> None:
-        record_failures(connection, failures, since)
-        for piece in pieces:
-            settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)
 
-    in_transaction(write)
+def write(failures: "Sequence[Failure]", pieces: Sequence[Piece]) -> None:
+    """Write down failures, and have the ledger say so about their pieces of work, in one transaction."""
+    from financehub_dagster.storage.failures import record_failures
+    from financehub_dagster.storage.transactions import in_transaction
+
+    def record(connection: "Connection") -> None:
+        record_failures(connection, failures)
+        for (task_name, partition_key), symbols in _together(pieces).items():
+            settle_ledger(connection, task_name, partition_key, symbols)
+
+    in_transaction(record)
+
+
+def _together(pieces: Iterable[Piece]) -> dict[tuple[str, str], list[str] | None]:
+    """The instruments that pieces of one task and partition are about; None: all."""
+    found: dict[tuple[str, str], set[str] | None] = {}
+    for piece in pieces:
+        key = piece.task_name, piece.partition_key
+        known = found.get(key, set())
+        found[key] = None if known is None or piece.symbols is None else known | set(piece.symbols)
+    return {key: None if symbols is None else sorted(symbols) for key, symbols in found.items()}
 
 
 def settle_ledger(connection: "Connection", task_name: str, partition_key: str, symbols: Sequence[str] | None) -> None:
@@ -141,29 +145,3 @@ def settle_groups(connection: "Connection", groups: "Iterable[Group]") -> None:
     """Bring the ledger in line with groups of dead letters that changed."""
     for group in groups:
         settle_ledger(connection, group.task_name, group.partition_key, group.sorted_symbols)
-
-
-def _undone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
-    """The steps of a run that fill tables and did not succeed."""
-    if run.execution_plan_snapshot_id is None:
-        return
-    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
-    done = {
-        step.step_key
-        for step in instance.get_run_step_stats(run.run_id)
-        if step.status is not None and step.status.value == "SUCCESS"
-    }
-    for step in plan.steps:
-        if step.key in plan.step_keys_to_execute and step.key not in done and _fills_tables(step):
-            yield step.key
-
-
-def _fills_tables(step: "ExecutionStepSnap") -> bool:
-    makes_tables = any(output.properties is not None and output.properties.asset_key for output in step.outputs)
-    return makes_tables or step.key in STEPS_OVER_ONE_SYMBOL
-
-
-def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    said = next((entry.dagster_event.message for entry in failures if entry.dagster_event), None)
-    return f"RunFailed: {said or 'the run ended before this step did'}"

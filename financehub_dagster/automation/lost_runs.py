@@ -7,6 +7,7 @@ a run leaves behind (recovery).
 import json
 import logging
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 import dagster as dg
@@ -41,9 +42,10 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     A run that a command made names its process. One that the daemon launched names its code server, which is asked.
     Runs that name neither (`dagster asset materialize`) are left alone.
     """
-    lost = []
+    lost: list[str] = []
+    silent: dict[str, bool] = {}
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        if not _judged_lost(run):
+        if not _judged_lost(run, silent):
             continue
         now = instance.get_run_by_id(run.run_id)
         if now is not None and not now.is_finished:
@@ -52,40 +54,54 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     return lost
 
 
-def _judged_lost(run: dg.DagsterRun) -> bool:
+def _judged_lost(run: dg.DagsterRun, silent: dict[str, bool]) -> bool:
     """Like `_is_lost`; a run whose tags nobody can read, since a person wrote them, is left alone."""
     try:
-        return _is_lost(run)
+        return _is_lost(run, silent)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         _logger.warning(f"run {run.run_id} does not say which process makes it: {type(error).__name__}: {error}")
         return False
 
 
-def _is_lost(run: dg.DagsterRun) -> bool:
+def _is_lost(run: dg.DagsterRun, silent: dict[str, bool]) -> bool:
+    """`silent` has the code servers that did not answer about an earlier run, and whether they are gone."""
     from financehub_dagster.storage.processes import is_gone
 
     process = own_tag(run, PROCESS_TAG)
     if process is not None:
         return is_gone(process)
-    server = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
-    return server.get("host") in LOOPBACK and _server_lost(server, run)
+    info = run.tags.get(GRPC_INFO_TAG, "{}")
+    server = json.loads(info)
+    if server.get("host") not in LOOPBACK:
+        return False
+    if info not in silent:
+        knows = _knows(server, run.run_id)
+        if isinstance(knows, bool):
+            return run.status is dg.DagsterRunStatus.STARTED and not knows
+        silent[info] = knows is _Silence.GONE
+    return silent[info]
 
 
-def _server_lost(server: Mapping[str, Any], run: dg.DagsterRun) -> bool:
-    """Whether no code server answers there, or one that does not know of the run: then its worker ended with it.
+class _Silence(Enum):
+    GONE = "no code server is there"
+    SLOW = "it gives no answer in time"
+
+
+def _knows(server: Mapping[str, Any], run_id: str) -> bool | _Silence:
+    """Whether the code server there makes the run; if it does not, the run's worker has ended.
 
     A server that is just being told to start the run, or is ending it, need not know it: Dagster's own monitoring waits
-    for these. One that is slow to answer is given more time.
+    for these.
     """
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.client import DagsterGrpcClient
     from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
     from dagster._serdes import deserialize_value
 
-    request = CanCancelExecutionRequest(run_id=run.run_id)
+    request = CanCancelExecutionRequest(run_id=run_id)
     try:
         answer = DagsterGrpcClient(**server).can_cancel_execution(request, timeout=ASK_SECONDS)
     except DagsterUserCodeUnreachableError as error:
-        return "UNAVAILABLE" in str(error)  # the name of gRPC's status for a server that is not there
-    knows = deserialize_value(answer, CanCancelExecutionResult).can_cancel
-    return run.status is dg.DagsterRunStatus.STARTED and not knows
+        # The name of gRPC's status for a server that is not there.
+        return _Silence.GONE if "UNAVAILABLE" in str(error) else _Silence.SLOW
+    return bool(deserialize_value(answer, CanCancelExecutionResult).can_cancel)

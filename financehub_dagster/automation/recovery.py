@@ -4,28 +4,23 @@ Belongs here: the order of recovering, and reporting committed rows. Does not be
 of the platform, a sensor, and whoever calls `recover`. Doing it twice, or in two processes at once, changes nothing.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import batched
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from financehub_dagster.assets.partitions import partitions_between
-from financehub_dagster.automation.dead_letters import write_unfinished
+from financehub_dagster.automation.failed_runs import BATCH, LOOKBACK, write_unfinished
 from financehub_dagster.automation.lost_runs import fail_lost_runs
-from financehub_dagster.storage.errors import DatabaseError
+from financehub_dagster.automation.run_facts import contained
 from financehub_dagster.storage.unreported import UnreportedWrite
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.engine import Connection
 
-_logger = logging.getLogger("financehub.automation")
-
-LOOKBACK = timedelta(days=2)
-"""Runs that failed longer ago have had their dead letters written by an earlier recovery."""
 CLOCKS = 3600.0
 """Seconds by which the clocks of two machines may differ when one looks for the other's events."""
 
@@ -43,18 +38,20 @@ class Recovered:
         return bool(self.lost_runs or self.unfinished_steps or self.reported or self.given_back)
 
 
-def recover(instance: dg.DagsterInstance, now: datetime) -> Recovered:
+def recover(instance: dg.DagsterInstance, now: datetime, *, failed_runs: bool = True) -> Recovered:
     """Put right what killed processes left; `now` is an aware instant.
 
     In this order: runs whose process is gone are failed, the undone steps of failed runs become dead letters, rows that
-    were committed without an event are reported, and replays that ended give back the dead letters they hold.
+    were committed without an event are reported, and replays that ended give back the dead letters they hold. Without
+    `failed_runs` the second is left to the sensor that follows their events.
     """
     lost = fail_lost_runs(instance)
-    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - LOOKBACK)
     unfinished = 0
-    for record in instance.get_run_records(failed):
-        with _contained(record.dagster_run.run_id):
-            unfinished += write_unfinished(instance, record)
+    if failed_runs:
+        failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - LOOKBACK)
+        unfinished = sum(
+            write_unfinished(instance, batch) for batch in batched(instance.get_run_records(failed), BATCH)
+        )
     return Recovered(lost, unfinished, report_committed(instance), give_back_rows(instance))
 
 
@@ -69,7 +66,7 @@ def report_committed(instance: dg.DagsterInstance) -> dict[str, list[str]]:
     for run_id in run_ids:
         if _goes_on(instance, run_id):
             continue
-        with _contained(run_id), settling(run_id) as notes:
+        with contained(f"what run {run_id} wrote cannot be reported"), settling(run_id) as notes:
             for note in notes:
                 partitions = _report(instance, note)
                 if partitions:
@@ -87,17 +84,6 @@ def give_back_rows(instance: dg.DagsterInstance) -> int:
         return sum(replays.give_back(connection, run_id) for run_id in ended)
 
     return in_transaction(give_back)
-
-
-@contextmanager
-def _contained(run_id: str) -> Iterator[None]:
-    """What one run left is not put right where its config, tags or notes make no sense; the others' is."""
-    try:
-        yield
-    except DatabaseError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a person gave to a run
-        _logger.warning(f"what run {run_id} left cannot be put right: {type(error).__name__}: {error}")
 
 
 def _goes_on(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -3,12 +3,17 @@
 Belongs here: reading a run's config and tags without trusting their shape. Does not belong here: what follows from it.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 
 from financehub_dagster.assets.partitions import range_of
+from financehub_dagster.storage.errors import DatabaseError
+
+_logger = logging.getLogger("financehub.automation")
 
 
 def own_tag(run: dg.DagsterRun, name: str) -> str | None:
@@ -39,6 +44,20 @@ def covers(run: dg.DagsterRun, first: str, last: str) -> bool:
     """Whether the run's partitions include those from `first` to `last`, which sort as text."""
     span = range_of(run.tags)
     return span is not None and span[0] <= first and last <= span[1]
+
+
+@contextmanager
+def contained(what: str) -> Iterator[None]:
+    """Log an error of the block as `what` and go on: one run that makes no sense holds nobody else up.
+
+    An error of the database is everybody's, and raised.
+    """
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a person gave to a run
+        _logger.warning(f"{what}: {type(error).__name__}: {error}")
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ symbol stands for a whole step: its instruments are kwargs' `symbols`, all of th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from financehub_dagster.storage import locks
 from financehub_dagster.storage.engine import Connection
 from financehub_dagster.storage.parameters import any_id, any_of, rows_of
 from financehub_dagster.storage.partition_keys import RANGE, ends_of
+from financehub_dagster.storage.tables import Instant
 from financehub_dagster.storage.tables import task_failures as table
 
 FIRST_WAIT_SECONDS = 60
@@ -32,7 +33,11 @@ WITHOUT_TRACEBACK = [column for column in table.c if column is not table.c.trace
 
 @dataclass(frozen=True)
 class Failure:
-    """A piece of work that failed, why, and what it was called with; all text is free of secrets already."""
+    """A piece of work that failed, why, and what it was called with; all text is free of secrets already.
+
+    A late reporter says `since` when the run went on: work that has failed again, or was settled, since then is left
+    alone.
+    """
 
     task_name: str
     exception: str
@@ -42,6 +47,7 @@ class Failure:
     kwargs: Mapping[str, object] = field(default_factory=dict)
     traceback: str | None = None
     run_id: str | None = None
+    since: datetime | None = None
 
     @property
     def work(self) -> tuple[str, str, str]:
@@ -49,35 +55,48 @@ class Failure:
         return self.task_name, self.partition_key, self.symbol
 
 
-def record_failures(connection: Connection, failures: Iterable[Failure], since: datetime | None = None) -> None:
+def record_failures(connection: Connection, failures: Iterable[Failure]) -> None:
     """Write failed work down, or raise the attempts of its live rows; a second report of the same run changes nothing.
 
     The next retry is due 60·2ⁿ s after the n-th retry; after five the work is parked. Of several failures of the same
-    work the last one counts. A late reporter names the start of the run as `since`: work that has failed again, or was
-    settled, in the meantime is left alone.
+    work the last one counts. A whole step that failed for other instruments than its live row is about joins that row,
+    whose attempts begin anew.
     """
-    latest = {failure.work: failure for failure in failures}
+    latest: dict[tuple[str, str, str], Failure] = {}
+    for failure in failures:
+        latest[failure.work] = _joined(latest.get(failure.work), failure)
     if not latest:
         return
     locks.lock_table(connection, table)
-    names = [name.name for name in fields(Failure)]
-    rows = rows_of([_row(failure) for failure in latest.values()], {name: table.c[name].type for name in names})
-    new_rows = sa.select(rows, _due(sa.literal(1)))
-    if since is not None:
-        new_rows = new_rows.where(~_failed_since(rows, since))
-    statement = insert(table).from_select([*names, "next_retry_at"], new_rows)
+    types = {name.name: table.c[name.name].type for name in fields(Failure) if name.name != "since"}
+    rows = rows_of([_row(failure) for failure in latest.values()], {**types, "since": Instant})
+    new_rows = sa.select(*(rows.c[name] for name in types), _due(sa.literal(1))).where(~_failed_since(rows))
+    statement = insert(table).from_select([*types, "next_retry_at"], new_rows)
     new = statement.excluded
+    known = _includes(table.c.kwargs, new.kwargs)
+    first = {"attempts": 1, "status": "open", "next_retry_at": _due(sa.literal(1))}
+    again = {name: sa.case((known, value), else_=first.get(name, value)) for name, value in failed_again().items()}
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[table.c.task_name, table.c.partition_key, table.c.symbol],
             index_where=sa.text("status in ('open','retrying','parked')"),
             set_={
-                **failed_again(),
-                **{name: new[name] for name in ("provider", "kwargs", "exception", "traceback", "run_id")},
+                **again,
+                **{name: new[name] for name in ("provider", "exception", "traceback", "run_id")},
+                "kwargs": _union(new.kwargs),
             },
             where=sa.or_(new.run_id.is_(None), table.c.run_id.is_distinct_from(new.run_id)),
         )
     )
+
+
+def _joined(known: Failure | None, failure: Failure) -> Failure:
+    """The later of two failures of the same work, about the instruments of both where it is a whole step."""
+    if known is None or failure.symbol:
+        return failure
+    before, now = known.kwargs.get("symbols"), failure.kwargs.get("symbols")
+    both = sorted({*before, *now}) if isinstance(before, list) and isinstance(now, list) else None
+    return replace(failure, kwargs={**failure.kwargs, "symbols": both})
 
 
 def _row(failure: Failure) -> dict[str, object]:
@@ -185,9 +204,31 @@ def delete_settled(connection: Connection, older_than: timedelta) -> int:
     return connection.execute(old).rowcount
 
 
-def _failed_since(rows: sa.FromClause, since: datetime) -> sa.ColumnElement[bool]:
+def _failed_since(rows: sa.FromClause) -> sa.ColumnElement[bool]:
     same = (table.c[name] == rows.c[name] for name in ("task_name", "partition_key", "symbol"))
-    return sa.exists().where(*same, table.c.last_failed_at >= since)
+    included = _includes(table.c.kwargs, rows.c.kwargs)
+    return sa.exists().where(*same, table.c.last_failed_at >= rows.c.since, included)
+
+
+def _includes(kwargs: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether the instruments of one call include those of another; without a list they are all."""
+    own, others = kwargs["symbols"], other["symbols"]
+    among = others.op("<@", return_type=sa.Boolean())(own)
+    return sa.or_(
+        sa.func.jsonb_typeof(own).is_distinct_from("array"), sa.and_(sa.func.jsonb_typeof(others) == "array", among)
+    )
+
+
+def _union(new: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The new arguments of a live row, about its instruments and the new ones where both are lists, else about all."""
+    old, added = table.c.kwargs["symbols"], new["symbols"]
+    lists = sa.and_(sa.func.jsonb_typeof(old) == "array", sa.func.jsonb_typeof(added) == "array")
+    each = sa.func.jsonb_array_elements(old.op("||", return_type=JSONB())(added)).column_valued("each")
+    both = sa.select(sa.func.jsonb_agg(sa.distinct(each))).scalar_subquery()
+    path = sa.cast(["symbols"], sa.ARRAY(sa.Text))
+    named = sa.case((lists, both), else_=sa.literal_column("'null'::jsonb", JSONB))
+    has_names = new.op("?", return_type=sa.Boolean())("symbols")
+    return sa.case((has_names, sa.func.jsonb_set(new, path, named, type_=JSONB)), else_=new)
 
 
 def _close(connection: Connection, status: str, *which: sa.ColumnElement[bool]) -> int:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -194,6 +195,7 @@ def test_the_sensors_recover_and_replay_one_at_a_time(platform):
     started(platform, [STOCKS], dead_process(), ["GE"])
     context = dg.build_sensor_context(instance=platform.instance)
     assert "1" in str(recovery_sensor(context).skip_message)
+    assert follow(platform)[0] == "1 runs failed; 1 of their steps were undone."
     assert recovery_sensor(context).skip_message == "Nothing was left behind."
     assert isinstance(replay_dead_letters_sensor(context), dg.SkipReason)
     platform.execute("update task_failures set next_retry_at = now()")
@@ -208,17 +210,30 @@ def test_the_sensors_recover_and_replay_one_at_a_time(platform):
     assert platform.scalar(f"select count(*) from {STOCKS}") == 19 + 22 + 21
 
 
-def test_the_run_failure_sensor_writes_what_hooks_could_not(platform):
+def follow(platform, cursor: str | None = None) -> tuple[str, str | None]:
+    """A tick of the sensor that follows failed runs: what it says, and where the next one goes on."""
+    context = dg.build_sensor_context(platform.instance, cursor=cursor)
+    return str(dead_letter_failed_runs(context).skip_message), context.cursor
+
+
+def test_a_sensor_writes_what_hooks_could_not(platform):
+    assert follow(platform) == ("0 runs failed; 0 of their steps were undone.", None)
     killed = started(platform, [STOCKS, INDICATORS], {}, ["GE"])
     platform.instance.report_run_failed(platform.instance.get_run_by_id(killed))
-    event = platform.instance.all_logs(killed, of_type=dg.DagsterEventType.RUN_FAILURE)[-1].dagster_event
-    context = dg.build_run_status_sensor_context(
-        sensor_name="dead_letter_failed_runs",
-        dagster_instance=platform.instance,
-        dagster_run=platform.instance.get_run_by_id(killed),
-        dagster_event=event,
-    ).for_run_failure()
-    for _ in range(2):
-        dead_letter_failed_runs(context)
+    said, cursor = follow(platform)
+    assert said == "1 runs failed; 2 of their steps were undone."
     assert sorted(row[0] for row in letters(platform)) == [INDICATORS, STOCKS]
+    assert follow(platform, cursor) == ("0 runs failed; 0 of their steps were undone.", cursor)
+    assert follow(platform)[0] == "1 runs failed; 0 of their steps were undone.", "as if it looked for the first time"
     assert not recovered(platform)
+
+
+def test_the_sensor_goes_on_from_where_its_predecessor_ended(platform):
+    """It was one of Dagster's sensors of failed runs, whose cursor says more."""
+    for _ in range(2):
+        run = platform.instance.get_run_by_id(started(platform, [STOCKS], {}, ["GE"]))
+        platform.instance.report_run_failed(run)
+    events = platform.instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=2, ascending=True)
+    cursor = RunStatusSensorCursor(record_id=events.records[0].storage_id, record_timestamp=None).to_json()
+    assert follow(platform, cursor)[0] == "1 runs failed; 1 of their steps were undone."
+    assert [row[-1] for row in letters(platform)] == [run.run_id]

@@ -17,8 +17,8 @@ failures = tables.task_failures
 
 def fail(symbol: str, run_id: str | None = None, since: datetime | None = None) -> None:
     with transaction() as connection:
-        broke = Failure("stock_prices_daily", "broke", "2024-01-01", symbol, run_id=run_id)
-        record_failures(connection, [broke], since)
+        broke = Failure("stock_prices_daily", "broke", "2024-01-01", symbol, run_id=run_id, since=since)
+        record_failures(connection, [broke])
 
 
 def change(**values: object) -> None:

@@ -1,5 +1,9 @@
 """Which success settles which dead letter: partitions by containment, instruments by who was worked on."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import sqlalchemy as sa
 
 from financehub_dagster.storage import tables
@@ -118,3 +122,41 @@ def test_a_discarded_row_says_why_and_keeps_what_happened(database: Database):
         discard_failures(connection, [1], "of no use")
     row = only_row()
     assert (row.status, row.exception) == ("discarded", "discarded, of no use; Unreachable: yahoo")
+
+
+def step(run: str, *symbols: str) -> Failure:
+    return Failure(TASK, f"killed {run}", "2024-03-01", kwargs={"symbols": list(symbols) or None}, run_id=run)
+
+
+def whole_step() -> tuple[object, object, object]:
+    with transaction() as connection:
+        [row] = live_failures(connection)
+    kwargs: Any = row["kwargs"]
+    return row["attempts"], row["status"], kwargs["symbols"]
+
+
+def test_a_step_that_fails_for_other_instruments_joins_the_row_and_loses_none(database: Database) -> None:
+    """Two runs over one month and different instruments are killed."""
+    with transaction() as connection:
+        record_failures(connection, [step("one", "AAPL", "GE")])
+        record_failures(connection, [step("two", "KO")])
+    assert whole_step() == (1, "open", ["AAPL", "GE", "KO"])
+    with transaction() as connection:
+        record_failures(connection, [step("three", "GE")])
+    assert whole_step() == (2, "open", ["AAPL", "GE", "KO"])
+    with transaction() as connection:
+        record_failures(connection, [step("four", "MSFT"), step("five", "IBM")])
+    assert whole_step() == (1, "open", ["AAPL", "GE", "IBM", "KO", "MSFT"])
+    with transaction() as connection:
+        record_failures(connection, [step("six")])
+        record_failures(connection, [step("seven", "AAPL")])
+    assert whole_step() == (2, "open", None)
+
+
+def test_a_late_report_of_other_instruments_is_no_repetition(database: Database) -> None:
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    with transaction() as connection:
+        record_failures(connection, [replace(step("one", "AAPL"), since=began)])
+        record_failures(connection, [replace(step("two", "GE"), since=began)])
+        record_failures(connection, [replace(step("three", "GE"), since=began)])
+    assert whole_step() == (1, "open", ["AAPL", "GE"])
