@@ -24,7 +24,7 @@ from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import history, locks, rejections, tables, withdrawals, writer
+from financehub_dagster.storage import history, locks, marks, rejections, tables, withdrawals, writer
 from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
 from financehub_dagster.storage.engine import Connection, transaction
 from financehub_dagster.storage.history import Surroundings
@@ -63,14 +63,15 @@ class _Question:
     instrument: Instrument
     span: Span
     known: Surroundings
+    stale: marks.Mark | None
 
 
 @dataclass(frozen=True)
 class _Answer:
     """What became of a question: `got` covers the sessions of `start` to `end`, or there is an error.
 
-    reading is how got was read from the vendor's answers, judged what is kept of it, and of other vendors' answers
-    where its bars break a rule.
+    reading is how got was read from the vendor's answers, stale the mark of the stored history before. judged is what
+    is kept of got, and of other vendors' answers where its bars break a rule.
     """
 
     instrument: Instrument
@@ -80,6 +81,7 @@ class _Answer:
     error: ProviderError | None = None
     calls: int = 0
     reading: Reading | None = None
+    stale: marks.Mark | None = None
     judged: better_bars.Judged | None = None
 
 
@@ -95,7 +97,10 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
         spans = precedence.spans_to_ask(connection, work.table, work.router, work.window, instruments)
         asked_for = {symbol: (span.first, span.last) for symbol, span in spans.items()}
         known = history.surroundings(connection, work.table, asked_for)
-    questions = [_Question(each, spans[each.symbol], known[each.symbol]) for each in instruments]
+        stale = marks.read_marks(connection, work.table, list(spans))
+    questions = [
+        _Question(each, spans[each.symbol], known[each.symbol], stale.get(each.symbol)) for each in instruments
+    ]
     with closing(at_once(partial(_answer, work), questions)) as answers:
         for batch in _batches(answers):
             for outcome, part in zip((bars, actions), in_transaction(partial(_store, work, batch)), strict=True):
@@ -137,10 +142,13 @@ def _ask(work: Work, question: _Question) -> _Answer:
     try:
         agrees = partial(agreement.require_bars, work.table, work.router, instrument)
         ask = partial(work.router.daily_bars, instrument, require=agrees)
-        reading = restating.read(work.table, work.router, instrument, span, question.known, ask)
+        stale = question.stale is not None and question.stale.dirty_from is not None
+        reading = restating.read(work.table, work.router, instrument, span, question.known, ask, stale=stale)
     except ProviderError as error:
         return _Answer(instrument, span.start, span.end, error=error)
-    return _Answer(instrument, reading.start, reading.end, reading.got, calls=reading.calls, reading=reading)
+    return _Answer(
+        instrument, reading.start, reading.end, reading.got, calls=reading.calls, reading=reading, stale=question.stale
+    )
 
 
 def _looked_at_again(
@@ -271,6 +279,8 @@ def _take_back(
     bars.withdrawn += withdrawals.withdraw(connection, work.table, gone.bars, by, run_id=work.run_id, derived=derived)
     actions.withdrawn += withdrawals.withdraw(connection, "corporate_actions", gone.actions, by, run_id=work.run_id)
     bars.doubted += gone.doubted
+    restated = {each.instrument.symbol: each.stale for each in answers if each.reading and each.reading.whole}
+    marks.clear_marks(connection, work.table, {symbol: mark for symbol, mark in restated.items() if mark is not None})
     actions.rejected += taking_back.record(connection, [reading for _, reading in readings], work.run_id)
 
 

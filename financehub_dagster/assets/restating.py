@@ -88,20 +88,25 @@ def read(
     span: Span,
     known: Surroundings,
     ask: Callable[[date, date], DailyBars],
+    *,
+    stale: bool = False,
 ) -> Reading:
     """Ask for a span, and once more for the whole stored history where the basis moved; raises ProviderError.
 
-    known is what is stored around the sessions asked for.
+    known is what is stored around the sessions asked for; stale: it is known to stand on several bases.
     """
     first = _adjusted(ask(span.first, span.last), span)
     if not _is_owner(table, router, instrument, first.got):
         return _beside_others(table, router, instrument, first, known)
     with transaction() as connection:
         causes = why_restate(connection, known, first.seen)
+        causes = frozenset({"dividend"}) if stale and causes is None else causes
         whole = history.stored_spans(connection, table, [instrument.symbol]) if causes is not None else {}
     if causes is None or instrument.symbol not in whole:
         return first
     stored = whole[instrument.symbol]
+    if span.start <= stored[0] and stored[1] <= span.end:
+        return replace(first, whole=True)
     start, end = min(stored[0], span.start), max(stored[1], span.end)
     again = ask(start, end)
     if again.source != first.got.source:

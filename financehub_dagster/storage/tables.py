@@ -115,11 +115,11 @@ rejected_rows = sa.Table(
 dirty_marks = sa.Table(
     "dirty_marks",
     metadata,
-    sa.Column("table_name", sa.Text, primary_key=True, comment="the derived table that has to be recomputed"),
+    sa.Column("table_name", sa.Text, primary_key=True, comment="the table that has to be recomputed, or fetched again"),
     sa.Column("symbol", sa.Text, primary_key=True),
     sa.Column("dirty_from", sa.Date, comment="first session whose inputs changed; NULL: recomputed since"),
     sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1"), comment="grows with each mark"),
-    comment="Instruments whose derived rows are stale from a date on.",
+    comment="Instruments whose derived or adjusted rows are stale from a date on.",
 )
 
 task_failures = sa.Table(
