@@ -13,6 +13,7 @@ from logging import Logger
 from typing import Any
 
 from financehub_dagster.assets import agreement
+from financehub_dagster.assets.at_once import apart
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import partition_at
 from financehub_dagster.assets.undone import Asked, leave_undone, run_config
@@ -61,14 +62,18 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
     """
     outcome = Outcome(work.table)
     for batch in batched(instruments, TOGETHER[work.table]):
-        believed = agreement.without_strangers if work.table in PRICED else None
-        routed = work.router.ask(work.vendors, batch, work.since, work.providers, believed)
+        routed = apart(partial(_ask, work), batch)
         outcome.include(in_transaction(partial(_store, work, batch, routed, store)))
         done, failed = len(outcome.done), len(outcome.failures)
         log.info(f"{work.table}: {done} of {len(instruments)} instruments done, {failed} failed")
     if outcome.off:
         log.warning(f"{work.table}: {len(outcome.off)} instruments not asked about, {next(iter(outcome.off.values()))}")
     return outcome
+
+
+def _ask(work: Work, batch: Sequence[Instrument]) -> Routed:
+    believed = agreement.without_strangers if work.table in PRICED else None
+    return work.router.ask(work.vendors, batch, work.since, work.providers, believed)
 
 
 def _store(work: Work, batch: Sequence[Instrument], routed: Routed, store: Store, connection: Connection) -> Outcome:

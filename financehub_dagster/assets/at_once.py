@@ -5,7 +5,11 @@ Belongs here: the threads. Does not belong here: limits (PostgreSQL holds them, 
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from threading import Event
+
+from financehub_dagster.gateway.pausing import end_with
 
 CONNECTIONS = 8
 """Questions under way at once. Vendors' own limits are lower; only waiting for answers gains by more."""
@@ -13,20 +17,39 @@ AHEAD = 100
 """Questions begun before the first of them has been taken: enough to go on asking while answers are being stored."""
 
 
+GRACE_SECONDS = 3.0
+"""How long questions under way are waited for when their answers are not wanted any more: a commit, a quick answer."""
+
+
 def at_once[Q, A](ask: Callable[[Q], A], questions: Iterable[Q], connections: int = CONNECTIONS) -> Generator[A]:
     """The answers to `questions`, in their order; what `ask` raises is raised here.
 
-    Questions that were not begun when the caller stops taking answers are not asked.
+    When the caller stops taking answers, since the run is cancelled or has failed, questions that were not begun are
+    not asked, and pauses end at once (`gateway.pausing`). What takes longer than GRACE_SECONDS ends by itself, unheard.
     """
-    with ThreadPoolExecutor(connections, thread_name_prefix="ask") as pool:
-        begun: deque[Future[A]] = deque()
-        try:
-            for question in questions:
-                begun.append(pool.submit(ask, question))
-                if len(begun) == AHEAD:
-                    yield begun.popleft().result()
-            while begun:
-                yield begun.popleft().result()
-        finally:
-            for future in begun:
-                future.cancel()
+    abandoned = Event()
+    pool = ThreadPoolExecutor(connections, "ask", end_with, (abandoned,))
+    begun: deque[Future[A]] = deque()
+    try:
+        for question in questions:
+            begun.append(pool.submit(ask, question))
+            if len(begun) == AHEAD:
+                yield _taken(begun)
+        while begun:
+            yield _taken(begun)
+    finally:
+        abandoned.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in begun if not future.cancelled()], GRACE_SECONDS)
+
+
+def apart[Q, A](ask: Callable[[Q], A], question: Q) -> A:
+    """The answer to one question, asked in a thread of its own: a signal does not reach into a vendor's client."""
+    with closing(at_once(ask, [question], 1)) as answers:
+        return next(answers)
+
+
+def _taken[A](begun: deque[Future[A]]) -> A:
+    answer = begun[0].result()
+    begun.popleft()
+    return answer

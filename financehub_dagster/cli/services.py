@@ -117,7 +117,7 @@ def dagster_webserver(port: int, workspace: Path) -> Service:
 
 def daemon(workspace: Path) -> Service:
     """Schedules, sensors, the run queue, backfills and run monitoring."""
-    argv = (sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace))
+    argv = (sys.executable, "-m", "financehub_dagster.cli.daemon", "run", "-w", str(workspace))
     return Service("daemon", argv, probe=probes.Heartbeats, needs=(Database.name,))
 
 

@@ -21,6 +21,7 @@ from financehub_dagster.gateway.errors import (
     QuotaSpent,
 )
 from financehub_dagster.gateway.keys import Key, not_configured
+from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.storage import keys, limits
 from financehub_dagster.storage.limits import Slot
@@ -106,7 +107,7 @@ class Accounts:
                 raise BadKey(self.policy.provider, f"no key is accepted ({told}): replace it", symbol=self.symbol)
             if soonest.wait > max_wait:
                 raise self._resting(soonest)
-            time.sleep(soonest.wait)
+            pause(soonest.wait)
 
     def _states(self) -> list[tuple[Key, keys.KeyState]]:
         by_account = {self.policy.account(key): key for key in self.policy.keys}
@@ -126,7 +127,7 @@ class Accounts:
         # A minute's quota that was just spent is free again in little more than a minute: too late for a caller that
         # may wait for a minute, in time for one that looks again in a moment.
         if not slot.granted and slot.wait <= max_wait + NEARLY and max_wait > NEARLY:
-            time.sleep(slot.wait - max_wait + 0.1)
+            pause(slot.wait - max_wait + 0.1)
             slot = self._try_slot(key, weight, max_wait)
         if not slot.granted:
             raise self._refusal(slot)

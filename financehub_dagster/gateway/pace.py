@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.storage.limits import Limit, Slot
 
 
@@ -18,7 +19,7 @@ def keep(slot: Slot, limits: Sequence[Limit], another: Callable[[], Slot]) -> No
     """Sleep until `slot`; where that was slept through, until `another` one, which raises when there is none."""
     tolerance = min((limit.tolerance for limit in limits), default=math.inf)
     while True:
-        time.sleep(slot.wait)
+        pause(slot.wait)
         if time.monotonic() <= slot.due + tolerance:
             return
         slot = another()

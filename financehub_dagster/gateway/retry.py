@@ -12,6 +12,7 @@ from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponent
 from tenacity.wait import wait_base
 
 from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import Patience
 
 
@@ -87,6 +88,7 @@ def retrying(
         stop=lambda state: tries(state) or out_of_time(state),
         wait=_Pause(patience, at_once),
         retry=again,
+        sleep=pause,
         before_sleep=announce,
         reraise=True,
     )

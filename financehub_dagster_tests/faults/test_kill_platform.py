@@ -13,6 +13,7 @@ import pytest
 from financehub_dagster.automation.lost_runs import UNFINISHED
 from financehub_dagster.cli import ports
 from financehub_dagster.cli.processes import members
+from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
 
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 TABLES = ("stock_prices_daily", "corporate_actions")
 FINAL_SECONDS = 120.0
 HEALED_SECONDS = 600.0
+CANCELLED_SECONDS = 15.0
 LAUNCH = """
 mutation($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) {
@@ -53,12 +55,26 @@ class Backfilling(Platform):
             found: dict = json.loads(answer.read())
         return found["data"]
 
-    def backfill(self, months: list[str]) -> None:
-        """Launch a backfill of the price tables, as the webserver does."""
+    def backfill(self, months: list[str]) -> str:
+        """Launch a backfill of the price tables, as the webserver does; returns its id."""
         selection = [{"path": [table]} for table in TABLES]
         params = {"assetSelection": selection, "partitionNames": months}
         launched = self.ask(LAUNCH, {"backfill": params})["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return str(launched["backfillId"])
+
+    def cancel(self, backfill: str) -> None:
+        """Cancel a backfill, as the webserver does."""
+        query = "mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }"
+        cancelled = self.ask(query, {"id": backfill})["cancelPartitionBackfill"]
+        assert cancelled["__typename"] == "CancelBackfillSuccess", cancelled
+
+    def backfill_status(self, backfill: str) -> str:
+        """What the webserver says of a backfill."""
+        query = (
+            "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
+        )
+        return str(self.ask(query, {"id": backfill})["partitionBackfillOrError"]["status"])
 
     def stored(self) -> list[tuple]:
         """Every row of the backfilled tables, but for when it was made."""
@@ -139,3 +155,22 @@ def test_a_daemon_killed_in_mid_backfill_costs_nothing(platform, count_cases):
     eventually(lambda: not members([daemon]), FINAL_SECONDS)
     assert_ends_as_if_undisturbed(platform, months)
     count_cases("daemons killed in mid-backfill")
+
+
+def test_a_backfill_of_215_months_is_cancelled_within_15_seconds(platform, count_cases):
+    """Its run waits for a vendor that takes its time; the daemon looks after backfills every five seconds."""
+    months = [f"{2009 + number // 12}-{number % 12 + 1:02d}-01" for number in range(215)]
+    (platform.folder / ".env").write_text("FINANCEHUB_HISTORY_START=2009-01-01\n")
+    started = platform.up()
+    Sandbox(str(started["sandbox"])).latency(8000)
+    backfill = platform.backfill(months)
+    tagged = (
+        "select r.status from runs r join run_tags t using (run_id) where t.key = 'dagster/backfill' and t.value = %s"
+    )
+    eventually(lambda: platform.rows(tagged, backfill, dagster=True) == [("STARTED",)], FINAL_SECONDS)
+    asked = Sandbox(str(started["sandbox"])).calls("yahoo")["total"]
+    eventually(lambda: Sandbox(str(started["sandbox"])).calls("yahoo")["total"] > asked, FINAL_SECONDS)
+    platform.cancel(backfill)
+    eventually(lambda: platform.backfill_status(backfill) == "CANCELED", CANCELLED_SECONDS)
+    assert platform.rows(tagged, backfill, dagster=True) == [("CANCELED",)]
+    count_cases("backfills cancelled")

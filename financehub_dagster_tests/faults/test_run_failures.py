@@ -22,6 +22,7 @@ from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.forks import forks
 
@@ -33,6 +34,7 @@ FIRST, LAST = "2015-03-01", "2015-04-01"
 SESSIONS = 22 + 21
 POLL_SECONDS = 0.01
 DEADLINE_SECONDS = 400.0
+STOP_SECONDS = 20.0
 
 
 def make_run(environment: dict[str, str], log: Path) -> None:
@@ -119,6 +121,23 @@ def test_eight_runs_of_one_partition_leave_one_correct_result_and_readers_see_wh
     with dg.DagsterInstance.get() as instance:
         assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
         assert recover(instance, datetime.now(UTC)).reported == {}
+
+
+def test_a_run_that_is_told_to_stop_does_not_wait_for_a_vendor_that_asks_for_patience(world):
+    with scripted_vendor(Answer({}, 503, {"Retry-After": "25"})) as vendor:
+        world.environment["YAHOO_BASE_URL"] = vendor.url
+        with world.runs(1) as [run]:
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while not vendor.asked and run.is_alive() and time.monotonic() < deadline:
+                run.join(POLL_SECONDS)
+            assert run.pid is not None
+            os.kill(run.pid, signal.SIGINT)
+            run.join(STOP_SECONDS)
+            assert run.exitcode is not None, "it waits for the vendor"
+    with dg.DagsterInstance.get() as instance:
+        [stopped] = instance.get_runs()
+        assert stopped.is_finished
+        assert stopped.status is not dg.DagsterRunStatus.SUCCESS
 
 
 def test_a_run_killed_after_its_commit_is_recovered_and_holds_nothing(world, sandbox):
