@@ -1,17 +1,18 @@
 """No statement has a bind parameter per row: PostgreSQL takes 65,535 of them, and arrays take any number of values.
 
 Every function of the storage that takes a connection and many values is called with few of them and with many; a new
-one is found by its annotations, and `MADE` says how to make what it takes.
+one is found by its annotations, which also say how to make what it takes.
 """
 
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, ClassVar
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin
 
 import numpy as np
 import pandas as pd
@@ -63,81 +64,62 @@ def bars(count: int) -> dict[str, Any]:
     return {**prices, **names, "date": np.full(count, START, "M8[D]"), "fetched_at": np.full(count, START, "M8[us]")}
 
 
-def failures(count: int) -> list[Failure]:
-    return [Failure(TABLE, "Outage", f"{START}", symbol, kwargs={"symbols": [symbol]}) for symbol in symbols(count)]
-
-
-def deferrals(count: int) -> list[Deferral]:
-    return [Deferral(TABLE, f"{START}", symbol, "yahoo", NOW, "spent") for symbol in symbols(count)]
-
-
-def instruments(count: int) -> list[Instrument]:
-    return [Instrument(symbol, "New", AssetType.STOCK, "XNYS") for symbol in symbols(count)]
-
-
-def answers(count: int) -> list[Answer]:
-    return [Answer(symbol, "yahoo", START, END, NOW, None) for symbol in symbols(count)]
-
-
-def days(count: int) -> list[date]:
-    return [START - timedelta(days=number) for number in range(count)]
-
-
-def ids(count: int) -> list[int]:
-    return list(range(count))
-
-
-MADE: dict[str, Callable[[int], object]] = {
-    "symbols": symbols,
-    "urls": symbols,
-    "without": symbols,
-    "days": days,
-    "ids": ids,
+ONE: dict[object, Callable[[int], object]] = {
+    str: lambda number: f"S{number:05d}",
+    int: lambda number: number,
+    bool: lambda _: False,
+    date: lambda number: START - timedelta(days=number),
+    datetime: lambda _: NOW,
+    Months: lambda _: MONTHS,
+    sa.Table: lambda _: tables.metadata.tables[TABLE],
+    Mark: lambda _: Mark(START, 1),
+    Failure: lambda number: Failure(TABLE, "Outage", f"{START}", f"S{number:05d}", kwargs={"symbols": [f"S{number}"]}),
+    Deferral: lambda number: Deferral(TABLE, f"{START}", f"S{number:05d}", "yahoo", NOW, "spent"),
+    Instrument: lambda number: Instrument(f"S{number:05d}", "New", AssetType.STOCK, "XNYS"),
+    Answer: lambda number: Answer(f"S{number:05d}", "yahoo", START, END, NOW, None),
+}
+"""A value of each type, by its number."""
+NAMED: dict[str, Callable[[int], object]] = {
+    "table": lambda _: TABLE,
+    "task_name": lambda _: TABLE,
+    "partition_key": lambda _: f"{START}",
+    "columns": bars,
+    "rejected": rejected,
     "missing": masks,
     "masks": masks,
     "expected": masks,
     "has": masks,
-    "rejected": rejected,
-    "columns": bars,
-    "failures": failures,
-    "deferrals": deferrals,
-    "instruments": instruments,
-    "answers": answers,
-    "since": lambda count: dict.fromkeys(symbols(count), START),
-    "changed_from": lambda count: dict.fromkeys(symbols(count), START),
-    "marks": lambda count: dict.fromkeys(symbols(count), Mark(START, 1)),
-    "read": lambda count: dict.fromkeys(symbols(count), Mark(START, 1)),
-    "first_choice": lambda count: dict.fromkeys(symbols(count), "yahoo"),
-    "keys_from.sources": lambda count: {symbol: ["yahoo"] for symbol in symbols(count)},
-    "sources": symbols,
-    "table_names": symbols,
     # As many as there are kinds, tables and states.
-    "statuses": lambda _: ["open"],
-    "asset_types": lambda _: [AssetType.STOCK],
     "tables": lambda _: [TABLE],
     "names": lambda _: [TABLE],
+    "statuses": lambda _: ["open"],
+    "asset_types": lambda _: [AssetType.STOCK],
     "derived": lambda _: ["indicators_daily"],
-    # One each.
-    "connection": lambda _: None,
-    "table": lambda _: TABLE,
-    "task_name": lambda _: TABLE,
-    "partition_key": lambda _: f"{START}",
-    "symbol": lambda _: "S00000",
-    "run_id": lambda _: "run-1",
-    "exception": lambda _: "Outage",
-    "reason": lambda _: "by hand",
-    "keep_revisions": lambda _: True,
-    "due_only": lambda _: False,
-    "limit": lambda _: 10,
-    "months": lambda _: MONTHS,
-    "now": lambda _: NOW,
-    "day": lambda _: START,
-    "first": lambda _: START,
-    "last": lambda _: END,
-    "first_month": lambda _: START,
-    "last_month": lambda _: END,
+    "drop_derived.derived": lambda _: "indicators_daily",
 }
-"""What a parameter of this name is given, for so many values."""
+"""What is given to parameters of these names, or to that of one function, where its type does not say enough."""
+
+
+def made(kind: Any, count: int) -> object:
+    """A value of the annotated type: `count` elements of what may be many."""
+    arguments = [each for each in get_args(kind) if each is not NoneType]
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return made(arguments[0], count)
+    if origin in (Mapping, dict):
+        return {one(arguments[0], number): one(arguments[1], number) for number in range(count)}
+    if origin in (Sequence, Iterable, Collection, list):
+        return [one(arguments[0], number) for number in range(count)]
+    return one(kind, 0)
+
+
+def one(kind: Any, number: int) -> Any:
+    if get_origin(kind) is tuple:
+        return tuple(one(each, number) for each in get_args(kind))
+    if get_origin(kind) is not None:
+        return made(kind, 1)
+    assert kind in ONE, f"say in ONE or NAMED how to make {kind}"
+    return ONE[kind](number)
 
 
 def takes_many() -> Iterator[tuple[str, Callable[..., object]]]:
@@ -187,17 +169,16 @@ def counting(engine: sa.Engine) -> Iterator[tuple[sa.Connection, list[int]]]:
 
 def call(connection: sa.Connection, name: str, count: int) -> None:
     """Call a function with `count` values of whatever it takes many of."""
-    function, given = FUNCTIONS[name], {}
+    function = FUNCTIONS[name]
+    given: dict[str, Any] = {}
     for parameter in inspect.signature(function).parameters.values():
         many = TAKES_MANY.search(str(parameter.annotation))
-        if parameter.default is not inspect.Parameter.empty and not many:
-            continue
-        own = f"{name.rpartition('.')[2]}.{parameter.name}"
-        made = MADE.get(own) or MADE.get(parameter.name)
-        assert made, f"{name} takes {parameter.name}: say in MADE how to make so many"
-        given[parameter.name] = connection if parameter.name == "connection" else made(count)
-        if parameter.name == "table" and parameter.annotation is sa.Table:
-            given["table"] = tables.metadata.tables[TABLE]
+        if parameter.name == "connection":
+            given["connection"] = connection
+        elif parameter.default is inspect.Parameter.empty or many:
+            own = f"{name.rpartition('.')[2]}.{parameter.name}"
+            maker = None if parameter.annotation is sa.Table else NAMED.get(own) or NAMED.get(parameter.name)
+            given[parameter.name] = maker(count) if maker else made(parameter.annotation, count)
     found = function(**given)
     if isinstance(found, Iterator):
         list(found)
@@ -206,8 +187,8 @@ def call(connection: sa.Connection, name: str, count: int) -> None:
 @pytest.fixture(scope="module")
 def universe(module_database: Database) -> sa.Engine:
     with module_database.engine.begin() as connection:
-        upsert_instruments(connection, instruments(MANY))
-        record_failures(connection, failures(MANY))
+        upsert_instruments(connection, [one(Instrument, number) for number in range(MANY)])
+        record_failures(connection, [one(Failure, number) for number in range(MANY)])
     return module_database.engine
 
 
