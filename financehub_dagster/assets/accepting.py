@@ -6,8 +6,8 @@ Does not belong here: the rules (market), and writing what is taken.
 
 from typing import TYPE_CHECKING
 
-from financehub_dagster.storage import rejections
-from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.upsert import rejected_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def accept(
     good, rejected, unread = acceptance.judge(table, rows)
     for part in (rejected, unread):
         if len(part):
-            rejections.record_rejections(connection, table, _named(part), run_id=run_id)
+            rejected_rows.record_rejections(connection, table, _named(part), run_id=run_id)
     return good, rejected
 
 

@@ -28,16 +28,16 @@ def _sanity(evidence: Evidence) -> Finding:
 
 
 def _linked(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import news
+    from financehub_dagster.storage.queries import news
 
     rows = news.unlinked(evidence.connection, evidence.start, evidence.end)
     return finding(len(evidence.window), len(rows), "articles are about no instrument", rows)
 
 
 def _no_duplicates(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import audit
+    from financehub_dagster.storage.queries import checks
 
-    rows = audit.duplicates(evidence.connection, evidence.table, evidence.start, evidence.end)
+    rows = checks.duplicates(evidence.connection, evidence.table, evidence.start, evidence.end)
     return finding(len(evidence.window), len(rows), "keys stand more than once", rows)
 
 
@@ -56,7 +56,7 @@ def _fundamentals_are_fresh(evidence: Evidence) -> Finding:
 
 
 def _news_is_fresh(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import news
+    from financehub_dagster.storage.queries import news
 
     newest, due = news.newest_article(evidence.connection), evidence.now - NEWS_AGE
     rows = [] if newest is not None and newest >= due else [{"newest": newest, "due": due}]
@@ -64,7 +64,7 @@ def _news_is_fresh(evidence: Evidence) -> Finding:
 
 
 def _fresh[T: (date, datetime)](evidence: Evidence, due: Mapping[str, T]) -> Finding:
-    from financehub_dagster.storage import history
+    from financehub_dagster.storage.queries import history
 
     newest = history.newest_times(evidence.connection, evidence.table, list(due))
     late = [

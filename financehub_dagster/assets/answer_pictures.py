@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from financehub_dagster.assets.record_table import record_table
-from financehub_dagster.storage import audit, news
-from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.queries import checks, news
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~])")
 
 def movers(connection: Connection, _start: date, _end: date) -> dg.TableMetadataValue:
     """The newest quotes that differ most from the session before, cryptos: from 24 hours ago."""
-    rows = audit.newest_rows(connection, "quotes")
+    rows = checks.newest_rows(connection, "quotes")
     before = rows["previous_close"].fillna(rows["open"]).astype(float)
     rows = rows.assign(change=(rows["price"] / before - 1) * 100)
     rows = rows.reindex(rows["change"].abs().sort_values(ascending=False, na_position="last").index)
@@ -32,7 +32,7 @@ def movers(connection: Connection, _start: date, _end: date) -> dg.TableMetadata
 
 def markets(connection: Connection, _start: date, _end: date) -> dg.TableMetadataValue:
     """The largest cryptos."""
-    rows = audit.newest_rows(connection, "crypto_markets")
+    rows = checks.newest_rows(connection, "crypto_markets")
     rows = rows.sort_values("market_cap", ascending=False, na_position="last")
     formats = {"price": "{:,.10g}", "market_cap": "{:,.0f}", "volume_24h": "{:,.0f}", "change_24h": "{:+.2f} %"}
     return _table(rows, formats, ("symbol", "price", "change_24h", "market_cap", "volume_24h", "currency"))
@@ -40,7 +40,7 @@ def markets(connection: Connection, _start: date, _end: date) -> dg.TableMetadat
 
 def companies(connection: Connection, _start: date, _end: date) -> dg.TableMetadataValue:
     """The largest companies."""
-    rows = audit.newest_rows(connection, "fundamentals")
+    rows = checks.newest_rows(connection, "fundamentals")
     rows = rows.sort_values("market_cap", ascending=False, na_position="last")
     formats = {"market_cap": "{:,.0f}", "pe_ratio": "{:.1f}", "eps": "{:.2f}", "dividend_yield": "{:.2%}"}
     return _table(rows, formats, ("symbol", "market_cap", "pe_ratio", "eps", "dividend_yield", "currency"))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from financehub_dagster.assets.accepting import accept
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.storage import history, news, tables, writer
-from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.queries import history, news
+from financehub_dagster.storage.upsert import upsert
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,10 +69,10 @@ def _accepted(connection: Connection, rows: "pd.DataFrame", run_id: str, outcome
 
 def _write(
     connection: Connection, table: str, rows: "pd.DataFrame", run_id: str, *, keep_revisions: bool = False
-) -> writer.WriteResult:
+) -> upsert.WriteResult:
     columns = {name: _plain(rows[name]) for name in rows.columns}
-    return writer.write(
-        connection, tables.metadata.tables[table], columns, run_id=run_id, keep_revisions=keep_revisions
+    return upsert.write(
+        connection, schema.metadata.tables[table], columns, run_id=run_id, keep_revisions=keep_revisions
     )
 
 

@@ -18,8 +18,8 @@ from financehub_dagster.assets.answers_config import Question
 from financehub_dagster.assets.answers_update import Store, Work, update_answers
 from financehub_dagster.assets.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.assets.partitions import Window, running_partition
-from financehub_dagster.storage import history, news
-from financehub_dagster.storage.engine import Connection, transaction
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.queries import history, news
 
 LOOK_BACK = timedelta(days=28)
 """How far back news is asked for at most: NewsAPI's free plan refuses what is older than a month."""

@@ -21,10 +21,10 @@ from financehub_dagster.gateway.errors import NotConfigured
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.answer_routing import AnswersRouter, Routed
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.storage import locks, tables
-from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.partition_keys import ends_of
-from financehub_dagster.storage.transactions import in_transaction
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries.partition_keys import ends_of
 
 type Store = Callable[[Connection, Answers, str, Outcome], None]
 """Write one vendor's answer under a run id and count what became of its rows."""
@@ -79,7 +79,7 @@ def _ask(work: Work, batch: Sequence[Instrument]) -> Routed:
 def _store(work: Work, batch: Sequence[Instrument], routed: Routed, store: Store, connection: Connection) -> Outcome:
     """Write a batch and what it settles; returns what became of its instruments."""
     outcome = Outcome(work.table)
-    locks.lock_table(connection, tables.metadata.tables[work.table])
+    locks.lock_table(connection, schema.metadata.tables[work.table])
     for answer in routed.answers:
         outcome.calls += answer.calls
         if len(answer.rows):

@@ -42,8 +42,8 @@ def _observed() -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
 @_observed()
 def api_usage(context: dg.AssetExecutionContext) -> dg.ObserveResult:
     """Read the books; no vendor is asked."""
-    from financehub_dagster.storage.engine import market_engine
-    from financehub_dagster.storage.usage import usage_report
+    from financehub_dagster.storage.database.engine import market_engine
+    from financehub_dagster.storage.rate_limits.usage import usage_report
 
     providers = {name: getattr(context.resources, name) for name in PROVIDERS}
     found = budgets(providers, usage_report(market_engine()))

@@ -18,8 +18,8 @@ from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import sources
-from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries import sources
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -63,7 +63,7 @@ def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinitio
         can_subset=True,
     )
     def run_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from financehub_dagster.storage.engine import transaction
+        from financehub_dagster.storage.database.engine import transaction
 
         window = _window(table, context.run.tags)
         with transaction() as connection:

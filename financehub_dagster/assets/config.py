@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage import catalog
+from financehub_dagster.tables import catalog
 
 # Which kinds of instruments each table of bars takes.
 BARS_OF = catalog.BARS_OF
@@ -28,8 +28,8 @@ class Universe(dg.Config):
 
     def instruments(self, asset_types: Sequence[AssetType]) -> list[Instrument]:
         """The instruments of these kinds, most important first; raises on a symbol that no instrument has."""
-        from financehub_dagster.storage.engine import transaction
-        from financehub_dagster.storage.instruments import list_instruments
+        from financehub_dagster.storage.database.engine import transaction
+        from financehub_dagster.storage.queries.instruments import list_instruments
 
         with transaction() as connection:
             if self.symbols is None:

@@ -12,7 +12,7 @@ import dagster as dg
 from financehub_dagster.assets.findings import SHOWN, Check, Evidence, Finding
 from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.assets.tables import table_spec
-from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 
 NAME = "coverage"
 
@@ -31,9 +31,9 @@ SPEC = table_spec(
 def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Bring the ledger up to now and report it."""
     from financehub_dagster.assets.coverage_picture import heat_map
-    from financehub_dagster.storage import gaps, ledger
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.coverage import gaps, ledger
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
 
     changed = in_transaction(lambda connection: ledger.refresh(connection, datetime.now(UTC)))
     with transaction() as connection:
@@ -75,7 +75,7 @@ def _shown(value: object) -> object:
 
 
 def _no_open_gaps(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import gaps
+    from financehub_dagster.storage.coverage import gaps
 
     counts = gaps.sessions_by_state(evidence.connection)
     expected = sum(states["expected"] for states in counts.values())

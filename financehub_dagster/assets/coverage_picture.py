@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from financehub_dagster.storage.gaps import Shares
+    from financehub_dagster.storage.coverage.gaps import Shares
 
 MOST_ROWS = 120
 """Instruments drawn; of more, those that lack most. A row of fewer pixels would not carry its name."""

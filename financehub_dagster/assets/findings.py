@@ -17,8 +17,8 @@ from financehub_dagster.market.instruments import Instrument
 if TYPE_CHECKING:
     import pandas as pd
 
-    from financehub_dagster.storage.bars import BarArrays
-    from financehub_dagster.storage.engine import Connection
+    from financehub_dagster.storage.database.engine import Connection
+    from financehub_dagster.storage.queries.bars import BarArrays
 
 # Tables to which a run adds at most one row per instrument, and whose stored rows never change.
 PRICED = frozenset({"quotes", "crypto_markets"})
@@ -61,36 +61,36 @@ class Evidence:
     @cached_property
     def window(self) -> "pd.DataFrame":
         """All columns of the rows in the window, or of all rows; of prices told one by one the newest of each."""
-        from financehub_dagster.storage import audit
+        from financehub_dagster.storage.queries import checks
 
         if self.table in PRICED:
-            return audit.newest_rows(self.connection, self.table)
-        return audit.read_frame(self.connection, self.table, self.start, self.end)
+            return checks.newest_rows(self.connection, self.table)
+        return checks.read_frame(self.connection, self.table, self.start, self.end)
 
     @cached_property
     def followed(self) -> "pd.DataFrame":
         """symbol, date and close of the rows in the window, and of each symbol's last row before it."""
         import pandas as pd
 
-        from financehub_dagster.storage import audit
+        from financehub_dagster.storage.queries import checks
 
         rows = self.window[["symbol", "date", "close"]].astype({"date": "datetime64[s]"})
         if self.start is None or not len(rows):
             return rows
-        before = audit.last_closes_before(self.connection, self.table, rows["symbol"].unique().tolist(), self.start)
+        before = checks.last_closes_before(self.connection, self.table, rows["symbol"].unique().tolist(), self.start)
         return pd.concat([before.astype({"date": "datetime64[s]"}), rows], ignore_index=True) if len(before) else rows
 
     @cached_property
     def bars(self) -> "BarArrays":
         """Every bar of a table of bars."""
-        from financehub_dagster.storage.bars import read_bars
+        from financehub_dagster.storage.queries.bars import read_bars
 
         return read_bars(self.connection, self.table)
 
     @cached_property
     def instruments(self) -> list[Instrument]:
         """The active instruments this table is about, or that have bars at all."""
-        from financehub_dagster.storage.instruments import list_instruments
+        from financehub_dagster.storage.queries.instruments import list_instruments
 
         kinds = {**BARS_OF, **ANSWERS_OF}.get(self.table, (*EXCHANGE_TRADED, *CRYPTOS))
         return list_instruments(self.connection, asset_types=kinds)
@@ -162,9 +162,9 @@ def _no_doubtful_bars(evidence: Evidence) -> Finding:
 
 
 def _no_duplicates(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import audit, history
+    from financehub_dagster.storage.queries import checks, history
 
-    rows = audit.duplicates(evidence.connection, evidence.table)
+    rows = checks.duplicates(evidence.connection, evidence.table)
     total = history.row_count(evidence.connection, evidence.table)
     return finding(total, len(rows), "keys stand more than once", rows)
 
@@ -189,12 +189,12 @@ def _no_missing_sessions(evidence: Evidence) -> Finding:
 
 
 def _no_missing_rows(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import audit, history
+    from financehub_dagster.storage.queries import checks, history
 
     total, count, rows = 0, 0, []
     for table in BARS_OF:
         total += history.row_count(evidence.connection, table)
-        lacking, first = audit.bars_without_indicators(evidence.connection, table, SHOWN)
+        lacking, first = checks.bars_without_indicators(evidence.connection, table, SHOWN)
         count += lacking
         rows += [{"symbol": symbol, "date": day} for symbol, day in first]
     return finding(total, count, "bars have no indicator row", rows)
@@ -202,7 +202,7 @@ def _no_missing_rows(evidence: Evidence) -> Finding:
 
 def _freshness(evidence: Evidence) -> Finding:
     from financehub_dagster.market import calendars
-    from financehub_dagster.storage import history
+    from financehub_dagster.storage.queries import history
 
     spans = history.stored_spans(evidence.connection, evidence.table, [i.symbol for i in evidence.instruments])
     late = []
@@ -224,9 +224,9 @@ def _sessions_known(evidence: Evidence) -> Finding:
 
 
 def _no_open_failures(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import failures
+    from financehub_dagster.storage.dead_letters import dead_letters
 
-    rows = failures.live_failures(evidence.connection, FILLED_BY.get(evidence.table, evidence.table))
+    rows = dead_letters.live_failures(evidence.connection, FILLED_BY.get(evidence.table, evidence.table))
     parked = sum(row["status"] == "parked" for row in rows)
     found = finding(
         len(evidence.instruments), len(rows), f"pieces of work wait as dead letters, {parked} of them parked", rows
@@ -236,9 +236,9 @@ def _no_open_failures(evidence: Evidence) -> Finding:
 
 
 def _no_deferred_work(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage import deferrals
+    from financehub_dagster.storage.dead_letters import deferred_work
 
-    waiting = deferrals.live_deferrals(evidence.connection, evidence.table)
+    waiting = deferred_work.live_deferrals(evidence.connection, evidence.table)
     shown = ("symbol", "partition_key", "provider", "until", "reason")
     rows = [{name: row[name] for name in shown} for row in waiting]
     return finding(len(evidence.instruments), len(rows), "pieces of work wait until a vendor may be asked", rows)

@@ -17,9 +17,13 @@ from financehub_dagster.assets.at_once import at_once
 from financehub_dagster.assets.config import BARS_OF, Universe
 from financehub_dagster.assets.outcome import Outcome
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.storage import bars, failures, history, locks, marks, tables, withdrawals, writer
-from financehub_dagster.storage.engine import Connection, transaction
-from financehub_dagster.storage.transactions import in_transaction
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.dead_letters import dead_letters
+from financehub_dagster.storage.lineage import stale_inputs
+from financehub_dagster.storage.queries import bars, history
+from financehub_dagster.storage.upsert import upsert, withdrawals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +66,7 @@ class Computed:
 
     table: str
     symbols: Sequence[str]
-    dirty: Mapping[str, marks.Mark] = field(repr=False)
+    dirty: Mapping[str, stale_inputs.Mark] = field(repr=False)
     wrong: Mapping[str, str] = field(repr=False)
     found: Sequence[str] = field(repr=False)
     columns: "Mapping[str, np.ndarray]" = field(repr=False)
@@ -81,7 +85,7 @@ def _compute(connection: Connection, table: str, symbols: Sequence[str], window:
     from financehub_dagster.market.indicators import engine
 
     # Marks first: a bar that changes after this raises its mark, which then outlives the write.
-    dirty = marks.read_marks(connection, NAME, symbols)
+    dirty = stale_inputs.read_marks(connection, NAME, symbols)
     stored = bars.read_bars(connection, table, symbols)
     wrong = _wrong_bars(stored)
     if wrong:
@@ -118,16 +122,16 @@ def store(batch: Computed, window: Window, run_id: str) -> Outcome:
 
 
 def _store(connection: Connection, batch: Computed, window: Window, run_id: str) -> Outcome:
-    locks.lock_table(connection, tables.indicators_daily, batch.symbols)
-    if marks.marked_since(connection, NAME, batch.symbols, batch.dirty):
+    locks.lock_table(connection, schema.indicators_daily, batch.symbols)
+    if stale_inputs.marked_since(connection, NAME, batch.symbols, batch.dirty):
         batch = _compute(connection, batch.table, batch.symbols, window)
     stale = {symbol: mark.dirty_from for symbol, mark in batch.dirty.items() if mark.dirty_from is not None}
     withdrawals.drop_derived(connection, NAME, batch.table, stale)
-    written = writer.write(
-        connection, tables.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False, locked=True
+    written = upsert.write(
+        connection, schema.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False, locked=True
     )
     clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
-    marks.clear_marks(connection, NAME, clean)
+    stale_inputs.clear_marks(connection, NAME, clean)
     _settle(connection, batch.symbols, window, run_id, batch.wrong)
     outcome, found = Outcome(NAME, failures=dict(batch.wrong)), set(batch.found)
     outcome.add(written)
@@ -140,26 +144,26 @@ def _settle(
     connection: Connection, symbols: Sequence[str], window: Window, run_id: str, wrong: Mapping[str, str]
 ) -> None:
     """Dead letters and ledger follow what was computed: the last act of the transaction."""
-    from financehub_dagster.storage import ledger
+    from financehub_dagster.storage.coverage import ledger
 
     key = window.partition_key
     days = {"start": window.start.isoformat(), "end": window.end.isoformat()}
-    failures.record_failures(
+    dead_letters.record_failures(
         connection,
         (
-            failures.Failure(
+            dead_letters.Failure(
                 NAME, f"WrongBar: {reason}", key, symbol, kwargs={"symbols": [symbol], **days}, run_id=run_id
             )
             for symbol, reason in wrong.items()
         ),
     )
     done = [symbol for symbol in symbols if symbol not in wrong]
-    failures.resolve_failures(connection, task_name=NAME, partition_key=key, symbols=done)
+    dead_letters.resolve_failures(connection, task_name=NAME, partition_key=key, symbols=done)
     ledger.settle(connection, NAME, symbols, window.start, window.end, datetime.now(UTC))
 
 
 def _wanted(
-    connection: Connection, stored: bars.BarArrays, window: Window, dirty: Mapping[str, marks.Mark]
+    connection: Connection, stored: bars.BarArrays, window: Window, dirty: Mapping[str, stale_inputs.Mark]
 ) -> "np.ndarray":
     """Which bars get their row written: those asked for, and of the others those behind a changed bar and stored."""
     import numpy as np
@@ -191,7 +195,7 @@ def _untraded(connection: Connection, table: str, stored: bars.BarArrays) -> "np
     if not found.any():
         return found
     from financehub_dagster.market import calendars
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     untraded = np.zeros(len(found), np.bool_)
     rows = np.repeat(np.arange(len(stored.symbols)), np.diff(stored.offsets))

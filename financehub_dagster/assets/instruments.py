@@ -19,8 +19,8 @@ SPEC = table_spec(
 @dg.multi_asset(name=NAME, specs=[SPEC])
 def instruments(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Report who is in the universe; the table itself is kept by its editors."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     with transaction() as connection:
         universe = list_instruments(connection, active=None)

@@ -14,7 +14,7 @@ import dagster as dg
 from financehub_dagster.assets.record_table import record_table
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.writer import WriteResult
+    from financehub_dagster.storage.upsert.upsert import WriteResult
 
 
 @dataclass(frozen=True)

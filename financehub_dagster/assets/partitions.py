@@ -15,8 +15,8 @@ from dagster._core.storage.tags import (
 )
 
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.catalog import SINCE_FIRST_DAY
-from financehub_dagster.storage.partition_keys import key_of
+from financehub_dagster.storage.queries.partition_keys import key_of
+from financehub_dagster.tables.catalog import SINCE_FIRST_DAY
 
 PROGRAM_START = date(2026, 11, 1)
 """Nobody asked vendors for quotes before this program did: the first day of a platform whose home does not say one."""

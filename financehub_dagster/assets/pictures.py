@@ -18,8 +18,8 @@ from financehub_dagster.assets.config import BARS_OF
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import audit
-from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries import checks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,16 +89,16 @@ def indicators_shown(
 
 
 def _read(tables: Sequence[str], symbols: Sequence[str], window: Window, beside: str | None = None) -> list[Series]:
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     found = []
     with transaction() as connection:
         done = list_instruments(connection, symbols=list(symbols), active=None, all_known=False)
         for instrument in done[:LISTED]:
             table = next(name for name in tables if instrument.asset_type in BARS_OF[name])
-            rows = audit.recent_rows(connection, table, instrument.symbol, window.end, SESSIONS)
+            rows = checks.recent_rows(connection, table, instrument.symbol, window.end, SESSIONS)
             if beside is not None:
-                values = audit.recent_rows(connection, beside, instrument.symbol, window.end, SESSIONS)
+                values = checks.recent_rows(connection, beside, instrument.symbol, window.end, SESSIONS)
                 # A column without any value yet, as in a warm-up, holds None instead of numbers.
                 rows = rows.join(values[list({*LINES, *SHOWN_INDICATORS})].astype("float64"), how="inner")
             if not rows.empty:

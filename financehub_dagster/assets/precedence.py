@@ -14,8 +14,9 @@ from financehub_dagster.assets import restating
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import locks, sources, tables
-from financehub_dagster.storage.engine import Connection
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.queries import sources
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def without_outranked(
     ranked = frame["symbol"].isin([symbol for symbol, names in earlier.items() if names])
     if not ranked.any():
         return frame
-    declared = tables.metadata.tables[table]
+    declared = schema.metadata.tables[table]
     locks.lock_table(connection, declared)
     days = frame.loc[ranked, "date"]
     protected = sources.keys_from(connection, table, earlier, days.min().date(), days.max().date())

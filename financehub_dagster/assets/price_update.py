@@ -24,11 +24,14 @@ from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import history, locks, marks, rejections, tables, withdrawals, writer
-from financehub_dagster.storage.catalog import BARS_OF, INDICATORS
-from financehub_dagster.storage.engine import Connection, transaction
-from financehub_dagster.storage.history import Surroundings
-from financehub_dagster.storage.transactions import in_transaction
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.lineage import stale_inputs
+from financehub_dagster.storage.queries import history
+from financehub_dagster.storage.queries.history import Surroundings
+from financehub_dagster.storage.upsert import rejected_rows, upsert, withdrawals
+from financehub_dagster.tables.catalog import BARS_OF, INDICATORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +66,7 @@ class _Question:
     instrument: Instrument
     span: Span
     known: Surroundings
-    stale: marks.Mark | None
+    stale: stale_inputs.Mark | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class _Answer:
     error: ProviderError | None = None
     calls: int = 0
     reading: Reading | None = None
-    stale: marks.Mark | None = None
+    stale: stale_inputs.Mark | None = None
     judged: better_bars.Judged | None = None
 
 
@@ -97,7 +100,7 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
         spans = precedence.spans_to_ask(connection, work.table, work.router, work.window, instruments)
         asked_for = {symbol: (span.first, span.last) for symbol, span in spans.items()}
         known = history.surroundings(connection, work.table, asked_for)
-        stale = marks.read_marks(connection, work.table, list(spans))
+        stale = stale_inputs.read_marks(connection, work.table, list(spans))
     questions = [
         _Question(each, spans[each.symbol], known[each.symbol], stale.get(each.symbol)) for each in instruments
     ]
@@ -188,7 +191,7 @@ def _asked(work: Work) -> Asked:
 def _store(work: Work, answers: Sequence[_Answer], connection: Connection) -> tuple[Outcome, Outcome]:
     """Write a batch and all that follows from it; returns the outcomes of its bars and corporate actions."""
     bars, actions = Outcome(work.table), Outcome("corporate_actions")
-    locks.lock_table(connection, tables.metadata.tables[work.table])
+    locks.lock_table(connection, schema.metadata.tables[work.table])
     answers, known = _looked_at_again(work, connection, answers)
     rejected = _store_rows(work, connection, answers, known, bars, actions)
     asked = _asked(work)
@@ -255,7 +258,7 @@ def _with_better(
             bars.replaced += len(frames[-1])
         if len(judged.passed_over):
             passed_over = _stack([(judged.kept, judged.passed_over)])
-            rejections.record_rejections(connection, work.table, passed_over, run_id=work.run_id)
+            rejected_rows.record_rejections(connection, work.table, passed_over, run_id=work.run_id)
             bars.rejected += len(passed_over)
     return pd.concat(frames, ignore_index=True) if frames[1:] else good
 
@@ -272,7 +275,7 @@ def _take_back(
     """Delete what the vendors no longer tell of, and keep it as revisions."""
     readings = [(each.instrument, each.reading) for each in answers if each.reading is not None]
     if any(reading.got.all_actions for _, reading in readings):
-        locks.lock_table(connection, tables.corporate_actions)
+        locks.lock_table(connection, schema.corporate_actions)
     gone = taking_back.withdrawn(connection, work.table, readings, known, earlier)
     by = {reading.got.symbol: reading.got.source for _, reading in readings}
     derived = (INDICATORS,)
@@ -280,7 +283,9 @@ def _take_back(
     actions.withdrawn += withdrawals.withdraw(connection, "corporate_actions", gone.actions, by, run_id=work.run_id)
     bars.doubted += gone.doubted
     restated = {each.instrument.symbol: each.stale for each in answers if each.reading and each.reading.whole}
-    marks.clear_marks(connection, work.table, {symbol: mark for symbol, mark in restated.items() if mark is not None})
+    stale_inputs.clear_marks(
+        connection, work.table, {symbol: mark for symbol, mark in restated.items() if mark is not None}
+    )
     actions.rejected += taking_back.record(connection, [reading for _, reading in readings], work.run_id)
 
 
@@ -319,7 +324,7 @@ def _settle(
     work: Work, connection: Connection, answers: Sequence[_Answer], rejected: Mapping[str, Sequence[date]]
 ) -> None:
     """Bring the ledger to what this batch did: the last act of its transaction."""
-    from financehub_dagster.storage import ledger
+    from financehub_dagster.storage.coverage import ledger
 
     now = datetime.now(UTC)
     given = []
@@ -370,10 +375,10 @@ def _count(work: Work, answers: Sequence[_Answer], good: "pd.DataFrame", bars: O
             bars.taken_back.append(symbol)
 
 
-def _write(connection: Connection, table: str, frame: "pd.DataFrame", run_id: str) -> writer.WriteResult:
-    return writer.write(
+def _write(connection: Connection, table: str, frame: "pd.DataFrame", run_id: str) -> upsert.WriteResult:
+    return upsert.write(
         connection,
-        tables.metadata.tables[table],
+        schema.metadata.tables[table],
         {name: _array(frame[name]) for name in frame.columns},
         run_id=run_id,
         keep_revisions=True,

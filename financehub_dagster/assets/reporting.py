@@ -10,8 +10,8 @@ import dagster as dg
 
 from financehub_dagster.assets.outcome import Outcome, run_metadata
 from financehub_dagster.assets.partitions import Window
-from financehub_dagster.storage import history
-from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries import history
 
 
 def materialized(

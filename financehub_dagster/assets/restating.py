@@ -19,9 +19,9 @@ from financehub_dagster.gateway.errors import Transient
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import history, sources
-from financehub_dagster.storage.engine import Connection, transaction
-from financehub_dagster.storage.history import Session, Surroundings
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.queries import history, sources
+from financehub_dagster.storage.queries.history import Session, Surroundings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -39,14 +39,14 @@ def _splits(evidence: Evidence) -> Finding:
     import pandas as pd
 
     from financehub_dagster.market import series
-    from financehub_dagster.storage import audit
+    from financehub_dagster.storage.queries import checks
 
     # A split of the days before may show in the first bar of the window.
     since = None if evidence.start is None else evidence.start - timedelta(days=7)
-    splits = audit.splits(evidence.connection, since, evidence.end)
+    splits = checks.splits(evidence.connection, since, evidence.end)
     found = series.split_steps(series.steps(evidence.followed), splits)
     # Prices that a vendor has not adjusted are adjusted before they are stored; a person should know of them.
-    served = audit.splits_not_applied(evidence.connection, since, evidence.end)
+    served = checks.splits_not_applied(evidence.connection, since, evidence.end)
     found = pd.concat([found, served], ignore_index=True) if len(served) else found
     return _finding(len(splits), found, "splits show in the prices as a step", ("ratio",))
 

@@ -13,9 +13,10 @@ from financehub_dagster.assets import restating
 from financehub_dagster.assets.restating import Reading
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
-from financehub_dagster.storage import history, rejections, sources
-from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.history import Surroundings
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.queries import history, sources
+from financehub_dagster.storage.queries.history import Surroundings
+from financehub_dagster.storage.upsert import rejected_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     type Days = NDArray[np.datetime64]
 
 ACTIONS = "corporate_actions"
-TOLD_TWICE, NOT_APPLIED = "split_told_twice", rejections.SPLIT_NOT_APPLIED
+TOLD_TWICE, NOT_APPLIED = "split_told_twice", rejected_rows.SPLIT_NOT_APPLIED
 ONE_IN = 10
 """An answer may lack one stored session among so many, but always one; one that lacks more is incomplete."""
 
@@ -81,11 +82,11 @@ def record(connection: Connection, readings: Sequence[Reading], run_id: str) -> 
     if not claiming:
         return 0
     reaches = {each.seen.symbol: (each.seen.source, *_reach(each.seen)) for each in claiming}
-    rejections.forget(connection, ACTIONS, NOT_APPLIED, reaches)
+    rejected_rows.forget(connection, ACTIONS, NOT_APPLIED, reaches)
     twice = [_origin(each, each.twice).assign(rule=TOLD_TWICE) for each in claiming if len(each.twice)]
     applied = [_origin(each, pd.DataFrame(each.applied)).assign(rule=NOT_APPLIED) for each in claiming if each.applied]
     for frame in (*twice, *applied):
-        rejections.record_rejections(connection, ACTIONS, frame, run_id=run_id)
+        rejected_rows.record_rejections(connection, ACTIONS, frame, run_id=run_id)
     return sum(len(frame) for frame in twice)
 
 

@@ -11,9 +11,9 @@ from datetime import date, datetime
 from financehub_dagster.assets.outcome import Outcome, PutOff
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.router import put_off_until
-from financehub_dagster.storage import deferrals, failures
-from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.partition_keys import key_of
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.dead_letters import dead_letters, deferred_work
+from financehub_dagster.storage.queries.partition_keys import key_of
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Asked:
         if not symbols:
             return
         key = key_of(self.first.isoformat(), self.last.isoformat())
-        failures.resolve_failures(connection, task_name=self.table, partition_key=key, symbols=symbols)
+        dead_letters.resolve_failures(connection, task_name=self.table, partition_key=key, symbols=symbols)
 
     def settle_deferrals(self, connection: Connection, symbols: Sequence[str]) -> None:
         """Forget what was put off of `symbols` within these days."""
-        deferrals.resolve_deferrals(connection, self.table, self.first, self.last, symbols)
+        deferred_work.resolve_deferrals(connection, self.table, self.first, self.last, symbols)
 
 
 def run_config(providers: Sequence[str] | None, **days: str) -> dict[str, object]:
@@ -62,15 +62,17 @@ def leave_undone(connection: Connection, asked: Asked, errors: Mapping[str, Prov
     dead = [symbol for symbol in errors if until[symbol] is None]
     waiting = {symbol: time for symbol, time in until.items() if time is not None}
     asked.settle_failures(connection, list(waiting))
-    failures.record_failures(connection, [_failure(asked, symbol, errors[symbol]) for symbol in dead])
+    dead_letters.record_failures(connection, [_failure(asked, symbol, errors[symbol]) for symbol in dead])
     asked.settle_deferrals(connection, dead)
-    deferrals.defer(connection, [_deferral(asked, symbol, errors[symbol], time) for symbol, time in waiting.items()])
+    deferred_work.defer(
+        connection, [_deferral(asked, symbol, errors[symbol], time) for symbol, time in waiting.items()]
+    )
     outcome.failures |= {symbol: str(errors[symbol]) for symbol in dead}
     outcome.deferred |= {symbol: PutOff(time, str(errors[symbol])) for symbol, time in waiting.items()}
 
 
-def _failure(asked: Asked, symbol: str, error: ProviderError) -> failures.Failure:
-    return failures.Failure(
+def _failure(asked: Asked, symbol: str, error: ProviderError) -> dead_letters.Failure:
+    return dead_letters.Failure(
         asked.table,
         f"{type(error).__name__}: {error}",
         asked.partition_key,
@@ -81,8 +83,8 @@ def _failure(asked: Asked, symbol: str, error: ProviderError) -> failures.Failur
     )
 
 
-def _deferral(asked: Asked, symbol: str, error: ProviderError, until: datetime) -> deferrals.Deferral:
-    return deferrals.Deferral(
+def _deferral(asked: Asked, symbol: str, error: ProviderError, until: datetime) -> deferred_work.Deferral:
+    return deferred_work.Deferral(
         asked.table,
         asked.again_at(until),
         symbol,

@@ -133,8 +133,8 @@ def any_open(members: list[Instrument], now: datetime) -> bool:
 
 
 def _active(kinds: list[AssetType]) -> list[Instrument]:
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     with transaction() as connection:
         return list_instruments(connection, asset_types=kinds)

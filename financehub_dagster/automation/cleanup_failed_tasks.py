@@ -18,8 +18,8 @@ class Keep(dg.Config):
 @dg.op
 def delete_settled_failures(context: dg.OpExecutionContext, config: Keep) -> None:
     """Delete what was resolved or discarded; open, retrying and parked rows stay, however old."""
-    from financehub_dagster.storage.failures import delete_settled
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import delete_settled
 
     deleted = in_transaction(lambda connection: delete_settled(connection, timedelta(days=config.days)))
     context.log.info(f"{deleted} settled dead letters deleted")

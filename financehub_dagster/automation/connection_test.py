@@ -24,8 +24,8 @@ def ask_everyone(context: dg.OpExecutionContext) -> None:
 
     A vendor without a key is off, which is no failure.
     """
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.history import row_count
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.history import row_count
 
     with transaction() as connection:
         context.log.info(f"database: {row_count(connection, 'instruments')} instruments")

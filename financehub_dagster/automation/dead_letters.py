@@ -17,12 +17,12 @@ import dagster as dg
 from financehub_dagster.assets.partitions import range_of
 from financehub_dagster.automation.one_symbol import bars_table, window_of_step
 from financehub_dagster.automation.run_facts import op_config
-from financehub_dagster.storage.partition_keys import key_of
+from financehub_dagster.storage.queries.partition_keys import key_of
 
 if TYPE_CHECKING:
     from financehub_dagster.automation.replay_groups import Group
-    from financehub_dagster.storage.engine import Connection
-    from financehub_dagster.storage.failures import Failure
+    from financehub_dagster.storage.database.engine import Connection
+    from financehub_dagster.storage.dead_letters.dead_letters import Failure
 
 REPLAY_TAG = "financehub/replay_of"
 """On a run that tries dead letters again: the run of `replay_dead_letters` that holds the rows, and settles them."""
@@ -52,7 +52,7 @@ def partition_of(tags: Mapping[str, str]) -> str:
 
 def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     """The pieces of work that the step `op_name` of a run, begun at `began`, stands for."""
-    from financehub_dagster.storage.errors import UnknownInstruments
+    from financehub_dagster.storage.database.errors import UnknownInstruments
 
     config = dict(op_config(run, op_name))
     symbol = config.get("symbol")
@@ -87,7 +87,7 @@ def failures_of(
 ) -> "list[Failure]":
     """Pieces of a run's work as rows to be written down, free of secrets; a late reporter says `since` when it ran."""
     from financehub_dagster.gateway.redaction import redact
-    from financehub_dagster.storage.failures import Failure
+    from financehub_dagster.storage.dead_letters.dead_letters import Failure
 
     said, where = redact(exception), None if traceback is None else redact(traceback)
     return [
@@ -107,8 +107,8 @@ def failures_of(
 
 def write(failures: "Sequence[Failure]", pieces: Sequence[Piece]) -> None:
     """Write down failures, and have the ledger say so about their pieces of work, in one transaction."""
-    from financehub_dagster.storage.failures import record_failures
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import record_failures
 
     def record(connection: "Connection") -> None:
         record_failures(connection, failures)
@@ -133,8 +133,8 @@ def settle_ledger(connection: "Connection", task_name: str, partition_key: str, 
 
     Only partitions that are dates have rows in the ledger.
     """
-    from financehub_dagster.storage import ledger
-    from financehub_dagster.storage.ledger_facts import months_of
+    from financehub_dagster.storage.coverage import ledger
+    from financehub_dagster.storage.coverage.facts import months_of
 
     months = months_of(partition_key)
     if months is not None:

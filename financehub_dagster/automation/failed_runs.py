@@ -20,7 +20,7 @@ from financehub_dagster.automation.run_facts import contained, own_tag
 if TYPE_CHECKING:
     from dagster._core.snap.execution_plan_snapshot import ExecutionPlanSnapshot, ExecutionStepSnap
 
-    from financehub_dagster.storage.failures import Failure
+    from financehub_dagster.storage.dead_letters.dead_letters import Failure
 
 WRITTEN_TAG = "financehub/dead_letters_written"
 """On a run that failed: how many of its steps were undone, and its id, since a run that repeats it carries its tags."""

@@ -16,11 +16,11 @@ from financehub_dagster.assets.partitions import range_tags
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.gateway.keys import is_off
 from financehub_dagster.providers.routing import KEYLESS, DailyBarsRouter
-from financehub_dagster.storage.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
-    from financehub_dagster.storage.healing import Order
+    from financehub_dagster.storage.coverage.backfill_planner import Order
 
 JOB = "heal_gaps"
 TABLE_TAG = "financehub/heals"
@@ -58,23 +58,24 @@ def due_orders(
 
     Indicators are planned for instruments whose bars are not: filling the bars computes them too.
     """
-    from financehub_dagster.storage import healing, ledger, readiness
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.coverage import backfill_planner, ledger
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.rate_limits import availability
 
     now = datetime.now(UTC)
     in_transaction(lambda connection: ledger.refresh(connection, now))
     with transaction() as connection:
-        shut = readiness.unavailable(connection, CAPABILITY)
+        shut = availability.unavailable(connection, CAPABILITY)
 
         def able(instrument: "Instrument") -> bool:
             return any(name not in shut and (name in KEYLESS or not is_off(name)) for name in router.asked(instrument))
 
         bars = [table for table in tables if table in BARS_OF]
-        orders = healing.plan(connection, now, limit, tables=bars, symbols=symbols, without=without, able=able)
+        orders = backfill_planner.plan(connection, now, limit, tables=bars, symbols=symbols, without=without, able=able)
         if INDICATORS in tables:
             taken = {*without, *(symbol for order in orders for symbol in order.symbols)}
-            orders += healing.plan(connection, now, limit, tables=[INDICATORS], symbols=symbols, without=taken)
+            orders += backfill_planner.plan(connection, now, limit, tables=[INDICATORS], symbols=symbols, without=taken)
     return orders
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from financehub_dagster.automation.dead_letters import Piece
-    from financehub_dagster.storage.engine import Connection
+    from financehub_dagster.storage.database.engine import Connection
 
 
 @dg.failure_hook(name="dead_letter")
@@ -45,7 +45,7 @@ def dead_letter(context: dg.HookContext) -> None:
 def settled(context: dg.HookContext) -> None:
     """Close the dead letters of what this step has done, and the note that its writes are not reported."""
     from financehub_dagster.automation.dead_letters import pieces_of
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
 
     record = context.instance.get_run_record_by_id(context.run_id)
     if record is None:
@@ -59,8 +59,8 @@ def settled(context: dg.HookContext) -> None:
 def settle(connection: "Connection", run_id: str, tables: list[str], pieces: "Sequence[Piece]") -> None:
     """What a step did is neither failed nor unreported any more; instruments that failed within it keep their rows."""
     from financehub_dagster.automation.dead_letters import settle_ledger
-    from financehub_dagster.storage.failures import resolve_failures, resolve_step
-    from financehub_dagster.storage.unreported import clear_notes
+    from financehub_dagster.storage.dead_letters.dead_letters import resolve_failures, resolve_step
+    from financehub_dagster.storage.lineage.pending_materializations import clear_notes
 
     clear_notes(connection, run_id, tables)
     changed = []

@@ -31,7 +31,7 @@ UNFINISHED = [
 
 def tags_of_this_process() -> dict[str, str]:
     """The tags of a run that this process makes itself: who it is, and that no daemon can start the run again."""
-    from financehub_dagster.storage.processes import identity
+    from financehub_dagster.storage.database.processes import identity
 
     return {PROCESS_TAG: identity(), MAX_RETRIES_TAG: "0"}
 
@@ -65,7 +65,7 @@ def _judged_lost(run: dg.DagsterRun, silent: dict[str, bool]) -> bool:
 
 def _is_lost(run: dg.DagsterRun, silent: dict[str, bool]) -> bool:
     """`silent` has the code servers that did not answer about an earlier run, and whether they are gone."""
-    from financehub_dagster.storage.processes import is_gone
+    from financehub_dagster.storage.database.processes import is_gone
 
     process = own_tag(run, PROCESS_TAG)
     if process is not None:

@@ -16,10 +16,10 @@ from financehub_dagster.assets.partitions import partitions_between
 from financehub_dagster.automation.failed_runs import BATCH, LOOKBACK, write_unfinished
 from financehub_dagster.automation.lost_runs import fail_lost_runs
 from financehub_dagster.automation.run_facts import contained
-from financehub_dagster.storage.unreported import UnreportedWrite
+from financehub_dagster.storage.lineage.pending_materializations import UnreportedWrite
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Connection
+    from financehub_dagster.storage.database.engine import Connection
 
 CLOCKS = 3600.0
 """Seconds by which the clocks of two machines may differ when one looks for the other's events."""
@@ -57,8 +57,8 @@ def recover(instance: dg.DagsterInstance, now: datetime, *, failed_runs: bool = 
 
 def report_committed(instance: dg.DagsterInstance) -> dict[str, list[str]]:
     """Report the partitions whose rows a run committed and did not report before it ended; returns them by table."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.unreported import runs_with_notes, settling
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.lineage.pending_materializations import runs_with_notes, settling
 
     with transaction() as connection:
         run_ids = runs_with_notes(connection)
@@ -76,8 +76,8 @@ def report_committed(instance: dg.DagsterInstance) -> dict[str, list[str]]:
 
 def give_back_rows(instance: dg.DagsterInstance) -> int:
     """Give back the dead letters that an ended replay still holds, as failed once more; returns how many."""
-    from financehub_dagster.storage import replays
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters import replays
 
     def give_back(connection: "Connection") -> int:
         ended = [run for run in replays.replays_in_progress(connection) if not _goes_on(instance, run)]

@@ -20,7 +20,7 @@ from financehub_dagster.automation.replay_groups import Group, Row, grouped, sym
 from financehub_dagster.automation.runs import run_tables
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Connection
+    from financehub_dagster.storage.database.engine import Connection
 
 JOB = "replay_dead_letters"
 STEP = "replay"
@@ -42,9 +42,9 @@ def replay(
     Work that succeeds has its rows resolved by its own transaction; the others are open again with their next wait, or
     parked. Rows of instruments that left the universe are discarded, rows of tables that are gone parked.
     """
-    from financehub_dagster.storage import replays
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters import replays
 
     tables = _tables_by_task(repository)
     with transaction() as connection:
@@ -65,8 +65,8 @@ def replay(
 
 def _groups(ids: Sequence[int]) -> list[Group]:
     """The rows of `ids` that belong together, in the order of the first of each."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.failures import read_failures
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import read_failures
 
     with transaction() as connection:
         rows = read_failures(connection, ids)
@@ -86,8 +86,8 @@ def _take(
     run_id: str, ids: Sequence[int], tables: Mapping[str, list[str]], connection: "Connection", *, due_only: bool
 ) -> list[dict[str, Any]]:
     """Claim those of `ids` that wait: the rows that can be done; the others are parked or discarded with the reason."""
-    from financehub_dagster.storage import replays
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.dead_letters import replays
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     rows = replays.claim(connection, run_id, ids, due_only=due_only)
     for task_name in {row["task_name"] for row in rows if row["task_name"] not in tables}:
@@ -108,7 +108,7 @@ def _take(
 
 def _discard(connection: "Connection", rows: Sequence[Row]) -> None:
     """Close rows of instruments that left the universe, and have the ledger say so."""
-    from financehub_dagster.storage.failures import discard_failures
+    from financehub_dagster.storage.dead_letters.dead_letters import discard_failures
 
     by_symbols: dict[str, list[int]] = {}
     for row in rows:
@@ -142,8 +142,8 @@ def _run(
 def _settle(run_id: str, group: Group, error: str | None) -> None:
     """Close or give back those rows of the group that their run, whose step succeeded or had this error, has not."""
     from financehub_dagster.gateway.redaction import redact
-    from financehub_dagster.storage import replays
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters import replays
 
     def settle(connection: "Connection") -> None:
         if error is None:

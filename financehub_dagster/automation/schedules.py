@@ -12,7 +12,7 @@ from financehub_dagster.assets.partitions import Window, range_tags
 from financehub_dagster.automation import jobs
 from financehub_dagster.automation.answer_schedules import ANSWER_SCHEDULES
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
-from financehub_dagster.storage.partition_keys import ends_of
+from financehub_dagster.storage.queries.partition_keys import ends_of
 
 
 def _scheduled(job: UnresolvedAssetJobDefinition, cron: str, timezone: str, why: str) -> dg.ScheduleDefinition:

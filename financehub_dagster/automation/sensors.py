@@ -60,8 +60,8 @@ def recovery(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 )
 def replay_dead_letters_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Due rows wait while a replay runs."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.replays import count_due
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.replays import count_due
 
     with transaction() as connection:
         due = count_due(connection)

@@ -58,7 +58,7 @@ def table(name: str, known: Iterable[str]) -> str:
 
 def tables_like(typed: str) -> list[str]:
     """The tables whose names begin with `typed`, for completion in a shell."""
-    from financehub_dagster.storage.catalog import CATALOG
+    from financehub_dagster.tables.catalog import CATALOG
 
     return [name for name in CATALOG if name.startswith(typed)]
 

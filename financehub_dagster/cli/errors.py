@@ -17,7 +17,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 # for the sake of an error that cannot have been raised.
 _OWN_ERRORS = {
     "financehub_dagster.settings": ("SettingsError",),
-    "financehub_dagster.storage.errors": ("DatabaseError",),
+    "financehub_dagster.storage.database.errors": ("DatabaseError",),
     "financehub_dagster.gateway.errors": ("ProviderError",),
     "financehub_dagster.market.instruments": ("InstrumentError",),
     "financehub_dagster.sandbox.errors": ("SandboxError",),

@@ -50,9 +50,9 @@ def first_fetch(now: datetime | None = None) -> FirstFetch:
     from financehub_dagster.assets.config import BARS_OF
     from financehub_dagster.providers.routing import DailyBarsRouter
     from financehub_dagster.settings import get_settings
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.history import stored_spans
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.history import stored_spans
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     router, since = DailyBarsRouter(), get_settings().financehub_history_start
     days = ((now or datetime.now(UTC)).date() - since).days

@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def _let_go_of_database(home: Path) -> None:
-    from financehub_dagster.storage import embedded
+    from financehub_dagster.storage.database import embedded
 
     if embedded.status(home).running:
         # The last holder stops the server: hold it for a moment, in case that its last holder was killed.

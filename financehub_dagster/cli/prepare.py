@@ -18,7 +18,7 @@ from financehub_dagster.cli.state import running
 from financehub_dagster.settings import get_settings
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Connection
+    from financehub_dagster.storage.database.engine import Connection
 
 
 def act_on_home(console: Console) -> Home:
@@ -93,8 +93,8 @@ def migrate() -> tuple[str | None, str | None]:
 
     What either database lacks is found before anything is migrated.
     """
-    from financehub_dagster.storage import migrations, requirements
-    from financehub_dagster.storage.urls import market_url
+    from financehub_dagster.storage.database import migrations, requirements
+    from financehub_dagster.storage.database.urls import market_url
 
     market = market_url()
     requirements.require(market)
@@ -105,9 +105,9 @@ def migrate() -> tuple[str | None, str | None]:
 
 def _note_first_day() -> None:
     """Write the platform's first day into its home, once: today, or that of the oldest answer in its database."""
-    from financehub_dagster.storage.catalog import SINCE_FIRST_DAY
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.history import first_fetched
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.history import first_fetched
+    from financehub_dagster.tables.catalog import SINCE_FIRST_DAY
 
     settings = get_settings()
     if settings.first_day is not None:
@@ -124,7 +124,7 @@ def is_set_up() -> bool:
 
 def require_migrated() -> None:
     """Raise CommandError unless the market database is at the newest revision."""
-    from financehub_dagster.storage import migrations
+    from financehub_dagster.storage.database import migrations
 
     current = _revision()
     if current is not None and not migrations.is_known(current):
@@ -135,8 +135,8 @@ def require_migrated() -> None:
 
 
 def _revision() -> str | None:
-    from financehub_dagster.storage import migrations
-    from financehub_dagster.storage.errors import NotMigrated
+    from financehub_dagster.storage.database import migrations
+    from financehub_dagster.storage.database.errors import NotMigrated
 
     try:
         return migrations.current()
@@ -146,8 +146,8 @@ def _revision() -> str | None:
 
 def has_instruments() -> bool:
     """Does the universe hold anything, removed instruments included?"""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.history import row_count
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.history import row_count
 
     with transaction() as connection:
         return bool(row_count(connection, "instruments"))
@@ -156,9 +156,9 @@ def has_instruments() -> bool:
 def load_default_universe() -> int:
     """Store the instruments that come with the package if there are none; returns how many were stored."""
     from financehub_dagster.market.instruments import default_universe
-    from financehub_dagster.storage.history import row_count
-    from financehub_dagster.storage.instruments import upsert_instruments
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.queries.history import row_count
+    from financehub_dagster.storage.queries.instruments import upsert_instruments
 
     def load(connection: "Connection") -> int:
         if row_count(connection, "instruments"):

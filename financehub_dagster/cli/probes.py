@@ -137,9 +137,9 @@ def ask(url: str, query: str, timeout: float = SECONDS) -> dict[str, Any]:
 
 def database() -> None:
     """The database takes a connection and answers on it."""
-    from financehub_dagster.storage.databases import answers
-    from financehub_dagster.storage.errors import DatabaseError
-    from financehub_dagster.storage.urls import market_url
+    from financehub_dagster.storage.database.creation import answers
+    from financehub_dagster.storage.database.errors import DatabaseError
+    from financehub_dagster.storage.database.urls import market_url
 
     try:
         answers(market_url(), SECONDS)
@@ -175,8 +175,8 @@ class Heartbeats:
 
     def _still_for(self) -> dict[str, float]:
         """Seconds since each heartbeat changed."""
-        from financehub_dagster.storage.dagster_state import heartbeats
-        from financehub_dagster.storage.errors import DatabaseError
+        from financehub_dagster.storage.database.dagster_state import heartbeats
+        from financehub_dagster.storage.database.errors import DatabaseError
 
         try:
             beats = heartbeats()

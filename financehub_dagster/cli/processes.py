@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from financehub_dagster.storage.processes import CLOCK_SLACK, is_alive, started_at
+from financehub_dagster.storage.database.processes import CLOCK_SLACK, is_alive, started_at
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 30.0

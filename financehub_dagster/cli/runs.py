@@ -120,7 +120,7 @@ def run_order(console: Console, stop: StopSignals, order: Order) -> RunResult:
 
     from financehub_dagster.assets.pictures import PICTURES_TAG
     from financehub_dagster.automation.runs import run_tables
-    from financehub_dagster.storage.partition_keys import key_of
+    from financehub_dagster.storage.queries.partition_keys import key_of
 
     partitions = key_of(*(day.isoformat() for day in order.span))
     repository = code_location().get_repository_def()
@@ -156,8 +156,8 @@ def require_stored(result: RunResult) -> None:
 
 def universe() -> "list[Instrument]":
     """Every instrument, removed ones included."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     with transaction() as connection:
         return list_instruments(connection, active=None)
@@ -296,7 +296,7 @@ class _Watch:
 
 
 def _calls_today() -> int:
-    from financehub_dagster.storage.engine import market_engine
-    from financehub_dagster.storage.usage import read
+    from financehub_dagster.storage.database.engine import market_engine
+    from financehub_dagster.storage.rate_limits.usage import read
 
     return sum(usage.calls for usage in read(market_engine(), datetime.now(UTC).date()))

@@ -55,8 +55,8 @@ class Database:
 
     def probe(self) -> None:
         """A call that shows whether it works; raises Trouble. Never starts the server."""
-        from financehub_dagster.storage import embedded
-        from financehub_dagster.storage.urls import is_embedded
+        from financehub_dagster.storage.database import embedded
+        from financehub_dagster.storage.database.urls import is_embedded
 
         if is_embedded():
             pid = embedded.status(self.home).pid
@@ -69,8 +69,8 @@ class Database:
 
     def repair(self) -> str | None:
         """Make an embedded server work again, and say how; None where the server is somebody else's."""
-        from financehub_dagster.storage import embedded
-        from financehub_dagster.storage.urls import is_embedded
+        from financehub_dagster.storage.database import embedded
+        from financehub_dagster.storage.database.urls import is_embedded
 
         if not is_embedded():
             return None

@@ -17,7 +17,7 @@ PATIENCE = 45.0
 
 def stop_platform(home: Home) -> list[str]:
     """End the supervisor, processes that a killed one left, and the embedded database; names what was running."""
-    from financehub_dagster.storage import embedded
+    from financehub_dagster.storage.database import embedded
 
     stopped: list[str] = []
     server = embedded.status(home.path).pid

@@ -23,11 +23,11 @@ from financehub_dagster.gateway.errors import (
 from financehub_dagster.gateway.keys import Key, not_configured
 from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import Policy
-from financehub_dagster.storage import keys, limits
-from financehub_dagster.storage.limits import Slot
+from financehub_dagster.storage.rate_limits import api_keys, limiter
+from financehub_dagster.storage.rate_limits.limiter import Slot
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Engine
+    from financehub_dagster.storage.database.engine import Engine
 
 BAD_KEY_SECONDS = 86_400.0
 """A refused key is not tried again for a day; a key that is replaced is another one from the first moment."""
@@ -57,7 +57,7 @@ class Accounts:
         if not self.policy.keys:
             raise not_configured(self.policy.provider)
         key, slot = self._least_used(weight, max_wait)
-        keys.use(self.engine(), self.policy.provider, self.policy.account(key), weight)
+        api_keys.use(self.engine(), self.policy.provider, self.policy.account(key), weight)
         self._keep(slot, key, weight, end)
         return key
 
@@ -70,7 +70,7 @@ class Accounts:
         def another() -> Slot:
             left = max(end + NEARLY - time.monotonic(), 0.0)
             policy = self.policy
-            taken = limits.reserve(
+            taken = limiter.reserve(
                 self.engine(), policy.provider, policy.account(key), policy.limits, weight=weight, max_wait=left
             )
             if not taken.granted or not left:
@@ -109,12 +109,12 @@ class Accounts:
                 raise self._resting(soonest)
             pause(soonest.wait)
 
-    def _states(self) -> list[tuple[Key, keys.KeyState]]:
+    def _states(self) -> list[tuple[Key, api_keys.KeyState]]:
         by_account = {self.policy.account(key): key for key in self.policy.keys}
-        states = keys.in_order(self.engine(), self.policy.provider, list(by_account))
+        states = api_keys.in_order(self.engine(), self.policy.provider, list(by_account))
         return [(by_account[state.scope], state) for state in states]
 
-    def _resting(self, state: keys.KeyState) -> Limited:
+    def _resting(self, state: api_keys.KeyState) -> Limited:
         kinds: dict[str | None, type[Limited]] = {each.__name__: each for each in (QuotaSpent, Banned, BurstLimit)}
         until = datetime.now(UTC) + timedelta(seconds=state.wait)
         message = f"no key before {until:%Y-%m-%d %H:%M:%S} UTC ({state.scope}: {state.reason})"
@@ -139,7 +139,7 @@ class Accounts:
             if quota.weighted and weight > quota.amount:
                 problem = f"one request costs {weight}, and the plan has {quota.amount} per {quota.name}"
                 raise NotInPlan(policy.provider, problem, symbol=self.symbol)
-        return limits.reserve(
+        return limiter.reserve(
             self.engine(),
             policy.provider,
             policy.account(key),
@@ -167,7 +167,7 @@ class Accounts:
         rest = rest_of(error)
         if rest is None:
             return False
-        keys.bench(
+        api_keys.bench(
             self.engine(),
             self.policy.provider,
             self.policy.account(key),

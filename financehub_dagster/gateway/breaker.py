@@ -21,10 +21,10 @@ from financehub_dagster.gateway.errors import (
     Transient,
 )
 from financehub_dagster.gateway.policy import BreakerSettings
-from financehub_dagster.storage import breakers
+from financehub_dagster.storage.rate_limits import circuit_breakers
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Engine
+    from financehub_dagster.storage.database.engine import Engine
 
 FRESH_SECONDS = 0.05
 """For how long a breaker that was seen closed counts as closed: a call in flight is not called back either."""
@@ -53,14 +53,14 @@ class Breaker:
 
     @property
     def _all(self) -> str:
-        return breakers.ANY + self.place
+        return circuit_breakers.ANY + self.place
 
     def check(self, symbol: str | None = None) -> None:
         """Raise BreakerOpen when calls are held back; claims nothing."""
         if self._is_fresh():
             return
         engine, looked_at = self.engine(), time.monotonic()
-        admission = breakers.look(engine, self.provider, (self.own, self._all))
+        admission = circuit_breakers.look(engine, self.provider, (self.own, self._all))
         self._refuse(admission, symbol)
         if not admission.probes:
             _seen_closed.setdefault(engine, {})[self.provider, self.own] = looked_at
@@ -70,7 +70,7 @@ class Breaker:
         if self._is_fresh():
             return ()
         where = (self.own, self._all)
-        admission = breakers.admit(self.engine(), self.provider, where, self.settings.probe_seconds)
+        admission = circuit_breakers.admit(self.engine(), self.provider, where, self.settings.probe_seconds)
         self._refuse(admission, symbol)
         return admission.probes
 
@@ -78,7 +78,7 @@ class Breaker:
         seen = _seen_closed.get(self.engine(), {}).get((self.provider, self.own))
         return seen is not None and time.monotonic() - seen < FRESH_SECONDS
 
-    def _refuse(self, admission: breakers.Admission, symbol: str | None) -> None:
+    def _refuse(self, admission: circuit_breakers.Admission, symbol: str | None) -> None:
         if admission.allowed:
             return
         until = None if admission.until is None else admission.until.astimezone(UTC)
@@ -89,16 +89,16 @@ class Breaker:
 
     def answered(self, probes: tuple[str, ...]) -> None:
         """The vendor answered this call, if only to say that it cannot serve it."""
-        breakers.succeed(self.engine(), self.provider, self.own, probes)
+        circuit_breakers.succeed(self.engine(), self.provider, self.own, probes)
 
     def failed(self, error: ProviderError) -> None:
         """This call is given up for now; a limit without an end is respected for longer each time it is met."""
         limited = isinstance(error, Limited)
         certain = limited or isinstance(error, StandInDown)
         if isinstance(error, Limited) and error.retry_after is not None:
-            breakers.hold(self.engine(), self.provider, self._all, str(error), error.retry_after)
+            circuit_breakers.hold(self.engine(), self.provider, self._all, str(error), error.retry_after)
         else:
-            breakers.fail(
+            circuit_breakers.fail(
                 self.engine(),
                 self.provider,
                 self._all if limited else self.own,

@@ -17,14 +17,14 @@ from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials, Key
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.gateway.reply import Reply
 from financehub_dagster.gateway.retry import Budget, retrying
-from financehub_dagster.storage import limits, quotas, usage
+from financehub_dagster.storage.rate_limits import limiter, quotas, usage
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Engine
+    from financehub_dagster.storage.database.engine import Engine
 
 
 def _market_engine() -> "Engine":
-    from financehub_dagster.storage.engine import market_engine
+    from financehub_dagster.storage.database.engine import market_engine
 
     return market_engine()
 
@@ -163,7 +163,7 @@ class _Request[R]:
             self.accounts.bench(self.key, error, seconds)
 
     def _hold_limits(self, seconds: float) -> None:
-        limits.hold(self.engine(), self.policy.provider, self._account, self.policy.limits, seconds)
+        limiter.hold(self.engine(), self.policy.provider, self._account, self.policy.limits, seconds)
 
     def reason(self, last: ProviderError) -> ProviderError:
         """Why there is no answer: where another try found no slot, what the one before it came to."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from financehub_dagster.gateway.pausing import pause
-from financehub_dagster.storage.limits import Limit, Slot
+from financehub_dagster.storage.rate_limits.limiter import Limit, Slot
 
 
 def keep(slot: Slot, limits: Sequence[Limit], another: Callable[[], Slot]) -> None:

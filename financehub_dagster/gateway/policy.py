@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.keys import Auth, Key
 from financehub_dagster.gateway.reply import Reply
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota, Reading
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 
 @dataclass(frozen=True, slots=True)

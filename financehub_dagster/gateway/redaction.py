@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from financehub_dagster.storage.masking import MASK, is_searchable, mask
+from financehub_dagster.storage.database.masking import MASK, is_searchable, mask
 
 SHORTEST_PIECE = 8
 """Characters of base64 from which a piece is searched for."""

@@ -21,8 +21,8 @@ from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, acti
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
 from financehub_dagster.providers.rest import RestProvider
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = wire.NAME
 STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})

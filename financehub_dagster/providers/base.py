@@ -10,8 +10,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,8 +24,8 @@ from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import batches
 from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.keys import keys_of
 from financehub_dagster.providers.base import Planned
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.usage import UsageRow
+from financehub_dagster.storage.rate_limits.usage import UsageRow
 
 CALLS_TODAY = "today"
 """The window of usage_report that counts the calls of this UTC day."""

@@ -28,7 +28,7 @@ from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches, each_of, quota_spent
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import epoch, instant, maybe, maybe_price, member
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = "coingecko"
 CRYPTOS = frozenset({AssetType.CRYPTO})

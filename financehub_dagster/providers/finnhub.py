@@ -38,8 +38,8 @@ from financehub_dagster.providers.values import (
     session_of,
     text,
 )
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota, Reading
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 NAME = "finnhub"
 STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})

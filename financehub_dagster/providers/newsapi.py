@@ -22,7 +22,7 @@ from financehub_dagster.providers.items import read_articles, read_or_none
 from financehub_dagster.providers.reading import Part, Question, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import instant, member, text
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = "newsapi"
 EVERYTHING = frozenset(AssetType)

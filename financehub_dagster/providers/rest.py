@@ -33,8 +33,8 @@ from financehub_dagster.providers.frames import merged, table
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, about_the_instrument, answer_of
 from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota, Reading
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 if TYPE_CHECKING:
     from financehub_dagster.gateway.requests_session import GovernedSession

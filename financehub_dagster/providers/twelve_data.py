@@ -22,7 +22,7 @@ from financehub_dagster.providers.frames import FUNDAMENTALS, QUOTES, actions_ta
 from financehub_dagster.providers.listings import mic_at
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches
 from financehub_dagster.providers.rest import RestProvider
-from financehub_dagster.storage.quotas import Quota, Reading
+from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 NAME = wire.NAME
 MOST_SYMBOLS = 120

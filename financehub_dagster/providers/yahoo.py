@@ -26,8 +26,8 @@ from financehub_dagster.providers.listings import power_of_told
 from financehub_dagster.providers.reading import about_the_instrument, batches
 from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = "yahoo"
 SYMBOLS = 50

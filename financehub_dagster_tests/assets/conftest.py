@@ -15,7 +15,7 @@ from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.answers import generous_providers
 from financehub_dagster_tests.fixtures.database import Database, chosen
 from financehub_dagster_tests.fixtures.sandbox import as_new

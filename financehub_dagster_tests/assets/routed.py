@@ -10,7 +10,7 @@ from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
 from financehub_dagster.providers.twelve_data import TwelveDataProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.instruments import list_instruments
+from financehub_dagster.storage.queries.instruments import list_instruments
 from financehub_dagster_tests.assets.conftest import Platform
 
 DAY = 86_400.0

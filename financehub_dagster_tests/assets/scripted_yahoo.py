@@ -10,7 +10,7 @@ from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.yahoo import YahooProvider
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.contracts.charts import OPENS, at, chart
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor, scripted_vendor

@@ -12,8 +12,8 @@ from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
 from financehub_dagster.providers.budgets import budgets
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import keys, limits, usage
-from financehub_dagster.storage.usage import usage_report
+from financehub_dagster.storage.rate_limits import api_keys, limiter, usage
+from financehub_dagster.storage.rate_limits.usage import usage_report
 
 CANARIES = ("canary-one-of-alpha", "canary-two-of-alpha")
 
@@ -46,7 +46,7 @@ def test_an_observation_shows_every_window_and_follows_what_is_used(definitions,
     before = observe(definitions, instance)
     account = next(row["account"] for row in rows(before) if row["vendor"] == "alpha_vantage")
     provider = AlphaVantageProvider()
-    limits.reserve(database.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
+    limiter.reserve(database.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
     usage.count(database.engine, "alpha_vantage", account, "ok")
     after = observe(definitions, instance)
     stored = instance.fetch_observations(dg.AssetKey("api_usage"), limit=10).records
@@ -62,13 +62,13 @@ def test_an_observation_shows_every_window_and_follows_what_is_used(definitions,
 
 
 def test_what_is_left_of_a_key_that_is_gone_is_nobodys(definitions, database):
-    limits.reserve(database.engine, "alpha_vantage", "gone-0000", (), AlphaVantageProvider().quotas(), weight=1)
+    limiter.reserve(database.engine, "alpha_vantage", "gone-0000", (), AlphaVantageProvider().quotas(), weight=1)
     seen = observed(budgets(all_providers(), usage_report(database.engine)))
     assert seen["alpha_vantage left per day"].value == 2 * 25
 
 
 def test_no_key_is_in_an_observation(definitions, database):
-    keys.bench(database.engine, "alpha_vantage", "lpha-0000", cause="BadKey", reason="refused", seconds=60.0)
+    api_keys.bench(database.engine, "alpha_vantage", "lpha-0000", cause="BadKey", reason="refused", seconds=60.0)
     seen = repr(observed(budgets(all_providers(), usage_report(database.engine))))
     assert "refused" in seen
     assert not any(canary in seen for canary in CANARIES)

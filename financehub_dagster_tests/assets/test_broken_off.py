@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 from financehub_dagster.automation.healing import due_orders
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage import transactions
-from financehub_dagster.storage.instruments import upsert_instruments
-from financehub_dagster.storage.transactions import in_transaction
+from financehub_dagster.storage.database import transactions
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.answers import days_ago, today
 from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes, never_written
 

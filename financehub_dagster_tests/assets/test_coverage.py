@@ -11,9 +11,9 @@ from matplotlib.image import imread
 
 from financehub_dagster.assets.coverage_picture import MOST_ROWS, STATES, heat_map, states_of
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import ledger
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.gaps import Shares, shares_by_month
+from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.coverage.gaps import Shares, shares_by_month
+from financehub_dagster.storage.database.engine import transaction
 
 STOCKS = "stock_prices_daily"
 

@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import deferrals
-from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.dead_letters import deferred_work
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.assets.routed import fetch_from, some_stocks, with_keys
 
@@ -118,7 +118,7 @@ def put_off(partition: str, symbol: str = "AAPL", hours: int = 1) -> None:
     with transaction() as connection:
         until = datetime.now(UTC) + timedelta(hours=hours)
         reason = f"yahoo: {symbol}: spent"
-        deferrals.defer(connection, [deferrals.Deferral(TABLE, partition, symbol, "yahoo", until, reason)])
+        deferred_work.defer(connection, [deferred_work.Deferral(TABLE, partition, symbol, "yahoo", until, reason)])
 
 
 @pytest.mark.usefixtures("database")
@@ -128,8 +128,8 @@ def test_work_that_is_done_settles_what_lies_within_it_and_nothing_else() -> Non
         put_off(partition)
     put_off("2015-03-01", "KO")
     with transaction() as connection:
-        done = deferrals.resolve_deferrals(connection, TABLE, date(2015, 2, 1), date(2015, 3, 31), ["AAPL"])
-        left = deferrals.live_deferrals(connection, TABLE)
+        done = deferred_work.resolve_deferrals(connection, TABLE, date(2015, 2, 1), date(2015, 3, 31), ["AAPL"])
+        left = deferred_work.live_deferrals(connection, TABLE)
     assert done == 2
     assert {(row["symbol"], row["partition_key"]) for row in left} == {
         *(("AAPL", partition) for partition in outside),
@@ -143,5 +143,5 @@ def test_work_put_off_again_waits_once_and_what_is_due_first_comes_first() -> No
     put_off(MARCH, "KO", hours=2)
     put_off(MARCH, hours=3)
     with transaction() as connection:
-        assert [row["symbol"] for row in deferrals.live_deferrals(connection)] == ["KO", "AAPL"]
-        assert deferrals.live_deferrals(connection, "crypto_prices_daily") == []
+        assert [row["symbol"] for row in deferred_work.live_deferrals(connection)] == ["KO", "AAPL"]
+        assert deferred_work.live_deferrals(connection, "crypto_prices_daily") == []

@@ -5,7 +5,7 @@ import pytest
 
 from financehub_dagster.assets.checks import CHECKS
 from financehub_dagster.definitions import build_definitions
-from financehub_dagster.storage import tables
+from financehub_dagster.storage.database import schema as tables
 
 DAILY_BARS = ["stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily"]
 ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "news_articles": "day"}

@@ -17,7 +17,7 @@ from financehub_dagster.providers.newsapi import NewsApiProvider
 from financehub_dagster.providers.twelve_data import TwelveDataProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.answers import days_ago, today
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.contracts.klines import DAY, kline

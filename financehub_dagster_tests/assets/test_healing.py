@@ -8,9 +8,9 @@ import pytest
 from financehub_dagster.assets.partitions import range_tags
 from financehub_dagster.automation.healing import BEHIND_OTHERS, JOB, TABLE_TAG, heal_gaps_sensor
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import ledger
-from financehub_dagster.storage.breakers import ANY, hold
-from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.rate_limits.circuit_breakers import ANY, hold
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
 CHOSEN = ("AAPL", "GE", "BTC")

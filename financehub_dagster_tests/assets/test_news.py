@@ -89,7 +89,7 @@ def test_an_article_at_no_page_of_the_future_or_without_a_time_is_rejected_alone
     from financehub_dagster.assets.outcome import Outcome
     from financehub_dagster.providers.base import News
     from financehub_dagster.providers.frames import NEWS, table
-    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.database.engine import transaction
 
     addresses = {
         "https://a.example.com": NOW,

@@ -24,8 +24,8 @@ from financehub_dagster.automation.recovery import Recovered, recover
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.automation.sensors import dead_letter_failed_runs, replay_dead_letters_sensor
 from financehub_dagster.automation.sensors import recovery as recovery_sensor
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.unreported import note_write
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.lineage.pending_materializations import note_write
 
 STOCKS, INDICATORS = "stock_prices_daily", "indicators_daily"
 RANGE = {ASSET_PARTITION_RANGE_START_TAG: "2015-02-01", ASSET_PARTITION_RANGE_END_TAG: "2015-04-01"}
@@ -33,7 +33,7 @@ RANGE = {ASSET_PARTITION_RANGE_START_TAG: "2015-02-01", ASSET_PARTITION_RANGE_EN
 
 def dead_process() -> dict[str, str]:
     """The tag of a process that has ended."""
-    show = "from financehub_dagster.storage.processes import identity; print(identity())"
+    show = "from financehub_dagster.storage.database.processes import identity; print(identity())"
     ended = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
     return {PROCESS_TAG: ended.stdout.strip()}
 

@@ -9,7 +9,7 @@ import pytest
 
 from financehub_dagster.market import calendars
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import migrations
+from financehub_dagster.storage.database import migrations
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.assets.routed import fetch_from, with_keys
 from financehub_dagster_tests.assets.scripted_yahoo import (

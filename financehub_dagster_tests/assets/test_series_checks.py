@@ -13,8 +13,8 @@ from financehub_dagster.market.indicators import engine
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.contracts.charts import OPENS, at, chart, weekdays
 from financehub_dagster_tests.contracts.klines import kline

@@ -81,7 +81,7 @@ def update(instruments: "list[Instrument]", first: date, last: date) -> None:
 
 def clear() -> None:
     """As before the first run."""
-    from financehub_dagster.storage.engine import market_engine
+    from financehub_dagster.storage.database.engine import market_engine
 
     with market_engine().begin() as connection:
         connection.exec_driver_sql("truncate stock_prices_daily, corporate_actions, coverage, dirty_marks")
@@ -123,8 +123,8 @@ def _with_sandbox(box: "Sandbox", repetitions: int) -> None:
 
     from financehub_dagster.market.instruments import AssetType, Instrument
     from financehub_dagster.settings import get_settings
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.instruments import upsert_instruments
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import upsert_instruments
 
     os.environ.update(box.environment)
     get_settings.cache_clear()

@@ -33,11 +33,12 @@ from financehub_dagster.assets.indicator_update import computed, update_indicato
 from financehub_dagster.assets.partitions import Window
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import embedded, migrations, tables, writer
-from financehub_dagster.storage.batch import make_batch
-from financehub_dagster.storage.copy_format import encode
-from financehub_dagster.storage.engine import market_engine, raw_cursor, reset_engine, transaction
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.database import embedded, migrations, schema
+from financehub_dagster.storage.database.engine import market_engine, raw_cursor, reset_engine, transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
+from financehub_dagster.storage.upsert import upsert
+from financehub_dagster.storage.upsert.batch import make_batch
+from financehub_dagster.storage.upsert.binary_copy import encode
 from financehub_dagster_tests.bench.bench_indicators import pandas_ta_loop
 from financehub_dagster_tests.properties.markets import random_bars
 
@@ -58,9 +59,9 @@ def fill(instruments: int) -> Window:
             for name in ("open", "high", "low", "close", "volume")
         }
         rows = instruments * HISTORY
-        writer.write(
+        upsert.write(
             connection,
-            tables.stock_prices_daily,
+            schema.stock_prices_daily,
             {
                 "symbol": np.repeat(np.array(names, object), HISTORY),
                 "date": np.tile(np.datetime64(START) + np.arange(HISTORY), instruments),
@@ -178,7 +179,7 @@ def bare_copy(data: bytes) -> Took:
 
 def copied(symbols: Sequence[str], window: Window) -> bytes:
     """The bytes that a COPY of the indicators of `symbols` sends."""
-    batch = make_batch(tables.indicators_daily, computed("stock_prices_daily", symbols, window).columns)
+    batch = make_batch(schema.indicators_daily, computed("stock_prices_daily", symbols, window).columns)
     return b"".join(encode(batch.fields, batch.rows))
 
 

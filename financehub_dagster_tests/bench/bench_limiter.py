@@ -22,8 +22,8 @@ import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from financehub_dagster.gateway import pace
 from financehub_dagster.storage import limits, quick
-from financehub_dagster.storage.engine import market_engine
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.database.engine import market_engine
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 what, seconds, threads = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 engine = market_engine()
@@ -84,8 +84,8 @@ if counted:
 @contextmanager
 def database() -> Iterator[None]:
     """A migrated database on an embedded server of its own, for this process's children."""
-    from financehub_dagster.storage import embedded, migrations
-    from financehub_dagster.storage.engine import reset_engine
+    from financehub_dagster.storage.database import embedded, migrations
+    from financehub_dagster.storage.database.engine import reset_engine
 
     with tempfile.TemporaryDirectory(prefix="fh-", ignore_cleanup_errors=True) as folder:
         os.environ["FINANCEHUB_HOME"] = folder

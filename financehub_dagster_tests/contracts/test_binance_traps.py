@@ -20,7 +20,7 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.storage.tables import api_usage, rate_limits
+from financehub_dagster.storage.database.schema import api_usage, rate_limits
 from financehub_dagster_tests.contracts.charts import http_date
 from financehub_dagster_tests.contracts.klines import BTC, YEAR, binance, crypto, kline
 from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor

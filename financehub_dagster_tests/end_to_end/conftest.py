@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.engine import reset_engine
-from financehub_dagster.storage.urls import beside
+from financehub_dagster.storage.database.engine import reset_engine
+from financehub_dagster.storage.database.urls import beside
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer
 
 

@@ -20,9 +20,9 @@ from financehub_dagster.cli.processes import members
 from financehub_dagster.cli.state import State
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import embedded
-from financehub_dagster.storage.engine import reset_engine, transaction
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.database import embedded
+from financehub_dagster.storage.database.engine import reset_engine, transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 
 
 class Platform:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from financehub_dagster.cli.app import run
-from financehub_dagster.storage.urls import libpq_url
+from financehub_dagster.storage.database.urls import libpq_url
 
 UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}

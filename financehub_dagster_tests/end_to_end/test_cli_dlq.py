@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from financehub_dagster.cli.app import run
-from financehub_dagster.storage.urls import beside
+from financehub_dagster.storage.database.urls import beside
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes
 from financehub_dagster_tests.fixtures.database import chosen

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from financehub_dagster.cli.app import run
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import reset_engine
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import reset_engine
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 
 NEXT_YEAR = f"{datetime.now(UTC).year + 1}-01"
 MARCH = ("--from", "2015-03", "--to", "2015-03")
@@ -79,7 +79,7 @@ def contents(database) -> dict[str, list[sa.Row]]:
     with database.engine.begin() as connection:
         return {
             table.name: connection.execute(sa.select(table).order_by(*table.primary_key)).all()
-            for table in tables.metadata.sorted_tables
+            for table in schema.metadata.sorted_tables
         }
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from financehub_dagster.assets.partitions import BY_DAY, OF_NOW, partitions_between, partitions_of, start_of
 from financehub_dagster.cli.app import run
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.catalog import SINCE_FIRST_DAY
+from financehub_dagster.tables.catalog import SINCE_FIRST_DAY
 
 IN_A_CODE_LOCATION = """
 from financehub_dagster.definitions import defs

@@ -6,7 +6,7 @@ import pytest
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import keys, usage
+from financehub_dagster.storage.rate_limits import api_keys, usage
 
 UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
@@ -71,7 +71,7 @@ def test_usage_shows_what_a_fill_used_and_what_each_plan_leaves(keyless, databas
 
 def test_people_see_a_table_with_stand_ins_resting_keys_and_vendors_that_are_off(keyless, database, capsys):
     usage.count(database.engine, "finnhub", "4711-abcd", "ok")
-    keys.bench(database.engine, "finnhub", "4711-abcd", cause="BadKey", reason="finnhub: refused", seconds=600.0)
+    api_keys.bench(database.engine, "finnhub", "4711-abcd", cause="BadKey", reason="finnhub: refused", seconds=600.0)
     capsys.readouterr()
     assert run(["usage"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]

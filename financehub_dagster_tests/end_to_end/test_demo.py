@@ -9,7 +9,7 @@ import pytest
 from financehub_dagster.cli import probes
 from financehub_dagster.cli.state import State, running
 from financehub_dagster.sandbox.client import VENDORS, Sandbox
-from financehub_dagster.storage import embedded
+from financehub_dagster.storage.database import embedded
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
 

@@ -23,7 +23,7 @@ from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import all_providers
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.storage.engine import market_engine
+from financehub_dagster.storage.database.engine import market_engine
 from financehub_dagster_tests.faults.bad_days import CLOCK, DAYS, SPAN, VENDORS, Day, Excused, Fails, Vendor
 from financehub_dagster_tests.faults.canary import KEYS
 from financehub_dagster_tests.faults.dribbling import dribbling_vendor

@@ -12,8 +12,8 @@ import psycopg
 from psycopg import sql
 
 from financehub_dagster.automation.lost_runs import UNFINISHED
-from financehub_dagster.storage import ledger
-from financehub_dagster.storage.engine import market_engine
+from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.database.engine import market_engine
 
 if TYPE_CHECKING:
     from financehub_dagster_tests.faults.kill_scene import Scene, Trace

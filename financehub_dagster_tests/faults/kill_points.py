@@ -58,14 +58,14 @@ class Point:
 
 
 _VENDOR = "financehub_dagster.gateway.governor:Governor.perform"
-_WRITE = "financehub_dagster.storage.writer:write"
-_PIECES = "financehub_dagster.storage.copy_format:encode"
+_WRITE = "financehub_dagster.storage.upsert.upsert:write"
+_PIECES = "financehub_dagster.storage.upsert.binary_copy:encode"
 _STATEMENT = "sqlalchemy.dialects.postgresql.psycopg:PGDialect_psycopg.do_execute"
 _COMMIT = "sqlalchemy.dialects.postgresql.psycopg:PGDialect_psycopg.do_commit"
 _EVENT = "dagster:DagsterInstance.handle_new_event"
 _HOOKS = "financehub_dagster.automation.dead_letters"
-_NOTES = "financehub_dagster.storage.unreported:clear_notes"
-_REPLAYS = "financehub_dagster.storage.replays"
+_NOTES = "financehub_dagster.storage.lineage.pending_materializations:clear_notes"
+_REPLAYS = "financehub_dagster.storage.dead_letters.replays"
 _RECOVERY = "financehub_dagster.automation.recovery"
 _LOCK = partial(begins_with, "select pg_advisory_xact_lock")
 _CHECKED = partial(is_event, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
@@ -75,7 +75,7 @@ POINTS = (
     # Fetching and computing.
     Point("before_fetch", "before", _VENDOR, ASKING),
     Point("after_fetch", "after", _VENDOR, ASKING, turn=2),
-    Point("before_read", "before", "financehub_dagster.storage.bars:read_bars", (INDICATORS,)),
+    Point("before_read", "before", "financehub_dagster.storage.queries.bars:read_bars", (INDICATORS,)),
     Point("after_compute", "after", "financehub_dagster.market.indicators.engine:compute_many", (INDICATORS,)),
     # Writing: one transaction with the ledger, revisions and marks.
     Point("before_write", "before", _WRITE, STORING),
@@ -96,7 +96,12 @@ POINTS = (
     Point("during_checks", "after", _EVENT, counts=_CHECKED, turn=2),
     Point("before_end", "before", _EVENT, STORING, counts=partial(is_event, dg.DagsterEventType.RUN_SUCCESS)),
     # Failing.
-    Point("before_failure_is_noted", "before", "financehub_dagster.storage.failures:record_failures", (FAILING,)),
+    Point(
+        "before_failure_is_noted",
+        "before",
+        "financehub_dagster.storage.dead_letters.dead_letters:record_failures",
+        (FAILING,),
+    ),
     Point("before_failure_hook", "before", f"{_HOOKS}:record_pieces", (FAILING,)),
     Point("during_failure_hook", "before", f"{_HOOKS}:settle_ledger", (FAILING,)),
     Point("after_failure_hook", "after", f"{_HOOKS}:record_pieces", (FAILING,)),

@@ -104,8 +104,8 @@ def _perform(run: Run, started: Callable[[], None]) -> "RunOutcome | None":
 
 def all_dead_letters() -> list[int]:
     """The ids of all rows that wait for another try."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.replays import ids_to_replay
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.replays import ids_to_replay
 
     with transaction() as connection:
         return ids_to_replay(connection, due_only=False)
@@ -114,14 +114,15 @@ def all_dead_letters() -> list[int]:
 def _scale(run: Run) -> None:
     """Cut the work into as many transactions and pieces as a large run has: two instruments each, a few rows each."""
     from financehub_dagster.assets import answers_update, indicator_update, price_update
-    from financehub_dagster.storage import copy_format, sessions
+    from financehub_dagster.storage.database import session_settings
+    from financehub_dagster.storage.upsert import binary_copy
 
     sizes: list[tuple[ModuleType, str, int]] = [
         (price_update, "BATCH", 2),
         (price_update, "QUICK_BATCH", 2),
         (indicator_update, "BATCH", 2),
-        (copy_format, "CHUNK_BYTES", 2048),
-        (sessions, "LOCK_SECONDS", run.lock_seconds),
+        (binary_copy, "CHUNK_BYTES", 2048),
+        (session_settings, "LOCK_SECONDS", run.lock_seconds),
     ]
     for module, name, size in sizes:
         assert hasattr(module, name), f"{module.__name__} has no {name} any more"
@@ -143,8 +144,8 @@ def _meet(run: Run, news: Connection) -> None:
 
 def _drop_connections() -> None:
     """Have the server close every connection to the market database, as an administrator or a restart does."""
-    from financehub_dagster.storage.databases import autocommit
-    from financehub_dagster.storage.urls import market_url
+    from financehub_dagster.storage.database.creation import autocommit
+    from financehub_dagster.storage.database.urls import market_url
 
     others = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database()"
     with autocommit(market_url()) as connection:
@@ -155,9 +156,9 @@ def _stop_server() -> None:
     """Stop the server as `pg_ctl stop -m immediate` does: no goodbye, recovery at its next start."""
     import psutil
 
-    from financehub_dagster.storage import processes
-    from financehub_dagster.storage.databases import autocommit
-    from financehub_dagster.storage.urls import market_url
+    from financehub_dagster.storage.database import processes
+    from financehub_dagster.storage.database.creation import autocommit
+    from financehub_dagster.storage.database.urls import market_url
 
     with autocommit(market_url()) as connection:
         session = connection.exec_driver_sql("select pg_backend_pid()").scalar_one()

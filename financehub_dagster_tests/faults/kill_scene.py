@@ -19,8 +19,8 @@ import psycopg
 from sqlalchemy.engine import URL
 
 from financehub_dagster.automation.recovery import Recovered, recover
-from financehub_dagster.storage.engine import market_engine
-from financehub_dagster.storage.urls import DAGSTER_SUFFIX
+from financehub_dagster.storage.database.engine import market_engine
+from financehub_dagster.storage.database.urls import DAGSTER_SUFFIX
 from financehub_dagster_tests.faults.kill_invariants import Contents, contents, versions
 from financehub_dagster_tests.faults.kill_runner import DONE, Place, Run, all_dead_letters, live
 from financehub_dagster_tests.fixtures.database import clear_caches

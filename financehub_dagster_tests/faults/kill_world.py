@@ -15,10 +15,10 @@ import pytest
 
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.storage import ledger
-from financehub_dagster.storage.engine import market_engine
-from financehub_dagster.storage.instruments import upsert_instruments
-from financehub_dagster.storage.urls import DAGSTER_SUFFIX
+from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.database.engine import market_engine
+from financehub_dagster.storage.database.urls import DAGSTER_SUFFIX
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.faults.kill_invariants import Contents
 from financehub_dagster_tests.faults.kill_points import (
     CRYPTOS,

@@ -20,8 +20,8 @@ from financehub_dagster.gateway.keys import keys_of
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.budgets import budgets
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.engine import market_engine
-from financehub_dagster.storage.usage import usage_report
+from financehub_dagster.storage.database.engine import market_engine
+from financehub_dagster.storage.rate_limits.usage import usage_report
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.faults.bad_day_runs import Week, provider_of
 from financehub_dagster_tests.faults.bad_days import CLOCK, KEYED, SPAN, VENDORS, Vendor

@@ -12,7 +12,7 @@ from financehub_dagster.definitions import ASSETS, build_definitions
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.faults.bad_day_runs import BOOKS, provider_of
 from financehub_dagster_tests.faults.bad_days import KEYED, ROOM, VENDORS
 from financehub_dagster_tests.faults.canary import KEYS, seen

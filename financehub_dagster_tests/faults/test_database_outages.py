@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from financehub_dagster.storage import embedded
+from financehub_dagster.storage.database import embedded
 from financehub_dagster_tests.faults import kill_invariants as invariants
 from financehub_dagster_tests.faults.kill_points import POINTS, STOCKS, Point
 from financehub_dagster_tests.faults.kill_runner import DONE, FAILED, REACHED
@@ -34,7 +34,7 @@ def failure(trace: Trace) -> str:
 
 def assert_one_line_of_ours(message: str, remedy: str) -> None:
     kind, _, text = message.partition(": ")
-    assert kind.startswith("financehub_dagster.storage.errors.")
+    assert kind.startswith("financehub_dagster.storage.database.errors.")
     assert remedy in text
     assert len(text.splitlines()) == 1
 

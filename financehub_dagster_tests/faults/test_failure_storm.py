@@ -13,8 +13,8 @@ from financehub_dagster.automation.failed_runs import TICK_SECONDS
 from financehub_dagster.automation.sensors import FAILED_SECONDS, dead_letter_failed_runs
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
 
 STOCKS = "stock_prices_daily"

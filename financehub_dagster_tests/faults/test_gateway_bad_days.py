@@ -22,7 +22,7 @@ from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.storage import usage
+from financehub_dagster.storage.rate_limits import usage
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 

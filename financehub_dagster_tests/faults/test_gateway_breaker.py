@@ -17,8 +17,8 @@ from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.binance import BinanceProvider
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.storage import breakers
-from financehub_dagster.storage.tables import breakers as table
+from financehub_dagster.storage.database.schema import breakers as table
+from financehub_dagster.storage.rate_limits import circuit_breakers
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.eventually import eventually
@@ -109,36 +109,38 @@ def test_a_failed_probe_is_not_tried_again_and_opens_it_for_twice_as_long(sandbo
 
 
 def test_a_lost_probe_frees_the_way_for_the_next(database: Database) -> None:
-    breakers.hold(database.engine, "binance", "daily_bars", "a test", 0.0)
-    assert breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).probes == ("daily_bars",)
-    assert not breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).allowed
-    eventually(lambda: breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=60).allowed)
+    circuit_breakers.hold(database.engine, "binance", "daily_bars", "a test", 0.0)
+    assert circuit_breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).probes == (
+        "daily_bars",
+    )
+    assert not circuit_breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=0.2).allowed
+    eventually(lambda: circuit_breakers.admit(database.engine, "binance", ["daily_bars"], probe_seconds=60).allowed)
 
 
 def test_what_a_provider_cannot_do_in_one_respect_does_not_stop_the_others(database: Database) -> None:
-    breakers.fail(database.engine, "binance", "daily_bars", "down", threshold=1, open_seconds=60)
-    assert not breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
-    assert breakers.look(database.engine, "binance", ["quotes", "*"]).allowed
-    assert breakers.look(database.engine, "yahoo", ["daily_bars", "*"]).allowed
+    circuit_breakers.fail(database.engine, "binance", "daily_bars", "down", threshold=1, open_seconds=60)
+    assert not circuit_breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
+    assert circuit_breakers.look(database.engine, "binance", ["quotes", "*"]).allowed
+    assert circuit_breakers.look(database.engine, "yahoo", ["daily_bars", "*"]).allowed
 
 
 def test_silence_that_was_asked_for_holds_for_everything_a_provider_offers(database: Database) -> None:
-    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
-    assert not breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
-    assert not breakers.look(database.engine, "binance", ["quotes", "*"]).allowed
-    assert breakers.look(database.engine, "yahoo", ["daily_bars", "*"]).allowed
+    circuit_breakers.hold(database.engine, "binance", circuit_breakers.ANY, "banned", 60.0)
+    assert not circuit_breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
+    assert not circuit_breakers.look(database.engine, "binance", ["quotes", "*"]).allowed
+    assert circuit_breakers.look(database.engine, "yahoo", ["daily_bars", "*"]).allowed
 
 
 def test_a_late_answer_does_not_end_a_ban(database: Database) -> None:
-    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
-    breakers.succeed(database.engine, "binance", "daily_bars")
-    assert not breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
+    circuit_breakers.hold(database.engine, "binance", circuit_breakers.ANY, "banned", 60.0)
+    circuit_breakers.succeed(database.engine, "binance", "daily_bars")
+    assert not circuit_breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
 
 
 def test_a_shorter_hold_does_not_shorten_a_longer_one(database: Database) -> None:
-    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 600.0)
-    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 1.0)
-    until = breakers.look(database.engine, "binance", ["daily_bars", "*"]).until
+    circuit_breakers.hold(database.engine, "binance", circuit_breakers.ANY, "banned", 600.0)
+    circuit_breakers.hold(database.engine, "binance", circuit_breakers.ANY, "banned", 1.0)
+    until = circuit_breakers.look(database.engine, "binance", ["daily_bars", "*"]).until
     assert until is not None
     assert until.timestamp() - time.time() == pytest.approx(600, abs=10)
 
@@ -161,7 +163,7 @@ def test_what_a_stand_in_did_is_not_held_against_the_vendor_or_another_stand_in(
     with scripted_vendor(Answer(b"<html>", 403)) as elsewhere:
         assert [outcome(lambda: ask(base_url=elsewhere.url)) for _ in range(2)] == [Banned, BreakerOpen]
     assert outcome(ask) is None
-    assert breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
+    assert circuit_breakers.look(database.engine, "binance", ["daily_bars", "*"]).allowed
 
 
 def test_who_failed_a_moment_after_all_was_closed_is_not_asked_again(sandbox: Sandbox, database: Database) -> None:
@@ -180,7 +182,7 @@ def test_what_another_process_learnt_counts_a_moment_after_all_was_closed(
     monkeypatch.setattr(breaker, "FRESH_SECONDS", 60.0)
     ours = Breaker(lambda: database.engine, "binance", "daily_bars", BreakerSettings())
     ours.check()
-    breakers.hold(database.engine, "binance", breakers.ANY, "banned", 60.0)
+    circuit_breakers.hold(database.engine, "binance", circuit_breakers.ANY, "banned", 60.0)
     ours.check()
     assert ours.admit() == ()
     monkeypatch.setattr(breaker, "FRESH_SECONDS", 0.0)

@@ -31,9 +31,9 @@ from financehub_dagster.gateway.policy import Meaning, Patience, Policy
 from financehub_dagster.gateway.reply import Reply, banned, quota_spent, refusal_of_status
 from financehub_dagster.gateway.requests_session import GovernedSession
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota, Reading
-from financehub_dagster.storage.tables import metadata
+from financehub_dagster.storage.database.schema import metadata
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 

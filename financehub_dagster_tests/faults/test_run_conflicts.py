@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.fault_form import in_full
@@ -78,8 +78,8 @@ def _compute(run_id: str, chance: random.Random) -> None:
 
 
 def _take_and_give_back(run_id: str, chance: random.Random) -> None:
-    from financehub_dagster.storage import replays
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters import replays
 
     ids = in_transaction(lambda connection: replays.ids_to_replay(connection, due_only=False))
     in_transaction(lambda connection: replays.claim(connection, run_id, chance.sample(ids, len(ids)), due_only=False))
@@ -90,7 +90,7 @@ def _close_step(run_id: str, chance: random.Random) -> None:
     from financehub_dagster.assets.partitions import Window
     from financehub_dagster.automation import hooks
     from financehub_dagster.automation.dead_letters import Piece
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
 
     kwargs: dict[str, object] = {"symbols": chance.sample(SYMBOLS, len(SYMBOLS))}
     piece = Piece(STOCKS, Window.of_dates(FIRST, LAST).partition_key, "", kwargs)
@@ -116,8 +116,8 @@ def fickle_vendor(sandbox) -> Iterator[str]:
 def test_eight_processes_succeed_and_fail_on_the_same_instruments_without_a_deadlock(
     database: Database, fickle_vendor: str, tmp_path: Path, pytestconfig, count_cases
 ) -> None:
-    from financehub_dagster.storage import ledger
-    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.coverage import ledger
+    from financehub_dagster.storage.database.engine import transaction
 
     with database.engine.begin() as connection:
         upsert_instruments(connection, [each for each in default_universe() if each.symbol in SYMBOLS])

@@ -21,7 +21,7 @@ from financehub_dagster.automation.recovery import recover
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.forks import forks

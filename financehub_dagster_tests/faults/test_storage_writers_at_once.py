@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.errors import DatabaseError
-from financehub_dagster.storage.locks import lock_table
-from financehub_dagster.storage.writer import WriteResult, write
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.locks import lock_table
+from financehub_dagster.storage.upsert.upsert import WriteResult, write
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
@@ -22,7 +22,7 @@ ROWS = SYMBOLS * DAYS
 
 WRITE_AND_WAIT = """
 import sys
-from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster_tests.faults.test_storage_writers_at_once import store
 
 with transaction() as connection:
@@ -43,7 +43,7 @@ def store(connection: sa.Connection, number: int) -> WriteResult:
         "source": np.full(ROWS, "yahoo", object),
         "fetched_at": np.full(ROWS, np.datetime64("2024-03-01")),
     }
-    table = tables.stock_prices_daily
+    table = schema.stock_prices_daily
     return write(connection, table, columns, run_id=None, keep_revisions=True, derived=["indicators_daily"])
 
 
@@ -71,7 +71,7 @@ def test_eight_writers_of_the_same_rows_neither_deadlock_nor_duplicate(database:
 
 
 def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: Database) -> None:
-    table = tables.indicators_daily
+    table = schema.indicators_daily
 
     def is_free(symbols: list[str] | None) -> bool:
         with transaction() as connection:
@@ -83,7 +83,7 @@ def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: 
             return True
 
     with transaction() as connection:
-        lock_table(connection, tables.stock_prices_daily)
+        lock_table(connection, schema.stock_prices_daily)
         lock_table(connection, table, ["MSFT", "AAPL"])
         assert is_free(["GE", "IBM"])
         assert not is_free(["GE", "AAPL"])

@@ -20,9 +20,9 @@ from financehub_dagster.automation.runs import RunOutcome, materialize, run_job
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import market_engine, transaction
-from financehub_dagster.storage.instruments import deactivate_instruments, upsert_instruments
+from financehub_dagster.storage.database import schema as tables
+from financehub_dagster.storage.database.engine import market_engine, transaction
+from financehub_dagster.storage.queries.instruments import deactivate_instruments, upsert_instruments
 from financehub_dagster_tests.faults import kill_switch
 from financehub_dagster_tests.faults.kill_points import Point
 from financehub_dagster_tests.fixtures.eventually import eventually

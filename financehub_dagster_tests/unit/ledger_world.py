@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage import ledger, tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.failures import Failure, record_failures, resolve_failures
-from financehub_dagster.storage.instruments import deactivate_instruments, upsert_instruments
-from financehub_dagster.storage.ledger import Answer
-from financehub_dagster.storage.writer import write
+from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.coverage.ledger import Answer
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures, resolve_failures
+from financehub_dagster.storage.queries.instruments import deactivate_instruments, upsert_instruments
+from financehub_dagster.storage.upsert.upsert import write
 
 type Columns = dict[str, np.ndarray[Any, Any]]
 
@@ -81,7 +82,7 @@ class World:
 
     def compute(self, instrument: Instrument, start: date, end: date) -> None:
         """A row of indicators for each stored bar."""
-        rows = tables.metadata.tables[price_table(instrument)].c
+        rows = schema.metadata.tables[price_table(instrument)].c
         with transaction() as connection:
             theirs = sa.select(rows.date).where(rows.symbol == instrument.symbol, rows.date.between(start, end))
             days = list(connection.execute(theirs).scalars())
@@ -114,7 +115,7 @@ class World:
     def take_up(self, table: str) -> None:
         """All work that was put off is done with."""
         with transaction() as connection:
-            connection.execute(sa.delete(tables.deferred_work).where(tables.deferred_work.c.task_name == table))
+            connection.execute(sa.delete(schema.deferred_work).where(schema.deferred_work.c.task_name == table))
             ledger.settle(connection, table, None, HISTORY_START, self.now.date(), self.now)
 
     def _settle(self, connection: sa.Connection, table: str, partition: str, symbols: Sequence[str] | None) -> None:
@@ -146,12 +147,12 @@ def store_bars(connection: sa.Connection, instrument: Instrument, days: Sequence
         "source": np.full(len(days), "yahoo", object),
         "fetched_at": stamp,
     }
-    table = tables.metadata.tables[price_table(instrument)]
+    table = schema.metadata.tables[price_table(instrument)]
     write(connection, table, columns, run_id="run-1", keep_revisions=True)
 
 
 def store_indicators(connection: sa.Connection, instrument: Instrument, days: Sequence[date]) -> None:
-    table = tables.indicators_daily
+    table = schema.indicators_daily
     columns: Columns = {column.name: np.full(len(days), np.nan) for column in table.c}
     columns |= {
         "symbol": np.full(len(days), instrument.symbol, object),

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.writer import WriteResult, write
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.upsert.upsert import WriteResult, write
 
 type Columns = dict[str, np.ndarray[Any, Any]]
 
@@ -24,7 +24,7 @@ def bars(symbols: Mapping[str, int], close: float = 10.0, first: str = "2024-01-
     return {"symbol": names, "date": np.concatenate(days), **prices, **stamps}
 
 
-def store(columns: Columns, table: sa.Table = tables.stock_prices_daily, **options: Any) -> WriteResult:
+def store(columns: Columns, table: sa.Table = schema.stock_prices_daily, **options: Any) -> WriteResult:
     with transaction() as connection:
         return write(connection, table, columns, **{"run_id": "run-1", "keep_revisions": True, **options})
 

@@ -3,7 +3,7 @@ import pytest
 from financehub_dagster.cli.errors import CommandError, WrongUsage, explain
 from financehub_dagster.gateway.errors import Unreachable
 from financehub_dagster.settings import SettingsError
-from financehub_dagster.storage.errors import DatabaseUnreachable
+from financehub_dagster.storage.database.errors import DatabaseUnreachable
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.storage import replays, tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.failures import Failure, record_failures
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.dead_letters import replays
+from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures
 from financehub_dagster_tests.fixtures.database import Database
 
-failures = tables.task_failures
+failures = schema.task_failures
 
 
 def fail(symbol: str, run_id: str | None = None, since: datetime | None = None) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.failures import (
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.dead_letters.dead_letters import (
     Failure,
     discard_failures,
     live_failures,
@@ -64,7 +64,7 @@ STEPS = [(None, None, True), (None, ["AAPL"], False), (["AAPL"], None, True), ([
 
 def forget() -> None:
     with transaction() as connection:
-        connection.execute(sa.delete(tables.task_failures))
+        connection.execute(sa.delete(schema.task_failures))
 
 
 def test_partitions_within_those_that_succeeded_are_settled(database: Database, subtests):
@@ -105,15 +105,15 @@ def test_only_live_rows_are_settled_or_discarded(database: Database, subtests):
     for status in ("open", "retrying", "parked", "resolved", "discarded"):
         live = status in ("open", "retrying", "parked")
         with subtests.test(status=status), transaction() as connection:
-            connection.execute(sa.update(tables.task_failures).values(status=status))
+            connection.execute(sa.update(schema.task_failures).values(status=status))
             assert discard_failures(connection, [number, number + 7], "of no use") == ([number] if live else [])
-            connection.execute(sa.update(tables.task_failures).values(status=status))
+            connection.execute(sa.update(schema.task_failures).values(status=status))
             assert resolve_failures(connection, task_name=TASK, partition_key="2024-03-01") == live
 
 
 def only_row() -> sa.Row:
     with transaction() as connection:
-        return connection.execute(sa.select(tables.task_failures)).one()
+        return connection.execute(sa.select(schema.task_failures)).one()
 
 
 def test_a_discarded_row_says_why_and_keeps_what_happened(database: Database):

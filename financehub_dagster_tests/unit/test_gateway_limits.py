@@ -15,9 +15,9 @@ from financehub_dagster.gateway import pace
 from financehub_dagster.gateway.accounts import NEARLY, Accounts
 from financehub_dagster.gateway.errors import BurstLimit
 from financehub_dagster.gateway.policy import Meaning, Policy
-from financehub_dagster.storage import limits, together
-from financehub_dagster.storage.limits import Limit, Slot
-from financehub_dagster.storage.tables import rate_limits
+from financehub_dagster.storage.database.schema import rate_limits
+from financehub_dagster.storage.rate_limits import coalescing, limiter
+from financehub_dagster.storage.rate_limits.limiter import Limit, Slot
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.eventually import eventually
 
@@ -26,7 +26,7 @@ FAST = Limit("fast", 50, 1.0)
 HAMMER = """
 import time
 from financehub_dagster.storage import limits
-from financehub_dagster.storage.engine import market_engine
+from financehub_dagster.storage.database.engine import market_engine
 limit = limits.Limit("hammer", 40, 1.0)
 for _ in range(100):
     before = time.time()
@@ -36,7 +36,7 @@ for _ in range(100):
 
 
 def test_slots_are_spaced_two_percent_wider_than_the_limit(database: Database) -> None:
-    waits = [limits.reserve(database.engine, "v", "ip", (Limit("second", 1, 1.0),)).wait for _ in range(4)]
+    waits = [limiter.reserve(database.engine, "v", "ip", (Limit("second", 1, 1.0),)).wait for _ in range(4)]
     assert waits[0] == 0.0
     assert waits[1:] == pytest.approx([1.02, 2.04, 3.06], abs=0.3)
 
@@ -45,7 +45,7 @@ def test_a_slot_that_was_slept_through_is_left_for_the_next_one(database: Databa
     taken: list[Slot] = []
 
     def another() -> Slot:
-        taken.append(limits.reserve(database.engine, "v", "ip", (FAST,)))
+        taken.append(limiter.reserve(database.engine, "v", "ip", (FAST,)))
         return taken[-1]
 
     in_time = another()
@@ -57,7 +57,7 @@ def test_a_slot_that_was_slept_through_is_left_for_the_next_one(database: Databa
 
 
 def test_a_machine_that_sleeps_through_every_slot_gives_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LATE", -1e6)
+    monkeypatch.setattr(limiter, "LATE", -1e6)
     policy = Policy("v", (FAST,), Meaning(refusal=lambda _: None))
     started = time.monotonic()
     with pytest.raises(BurstLimit, match="no free slot"):
@@ -67,17 +67,19 @@ def test_a_machine_that_sleeps_through_every_slot_gives_up(database: Database, m
 
 def test_a_slot_beyond_the_patience_of_the_caller_is_not_taken(database: Database) -> None:
     slow = (Limit("minute", 1, 60.0),)
-    assert limits.reserve(database.engine, "v", "ip", slow) == Slot(granted=True, wait=0.0)
-    refused = [limits.reserve(database.engine, "v", "ip", slow, max_wait=10.0) for _ in range(3)]
+    assert limiter.reserve(database.engine, "v", "ip", slow) == Slot(granted=True, wait=0.0)
+    refused = [limiter.reserve(database.engine, "v", "ip", slow, max_wait=10.0) for _ in range(3)]
     assert [slot.granted for slot in refused] == [False, False, False]
     assert [slot.wait for slot in refused] == pytest.approx([61.2] * 3, abs=1.0)
-    assert limits.reserve(database.engine, "v", "ip", slow, max_wait=120.0).granted
+    assert limiter.reserve(database.engine, "v", "ip", slow, max_wait=120.0).granted
 
 
 def test_threads_that_ask_at_once_get_slots_of_their_own(database: Database) -> None:
     tenth = Limit("tenth", 10, 1.0)
     with ThreadPoolExecutor(8) as pool:
-        slots = list(pool.map(lambda _: limits.reserve(database.engine, "v", "ip", (tenth,), max_wait=1e6), range(100)))
+        slots = list(
+            pool.map(lambda _: limiter.reserve(database.engine, "v", "ip", (tenth,), max_wait=1e6), range(100))
+        )
     due = sorted(slot.due for slot in slots)
     assert min(later - sooner for sooner, later in pairwise(due)) > 0.05
     assert due[-1] - due[0] == pytest.approx(99 * tenth.spacing(1), abs=0.1)
@@ -87,14 +89,14 @@ def test_of_threads_that_ask_at_once_the_patient_are_served_and_the_others_told_
     slow = Limit("minute", 1, 60.0)
 
     def ask(max_wait: float) -> Slot:
-        return limits.reserve(database.engine, "v", "ip", (slow,), max_wait=max_wait)
+        return limiter.reserve(database.engine, "v", "ip", (slow,), max_wait=max_wait)
 
     ask(0.0)
     with ThreadPoolExecutor(8) as pool:
         with database.engine.begin() as connection:
             connection.execute(sa.select(rate_limits).with_for_update())
             asked = [pool.submit(ask, max_wait) for max_wait in (150.0, 150.0, 1.0, 1.0, 1.0, 150.0, 150.0, 150.0)]
-            eventually(lambda: len(together._queues[database.engine]["space", "v", "ip", "minute"]._seats) == 7)
+            eventually(lambda: len(coalescing._queues[database.engine]["space", "v", "ip", "minute"]._seats) == 7)
         slots = [each.result() for each in asked]
     assert sorted(slot.wait for slot in slots if slot.granted) == pytest.approx([61.2, 122.4], abs=5.0)
     assert {slot.granted for slot in slots[2:5]} == {False}
@@ -103,27 +105,27 @@ def test_of_threads_that_ask_at_once_the_patient_are_served_and_the_others_told_
 
 def test_of_several_limits_all_or_none_are_taken(database: Database) -> None:
     second, minute = Limit("second", 10, 1.0), Limit("minute", 1, 60.0)
-    assert limits.reserve(database.engine, "v", "ip", (second, minute)).granted
+    assert limiter.reserve(database.engine, "v", "ip", (second, minute)).granted
     for _ in range(20):
-        assert not limits.reserve(database.engine, "v", "ip", (second, minute), max_wait=1.0).granted
-    assert limits.reserve(database.engine, "v", "ip", (second,), max_wait=1.0).wait < 0.2
+        assert not limiter.reserve(database.engine, "v", "ip", (second, minute), max_wait=1.0).granted
+    assert limiter.reserve(database.engine, "v", "ip", (second,), max_wait=1.0).wait < 0.2
 
 
 def test_calls_delayed_by_one_limit_do_not_bunch_up_in_another(database: Database) -> None:
     wide, narrow = Limit("wide", 100, 1.0), Limit("narrow", 2, 1.0)
-    limits.hold(database.engine, "v", "ip", (wide,), 5.0)
+    limiter.hold(database.engine, "v", "ip", (wide,), 5.0)
     started = time.monotonic()
     due = []
     for _ in range(6):
-        slot = limits.reserve(database.engine, "v", "ip", (wide, narrow))
+        slot = limiter.reserve(database.engine, "v", "ip", (wide, narrow))
         due.append(time.monotonic() - started + slot.wait)
     assert min(later - sooner for sooner, later in pairwise(due)) > 0.45
 
 
 def test_a_heavy_call_takes_the_room_of_several(database: Database) -> None:
     weighty = (Limit("weight", 6000, 60.0, heaviest=20),)
-    limits.reserve(database.engine, "v", "ip", weighty, weight=20)
-    wait = limits.reserve(database.engine, "v", "ip", weighty, weight=2).wait
+    limiter.reserve(database.engine, "v", "ip", weighty, weight=20)
+    wait = limiter.reserve(database.engine, "v", "ip", weighty, weight=2).wait
     assert 0.0 < wait <= 20 * 60.0 * 1.02 / 5981
 
 
@@ -150,29 +152,29 @@ def test_a_limit_that_allows_nothing_is_refused() -> None:
 
 
 def test_nobody_gets_a_slot_while_the_limits_are_on_hold(database: Database) -> None:
-    limits.hold(database.engine, "v", "ip", (FAST,), 30.0)
-    limits.hold(database.engine, "v", "ip", (FAST,), 5.0)
-    slot = limits.reserve(database.engine, "v", "ip", (FAST,), max_wait=10.0)
+    limiter.hold(database.engine, "v", "ip", (FAST,), 30.0)
+    limiter.hold(database.engine, "v", "ip", (FAST,), 5.0)
+    slot = limiter.reserve(database.engine, "v", "ip", (FAST,), max_wait=10.0)
     assert not slot.granted
     assert slot.wait == pytest.approx(30.0, abs=2.0)
 
 
 def test_scopes_and_providers_do_not_share_their_limits(database: Database) -> None:
-    limits.hold(database.engine, "v", "ip", (FAST,), 30.0)
-    assert limits.reserve(database.engine, "v", "key-1", (FAST,)).wait == 0.0
-    assert limits.reserve(database.engine, "w", "ip", (FAST,)).wait == 0.0
+    limiter.hold(database.engine, "v", "ip", (FAST,), 30.0)
+    assert limiter.reserve(database.engine, "v", "key-1", (FAST,)).wait == 0.0
+    assert limiter.reserve(database.engine, "w", "ip", (FAST,)).wait == 0.0
 
 
 def test_threads_that_create_the_rows_at_once_still_share_them(database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
-        slots = list(pool.map(lambda _: limits.reserve(database.engine, "v", "ip", (FAST,)), range(40)))
+        slots = list(pool.map(lambda _: limiter.reserve(database.engine, "v", "ip", (FAST,)), range(40)))
     assert all(slot.granted for slot in slots)
     assert max(slot.wait for slot in slots) == pytest.approx(39 * 1.02 / 50, abs=0.3)
 
 
 def test_processes_that_hammer_never_exceed_the_limit_in_any_window(database: Database) -> None:
     limit = Limit("hammer", 40, 1.0)
-    limits.hold(database.engine, "vendor", "ip", (limit,), 60.0)
+    limiter.hold(database.engine, "vendor", "ip", (limit,), 60.0)
     first = next_slot(database)
     workers = [subprocess.Popen([sys.executable, "-c", HAMMER], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     slots: list[tuple[float, float]] = []

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.storage import limits, quotas
-from financehub_dagster.storage.limits import Limit, Slot
-from financehub_dagster.storage.quotas import Quota, Reading
-from financehub_dagster.storage.tables import quotas as table
-from financehub_dagster.storage.tables import rate_limits
+from financehub_dagster.storage.database.schema import quotas as table
+from financehub_dagster.storage.database.schema import rate_limits
+from financehub_dagster.storage.rate_limits import limiter, quotas
+from financehub_dagster.storage.rate_limits.limiter import Limit, Slot
+from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 from financehub_dagster_tests.fixtures.database import Database
 
 DAY = Quota("day", 5, period=86_400.0)
@@ -20,9 +20,9 @@ MINUTE = Quota("minute", 8, period=60.0)
 HAMMER = """
 import time
 from financehub_dagster.storage import limits
-from financehub_dagster.storage.engine import market_engine
-from financehub_dagster.storage.limits import Limit
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.database.engine import market_engine
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota
 pace, day = Limit("second", 50, 1.0), Quota("day", 25, period=86_400.0)
 for _ in range(40):
     print(int(limits.reserve(market_engine(), "vendor", "key", (pace,), (day,)).granted))
@@ -30,7 +30,7 @@ for _ in range(40):
 
 
 def take(database: Database, *budgets: Quota, weight: int = 1, max_wait: float = 0.0) -> Slot:
-    return limits.reserve(database.engine, "v", "key", (), budgets, weight=weight, max_wait=max_wait)
+    return limiter.reserve(database.engine, "v", "key", (), budgets, weight=weight, max_wait=max_wait)
 
 
 def used(database: Database) -> dict[str, int]:
@@ -93,12 +93,12 @@ def test_calls_at_either_side_of_a_reset_are_never_more_than_the_amount(database
 
 def test_of_limits_and_quotas_all_or_none_are_taken(database: Database) -> None:
     pace = Limit("second", 10, 1.0)
-    assert limits.reserve(database.engine, "v", "key", (pace,), (DAY, MINUTE)).granted
+    assert limiter.reserve(database.engine, "v", "key", (pace,), (DAY, MINUTE)).granted
     assert take(database, DAY, weight=4).granted
     before = used(database)
     with database.engine.connect() as connection:
         tat = connection.execute(sa.select(rate_limits.c.tat)).scalar_one()
-        refused = limits.reserve(database.engine, "v", "key", (pace,), (DAY, MINUTE))
+        refused = limiter.reserve(database.engine, "v", "key", (pace,), (DAY, MINUTE))
         assert (refused.granted, refused.quota) == (False, "day")
         assert connection.execute(sa.select(rate_limits.c.tat)).scalar_one() == tat
     assert used(database) == before == {"day": 5, "minute": 1}

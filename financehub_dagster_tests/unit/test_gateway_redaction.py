@@ -12,7 +12,7 @@ from financehub_dagster.gateway import redaction
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.redaction import guard_logger, redact, register_secret
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.masking import MASK
+from financehub_dagster.storage.database.masking import MASK
 
 CANARY = "CANARY/key+42 ä"
 

@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.storage import together
+from financehub_dagster.storage.rate_limits import coalescing
 from financehub_dagster_tests.fixtures.eventually import eventually
 
 PATIENCE = 10.0
@@ -42,11 +42,11 @@ class Crowd:
         assert self.vendor.began.wait(PATIENCE)
 
     def ask(self, question: int) -> "Future[int]":
-        return self.pool.submit(together.ask, self.engine, "key", question, self.vendor)
+        return self.pool.submit(coalescing.ask, self.engine, "key", question, self.vendor)
 
     def ask_behind(self, questions: Sequence[int]) -> "list[Future[int]]":
         """Asked while the first is being answered; returns once all of them queue."""
-        queue = together._queues[self.engine]["key"]
+        queue = coalescing._queues[self.engine]["key"]
         asked = [self.ask(question) for question in questions]
         eventually(lambda: len(queue._seats) == len(questions))
         return asked
@@ -89,7 +89,7 @@ def test_who_is_interrupted_while_queueing_is_in_nobodys_way(crowd: Crowd) -> No
     timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            together.ask(crowd.engine, "key", 100, crowd.vendor)
+            coalescing.ask(crowd.engine, "key", 100, crowd.vendor)
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
@@ -103,6 +103,6 @@ def test_a_thousand_questions_of_eight_threads_get_their_own_answers() -> None:
     engine, vendor = sa.create_engine("postgresql+psycopg://"), Vendor()
     vendor.may_answer.set()
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda question: together.ask(engine, "key", question, vendor), range(1000)))
+        answers = list(pool.map(lambda question: coalescing.ask(engine, "key", question, vendor), range(1000)))
     assert answers == list(range(0, 2000, 2))
     assert sorted(chain.from_iterable(vendor.batches)) == list(range(1000))

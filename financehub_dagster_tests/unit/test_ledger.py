@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import ledger
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.errors import StatementFailed
+from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.database.errors import StatementFailed
 from financehub_dagster_tests.unit.ledger_world import (
     APPLE,
     BITCOIN,

@@ -10,9 +10,9 @@ from financehub_dagster.automation.answer_schedules import any_open
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import gaps, ledger
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.instruments import upsert_instruments
+from financehub_dagster.storage.coverage import gaps, ledger
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 
 STOCKS = "stock_prices_daily"
 START = date(2026, 12, 1)

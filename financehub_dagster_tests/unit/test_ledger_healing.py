@@ -8,10 +8,11 @@ import sqlalchemy as sa
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import breakers, gaps, healing, keys, limits, readiness
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.healing import Order
-from financehub_dagster.storage.quotas import Quota
+from financehub_dagster.storage.coverage import backfill_planner, gaps
+from financehub_dagster.storage.coverage.backfill_planner import Order
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.rate_limits import api_keys, availability, circuit_breakers, limiter
+from financehub_dagster.storage.rate_limits.quotas import Quota
 from financehub_dagster_tests.unit.ledger_world import (
     APPLE,
     BITCOIN,
@@ -41,7 +42,7 @@ def world(database, monkeypatch):
 
 def plan(world: World, limit: int = 4, **options) -> list[Order]:
     with transaction() as connection:
-        return healing.plan(connection, world.now, limit, **options)
+        return backfill_planner.plan(connection, world.now, limit, **options)
 
 
 def asked(world: World, instrument: Instrument) -> list[tuple]:
@@ -222,11 +223,11 @@ def test_counts_and_those_that_lack_most_are_read_from_the_ledger(world):
 
 def not_ready(capability: str = "daily_bars") -> set[str]:
     with transaction() as connection:
-        return set(readiness.unavailable(connection, capability))
+        return set(availability.unavailable(connection, capability))
 
 
 def spend(engine: sa.Engine, provider: str, scope: str, quota: Quota) -> None:
-    limits.reserve(engine, provider, scope, [], [quota], weight=quota.amount, max_wait=0.0)
+    limiter.reserve(engine, provider, scope, [], [quota], weight=quota.amount, max_wait=0.0)
 
 
 def test_a_vendor_whose_day_is_spent_is_not_ready_and_one_whose_minute_is_spent_is(database):
@@ -238,8 +239,8 @@ def test_a_vendor_whose_day_is_spent_is_not_ready_and_one_whose_minute_is_spent_
 def test_a_vendor_is_ready_while_one_of_its_keys_is(database):
     engine = database.engine
     for scope in ("one", "two"):
-        keys.use(engine, "finnhub", scope, 1)
-    keys.bench(engine, "finnhub", "one", cause="BadKey", reason="refused", seconds=3600)
+        api_keys.use(engine, "finnhub", scope, 1)
+    api_keys.bench(engine, "finnhub", "one", cause="BadKey", reason="refused", seconds=3600)
     assert not_ready() == set()
     spend(engine, "finnhub", "two", Quota("day", 25, period=86_400.0))
     assert not_ready() == {"finnhub"}
@@ -247,10 +248,10 @@ def test_a_vendor_is_ready_while_one_of_its_keys_is(database):
 
 def test_a_vendor_that_asked_for_silence_is_not_ready_and_neither_is_one_whose_bars_fail(database):
     engine = database.engine
-    breakers.hold(engine, "binance", breakers.ANY, "banned", 600)
-    breakers.hold(engine, "yahoo", "quotes", "down", 600)
-    breakers.hold(engine, "twelve_data", "daily_bars@127.0.0.1:4000", "down", 600)
-    breakers.hold(engine, "alpha_vantage", "daily_bars", "down", 20)
+    circuit_breakers.hold(engine, "binance", circuit_breakers.ANY, "banned", 600)
+    circuit_breakers.hold(engine, "yahoo", "quotes", "down", 600)
+    circuit_breakers.hold(engine, "twelve_data", "daily_bars@127.0.0.1:4000", "down", 600)
+    circuit_breakers.hold(engine, "alpha_vantage", "daily_bars", "down", 20)
     assert not_ready() == {"binance", "twelve_data"}
 
 

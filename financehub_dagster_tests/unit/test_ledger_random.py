@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.engine import transaction
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster_tests.unit.ledger_world import (
     EVERYONE,
     HISTORY_START,

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import ledger
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.instruments import deactivate_instruments, upsert_instruments
+from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import deactivate_instruments, upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.unit.ledger_world import CRYPTOS, NOW
 

@@ -11,7 +11,7 @@ from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.market.schemas import schema_of
-from financehub_dagster.storage import tables
+from financehub_dagster.storage.database import schema
 from financehub_dagster_tests.properties.markets import random_bars
 
 TABLES = ("instruments", "stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily")
@@ -41,7 +41,7 @@ def indicators() -> pd.DataFrame:
 
 
 def instruments() -> pd.DataFrame:
-    columns = [column.name for column in tables.instruments.c if column.name != "updated_at"]
+    columns = [column.name for column in schema.instruments.c if column.name != "updated_at"]
     rows = [{name: getattr(instrument, name) for name in columns} for instrument in default_universe()]
     return pd.DataFrame(rows).assign(updated_at=NOW)
 
@@ -67,7 +67,7 @@ def complaints(table: str, frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_schema_has_the_columns_of_its_table_and_knows_which_may_be_null(table: str) -> None:
-    declared = {column.name: bool(column.nullable) for column in tables.metadata.tables[table].c}
+    declared = {column.name: bool(column.nullable) for column in schema.metadata.tables[table].c}
     assert {name: column.nullable for name, column in schema_of(table).columns.items()} == declared
 
 
@@ -139,10 +139,10 @@ def test_a_table_without_a_schema_is_named() -> None:
 
 @pytest.mark.parametrize("table", ["quotes", "crypto_markets", "fundamentals", "news_articles"])
 def test_a_table_of_answers_has_the_declared_columns_nullable_alike(table: str) -> None:
-    declared = {column.name: bool(column.nullable) for column in tables.metadata.tables[table].c}
+    declared = {column.name: bool(column.nullable) for column in schema.metadata.tables[table].c}
     assert {name: column.nullable for name, column in schema_of(table).columns.items()} == declared
 
 
 def test_the_indicator_table_has_the_declared_columns_in_their_order() -> None:
-    stored = [column.name for column in tables.indicators_daily.c]
+    stored = [column.name for column in schema.indicators_daily.c]
     assert stored == ["symbol", "date", *INDICATOR_COLUMNS, "computed_at"]

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from financehub_dagster.storage import embedded
-from financehub_dagster.storage.dagster_storage import FinanceHubDagsterStorage
-from financehub_dagster.storage.databases import autocommit
-from financehub_dagster.storage.errors import DatabaseUnreachable
+from financehub_dagster.storage.database import embedded
+from financehub_dagster.storage.database.creation import autocommit
+from financehub_dagster.storage.database.dagster_storage import FinanceHubDagsterStorage
+from financehub_dagster.storage.database.errors import DatabaseUnreachable
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, clear_caches
 
 PROJECT = """

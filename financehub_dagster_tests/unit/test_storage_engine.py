@@ -10,15 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from financehub_dagster.storage import embedded, urls
-from financehub_dagster.storage.databases import ensure_database
-from financehub_dagster.storage.engine import make_engine, market_engine, transaction
-from financehub_dagster.storage.errors import (
-    DatabaseError,
-    DatabaseUnreachable,
-    NotMigrated,
-    WrongPassword,
-)
+from financehub_dagster.storage.database import embedded, urls
+from financehub_dagster.storage.database.creation import ensure_database
+from financehub_dagster.storage.database.engine import make_engine, market_engine, transaction
+from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable, NotMigrated, WrongPassword
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, clear_caches
 
 

@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.extents import Extent, extent
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.extents import Extent, extent
 from financehub_dagster_tests.fixtures.database import Database
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ def test_rows_symbols_days_and_sources_are_counted(database: Database) -> None:
         quote("BTC", datetime(2026, 11, 21, 12, tzinfo=UTC), "binance"),
     ]
     with transaction() as connection:
-        connection.execute(sa.insert(tables.metadata.tables["quotes"]), rows)
+        connection.execute(sa.insert(schema.metadata.tables["quotes"]), rows)
         found = extent(connection, "quotes")
     assert found == Extent(3, 2, date(2026, 11, 20), date(2026, 11, 22), {"yahoo": 2, "binance": 1})
 

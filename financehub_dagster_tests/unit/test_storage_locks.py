@@ -2,37 +2,37 @@
 
 import pytest
 
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.locks import LockOrder, lock_table
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.database.locks import LockOrder, lock_table
 from financehub_dagster_tests.fixtures.database import Database
 
 
 def test_a_transaction_locks_tables_in_the_order_of_their_declaration(module_database: Database) -> None:
     order = [
-        tables.instruments,
-        tables.stock_prices_daily,
-        tables.corporate_actions,
-        tables.task_failures,
-        tables.deferred_work,
-        tables.coverage,
+        schema.instruments,
+        schema.stock_prices_daily,
+        schema.corporate_actions,
+        schema.task_failures,
+        schema.deferred_work,
+        schema.coverage,
     ]
     with transaction() as connection:
         for table in order:
             lock_table(connection, table)
-        lock_table(connection, tables.stock_prices_daily)  # it is held already
+        lock_table(connection, schema.stock_prices_daily)  # it is held already
         assert connection.get_transaction() is not None
     with transaction() as connection:
-        lock_table(connection, tables.instruments)  # the next transaction holds nothing
+        lock_table(connection, schema.instruments)  # the next transaction holds nothing
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (tables.task_failures, tables.stock_prices_daily),
-        (tables.deferred_work, tables.task_failures),
-        (tables.coverage, tables.task_failures),
-        (tables.corporate_actions, tables.stock_prices_daily),
+        (schema.task_failures, schema.stock_prices_daily),
+        (schema.deferred_work, schema.task_failures),
+        (schema.coverage, schema.task_failures),
+        (schema.corporate_actions, schema.stock_prices_daily),
     ],
     ids=lambda table: table.name,
 )
@@ -44,7 +44,7 @@ def test_locking_a_table_after_a_later_one_is_refused(module_database: Database,
 
 
 def test_a_second_set_of_symbols_of_the_same_table_is_refused(module_database: Database) -> None:
-    table = tables.indicators_daily
+    table = schema.indicators_daily
     with transaction() as connection:
         lock_table(connection, table, ["AAPL"])
         with pytest.raises(LockOrder):

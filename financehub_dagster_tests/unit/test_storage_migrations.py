@@ -12,11 +12,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.engine import URL
 
-from financehub_dagster.storage import migrations
-from financehub_dagster.storage.databases import autocommit
-from financehub_dagster.storage.embedded.binaries import bin_folder
-from financehub_dagster.storage.errors import DatabaseError, NotMigrated
-from financehub_dagster.storage.tables import metadata
+from financehub_dagster.storage.database import migrations
+from financehub_dagster.storage.database.creation import autocommit
+from financehub_dagster.storage.database.embedded.binaries import bin_folder
+from financehub_dagster.storage.database.errors import DatabaseError, NotMigrated
+from financehub_dagster.storage.database.schema import metadata
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
@@ -127,7 +127,7 @@ def test_a_database_of_a_newer_program_is_left_alone(empty_database: URL) -> Non
 def test_a_database_without_tables_is_reported_with_the_remedy(
     empty_database: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster_tests.fixtures.database import clear_caches
 
     monkeypatch.setenv("FINANCEHUB_DATABASE_URL", empty_database.render_as_string(hide_password=False))

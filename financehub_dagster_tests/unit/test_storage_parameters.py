@@ -23,18 +23,18 @@ import sqlalchemy as sa
 from financehub_dagster import storage
 from financehub_dagster.market.coverage import Months
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.deferrals import Deferral
-from financehub_dagster.storage.errors import StatementFailed
-from financehub_dagster.storage.failures import (
+from financehub_dagster.storage.coverage.ledger import Answer
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.errors import StatementFailed
+from financehub_dagster.storage.dead_letters.dead_letters import (
     EXCEPTION_CHARACTERS,
     TRACEBACK_CHARACTERS,
     Failure,
     record_failures,
 )
-from financehub_dagster.storage.instruments import upsert_instruments
-from financehub_dagster.storage.ledger import Answer
-from financehub_dagster.storage.marks import Mark
+from financehub_dagster.storage.dead_letters.deferred_work import Deferral
+from financehub_dagster.storage.lineage.stale_inputs import Mark
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
 
 FEW, MANY = 10, 1000
@@ -71,7 +71,7 @@ ONE: dict[object, Callable[[int], object]] = {
     date: lambda number: START - timedelta(days=number),
     datetime: lambda _: NOW,
     Months: lambda _: MONTHS,
-    sa.Table: lambda _: tables.metadata.tables[TABLE],
+    sa.Table: lambda _: schema.metadata.tables[TABLE],
     Mark: lambda _: Mark(START, 1),
     Failure: lambda number: Failure(TABLE, "Outage", f"{START}", f"S{number:05d}", kwargs={"symbols": [f"S{number}"]}),
     Deferral: lambda number: Deferral(TABLE, f"{START}", f"S{number:05d}", "yahoo", NOW, "spent"),

@@ -10,10 +10,11 @@ import yaml
 from sqlalchemy.engine import URL
 
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import quick, sessions, urls
-from financehub_dagster.storage.dagster_storage import FinanceHubDagsterStorage
-from financehub_dagster.storage.databases import autocommit
-from financehub_dagster.storage.engine import raw_cursor, transaction
+from financehub_dagster.storage.database import session_settings, urls
+from financehub_dagster.storage.database.creation import autocommit
+from financehub_dagster.storage.database.dagster_storage import FinanceHubDagsterStorage
+from financehub_dagster.storage.database.engine import raw_cursor, transaction
+from financehub_dagster.storage.rate_limits import gateway_connection
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, chosen
 
 ODD = {
@@ -50,9 +51,9 @@ LEFT_ALONE = {
 }
 
 SHOWN = sa.text("select lower(name) as name, setting from pg_settings where lower(name) = any(:names)")
-OURS = {name.lower(): value for name, value in (sessions.SETTINGS | sessions.SINCE_17).items()} | {
-    "lock_timeout": str(sessions.LOCK_SECONDS * 1000),
-    "idle_in_transaction_session_timeout": str(sessions.IDLE_SECONDS * 1000),
+OURS = {name.lower(): value for name, value in (session_settings.SETTINGS | session_settings.SINCE_17).items()} | {
+    "lock_timeout": str(session_settings.LOCK_SECONDS * 1000),
+    "idle_in_transaction_session_timeout": str(session_settings.IDLE_SECONDS * 1000),
 }
 
 
@@ -80,7 +81,7 @@ def test_a_session_of_the_pool_and_that_of_the_gateway_have_our_settings(odd_dat
         assert shown(connection) == OURS
     for name, value in OURS.items():
         query = "select setting from pg_settings where lower(name) = %(name)s"
-        assert quick.execute(odd_database.engine, query, {"name": name}) == [(value,)]
+        assert gateway_connection.execute(odd_database.engine, query, {"name": name}) == [(value,)]
 
 
 def dagster_storage(url: URL) -> FinanceHubDagsterStorage:

@@ -8,19 +8,24 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.bars import read_bars
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.errors import UnknownInstruments
-from financehub_dagster.storage.failures import Failure, live_failures, record_failures, resolve_failures
-from financehub_dagster.storage.instruments import (
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.database.errors import UnknownInstruments
+from financehub_dagster.storage.dead_letters.dead_letters import (
+    Failure,
+    live_failures,
+    record_failures,
+    resolve_failures,
+)
+from financehub_dagster.storage.queries.bars import read_bars
+from financehub_dagster.storage.queries.instruments import (
     UpsertResult,
     deactivate_instruments,
     list_instruments,
     upsert_instruments,
 )
-from financehub_dagster.storage.rejections import record_rejections
-from financehub_dagster.storage.writer import write
+from financehub_dagster.storage.upsert.rejected_rows import record_rejections
+from financehub_dagster.storage.upsert.upsert import write
 from financehub_dagster_tests.fixtures.database import Database
 
 APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS", market_cap=3e12, aliases={"yahoo": "AAPL"})
@@ -109,7 +114,7 @@ def test_success_resolves_the_row_and_a_later_failure_opens_a_new_one(database: 
     with transaction() as connection:
         assert resolve_failures(connection, **where) == 2
         assert live_failures(connection) == []
-        statuses = connection.execute(sa.select(tables.task_failures.c.status)).scalars().all()
+        statuses = connection.execute(sa.select(schema.task_failures.c.status)).scalars().all()
     assert statuses == ["resolved"] * 3
 
 
@@ -133,7 +138,7 @@ def test_a_rejected_row_is_written_down_once_however_often_it_is_sent(database: 
         assert record_rejections(connection, "stock_prices_daily", rejected(-1.0), run_id="run-2") == 0
         assert record_rejections(connection, "stock_prices_daily", rejected(-2.0), run_id="run-3") == 1
         assert record_rejections(connection, "stock_prices_daily", rejected(0.0)[:0], run_id="run-4") == 0
-        columns = tables.rejected_rows.c
+        columns = schema.rejected_rows.c
         query = sa.select(columns.date, columns.rule, columns.row, columns.run_id).order_by(columns.date)
         assert [tuple(row) for row in connection.execute(query)] == [
             (date(2024, 1, 2), "positive", {"close": -2.0, "volume": 1.0}, "run-3"),
@@ -157,7 +162,7 @@ def stored_bars(database: Database) -> pd.DataFrame:
         columns = {str(name): frame[name].to_numpy() for name in frame}
         rest = {"adj_close": np.full(len(frame), np.nan), "source": np.full(len(frame), "yahoo", object)}
         rest["fetched_at"] = np.full(len(frame), np.datetime64("2024-03-01"))
-        table = tables.stock_prices_daily
+        table = schema.stock_prices_daily
         write(connection, table, {**columns, **rest}, run_id=None, keep_revisions=False)
     return frame
 

@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.storage import transactions
-from financehub_dagster.storage.engine import Connection
-from financehub_dagster.storage.errors import DatabaseError, StatementFailed
-from financehub_dagster.storage.transactions import in_transaction
+from financehub_dagster.storage.database import transactions
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.errors import DatabaseError, StatementFailed
+from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster_tests.fixtures.database import Database
 
 

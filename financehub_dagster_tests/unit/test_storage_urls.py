@@ -5,8 +5,8 @@ import pytest
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.url import make_url
 
-from financehub_dagster.storage.errors import DatabaseError
-from financehub_dagster.storage.urls import MARKET_DRIVER, libpq_url, parse_url
+from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.urls import MARKET_DRIVER, libpq_url, parse_url
 
 ODD = "a +b%&=?/@:'ä"
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from financehub_dagster.storage import marks, tables
-from financehub_dagster.storage.engine import Connection, transaction
-from financehub_dagster.storage.errors import BadRows
-from financehub_dagster.storage.writer import WriteResult, write
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.database.errors import BadRows
+from financehub_dagster.storage.lineage import stale_inputs
+from financehub_dagster.storage.upsert.upsert import WriteResult, write
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.unit.storage_writes import Columns, bars, rows, store
 
@@ -156,20 +157,20 @@ def test_columns_of_a_pandas_frame_are_taken_as_they_are(database: Database) -> 
 def test_changed_instruments_are_marked_dirty_from_their_earliest_change(database: Database) -> None:
     store(bars({"AAPL": 5, "MSFT": 5}), derived=["indicators_daily"])
     with transaction() as connection:
-        first = marks.read_marks(connection, "indicators_daily")
-        assert first == {symbol: marks.Mark(date(2024, 1, 1), 1) for symbol in ("AAPL", "MSFT")}
-        assert marks.clear_marks(connection, "indicators_daily", {"AAPL": first["AAPL"]}) == 1
+        first = stale_inputs.read_marks(connection, "indicators_daily")
+        assert first == {symbol: stale_inputs.Mark(date(2024, 1, 1), 1) for symbol in ("AAPL", "MSFT")}
+        assert stale_inputs.clear_marks(connection, "indicators_daily", {"AAPL": first["AAPL"]}) == 1
     columns = bars({"AAPL": 5, "MSFT": 6})
     columns["close"][3] = 12.0
     store(columns, derived=["indicators_daily"])
     with transaction() as connection:
-        assert marks.read_marks(connection, "indicators_daily") == {
-            "AAPL": marks.Mark(date(2024, 1, 4), 2),
-            "MSFT": marks.Mark(date(2024, 1, 1), 2),
+        assert stale_inputs.read_marks(connection, "indicators_daily") == {
+            "AAPL": stale_inputs.Mark(date(2024, 1, 4), 2),
+            "MSFT": stale_inputs.Mark(date(2024, 1, 1), 2),
         }
-        assert marks.clear_marks(connection, "indicators_daily", first) == 0
-        assert marks.marked_since(connection, "indicators_daily", ["AAPL", "MSFT"], first) == ["AAPL", "MSFT"]
-        assert set(marks.read_marks(connection, "indicators_daily", ["MSFT"])) == {"MSFT"}
+        assert stale_inputs.clear_marks(connection, "indicators_daily", first) == 0
+        assert stale_inputs.marked_since(connection, "indicators_daily", ["AAPL", "MSFT"], first) == ["AAPL", "MSFT"]
+        assert set(stale_inputs.read_marks(connection, "indicators_daily", ["MSFT"])) == {"MSFT"}
 
 
 def test_an_identical_write_marks_nothing(database: Database) -> None:
@@ -191,4 +192,4 @@ def test_several_writes_in_one_transaction_stand_or_fall_together(database: Data
 
 
 def write_into(connection: Connection, columns: Columns) -> WriteResult:
-    return write(connection, tables.stock_prices_daily, columns, run_id=None, keep_revisions=True)
+    return write(connection, schema.stock_prices_daily, columns, run_id=None, keep_revisions=True)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import JSONB
 
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
-from financehub_dagster.storage import tables
-from financehub_dagster.storage.engine import transaction
-from financehub_dagster.storage.errors import BadRows
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.database.errors import BadRows
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.unit.storage_writes import NOON, Columns, bars, rows, store
 
@@ -26,11 +26,11 @@ def test_indicators_with_their_warm_up_gaps_come_back_as_written(database: Datab
     }
     for warm_up, name in enumerate(INDICATOR_COLUMNS):
         columns[name] = np.where(np.arange(count) < warm_up * 7, np.nan, rng.normal(size=count))
-    assert store(columns, tables.indicators_daily, keep_revisions=False).inserted == count
+    assert store(columns, schema.indicators_daily, keep_revisions=False).inserted == count
     stored = rows(f"select {', '.join(INDICATOR_COLUMNS)} from indicators_daily order by date")
     expected = np.column_stack([columns[name] for name in INDICATOR_COLUMNS])
     assert np.array_equal(np.array(stored, float), expected, equal_nan=True)
-    assert store(columns, tables.indicators_daily, keep_revisions=False).unchanged == count
+    assert store(columns, schema.indicators_daily, keep_revisions=False).unchanged == count
 
 
 def test_a_key_of_three_columns_works_like_one_of_two(database: Database) -> None:
@@ -42,7 +42,7 @@ def test_a_key_of_three_columns_works_like_one_of_two(database: Database) -> Non
         "source": np.full(3, "yahoo", object),
         "fetched_at": np.full(3, NOON),
     }
-    assert store(actions, tables.corporate_actions).inserted == 2
+    assert store(actions, schema.corporate_actions).inserted == 2
     assert rows("select kind, value from corporate_actions order by 1") == [("dividend", 0.2), ("split", 7.0)]
 
 

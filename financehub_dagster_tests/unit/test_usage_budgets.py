@@ -8,8 +8,8 @@ from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
 from financehub_dagster.providers.budgets import Budget, Budgets, budgets
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage import keys, limits, usage
-from financehub_dagster.storage.usage import usage_report
+from financehub_dagster.storage.rate_limits import api_keys, limiter, usage
+from financehub_dagster.storage.rate_limits.usage import usage_report
 from financehub_dagster_tests.fixtures.database import Database
 
 KEYS = {"ALPHA_VANTAGE_API_KEYS": "alpha-vantage-first,alpha-vantage-second", "NEWSAPI_API_KEYS": "a-key-of-newsapi"}
@@ -70,7 +70,7 @@ def test_vendors_without_a_key_are_off_and_name_their_variable(
 def test_what_is_booked_and_counted_shows_up_in_its_window(plans: Database) -> None:
     provider = AlphaVantageProvider()
     account = scope(budgets(all_providers(), usage_report(plans.engine)), "alpha_vantage")
-    limits.reserve(plans.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
+    limiter.reserve(plans.engine, "alpha_vantage", account, provider.limits(), provider.quotas(), weight=1)
     usage.count(plans.engine, "alpha_vantage", account, "ok")
     first, second = [
         each
@@ -85,7 +85,7 @@ def test_what_is_booked_and_counted_shows_up_in_its_window(plans: Database) -> N
 def test_a_plan_that_grew_since_the_last_booking_leaves_more(plans: Database) -> None:
     account = scope(budgets(all_providers(), usage_report(plans.engine)), "alpha_vantage")
     free, paid = AlphaVantageProvider(), AlphaVantageProvider(requests_per_second=5, requests_per_day=1000)
-    limits.reserve(plans.engine, "alpha_vantage", account, free.limits(), free.quotas(), weight=1)
+    limiter.reserve(plans.engine, "alpha_vantage", account, free.limits(), free.quotas(), weight=1)
     found = [
         each for each in budgets({"alpha_vantage": paid}, usage_report(plans.engine)).windows if each.window == "day"
     ]
@@ -94,7 +94,7 @@ def test_a_plan_that_grew_since_the_last_booking_leaves_more(plans: Database) ->
 
 def test_a_resting_key_says_until_when_and_why(plans: Database) -> None:
     account = scope(budgets(all_providers(), usage_report(plans.engine)), "newsapi")
-    keys.bench(plans.engine, "newsapi", account, cause="BadKey", reason="newsapi: refused", seconds=60.0)
+    api_keys.bench(plans.engine, "newsapi", account, cause="BadKey", reason="newsapi: refused", seconds=60.0)
     found = of(budgets(all_providers(), usage_report(plans.engine)), "newsapi")
     assert {each.reason for each in found} == {"newsapi: refused"}
     assert all(each.benched_until is not None for each in found)
@@ -110,7 +110,7 @@ def test_a_stand_in_that_was_used_is_kept_apart_from_the_vendor(plans: Database)
 
 def test_a_key_that_is_gone_is_forgotten_once_nothing_of_it_counts(plans: Database) -> None:
     quota = AlphaVantageProvider().quotas()
-    limits.reserve(plans.engine, "alpha_vantage", "gone-1f3c", (), quota, weight=1)
+    limiter.reserve(plans.engine, "alpha_vantage", "gone-1f3c", (), quota, weight=1)
     found = budgets(all_providers(), usage_report(plans.engine))
     assert {each.key for each in found.windows if not each.configured} == {"gone-1f3c"}
     with plans.engine.begin() as connection:

@@ -50,8 +50,8 @@ def url(
 ) -> None:
     """Print the address of the market database, for psql and other tools. `db shell` opens it."""
     from financehub_dagster.cli import prepare
-    from financehub_dagster.storage import embedded
-    from financehub_dagster.storage.urls import is_embedded, libpq_url
+    from financehub_dagster.storage.database import embedded
+    from financehub_dagster.storage.database.urls import is_embedded, libpq_url
 
     home = prepare.act_on_home(console)
     text = libpq_url(_address(dagster=dagster), with_secrets=show_password)
@@ -69,8 +69,8 @@ def shell(
 ) -> None:
     """Open the market database with psql. An embedded server runs at least until psql ends."""
     from financehub_dagster.cli import prepare
-    from financehub_dagster.storage.databases import autocommit
-    from financehub_dagster.storage.urls import libpq_url, secrets_of
+    from financehub_dagster.storage.database.creation import autocommit
+    from financehub_dagster.storage.database.urls import libpq_url, secrets_of
 
     prepare.act_on_home(console)
     address = _address(dagster=dagster)
@@ -89,7 +89,7 @@ def shell(
 
 
 def _address(*, dagster: bool) -> "URL":
-    from financehub_dagster.storage.urls import beside, market_url
+    from financehub_dagster.storage.database.urls import beside, market_url
 
     market = market_url()
     return beside(market) if dagster else market
@@ -97,9 +97,9 @@ def _address(*, dagster: bool) -> "URL":
 
 def _psql() -> str:
     """The embedded server's own psql for that server; for another one the PATH's, which may speak TLS."""
-    from financehub_dagster.storage.embedded.binaries import bin_folder
-    from financehub_dagster.storage.errors import UnsupportedPlatform
-    from financehub_dagster.storage.urls import is_embedded
+    from financehub_dagster.storage.database.embedded.binaries import bin_folder
+    from financehub_dagster.storage.database.errors import UnsupportedPlatform
+    from financehub_dagster.storage.database.urls import is_embedded
 
     try:
         ours = shutil.which("psql", path=bin_folder())

@@ -13,7 +13,7 @@ from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 
 if TYPE_CHECKING:
-    from financehub_dagster.storage.engine import Connection
+    from financehub_dagster.storage.database.engine import Connection
 
 
 class Status(StrEnum):
@@ -51,8 +51,8 @@ def list_(
 ) -> None:
     """List failed work, the latest failure first."""
     from financehub_dagster.cli.reports import dlq
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.failures import LIVE, list_failures
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import LIVE, list_failures
 
     _open(console)
     asked = [str(each) for each in status or [Status.LIVE]]
@@ -91,8 +91,8 @@ def replay(
     from financehub_dagster.cli.home import home_in_use
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.cli.signals import stop_signals
-    from financehub_dagster.storage import replays
-    from financehub_dagster.storage.engine import transaction
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters import replays
 
     if sum((bool(ids), everything, due)) != 1:
         raise WrongUsage("say which: numbers of dead letters, --all or --due")
@@ -127,8 +127,8 @@ def discard(
     from financehub_dagster.automation.dead_letters import settle_groups
     from financehub_dagster.automation.replay_groups import grouped
     from financehub_dagster.cli.reports import dlq
-    from financehub_dagster.storage.failures import LIVE, discard_failures
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import LIVE, discard_failures
 
     _open(console)
     rows = dlq.known_rows(list(dict.fromkeys(ids)))

@@ -36,7 +36,7 @@ def gaps(
     from financehub_dagster.cli.reports import gaps as report
     from financehub_dagster.cli.runs import universe
     from financehub_dagster.cli.signals import stop_signals
-    from financehub_dagster.storage.catalog import BARS_OF, LEDGER_TABLES
+    from financehub_dagster.tables.catalog import BARS_OF, LEDGER_TABLES
 
     home = prepare.act_on_home(console)
     chosen = None if table is None else arguments.table(table, LEDGER_TABLES)

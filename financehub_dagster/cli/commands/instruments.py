@@ -42,8 +42,8 @@ def list_(
     removed: Annotated[bool, typer.Option("--all", help="Also those that were removed.")] = False,
 ) -> None:
     """List the instruments, most important first."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.instruments import list_instruments
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     _open(console)
     with transaction() as connection:
@@ -112,8 +112,8 @@ def remove(
 ) -> None:
     """Take instruments out of the universe; what is stored of them stays."""
     from financehub_dagster.cli.runs import universe
-    from financehub_dagster.storage.instruments import deactivate_instruments
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.queries.instruments import deactivate_instruments
 
     _open(console)
     wanted = arguments.known_symbols(arguments.split_symbols(symbols) or [], universe())
@@ -147,8 +147,8 @@ def exchanges_(
 
 
 def _store(console: Console, instruments: "list[Instrument]") -> None:
-    from financehub_dagster.storage.instruments import upsert_instruments
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.queries.instruments import upsert_instruments
 
     counts = in_transaction(lambda connection: upsert_instruments(connection, instruments))
     data = {"inserted": counts.inserted, "updated": counts.updated, "unchanged": counts.unchanged}

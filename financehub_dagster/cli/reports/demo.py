@@ -96,8 +96,8 @@ def collect(home: str, url: str | None, tables: Sequence[str], runs: "Sequence[R
 
 
 def _table(name: str, partitions: int, seconds: float | None) -> TableSummary:
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.extents import extent
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.extents import extent
 
     with transaction() as connection:
         held = extent(connection, name)

@@ -33,8 +33,8 @@ def rows_to_replay(ids: Sequence[int]) -> dict[int, Row]:
 
 def known_rows(ids: Sequence[int]) -> dict[int, Row]:
     """The rows of `ids` without their tracebacks; raises WrongUsage naming the first that does not exist."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.failures import read_failures
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import read_failures
 
     with transaction() as connection:
         rows = read_failures(connection, ids)
@@ -48,8 +48,8 @@ def known_rows(ids: Sequence[int]) -> dict[int, Row]:
 
 def known_row(number: int) -> Row:
     """A row with all columns; raises WrongUsage if it does not exist."""
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.failures import read_traceback
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import read_traceback
 
     [row] = known_rows([number]).values()
     with transaction() as connection:

@@ -13,7 +13,7 @@ from financehub_dagster.cli.signals import StopSignals
 
 if TYPE_CHECKING:
     from financehub_dagster.cli.runs import RunResult
-    from financehub_dagster.storage.healing import Order
+    from financehub_dagster.storage.coverage.backfill_planner import Order
 
 SHOWN = 20
 """Instruments listed by name, those that lack most; the counts above them are of all."""
@@ -55,8 +55,8 @@ class Gaps:
 
 def rebuild() -> int:
     """Compute the ledger anew from what is stored; returns how many rows were wrong."""
-    from financehub_dagster.storage import ledger
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.coverage import ledger
+    from financehub_dagster.storage.database.transactions import in_transaction
 
     return in_transaction(lambda connection: ledger.rebuild(connection, datetime.now(UTC)))
 
@@ -64,10 +64,10 @@ def rebuild() -> int:
 def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
     """Bring the ledger up to now and read it, for one table or all and for `symbols` or all."""
     from financehub_dagster.market import calendars
-    from financehub_dagster.storage import gaps, ledger
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.instruments import list_instruments
-    from financehub_dagster.storage.transactions import in_transaction
+    from financehub_dagster.storage.coverage import gaps, ledger
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     now, wanted = datetime.now(UTC), None if symbols is None else frozenset(symbols)
     in_transaction(lambda connection: ledger.refresh(connection, now))
@@ -87,7 +87,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
     """
     from financehub_dagster.automation.healing import due_orders
     from financehub_dagster.cli.runs import code_location
-    from financehub_dagster.storage.catalog import LEDGER_TABLES
+    from financehub_dagster.tables.catalog import LEDGER_TABLES
 
     router = (code_location().resources or {})["daily_bars"]
     healed = Healed()

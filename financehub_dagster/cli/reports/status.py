@@ -112,11 +112,11 @@ def _trouble(status: Status, state: State, beats: dict[str, datetime], child: Le
 
 
 def _database(status: Status, home: Home) -> None:
-    from financehub_dagster.storage import embedded, migrations
-    from financehub_dagster.storage.databases import answers
-    from financehub_dagster.storage.engine import describe
-    from financehub_dagster.storage.errors import NotMigrated
-    from financehub_dagster.storage.urls import is_embedded, market_url
+    from financehub_dagster.storage.database import embedded, migrations
+    from financehub_dagster.storage.database.creation import answers
+    from financehub_dagster.storage.database.engine import describe
+    from financehub_dagster.storage.database.errors import NotMigrated
+    from financehub_dagster.storage.database.urls import is_embedded, market_url
 
     status.head = migrations.head()
     if is_embedded() and not embedded.status(home.path).running:
@@ -132,19 +132,19 @@ def _database(status: Status, home: Home) -> None:
 
 
 def _stored(status: Status) -> None:
-    from financehub_dagster.storage import tables
-    from financehub_dagster.storage.engine import transaction
-    from financehub_dagster.storage.history import row_count
+    from financehub_dagster.storage.database import schema
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.history import row_count
 
     prepare.require_migrated()
     with transaction() as connection:
-        status.rows = {table.name: row_count(connection, table.name) for table in tables.metadata.sorted_tables}
+        status.rows = {table.name: row_count(connection, table.name) for table in schema.metadata.sorted_tables}
 
 
 def _dagster(status: Status) -> dict[str, datetime]:
     """Read heartbeats and runs; a database in which Dagster never ran has none."""
-    from financehub_dagster.storage.dagster_state import heartbeats_and_runs
-    from financehub_dagster.storage.errors import NotMigrated
+    from financehub_dagster.storage.database.dagster_state import heartbeats_and_runs
+    from financehub_dagster.storage.database.errors import NotMigrated
 
     try:
         beats, runs = heartbeats_and_runs(IN_PROGRESS)

@@ -38,8 +38,8 @@ def collect(*, used: bool = True) -> UsageSummary:
     """
     from financehub_dagster.cli.runs import code_location
     from financehub_dagster.providers.budgets import budgets
-    from financehub_dagster.storage.engine import market_engine
-    from financehub_dagster.storage.usage import usage_report
+    from financehub_dagster.storage.database.engine import market_engine
+    from financehub_dagster.storage.rate_limits.usage import usage_report
 
     found = budgets(code_location().resources or {}, usage_report(market_engine()) if used else [])
     return UsageSummary(found.windows, found.off)

@@ -1,0 +1,130 @@
+"""Dagster's own storage: PostgreSQL, in a database of its own beside the market data.
+
+Belongs here: the class that dagster.yaml names. Does not belong here: anything of market data. Everything that loads
+the instance (webserver, daemon, run workers, `dagster asset materialize`) comes through here, so that each of them
+finds the embedded server running and holds it until it ends.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import (
+    DagsterPostgresStorage,
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
+
+from financehub_dagster.storage.database.creation import autocommit, ensure_database
+from financehub_dagster.storage.database.requirements import check
+from financehub_dagster.storage.database.session_settings import ENCODING, prepare_all
+from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
+
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+_TABLES_LOCK = 7_236_400_003
+"""Advisory lock under which Dagster's tables are created: any number that nobody else uses."""
+_TABLES_MISSING = sa.text("""
+    select count(*) < 4 from pg_tables
+    where schemaname = current_schema() and tablename in ('runs', 'instance_info', 'event_logs', 'jobs')
+""")
+"""By these dagster-postgres tells whether its tables are there."""
+
+
+class _OurSessions:
+    """A part of Dagster's storage whose connections start as ours do, those of the webserver too."""
+
+    _engine: sa.Engine
+
+    def optimize_for_webserver(self, *arguments: Any, **named: Any) -> None:
+        """Dagster's own, which makes another engine and gives it a time limit for statements."""
+        super().optimize_for_webserver(*arguments, **named)  # type: ignore[misc]
+        prepare_all(self._engine)
+
+
+class FinanceHubRuns(_OurSessions, PostgresRunStorage):
+    """Dagster's runs."""
+
+
+class FinanceHubSchedules(_OurSessions, PostgresScheduleStorage):
+    """Dagster's schedules and sensors."""
+
+
+class FinanceHubEventLog(_OurSessions, PostgresEventLogStorage):
+    """Dagster's event log, which writes down what a run plans as it does what a run has made: many at once."""
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events of the kinds that come in batches, partitions that a run will fill before all others."""
+        planned = [each for each in events if each.dagster_event_type == _PLANNED]
+        if planned:
+            statement = self.prepare_insert_event_batch(planned).returning(SqlEventLogStorageTable.c.id)
+            with self._connect() as connection:
+                numbers = [number for (number,) in connection.execute(statement)]
+            last = {each.get_dagster_event().asset_key: at for at, each in enumerate(planned)}
+            with self.index_transaction() as connection:
+                for at in last.values():
+                    self._store_asset_event(connection, planned[at], numbers[at])
+        others = [each for each in events if each.dagster_event_type != _PLANNED]
+        if others:
+            super().store_event_batch(others)
+
+    def dispose(self) -> None:
+        """Close the connection that is kept."""
+        super().dispose()
+        self._engine.dispose()
+
+
+class FinanceHubDagsterStorage(DagsterPostgresStorage):
+    """`storage.custom` of dagster.yaml; needs no config.
+
+    The address comes from FINANCEHUB_DATABASE_URL, or the embedded server is started; `postgres_url` overrides both.
+    The database is created if missing. Raises DatabaseError with a remedy in one line.
+    """
+
+    def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, **others: Any) -> None:
+        super().__init__(postgres_url, should_autocreate_tables, **others)
+        # Whatever tables were missing are there by now.
+        self._run_storage = FinanceHubRuns(postgres_url, should_autocreate_tables=False)
+        self._event_log_storage = FinanceHubEventLog(postgres_url, should_autocreate_tables=False)
+        self._schedule_storage = FinanceHubSchedules(postgres_url, should_autocreate_tables=False)
+        # A run stores some hundred events. Dagster opens a connection for each of three statements an event takes, for
+        # which the server starts a process each time: that takes longer than all statements.
+        kept = sa.create_engine(
+            postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True
+        )
+        prepare_all(kept)
+        for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            part._engine = kept
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """The configuration dagster.yaml may give."""
+        return {
+            "postgres_url": dg.Field(dg.StringSource, is_required=False),
+            "should_autocreate_tables": dg.Field(bool, is_required=False, default_value=True),
+        }
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]
+        cls, inst_data: ConfigurableClassData | None, config_value: dict[str, Any]
+    ) -> Self:
+        """Called by Dagster in every process that loads the instance."""
+        override = config_value.get("postgres_url")
+        url = parse_url(dagster_url() if override is None else override).set(drivername=DAGSTER_DRIVER)
+        ensure_database(url)
+        with autocommit(url) as connection:
+            check(connection, url)
+            connection.execute(sa.select(sa.func.pg_advisory_lock(_TABLES_LOCK)))
+            # Dagster would look for each table over a connection of its own, in every process.
+            missing = connection.execute(_TABLES_MISSING).scalar_one()
+            encoded = url.update_query_dict({"client_encoding": ENCODING})
+            return cls(
+                inst_data=inst_data,
+                postgres_url=encoded.render_as_string(hide_password=False),
+                should_autocreate_tables=missing and config_value.get("should_autocreate_tables", True),
+            )

@@ -1,0 +1,114 @@
+"""Connections to the market database.
+
+Belongs here: the engine, its pool and timeouts, and the translation of driver errors into one line each. Does not
+belong here: any query.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from financehub_dagster.storage.database import session_settings, urls
+from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
+
+__all__ = [
+    "Connection",
+    "Engine",
+    "connection_error",
+    "describe",
+    "make_engine",
+    "market_engine",
+    "raw_cursor",
+    "reset_engine",
+    "transaction",
+]
+
+
+@cache
+def market_engine() -> Engine:
+    """The engine of this process; connects, and starts the embedded server, at its first use and again after a loss."""
+    if urls.is_embedded():
+        placeholder = URL.create(urls.MARKET_DRIVER, username="postgres", database=urls.EMBEDDED_DATABASE)
+        return make_engine(placeholder, embedded=True)
+    return make_engine(urls.market_url())
+
+
+def reset_engine() -> None:
+    """Close the engine of this process; the next call of `market_engine` reads the settings again."""
+    if market_engine.cache_info().currsize:
+        market_engine().dispose()
+    market_engine.cache_clear()
+
+
+def make_engine(url: URL, *, embedded: bool = False, any_encoding: bool = False, **options: Any) -> Engine:
+    """An engine on `url` with our timeouts and errors; `options` go to sqlalchemy.create_engine.
+
+    A server that is too old and, unless `any_encoding`, a database that is not UTF8 raise DatabaseError.
+    """
+    defaults = {"pool_size": 4, "max_overflow": 12, "pool_pre_ping": True, "pool_timeout": 30}
+    if "poolclass" in options:
+        defaults = {}
+    arguments = {name: url.query.get(name, value) for name, value in session_settings.CONNECT_ARGUMENTS.items()}
+    arguments["client_encoding"] = session_settings.ENCODING
+    engine = sa.create_engine(url, connect_args=arguments, **{**defaults, **options})
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, _record: Any, arguments: Any, parameters: dict[str, Any]) -> DBAPIConnection:
+        if embedded:
+            server = urls.embedded_url()
+            parameters |= {"host": server.query["host"], "port": server.port}
+        try:
+            connection = dialect.connect(*arguments, **parameters)
+        except dialect.loaded_dbapi.Error as error:
+            raise connection_error(url, str(error)) from None
+        refused = session_settings.refusal(connection, any_encoding=any_encoding)
+        if refused is not None:
+            connection.close()
+            raise DatabaseError(f"{describe(url)} {refused}")
+        return connection
+
+    session_settings.prepare_all(engine)
+    event.listen(engine, "handle_error", _translate)
+    return engine
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """A connection to the market database in one transaction: committed at the end, rolled back on any error.
+
+    A DatabaseError stands alone: SQLAlchemy chains the driver's own to it, and who reports the cause would show that.
+    """
+    try:
+        with market_engine().begin() as connection:
+            yield connection
+    except DatabaseError as error:
+        raise error from None
+
+
+@contextmanager
+def raw_cursor(connection: Connection, *, binary: bool = False) -> Iterator[Any]:
+    """The driver's own cursor on `connection`, for what SQLAlchemy has no words for; errors are translated as usual."""
+    import psycopg
+
+    try:
+        with connection.connection.driver_connection.cursor(binary=binary) as cursor:  # type: ignore[union-attr]
+            yield cursor
+    except psycopg.Error as error:
+        lost = isinstance(error, psycopg.OperationalError) and connection.connection.driver_connection.closed  # type: ignore[union-attr]
+        translated = statement_error(connection.engine.url, error, lost=lost)
+        if translated is None:
+            raise
+        raise translated from None
+
+
+def _translate(context: ExceptionContext) -> BaseException | None:
+    if context.is_pre_ping or context.engine is None or context.original_exception is None:
+        return None
+    return statement_error(context.engine.url, context.original_exception, lost=context.is_disconnect)

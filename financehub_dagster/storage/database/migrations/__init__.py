@@ -1,0 +1,112 @@
+"""The schema of the market database, step by step; run from here, without an ini file.
+
+`upgrade` brings a database to the newest step, `versions/` holds the steps, `env.py` is Alembic's entry. Does not
+belong here: the declared tables, which the newest step must equal (`storage.tables`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.pool import NullPool
+
+from financehub_dagster.storage.database.creation import ensure_database
+from financehub_dagster.storage.database.engine import make_engine
+from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.requirements import check
+from financehub_dagster.storage.database.urls import market_url
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_MIGRATE_LOCK = 7_236_400_002
+"""Advisory lock under which migrations run: any number that nobody else uses."""
+
+
+def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None, str | None]:
+    """Bring the market database (or the one at `url`) to `revision`, creating it if missing.
+
+    Returns the revisions before and after. One transaction: a step that fails leaves the database as it was. Concurrent
+    calls wait for each other. Raises DatabaseError, also for a database that a newer program has migrated.
+    """
+    from alembic import command
+
+    url = url or market_url()
+    ensure_database(url)
+    with _migrating(url) as (connection, config):
+        check(connection, url)
+        before = _revision(connection)
+        _refuse_unknown(before)
+        command.upgrade(config, revision)
+        return before, _revision(connection)
+
+
+def downgrade(url: URL, revision: str) -> None:
+    """Take the database at `url` back to `revision`; "base" removes every table."""
+    from alembic import command
+
+    with _migrating(url) as (_, config):
+        command.downgrade(config, revision)
+
+
+def current(url: URL | None = None) -> str | None:
+    """The revision of the market database (or the one at `url`), None before any; raises DatabaseError."""
+    engine = make_engine(url or market_url(), poolclass=NullPool)
+    with engine.connect() as connection:
+        return _revision(connection)
+
+
+def head() -> str:
+    """The newest revision this program knows."""
+    return max(_known())
+
+
+def is_known(revision: str) -> bool:
+    """Whether `revision` is a step of this program."""
+    return revision in _known()
+
+
+def _known() -> set[str]:
+    """Every step by the number of its file: every command asks, and Alembic takes a quarter of a second to import."""
+    return {file.name.partition("_")[0] for file in (Path(__file__).parent / "versions").glob("[0-9]*_*.py")}
+
+
+def unknown_revision(revision: str) -> DatabaseError:
+    """The error for a revision that this program does not know: a later version's, or another program's."""
+    if revision.isdigit() and len(revision) == len(head()):
+        remedy = "it was migrated by a newer version: upgrade the program"
+    else:
+        remedy = "another program keeps its tables there: give this one a database of its own"
+    return DatabaseError(f"the database is at revision {revision}, which this program does not know: {remedy}")
+
+
+def _config(connection: Connection | None = None) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _migrating(url: URL) -> Iterator[tuple[Connection, "Config"]]:
+    engine = make_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
+        yield connection, _config(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    """What Alembic's table says, where there is one."""
+    if connection.execute(sa.text("select to_regclass('alembic_version')")).scalar() is None:
+        return None
+    return connection.execute(sa.text("select version_num from alembic_version")).scalar()
+
+
+def _refuse_unknown(revision: str | None) -> None:
+    if revision is not None and not is_known(revision):
+        raise unknown_revision(revision)

@@ -1,0 +1,255 @@
+"""The declared tables of the market database; migrations must end at exactly these.
+
+Belongs here: columns, keys and their meaning. Does not belong here: queries. Prices are double precision: every
+vendor decimal of up to 15 significant digits comes back as the same digits.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from financehub_dagster.tables import catalog
+
+metadata = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"})
+
+Double = sa.Double
+Instant = sa.DateTime(timezone=True)
+
+STAMP = {"stamp": True}
+"""Marks a column that says when a row was made; two rows that differ in nothing else are the same row."""
+
+
+_TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
+    "text": sa.Text(),
+    "date": sa.Date(),
+    "date[]": ARRAY(sa.Date),
+    "integer": sa.Integer(),
+    "double precision": sa.Double(),
+    "bigint": sa.BigInteger(),
+    "timestamp with time zone": Instant,
+    "boolean": sa.Boolean(),
+    "jsonb": JSONB(),
+}
+
+
+def _from_catalog(name: str, *constraints: sa.CheckConstraint | sa.Index) -> sa.Table:
+    declared = catalog.CATALOG[name]
+    columns = (
+        sa.Column(
+            column.name,
+            _TYPES[column.type],
+            primary_key=column.key,
+            nullable=column.nullable,
+            comment=column.comment,
+            server_default=None if column.default is None else sa.text(column.default),
+            info=STAMP if column.stamp else {},
+        )
+        for column in declared.columns
+    )
+    return sa.Table(name, metadata, *columns, *constraints, comment=declared.comment)
+
+
+instruments = _from_catalog(
+    "instruments",
+    sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
+)
+stock_prices_daily = _from_catalog("stock_prices_daily")
+crypto_prices_daily = _from_catalog("crypto_prices_daily")
+corporate_actions = _from_catalog("corporate_actions")
+indicators_daily = _from_catalog("indicators_daily")
+quotes = _from_catalog("quotes", sa.Index("quotes_quoted_at_idx", "quoted_at", postgresql_using="brin"))
+crypto_markets = _from_catalog(
+    "crypto_markets", sa.Index("crypto_markets_quoted_at_idx", "quoted_at", postgresql_using="brin")
+)
+fundamentals = _from_catalog("fundamentals")
+news_articles = _from_catalog("news_articles", sa.Index("news_articles_published_at_idx", "published_at"))
+
+news_links = sa.Table(
+    "news_links",
+    metadata,
+    sa.Column(
+        "url",
+        sa.Text,
+        sa.ForeignKey(news_articles.c.url, ondelete="CASCADE", name="news_links_url_fkey"),
+        primary_key=True,
+    ),
+    sa.Column("symbol", sa.Text, primary_key=True, comment="an instrument the article is about"),
+    sa.Index("news_links_symbol_idx", "symbol"),
+    comment="Which instruments an article is about; a link goes with its article.",
+)
+
+price_revisions = sa.Table(
+    "price_revisions",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("date", sa.Date, nullable=False),
+    sa.Column("old", JSONB, nullable=False, comment="the replaced row, all columns but symbol and date"),
+    sa.Column("replaced_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("run_id", sa.Text),
+    sa.Column(
+        "withdrawn_by", sa.Text, comment="the provider that no longer tells of the row; NULL: another value replaced it"
+    ),
+    sa.Index("price_revisions_row_idx", "table_name", "symbol", "date"),
+    comment="Every value that was replaced or taken back, so that a table can be read as it was known at a time.",
+)
+
+rejected_rows = sa.Table(
+    "rejected_rows",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("date", sa.Date, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False, comment="the quality rule it broke"),
+    sa.Column("row", JSONB, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("rejected_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("run_id", sa.Text),
+    sa.UniqueConstraint("table_name", "symbol", "date", "rule", "source", name="rejected_rows_once_key"),
+    comment="Rows a vendor sent that no table accepts; one row per rule and source, however often it is sent.",
+)
+
+dirty_marks = sa.Table(
+    "dirty_marks",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True, comment="the table that has to be recomputed, or fetched again"),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("dirty_from", sa.Date, comment="first session whose inputs changed; NULL: recomputed since"),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1"), comment="grows with each mark"),
+    comment="Instruments whose derived or adjusted rows are stale from a date on.",
+)
+
+task_failures = sa.Table(
+    "task_failures",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("task_name", sa.Text, nullable=False),
+    sa.Column("partition_key", sa.Text, nullable=False, server_default=""),
+    sa.Column("symbol", sa.Text, nullable=False, server_default=""),
+    sa.Column("provider", sa.Text),
+    sa.Column("kwargs", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    sa.Column("exception", sa.Text, nullable=False),
+    sa.Column("traceback", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("1")),
+    sa.Column("status", sa.Text, nullable=False, server_default="open"),
+    sa.Column("first_failed_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("last_failed_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("next_retry_at", Instant),
+    sa.Column("run_id", sa.Text, comment="the run that failed last"),
+    sa.Column("replay_run_id", sa.Text, comment="the run that tries again, while retrying"),
+    sa.CheckConstraint(
+        "status in ('open','retrying','parked','resolved','discarded')", name="task_failures_status_check"
+    ),
+    sa.Index(
+        "task_failures_live_key",
+        "task_name",
+        "partition_key",
+        "symbol",
+        unique=True,
+        postgresql_where=sa.text("status in ('open','retrying','parked')"),
+    ),
+    comment="The dead letters: one live row per piece of failed work.",
+)
+
+deferred_work = sa.Table(
+    "deferred_work",
+    metadata,
+    sa.Column("task_name", sa.Text, primary_key=True),
+    sa.Column("partition_key", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, nullable=False, comment="whose budget is spent"),
+    sa.Column("until", Instant, nullable=False, comment="when the budget is there again"),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("kwargs", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    sa.Column("deferred_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("run_id", sa.Text),
+    comment="Work put off to the reset of a vendor's budget; a row goes when the work is done.",
+)
+
+empty_answers = sa.Table(
+    "empty_answers",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("date", sa.Date, primary_key=True, comment="a session the vendor was asked for and had nothing"),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("asked", sa.Integer, nullable=False, comment="how often"),
+    sa.Column("last_asked_at", Instant, nullable=False),
+    sa.Column("next_ask_at", Instant, comment="asked again from then on; NULL: confirmed, there is nothing"),
+    comment="Sessions that vendors answered without a bar: what `coverage` calls empty once it is confirmed.",
+)
+
+
+coverage = _from_catalog(
+    "coverage",
+    sa.CheckConstraint(
+        "expected = stored + cardinality(empty) + cardinality(gap) + cardinality(dead_lettered)"
+        " + cardinality(deferred)",
+        name="coverage_adds_up_check",
+    ),
+    sa.Index("coverage_gap_idx", "table_name", "symbol", postgresql_where=sa.text("gap <> '{}'::date[]")),
+)
+
+unreported_writes = sa.Table(
+    "unreported_writes",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("first_date", sa.Date, nullable=False, comment="first session whose row changed"),
+    sa.Column("last_date", sa.Date, nullable=False),
+    sa.Column("written_at", Instant, nullable=False, server_default=sa.func.now()),
+    comment="Committed writes whose run has not yet reported a materialization; a row goes with the report.",
+)
+
+rate_limits = sa.Table(
+    "rate_limits",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True, comment="ip, or a key's fingerprint"),
+    sa.Column("limit_name", sa.Text, primary_key=True, comment="which of the provider's limits"),
+    sa.Column("tat", Instant, nullable=False, comment="theoretical arrival time of the next call (GCRA)"),
+    comment="One row per limit, moved by one UPDATE on the database's clock, shared by every process.",
+)
+
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True, comment="ip, or a key's fingerprint"),
+    sa.Column("quota_name", sa.Text, primary_key=True, comment="which of the provider's quotas"),
+    sa.Column("amount", sa.BigInteger, nullable=False, comment="units in a window, as configured at the last booking"),
+    sa.Column("expires", ARRAY(Instant), nullable=False, comment="when each booking stops to count, in order"),
+    sa.Column("units", ARRAY(sa.BigInteger), nullable=False, comment="units of each booking"),
+    sa.Column("resets_at", Instant, comment="the reset the vendor named last"),
+    comment="Requests or credits used per minute, day or month, on the database's clock, shared by every process.",
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True, comment="the key's fingerprint, never the key"),
+    sa.Column("day", sa.Date, comment="the UTC day of its last use"),
+    sa.Column("used", sa.BigInteger, nullable=False, server_default=sa.text("0"), comment="weight used on that day"),
+    sa.Column("benched_until", Instant, comment="not used before this"),
+    sa.Column("cause", sa.Text, comment="the name of the error it is benched for"),
+    sa.Column("reason", sa.Text, comment="what the vendor said, redacted"),
+    comment="API keys by fingerprint: how much each was used, and which are benched until when.",
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("capability", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False, server_default=sa.text("0"), comment="in a row"),
+    sa.Column("open_until", Instant, comment="no call before this"),
+    sa.Column("probe_until", Instant, comment="one process holds the half-open probe until this"),
+    sa.Column("reason", sa.Text),
+    comment="Circuit breakers, shared by every process.",
+)
+
+api_usage = _from_catalog("api_usage")

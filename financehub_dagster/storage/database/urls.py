@@ -1,0 +1,125 @@
+"""Where the two databases are: the market data, and Dagster's own storage in a database beside it.
+
+Belongs here: turning FINANCEHUB_DATABASE_URL, or the embedded server, into addresses with the right driver. Does not
+belong here: connecting to them.
+"""
+
+import os
+from urllib.parse import quote, unquote
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.errors import DatabaseError
+
+EMBEDDED_DATABASE = "financehub"
+DAGSTER_SUFFIX = "_dagster"
+MARKET_DRIVER = "postgresql+psycopg"
+"""psycopg 3, which the writer needs for COPY."""
+DAGSTER_DRIVER = "postgresql+psycopg2"
+"""What dagster-postgres is written for; SQLAlchemy 2.1 would take a bare `postgresql://` as psycopg 3."""
+
+SECRET_OPTIONS = frozenset({"password", "sslpassword", "oauth_client_secret"})
+"""Options of an address that hold a secret (PostgreSQL documentation, Parameter Key Words)."""
+
+_EXAMPLE = "postgresql://user:password@host:port/database"
+_LEADING_ELSEWHERE = (
+    "PGHOSTADDR",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGOPTIONS",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGCHANNELBINDING",
+    "PGGSSENCMODE",
+    "PGSSLNEGOTIATION",
+    "PGTARGETSESSIONATTRS",
+)
+"""Variables for a person's other servers; libpq would apply them to the embedded one too, whatever the address says."""
+
+
+def is_embedded() -> bool:
+    """Whether the embedded server is the one to use."""
+    return get_settings().financehub_database_url is None
+
+
+def parse_url(text: str) -> URL:
+    """`text` as the address of the market database; raises DatabaseError, which never shows `text`.
+
+    It is read as libpq reads it: a plus is a plus, and a host may be the folder of a socket (%2Frun%2Fpostgresql).
+    """
+    address, mark, options = text.partition("?")
+    try:
+        url = sa.make_url(address + mark + options.replace("+", "%2B"))
+    except (sa.exc.ArgumentError, ValueError):
+        raise DatabaseError(f"FINANCEHUB_DATABASE_URL cannot be read: write {_EXAMPLE}") from None
+    if url.drivername.partition("+")[0] not in ("postgresql", "postgres"):
+        raise DatabaseError(f"FINANCEHUB_DATABASE_URL is not a PostgreSQL address: write {_EXAMPLE}")
+    if "@" in (url.host or ""):
+        raise DatabaseError("FINANCEHUB_DATABASE_URL holds more than one @: write those of user and password as %40")
+    if not url.database:
+        raise DatabaseError(f"FINANCEHUB_DATABASE_URL names no database: write {_EXAMPLE}")
+    host = unquote(url.host or "")
+    if host.startswith("/"):
+        url = url.set(host=None).update_query_dict({"host": host})
+    return url.set(drivername=MARKET_DRIVER)
+
+
+def embedded_url() -> URL:
+    """The market database of the embedded server, which is started if needed; raises DatabaseError."""
+    from financehub_dagster.storage.database import embedded
+
+    for name in _LEADING_ELSEWHERE:
+        os.environ.pop(name, None)
+    server = embedded.ensure_running(get_settings().home)
+    return URL.create(
+        MARKET_DRIVER,
+        username="postgres",
+        port=server.port,
+        database=EMBEDDED_DATABASE,
+        query={"host": str(server.socket_folder)},
+    )
+
+
+def market_url() -> URL:
+    """The address of the market database; starts the embedded server if that is the one to use."""
+    configured = get_settings().financehub_database_url
+    return embedded_url() if configured is None else parse_url(configured.get_secret_value())
+
+
+def beside(url: URL) -> URL:
+    """The database of Dagster's own storage that belongs to the market database at `url`."""
+    return url.set(drivername=DAGSTER_DRIVER, database=f"{url.database}{DAGSTER_SUFFIX}")
+
+
+def dagster_url() -> str:
+    """The address of Dagster's own storage, password included, with the driver that dagster-postgres needs."""
+    return beside(market_url()).render_as_string(hide_password=False)
+
+
+def libpq_url(url: URL, *, with_secrets: bool = False) -> str:
+    """`url` as psql and every other libpq program reads it, where a plus does not stand for a space."""
+    options = dict(url.get_dialect()().create_connect_args(url)[1])
+    if not with_secrets:
+        options = {name: value for name, value in options.items() if name not in SECRET_OPTIONS}
+    login = ":".join(_encoded(options.pop(name)) for name in ("user", "password") if name in options)
+    database = _encoded(options.pop("dbname", ""))
+    server = ""
+    host = str(options.get("host", ""))
+    if host and "," not in host and not host.startswith(("/", "@")):
+        server = f"[{host}]" if ":" in host else host
+        del options["host"]
+        server += f":{options.pop('port')}" if "port" in options else ""
+    query = "&".join(f"{name}={_encoded(value, safe='/:,')}" for name, value in sorted(options.items()))
+    return f"postgresql://{login}{'@' if login else ''}{server}/{database}{'?' if query else ''}{query}"
+
+
+def secrets_of(url: URL) -> dict[str, str]:
+    """The secret options of `url` by name."""
+    options = url.get_dialect()().create_connect_args(url)[1]
+    return {name: str(options[name]) for name in SECRET_OPTIONS if options.get(name)}
+
+
+def _encoded(value: object, safe: str = "") -> str:
+    return quote(str(value), safe=safe, errors="surrogateescape")

@@ -1,0 +1,1 @@
+"""Failed and deferred work, and its replays."""

@@ -1,0 +1,1 @@
+"""Derived rows whose inputs changed, and writes whose materialization is not reported yet."""

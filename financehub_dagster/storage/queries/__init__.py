@@ -1,0 +1,1 @@
+"""Reads: bars, instruments, news, counts, and what asset checks look at."""

@@ -1,0 +1,216 @@
+"""What is stored already: spans, counts, known actions, and what lies around a range of sessions.
+
+Belongs here: small questions about stored rows. Does not belong here: reading whole histories (bars) or judging them
+(audit).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.array_parameters import side_by_side
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.queries import days
+from financehub_dagster.storage.queries.bars import fetch_packed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+    from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is stored of one session: close and adj_close (NaN: unknown), who sent it and when."""
+
+    date: date
+    close: float
+    adj_close: float
+    source: str
+    fetched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is stored around a range of sessions: the nearest one on either side of it, the first and last ones in it.
+
+    first is in date order, last backwards; each has at most EDGE sessions.
+    """
+
+    before: Session | None = None
+    after: Session | None = None
+    first: tuple[Session, ...] = ()
+    last: tuple[Session, ...] = ()
+
+
+EDGE = 3
+"""Sessions looked at on either edge of a range: a vendor's answer may lack one."""
+
+_SURROUNDINGS = """
+    SELECT asked.symbol, near.place, near.date, near.close, near.adj_close, near.source, near.fetched_at
+    FROM unnest(CAST(:symbols AS text[]), CAST(:starts AS date[]), CAST(:ends AS date[])) AS asked(symbol, start, stop)
+    CROSS JOIN LATERAL (
+        (SELECT 'before' AS place, rows.* FROM {table} AS rows
+         WHERE rows.symbol = asked.symbol AND rows.date < asked.start ORDER BY rows.date DESC LIMIT 1)
+        UNION ALL
+        (SELECT 'after', rows.* FROM {table} AS rows
+         WHERE rows.symbol = asked.symbol AND rows.date > asked.stop ORDER BY rows.date LIMIT 1)
+        UNION ALL
+        (SELECT 'first', rows.* FROM {table} AS rows
+         WHERE rows.symbol = asked.symbol AND rows.date BETWEEN asked.start AND asked.stop
+         ORDER BY rows.date LIMIT :edge)
+        UNION ALL
+        (SELECT 'last', rows.* FROM {table} AS rows
+         WHERE rows.symbol = asked.symbol AND rows.date BETWEEN asked.start AND asked.stop
+         ORDER BY rows.date DESC LIMIT :edge)
+    ) AS near
+"""
+
+
+def surroundings(connection: Connection, table: str, spans: Mapping[str, tuple[date, date]]) -> dict[str, Surroundings]:
+    """What is stored around each symbol's range of sessions, both ends included, by a few probes of the key each."""
+    if not spans:
+        return {}
+    statement = sa.text(_SURROUNDINGS.format(table=schema.metadata.tables[table].name))
+    starts, ends = [span[0] for span in spans.values()], [span[1] for span in spans.values()]
+    asked = {"symbols": list(spans), "starts": starts, "ends": ends, "edge": EDGE}
+    found: dict[str, dict[str, list[Session]]] = {symbol: {} for symbol in spans}
+    for symbol, place, day, close, adjusted, source, at in connection.execute(statement, asked):
+        session = Session(day, close, nan if adjusted is None else adjusted, source, at)
+        found[symbol].setdefault(place, []).append(session)
+    return {
+        symbol: Surroundings(
+            next(iter(near.get("before", [])), None),
+            next(iter(near.get("after", [])), None),
+            tuple(sorted(near.get("first", []), key=lambda each: each.date)),
+            tuple(sorted(near.get("last", []), key=lambda each: each.date, reverse=True)),
+        )
+        for symbol, near in found.items()
+    }
+
+
+def stored_actions(
+    connection: Connection, symbol: str, first: date, last: date, source: str | None = None
+) -> dict[tuple[date, str], float]:
+    """The corporate actions of `symbol` from `first` to `last`, by date and kind; those that `source` sent, or all."""
+    actions = schema.corporate_actions.c
+    query = sa.select(actions.date, actions.kind, actions.value).where(
+        actions.symbol == symbol, actions.date.between(first, last)
+    )
+    if source is not None:
+        query = query.where(actions.source == source)
+    return {(day, kind): value for day, kind, value in connection.execute(query)}
+
+
+def rows_of(connection: Connection, table: str, symbol: str) -> "pd.DataFrame":
+    """All rows of `symbol` in a table of bars, all columns, in date order."""
+    import pandas as pd
+
+    declared = schema.metadata.tables[table]
+    query = sa.select(declared).where(declared.c.symbol == symbol).order_by(declared.c.date)
+    return pd.DataFrame(connection.execute(query).all(), columns=declared.columns.keys()).assign(
+        date=lambda rows: pd.to_datetime(rows["date"]),
+        adj_close=lambda rows: pd.to_numeric(rows["adj_close"]).astype("float64"),
+    )
+
+
+def dates_sent(
+    connection: Connection, table: str, asked: Mapping[str, tuple[str, date, date]]
+) -> "dict[str, NDArray[np.datetime64]]":
+    """The stored sessions that a source sent, by symbol: `asked` says which source, from when and until when.
+
+    In no order; symbols without any are left out.
+    """
+    columns = schema.metadata.tables[table].c
+    sources, starts, ends = ([each[place] for each in asked.values()] for place in range(3))
+    wanted = side_by_side(
+        symbol=(list(asked), sa.Text), source=(sources, sa.Text), start=(starts, sa.Date), stop=(ends, sa.Date)
+    )
+    same = sa.and_(columns.symbol == wanted.c.symbol, columns.source == wanted.c.source)
+    within = columns.date.between(wanted.c.start, wanted.c.stop)
+    return _packed_dates(connection, columns, wanted, sa.and_(same, within)) if asked else {}
+
+
+def stored_spans(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, tuple[date, date]]:
+    """The first and last stored session of each of `symbols` that has any, by two probes of the key per symbol."""
+    columns = schema.metadata.tables[table].c
+    wanted = sa.func.unnest(sa.cast(list(symbols), sa.ARRAY(sa.Text))).column_valued("wanted")
+    first, last = (
+        sa.select(pick(columns.date)).where(columns.symbol == wanted).scalar_subquery()
+        for pick in (sa.func.min, sa.func.max)
+    )
+    rows = connection.execute(sa.select(wanted, first, last))
+    return {symbol: (earliest, latest) for symbol, earliest, latest in rows if earliest is not None}
+
+
+def row_count(connection: Connection, table: str) -> int:
+    """All rows of a table."""
+    return connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[table])).scalar_one()
+
+
+def rows_by_month(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
+    """Stored rows per monthly partition key from `start` to `end`, for a table whose rows have a time."""
+    return _rows_by(connection, table, start, end, "month")
+
+
+def rows_by_day(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
+    """Stored rows per daily partition key from `start` to `end`, for a table whose rows have a time."""
+    return _rows_by(connection, table, start, end, "day")
+
+
+def _rows_by(connection: Connection, table: str, start: date, end: date, unit: str) -> dict[str, int]:
+    column = days.require_time(schema.metadata.tables[table])
+    period = sa.cast(sa.func.date_trunc(unit, days.day_of(column)), sa.Date)
+    query = sa.select(period, sa.func.count()).where(days.within(column, start, end)).group_by(period)
+    return {key.isoformat(): count for key, count in connection.execute(query)}
+
+
+def first_fetched(connection: Connection, names: Sequence[str]) -> datetime | None:
+    """When the oldest stored row of these tables was fetched; None when they are empty. Reads them whole."""
+    oldest = [sa.select(sa.func.min(schema.metadata.tables[name].c.fetched_at)) for name in names]
+    found = connection.execute(sa.union_all(*oldest)).scalars()
+    return min((time for time in found if time is not None), default=None)
+
+
+def newest_times(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, datetime]:
+    """The time of the newest stored row of each of `symbols` that has any, by one probe of the key per symbol."""
+    declared = schema.metadata.tables[table]
+    wanted = sa.func.unnest(sa.cast(list(symbols), sa.ARRAY(sa.Text))).column_valued("wanted")
+    newest = sa.select(sa.func.max(days.require_time(declared))).where(declared.c.symbol == wanted).scalar_subquery()
+    return {symbol: time for symbol, time in connection.execute(sa.select(wanted, newest)) if time is not None}
+
+
+def stored_dates(connection: Connection, table: str, since: Mapping[str, date]) -> "dict[str, NDArray[np.datetime64]]":
+    """The stored sessions of each symbol from its date in `since` on, in no order; symbols without any are left out."""
+    if not since:
+        return {}
+    columns = schema.metadata.tables[table].c
+    asked = side_by_side(symbol=(list(since), sa.Text), start=(list(since.values()), sa.Date))
+    behind = sa.and_(columns.symbol == asked.c.symbol, columns.date >= asked.c.start)
+    return _packed_dates(connection, columns, asked, behind)
+
+
+def _packed_dates(
+    connection: Connection,
+    columns: "ReadOnlyColumnCollection[str, sa.Column[Any]]",
+    asked: sa.FromClause,
+    which: sa.ColumnElement[bool],
+) -> "dict[str, NDArray[np.datetime64]]":
+    """The dates of the rows that join `asked`, by symbol."""
+    import numpy as np
+
+    packed = sa.func.string_agg(
+        sa.func.date_send(columns.date, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
+    )
+    query = sa.select(columns.symbol, packed).join(asked, which).group_by(columns.symbol)
+    epoch = np.datetime64("2000-01-01", "D")
+    return {
+        symbol: epoch + np.frombuffer(days, ">i4").astype("timedelta64[D]")
+        for symbol, days in fetch_packed(connection, query)
+    }

@@ -1,0 +1,107 @@
+"""The stored universe.
+
+Belongs here: reading and changing the instruments table. Does not belong here: parsing files of instruments (market).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage.database import locks
+from financehub_dagster.storage.database.array_parameters import any_of, rows_of
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.errors import UnknownInstruments
+from financehub_dagster.storage.database.schema import instruments as table
+
+_VALUES = ("name", "asset_type", "exchange", "currency", "timezone", "is_active", "market_cap", "aliases")
+_COLUMNS = ("symbol", *_VALUES)
+
+
+@dataclass(frozen=True)
+class UpsertResult:
+    """What an upsert did, in instruments."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+
+
+def upsert_instruments(connection: Connection, instruments: Iterable[Instrument]) -> UpsertResult:
+    """Add instruments, or bring stored ones of the same symbol to the given state; the last of each symbol counts."""
+    rows = {instrument.symbol: _row(instrument) for instrument in instruments}
+    if not rows:
+        return UpsertResult(0, 0, 0)
+    locks.lock_table(connection, table)
+    listed = rows_of([rows[symbol] for symbol in sorted(rows)], {name: table.c[name].type for name in _COLUMNS})
+    statement = insert(table).from_select(_COLUMNS, sa.select(listed))
+    new = statement.excluded
+    changed = statement.on_conflict_do_update(
+        index_elements=[table.c.symbol],
+        set_={**{name: new[name] for name in _VALUES}, "updated_at": sa.func.now()},
+        where=sa.or_(*(table.c[name].is_distinct_from(new[name]) for name in _VALUES)),
+    ).returning(sa.literal_column("xmax = 0", sa.Boolean))
+    is_new = list(connection.execute(changed).scalars())
+    return UpsertResult(sum(is_new), len(is_new) - sum(is_new), len(rows) - len(is_new))
+
+
+def list_instruments(
+    connection: Connection,
+    asset_types: Sequence[AssetType] | None = None,
+    symbols: Sequence[str] | None = None,
+    active: bool | None = True,
+    *,
+    all_known: bool = True,
+) -> list[Instrument]:
+    """Instruments by importance: the largest market capitalisation first, unknown ones last, then by symbol.
+
+    asset_types and symbols narrow the choice; active None means both. Raises UnknownInstruments for `symbols` that no
+    instrument has, unless not `all_known`; one that is only filtered out by the other arguments is not unknown.
+    """
+    query = sa.select(table).order_by(table.c.market_cap.desc().nulls_last(), table.c.symbol)
+    if asset_types is not None:
+        query = query.where(table.c.asset_type.in_([str(kind) for kind in asset_types]))
+    if symbols is not None:
+        if all_known:
+            _require_known(connection, symbols)
+        query = query.where(_among(symbols))
+    if active is not None:
+        query = query.where(table.c.is_active == active)
+    return [_instrument(row) for row in connection.execute(query)]
+
+
+def deactivate_instruments(connection: Connection, symbols: Sequence[str]) -> int:
+    """Take instruments out of the universe, keeping their rows; returns how many were active.
+
+    Raises UnknownInstruments, and changes nothing, if no instrument has one of the symbols.
+    """
+    locks.lock_table(connection, table)
+    _require_known(connection, symbols)
+    change = (
+        sa.update(table).where(_among(symbols), table.c.is_active).values(is_active=False, updated_at=sa.func.now())
+    )
+    return connection.execute(change).rowcount
+
+
+def _require_known(connection: Connection, symbols: Sequence[str]) -> None:
+    known = set(connection.execute(sa.select(table.c.symbol).where(_among(symbols))).scalars())
+    unknown = [symbol for symbol in dict.fromkeys(symbols) if symbol not in known]
+    if unknown:
+        raise UnknownInstruments(unknown)
+
+
+def _among(symbols: Sequence[str]) -> sa.ColumnElement[bool]:
+    return table.c.symbol == any_of(symbols)
+
+
+def _row(instrument: Instrument) -> dict[str, object]:
+    values = {name: getattr(instrument, name) for name in _VALUES}
+    kind, aliases = str(instrument.asset_type), dict(instrument.aliases)
+    return {**values, "symbol": instrument.symbol, "asset_type": kind, "aliases": aliases}
+
+
+def _instrument(row: sa.Row[tuple[object, ...]]) -> Instrument:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    return Instrument(**{**values, "asset_type": AssetType(values["asset_type"])})

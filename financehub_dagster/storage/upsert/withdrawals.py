@@ -1,0 +1,81 @@
+"""Rows that a vendor does not tell any more: taken out of their table, and kept.
+
+Belongs here: deleting rows by key, each with a revision that says who no longer tells of it, and derived rows whose
+input is gone. Does not belong here: which rows these are (assets.taking_back). The caller holds the turn of the table.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.lineage import pending_materializations, stale_inputs
+
+_WITHDRAW = """
+    WITH asked AS (
+        SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:dates AS date[]), CAST(:kinds AS text[]),
+            CAST(:providers AS text[])) AS asked(symbol, date, kind, provider)
+    ), gone AS (
+        DELETE FROM {table} AS rows USING asked
+        WHERE rows.symbol = asked.symbol AND rows.date = asked.date {same_kind}
+        RETURNING rows.symbol, rows.date, to_jsonb(rows) - 'symbol' - 'date' AS old, asked.provider
+    ), kept AS (
+        INSERT INTO price_revisions (table_name, symbol, date, old, run_id, withdrawn_by)
+        SELECT :table, symbol, date, old, :run_id, provider FROM gone
+    )
+    SELECT symbol, min(date), max(date), count(*) FROM gone GROUP BY symbol
+"""
+
+
+def withdraw(
+    connection: Connection,
+    table: str,
+    keys: Sequence[tuple[str, date, str]],
+    providers: Mapping[str, str],
+    *,
+    run_id: str,
+    derived: Sequence[str] = (),
+) -> int:
+    """Delete the rows with these keys (symbol, date, kind: "" where the table has none); returns how many there were.
+
+    Each goes to price_revisions with the provider of its symbol as `withdrawn_by`. Instruments that lose rows are
+    marked dirty for each table of `derived`, and the run owes a materialization.
+    """
+    if not keys:
+        return 0
+    declared = schema.metadata.tables[table]
+    same_kind = "AND rows.kind = asked.kind" if "kind" in declared.c else ""
+    asked = {
+        "symbols": [symbol for symbol, _, _ in keys],
+        "dates": [day for _, day, _ in keys],
+        "kinds": [kind for _, _, kind in keys],
+        "providers": [providers[symbol] for symbol, _, _ in keys],
+        "table": table,
+        "run_id": run_id,
+    }
+    gone = list(connection.execute(sa.text(_WITHDRAW.format(table=declared.name, same_kind=same_kind)), asked))
+    if gone:
+        first, last = min(row[1] for row in gone), max(row[2] for row in gone)
+        pending_materializations.note_write(connection, table, run_id, first, last)
+        for name in derived:
+            stale_inputs.mark_dirty(connection, name, {row[0]: row[1] for row in gone})
+    return sum(row[3] for row in gone)
+
+
+_DROP_DERIVED = """
+    DELETE FROM {derived} AS rows
+    USING unnest(CAST(:symbols AS text[]), CAST(:days AS date[])) AS marked(symbol, since)
+    WHERE rows.symbol = marked.symbol AND rows.date >= marked.since
+        AND NOT EXISTS (SELECT FROM {table} AS input WHERE input.symbol = rows.symbol AND input.date = rows.date)
+"""
+
+
+def drop_derived(connection: Connection, derived: str, table: str, since: Mapping[str, date]) -> int:
+    """Delete the rows of `derived` without a row of `table` on the same day, of each symbol from its day on."""
+    if not since:
+        return 0
+    names = {"derived": schema.metadata.tables[derived].name, "table": schema.metadata.tables[table].name}
+    asked = {"symbols": list(since), "days": list(since.values())}
+    return connection.execute(sa.text(_DROP_DERIVED.format(**names)), asked).rowcount

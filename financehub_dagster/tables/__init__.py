@@ -1,0 +1,1 @@
+"""The tables of the product: their columns, keys and meaning, as plain data that imports nothing heavy."""
