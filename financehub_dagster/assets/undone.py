@@ -10,7 +10,7 @@ from datetime import date, datetime
 
 from financehub_dagster.assets.outcome import Outcome, PutOff
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.gateway.router import put_off_until
+from financehub_dagster.gateway.failover import put_off_until
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.dead_letters import dead_letters, deferred_work
 from financehub_dagster.storage.queries.partition_keys import key_of

@@ -6,9 +6,9 @@ Belongs here: the values a provider hands to its governor. Does not belong here:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from financehub_dagster.gateway.api_keys import Auth, Key
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.gateway.keys import Auth, Key
-from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.gateway.response import Reply
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import NotInPlan
-from financehub_dagster.gateway.keys import Auth
-from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import alpha_vantage_wire as wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes

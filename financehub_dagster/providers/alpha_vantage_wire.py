@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, UnknownSymbol
-from financehub_dagster.gateway.reply import Reply, burst_limit
+from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
 from financehub_dagster.providers.items import (

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from financehub_dagster.gateway.api_keys import is_off, not_configured
 from financehub_dagster.gateway.errors import NotConfigured, ProviderError
-from financehub_dagster.gateway.keys import is_off, not_configured
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.resource import Resource

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import place_of
-from financehub_dagster.gateway.call import Call, calling
+from financehub_dagster.gateway.client import Governor
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, UnknownSymbol
-from financehub_dagster.gateway.governor import Governor
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import binance_wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes

@@ -11,7 +11,7 @@ from typing import override
 import requests
 
 from financehub_dagster.gateway.addresses import is_loopback
-from financehub_dagster.gateway.requests_session import GovernedSession
+from financehub_dagster.gateway.http.requests_session import GovernedSession
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports websockets.legacy

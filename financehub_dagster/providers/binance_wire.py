@@ -19,7 +19,7 @@ from financehub_dagster.gateway.errors import (
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.gateway.reply import Reply, banned, burst_limit, refusal_of_status
+from financehub_dagster.gateway.response import Reply, banned, burst_limit, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.reading import Part, each_of

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 
 from financehub_dagster.gateway.addresses import place_of
-from financehub_dagster.gateway.keys import keys_of
+from financehub_dagster.gateway.api_keys import keys_of
 from financehub_dagster.providers.base import Planned
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.usage import UsageRow

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import (
     BadKey,
     BadRequest,
@@ -18,8 +19,7 @@ from financehub_dagster.gateway.errors import (
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.gateway.keys import Auth
-from financehub_dagster.gateway.reply import Reply, banned, burst_limit
+from financehub_dagster.gateway.response import Reply, banned, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
-from financehub_dagster.gateway.keys import Auth
-from financehub_dagster.gateway.reply import Reply, burst_limit
+from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, Bar, actions_table, bars_table

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, QuotaSpent, UnknownSymbol
 from financehub_dagster.gateway.redaction import redact
-from financehub_dagster.gateway.reply import Reply, refusal_of_status
+from financehub_dagster.gateway.response import Reply, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.values import OtherQuestion
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import is_loopback, place_of
-from financehub_dagster.gateway.call import Call, calling
+from financehub_dagster.gateway.api_keys import Auth, keys_of
+from financehub_dagster.gateway.client import Governor
 from financehub_dagster.gateway.errors import (
     BadKey,
     BadRequest,
@@ -22,10 +23,9 @@ from financehub_dagster.gateway.errors import (
     ProviderError,
     Unreachable,
 )
-from financehub_dagster.gateway.governor import Governor
-from financehub_dagster.gateway.keys import Auth, keys_of
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
-from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.gateway.request_context import Call, calling
+from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers, ConnectionReport
@@ -37,7 +37,7 @@ from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 if TYPE_CHECKING:
-    from financehub_dagster.gateway.requests_session import GovernedSession
+    from financehub_dagster.gateway.http.requests_session import GovernedSession
 
 
 class RestProvider(Resource):
@@ -189,7 +189,7 @@ class RestProvider(Resource):
         )
 
     def _http(self, base: str) -> "GovernedSession":
-        from financehub_dagster.gateway.requests_session import GovernedSession
+        from financehub_dagster.gateway.http.requests_session import GovernedSession
 
         with self._lock:
             if self._session is None:

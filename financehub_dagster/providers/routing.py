@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
+from financehub_dagster.gateway.api_keys import is_off, not_configured
+from financehub_dagster.gateway.deadline import haste
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.gateway.haste import haste
-from financehub_dagster.gateway.keys import is_off, not_configured
-from financehub_dagster.gateway.router import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
+from financehub_dagster.gateway.failover import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers, DailyBars

@@ -16,7 +16,7 @@ from financehub_dagster.gateway.errors import (
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.gateway.reply import Reply, burst_limit
+from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import items

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from financehub_dagster.gateway.addresses import place_of
-from financehub_dagster.gateway.call import Call, calling
+from financehub_dagster.gateway.client import Governor
 from financehub_dagster.gateway.errors import BadRequest, Limited, ProviderError, UnknownSymbol, Unreachable
-from financehub_dagster.gateway.governor import Governor
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import yahoo_wire

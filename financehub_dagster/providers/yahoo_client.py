@@ -23,9 +23,9 @@ from zoneinfo import ZoneInfo
 
 from curl_cffi.requests import Response
 
-from financehub_dagster.gateway.call import current_call
-from financehub_dagster.gateway.curl_session import GovernedCurlSession
 from financehub_dagster.gateway.errors import Malformed
+from financehub_dagster.gateway.http.curl_session import GovernedCurlSession
+from financehub_dagster.gateway.request_context import current_call
 from financehub_dagster.providers import yahoo_chart, yahoo_wire
 
 with warnings.catch_warnings():

@@ -10,10 +10,10 @@ from functools import cache
 from math import nan
 from typing import Any
 
-from financehub_dagster.gateway.call import current_call
-from financehub_dagster.gateway.curl_session import GovernedCurlSession
 from financehub_dagster.gateway.errors import BadKey, BadRequest, UnknownSymbol
-from financehub_dagster.gateway.reply import parse_json
+from financehub_dagster.gateway.http.curl_session import GovernedCurlSession
+from financehub_dagster.gateway.request_context import current_call
+from financehub_dagster.gateway.response import parse_json
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import yahoo_wire

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, Malformed, ProviderError, Transient, UnknownSymbol
-from financehub_dagster.gateway.reply import Reply, burst_limit, refusal_of_status
+from financehub_dagster.gateway.response import Reply, burst_limit, refusal_of_status
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.items import known
 

@@ -14,7 +14,7 @@ import pytest
 import financehub_dagster
 from financehub_dagster.gateway import errors
 from financehub_dagster.gateway.errors import Limited, Malformed, ProviderError, QuotaSpent
-from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.gateway.response import Reply
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.reading import Part, answer_of
 from financehub_dagster_tests.contracts.vendor_cases import FIXTURES, VENDORS, Document, Vendor

@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from financehub_dagster.gateway.call import Ungoverned
 from financehub_dagster.gateway.errors import Malformed, Transient, UnknownSymbol
+from financehub_dagster.gateway.request_context import Ungoverned
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.yahoo import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from financehub_dagster.gateway.deadline import haste
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.gateway.haste import haste
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import all_providers

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import requests
 
-from financehub_dagster.gateway.deadline import DeadlineAdapter, by
+from financehub_dagster.gateway.http.deadline import DeadlineAdapter, by
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.faults.unreachable import unreachable_address
 

@@ -15,8 +15,8 @@ from urllib.parse import quote, quote_plus
 import pandas as pd
 import pytest
 
+from financehub_dagster.gateway.api_keys import keys_of
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.gateway.keys import keys_of
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.budgets import budgets
 from financehub_dagster.settings import get_settings

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.gateway import breaker
-from financehub_dagster.gateway.breaker import Breaker
+from financehub_dagster.gateway import circuit_breaker
+from financehub_dagster.gateway.circuit_breaker import Breaker
 from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -179,13 +179,13 @@ def test_who_failed_a_moment_after_all_was_closed_is_not_asked_again(sandbox: Sa
 def test_what_another_process_learnt_counts_a_moment_after_all_was_closed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breaker, "FRESH_SECONDS", 60.0)
+    monkeypatch.setattr(circuit_breaker, "FRESH_SECONDS", 60.0)
     ours = Breaker(lambda: database.engine, "binance", "daily_bars", BreakerSettings())
     ours.check()
     circuit_breakers.hold(database.engine, "binance", circuit_breakers.ANY, "banned", 60.0)
     ours.check()
     assert ours.admit() == ()
-    monkeypatch.setattr(breaker, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(circuit_breaker, "FRESH_SECONDS", 0.0)
     with pytest.raises(BreakerOpen, match="banned"):
         ours.check()
     with pytest.raises(BreakerOpen, match="banned"):

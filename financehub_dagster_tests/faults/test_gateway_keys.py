@@ -13,7 +13,8 @@ import requests
 import sqlalchemy as sa
 
 from financehub_dagster.gateway.addresses import place_of
-from financehub_dagster.gateway.call import Call, calling
+from financehub_dagster.gateway.api_keys import Auth, fingerprint, is_off, keys_of
+from financehub_dagster.gateway.client import Governor
 from financehub_dagster.gateway.errors import (
     BadKey,
     Banned,
@@ -25,11 +26,10 @@ from financehub_dagster.gateway.errors import (
     QuotaSpent,
     Transient,
 )
-from financehub_dagster.gateway.governor import Governor
-from financehub_dagster.gateway.keys import Auth, fingerprint, is_off, keys_of
+from financehub_dagster.gateway.http.requests_session import GovernedSession
 from financehub_dagster.gateway.policy import Meaning, Patience, Policy
-from financehub_dagster.gateway.reply import Reply, banned, quota_spent, refusal_of_status
-from financehub_dagster.gateway.requests_session import GovernedSession
+from financehub_dagster.gateway.request_context import Call, calling
+from financehub_dagster.gateway.response import Reply, banned, quota_spent, refusal_of_status
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.schema import metadata
 from financehub_dagster.storage.rate_limits.limiter import Limit

@@ -21,7 +21,7 @@ from financehub_dagster.gateway.errors import (
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.gateway.router import Candidate, first_answer, put_off_until
+from financehub_dagster.gateway.failover import Candidate, first_answer, put_off_until
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Quotes
 from financehub_dagster.providers.binance import BinanceProvider

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from financehub_dagster.gateway.keys import fingerprint
+from financehub_dagster.gateway.api_keys import fingerprint
 from financehub_dagster.settings import SettingsError, get_settings
 
 

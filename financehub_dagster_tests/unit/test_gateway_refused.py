@@ -2,11 +2,11 @@
 
 import pytest
 
-from financehub_dagster.gateway.call import Call
+from financehub_dagster.gateway.client import Governor
 from financehub_dagster.gateway.errors import StandInDown, Unreachable
-from financehub_dagster.gateway.governor import Governor
+from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.policy import Meaning, Policy
-from financehub_dagster.gateway.refused import refused
+from financehub_dagster.gateway.request_context import Call
 
 
 def call(place: str) -> Call:

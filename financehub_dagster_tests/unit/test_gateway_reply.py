@@ -14,7 +14,7 @@ from financehub_dagster.gateway.errors import (
     NotInPlan,
     Transient,
 )
-from financehub_dagster.gateway.reply import BAN_SECONDS, Reply, refusal_of_status
+from financehub_dagster.gateway.response import BAN_SECONDS, Reply, refusal_of_status
 
 
 def reply(status: int = 200, body: bytes = b"{}", **headers: str) -> Reply:

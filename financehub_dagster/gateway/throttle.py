@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from financehub_dagster.gateway import pace
+from financehub_dagster.gateway import departure
+from financehub_dagster.gateway.api_keys import Key, not_configured
 from financehub_dagster.gateway.errors import (
     BadKey,
     Banned,
@@ -20,7 +21,6 @@ from financehub_dagster.gateway.errors import (
     ProviderError,
     QuotaSpent,
 )
-from financehub_dagster.gateway.keys import Key, not_configured
 from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.storage.rate_limits import api_keys, limiter
@@ -77,7 +77,7 @@ class Accounts:
                 raise self._refusal(taken)
             return taken
 
-        pace.keep(slot, self.policy.limits, another)
+        departure.keep(slot, self.policy.limits, another)
 
     def _least_used(self, weight: int, max_wait: float) -> tuple[Key, Slot]:
         """The first key in order that has room now, else the one that has room first."""

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from financehub_dagster.gateway.accounts import Accounts, rest_of
-from financehub_dagster.gateway.breaker import Breaker
-from financehub_dagster.gateway.call import Call
+from financehub_dagster.gateway.api_keys import NO_CREDENTIALS, Credentials, Key
+from financehub_dagster.gateway.circuit_breaker import Breaker
+from financehub_dagster.gateway.deadline import in_haste
 from financehub_dagster.gateway.errors import BreakerOpen, BurstLimit, ProviderError, Transient
-from financehub_dagster.gateway.haste import in_haste
-from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials, Key
 from financehub_dagster.gateway.policy import Policy
-from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.gateway.request_context import Call
+from financehub_dagster.gateway.response import Reply
 from financehub_dagster.gateway.retry import Budget, retrying
+from financehub_dagster.gateway.throttle import Accounts, rest_of
 from financehub_dagster.storage.rate_limits import limiter, quotas, usage
 
 if TYPE_CHECKING:

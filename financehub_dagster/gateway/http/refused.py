@@ -5,8 +5,8 @@ here: noticing it (the sessions).
 """
 
 from financehub_dagster.gateway.addresses import is_loopback
-from financehub_dagster.gateway.call import Call
 from financehub_dagster.gateway.errors import StandInDown, Unreachable
+from financehub_dagster.gateway.request_context import Call
 
 
 def refused(call: Call) -> Unreachable:

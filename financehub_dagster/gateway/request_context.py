@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from financehub_dagster.gateway.governor import Governor
-    from financehub_dagster.gateway.reply import Reply
+    from financehub_dagster.gateway.client import Governor
+    from financehub_dagster.gateway.response import Reply
 
 
 @dataclass(slots=True)

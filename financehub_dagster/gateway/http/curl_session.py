@@ -13,13 +13,13 @@ from curl_cffi.requests import Response, Session
 from curl_cffi.requests import exceptions as curl
 
 from financehub_dagster.gateway.addresses import host_of, stand_in
-from financehub_dagster.gateway.call import Call, current_call
+from financehub_dagster.gateway.api_keys import Credentials
+from financehub_dagster.gateway.client import Exchange
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, Transient, Unreachable
-from financehub_dagster.gateway.governor import Exchange
-from financehub_dagster.gateway.keys import Credentials
+from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.redaction import guard_logger
-from financehub_dagster.gateway.refused import refused
-from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.gateway.request_context import Call, current_call
+from financehub_dagster.gateway.response import Reply
 
 _NO_PROXY_FOR = "127.0.0.1,::1,localhost"
 _GO_ON, _ABORT = 0, 1

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from financehub_dagster.gateway.deadline import haste
 from financehub_dagster.gateway.errors import (
     BreakerOpen,
     BurstLimit,
@@ -18,7 +19,6 @@ from financehub_dagster.gateway.errors import (
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.gateway.haste import haste
 
 HASTE_SECONDS = 4.0
 """What a request may take, from its first try on, while another vendor stands ready: with the time to ask that one, an

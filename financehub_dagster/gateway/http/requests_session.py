@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from financehub_dagster.gateway.call import Call, current_call
-from financehub_dagster.gateway.deadline import DeadlineAdapter, by
+from financehub_dagster.gateway.api_keys import NO_CREDENTIALS, Credentials
+from financehub_dagster.gateway.client import Exchange
 from financehub_dagster.gateway.errors import BadRequest, Malformed, Transient, Unreachable
-from financehub_dagster.gateway.governor import Exchange
-from financehub_dagster.gateway.keys import NO_CREDENTIALS, Credentials
+from financehub_dagster.gateway.http.deadline import DeadlineAdapter, by
+from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.redaction import guard_logger
-from financehub_dagster.gateway.refused import refused
-from financehub_dagster.gateway.reply import Reply
+from financehub_dagster.gateway.request_context import Call, current_call
+from financehub_dagster.gateway.response import Reply
 
 _CHUNK_BYTES = 256 * 1024
 
