@@ -27,8 +27,8 @@ from financehub_dagster.automation.jobs import JOBS
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.providers import all_providers
-from financehub_dagster.providers.answer_routing import answer_routers
 from financehub_dagster.providers.routing import DailyBarsRouter
+from financehub_dagster.providers.snapshot_routing import answer_routers
 
 ASSETS = [
     instruments.instruments,

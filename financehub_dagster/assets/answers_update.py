@@ -19,8 +19,8 @@ from financehub_dagster.assets.partitions import partition_at
 from financehub_dagster.assets.undone import Asked, leave_undone, run_config
 from financehub_dagster.gateway.errors import NotConfigured
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.providers.answer_routing import AnswersRouter, Routed
 from financehub_dagster.providers.base import Answers
+from financehub_dagster.providers.snapshot_routing import AnswersRouter, Routed
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.transactions import in_transaction

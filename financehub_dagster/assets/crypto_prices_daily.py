@@ -6,10 +6,10 @@ import dagster as dg
 
 from financehub_dagster.assets.config import Fetch
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
-from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.providers.twelve_data import TwelveDataProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 
 NAME = "crypto_prices_daily"
 

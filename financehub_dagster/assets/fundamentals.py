@@ -6,7 +6,7 @@ import dagster as dg
 
 from financehub_dagster.assets.answers_config import Question
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, answers_table, table_spec
-from financehub_dagster.providers.answer_routing import FundamentalsRouter
+from financehub_dagster.providers.snapshot_routing import FundamentalsRouter
 
 NAME = "fundamentals"
 

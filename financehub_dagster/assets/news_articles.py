@@ -7,7 +7,7 @@ import dagster as dg
 
 from financehub_dagster.assets.answers_config import Question
 from financehub_dagster.assets.tables import answers_table, table_spec
-from financehub_dagster.providers.answer_routing import NewsRouter
+from financehub_dagster.providers.snapshot_routing import NewsRouter
 
 NAME = "news_articles"
 

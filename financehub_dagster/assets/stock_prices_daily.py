@@ -11,11 +11,11 @@ import dagster as dg
 from financehub_dagster.assets import corporate_actions
 from financehub_dagster.assets.config import Fetch
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
-from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
+from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
 from financehub_dagster.providers.finnhub import FinnhubProvider
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.providers.twelve_data import TwelveDataProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 
 NAME = "stock_prices_daily"
 

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 def all_providers() -> dict[str, "dg.ConfigurableResource[object]"]:
     """Every provider with its defaults, keyed by its name; nothing connects before a provider is asked."""
-    from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
-    from financehub_dagster.providers.binance import BinanceProvider
+    from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
+    from financehub_dagster.providers.binance.provider import BinanceProvider
     from financehub_dagster.providers.coingecko import CoinGeckoProvider
     from financehub_dagster.providers.coinmarketcap import CoinMarketCapProvider
     from financehub_dagster.providers.finnhub import FinnhubProvider
     from financehub_dagster.providers.newsapi import NewsApiProvider
-    from financehub_dagster.providers.twelve_data import TwelveDataProvider
-    from financehub_dagster.providers.yahoo import YahooProvider
+    from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
+    from financehub_dagster.providers.yahoo.provider import YahooProvider
 
     return {
         "yahoo": YahooProvider(),

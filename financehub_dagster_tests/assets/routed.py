@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 
 from financehub_dagster.definitions import build_definitions
-from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
-from financehub_dagster.providers.twelve_data import TwelveDataProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
+from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import list_instruments
 from financehub_dagster_tests.assets.conftest import Platform

@@ -9,7 +9,7 @@ from math import prod
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.contracts.charts import OPENS, at, chart

@@ -7,7 +7,7 @@ import pytest
 
 from financehub_dagster.automation.runs import run_tables
 from financehub_dagster.definitions import build_definitions
-from financehub_dagster.providers.twelve_data import TwelveDataProvider
+from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
 from financehub_dagster_tests.assets.answers import today
 
 COUNT = 200

@@ -9,7 +9,7 @@ import pytest
 from financehub_dagster.assets.api_usage import observed
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.providers import all_providers
-from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
+from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
 from financehub_dagster.providers.budgets import budgets
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits import api_keys, limiter, usage

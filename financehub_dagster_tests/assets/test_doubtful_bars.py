@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from financehub_dagster.definitions import build_definitions
-from financehub_dagster.providers.twelve_data import TwelveDataProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor

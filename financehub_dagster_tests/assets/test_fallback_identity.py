@@ -10,12 +10,12 @@ import pytest
 
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
-from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.finnhub import FinnhubProvider
 from financehub_dagster.providers.newsapi import NewsApiProvider
-from financehub_dagster.providers.twelve_data import TwelveDataProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.answers import days_ago, today

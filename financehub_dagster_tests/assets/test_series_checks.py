@@ -11,8 +11,8 @@ import pytest
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.indicators import engine
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.binance import BinanceProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.conftest import Platform

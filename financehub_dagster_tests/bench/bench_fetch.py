@@ -70,7 +70,7 @@ def update(instruments: "list[Instrument]", first: date, last: date) -> None:
     from financehub_dagster.assets.partitions import Window
     from financehub_dagster.assets.price_update import Work, update_prices
     from financehub_dagster.providers.routing import DailyBarsRouter
-    from financehub_dagster.providers.yahoo import YahooProvider
+    from financehub_dagster.providers.yahoo.provider import YahooProvider
 
     router = DailyBarsRouter(stock=["yahoo"]).over({"yahoo": YahooProvider(requests_per_second=1_000_000)})
     work = Work("stock_prices_daily", router, Window.of_dates(first, last), f"run-{next(_runs)}")

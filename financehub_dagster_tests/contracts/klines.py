@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
 
 DAY = 86_400_000
 BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases={"binance": "BTCUSDT"})

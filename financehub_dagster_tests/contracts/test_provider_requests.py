@@ -12,9 +12,9 @@ import pytest
 from financehub_dagster.gateway.errors import BadKey, Malformed, NotConfigured, ProviderError, QuotaSpent
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars
-from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, FUNDAMENTALS, NEWS, QUOTES
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor, scripted_vendor
 from financehub_dagster_tests.contracts.vendor_cases import ALPHA_VANTAGE, KEY, TWELVE_DATA, VENDORS, Document, Vendor

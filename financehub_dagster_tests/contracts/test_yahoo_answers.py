@@ -11,7 +11,7 @@ import pytest
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, UnknownSymbol
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster_tests.contracts.charts import OPENS, at, chart, weekdays
 from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor
 

@@ -10,7 +10,7 @@ import pytest
 from financehub_dagster.gateway.errors import BadRequest, BurstLimit, Malformed, Transient, UnknownSymbol
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster_tests.contracts.charts import CLOSES, NEW_YORK, OPENS, at, chart, http_date, weekdays
 from financehub_dagster_tests.contracts.scripted import RECORDED, Answer, ScriptedVendor, scripted_vendor
 

@@ -14,7 +14,7 @@ from curl_cffi.requests import Response, Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from financehub_dagster.providers import yahoo_chart
+from financehub_dagster.providers.yahoo import charts as yahoo_chart
 from financehub_dagster_tests.contracts.charts import NEW_YORK, OPENS, at, chart, weekdays
 from financehub_dagster_tests.contracts.scripted import RECORDED
 

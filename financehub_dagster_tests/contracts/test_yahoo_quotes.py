@@ -9,7 +9,7 @@ import pytest
 from financehub_dagster.gateway.errors import BadRequest, Malformed, UnknownSymbol
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Quotes
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor, scripted_vendor
 
 pytestmark = pytest.mark.usefixtures("shared_database")

@@ -9,7 +9,7 @@ import pytest
 from financehub_dagster.gateway.errors import Malformed, Transient, UnknownSymbol
 from financehub_dagster.gateway.request_context import Ungoverned
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.contracts.charts import chart, weekdays
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
@@ -127,10 +127,10 @@ def test_no_connection_is_a_typed_error_and_not_an_empty_frame() -> None:
 
 
 def test_yfinance_cannot_reach_the_network_past_the_governor() -> None:
-    from financehub_dagster.providers import yahoo_client
+    from financehub_dagster.providers.yahoo import client
 
     with pytest.raises(Ungoverned):
-        yahoo_client.client().get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
+        client.client().get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
 
 
 def test_a_connection_test_takes_one_request(sandbox: Sandbox) -> None:

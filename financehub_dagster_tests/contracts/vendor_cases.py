@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import (
-    alpha_vantage_wire,
-    coingecko,
-    coinmarketcap,
-    finnhub,
-    newsapi,
-    twelve_data_wire,
-)
-from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
+from financehub_dagster.providers import coingecko, coinmarketcap, finnhub, newsapi
+from financehub_dagster.providers.alpha_vantage import responses as alpha_vantage_wire
+from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
 from financehub_dagster.providers.reading import Refusal
 from financehub_dagster.providers.rest import RestProvider
-from financehub_dagster.providers.twelve_data import TwelveDataProvider
+from financehub_dagster.providers.twelve_data import responses as twelve_data_wire
+from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
 
 KEY = "CANARY-KEY-7731-of-the-tests"
 """The key that every vendor is asked with; it must not get out."""

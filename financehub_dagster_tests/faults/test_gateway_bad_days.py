@@ -19,8 +19,8 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars
-from financehub_dagster.providers.binance import BinanceProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.rate_limits import usage
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor

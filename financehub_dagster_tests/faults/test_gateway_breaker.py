@@ -15,7 +15,7 @@ from financehub_dagster.gateway.circuit_breaker import Breaker
 from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.database.schema import breakers as table
 from financehub_dagster.storage.rate_limits import circuit_breakers

@@ -24,9 +24,9 @@ from financehub_dagster.gateway.errors import (
 from financehub_dagster.gateway.failover import Candidate, first_answer, put_off_until
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Quotes
-from financehub_dagster.providers.binance import BinanceProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.routing import DailyBarsRouter, answers_in_turn
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.fixtures.database import Database

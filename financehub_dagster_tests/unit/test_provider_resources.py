@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from financehub_dagster.providers import all_providers
-from financehub_dagster.providers.binance import BinanceProvider
-from financehub_dagster.providers.yahoo import YahooProvider
+from financehub_dagster.providers.binance.provider import BinanceProvider
+from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "providers.md").read_text()

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from financehub_dagster.providers import all_providers
-from financehub_dagster.providers.alpha_vantage import AlphaVantageProvider
+from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
 from financehub_dagster.providers.budgets import Budget, Budgets, budgets
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits import api_keys, limiter, usage

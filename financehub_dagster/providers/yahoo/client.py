@@ -26,7 +26,7 @@ from curl_cffi.requests import Response
 from financehub_dagster.gateway.errors import Malformed
 from financehub_dagster.gateway.http.curl_session import GovernedCurlSession
 from financehub_dagster.gateway.request_context import current_call
-from financehub_dagster.providers import yahoo_chart, yahoo_wire
+from financehub_dagster.providers.yahoo import charts, errors
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas 3 deprecations inside yfinance
@@ -75,7 +75,7 @@ def client() -> YfData:
         return _client()
 
 
-def history(symbol: str, timezone: str, start: date, end: date) -> yahoo_chart.Chart | None:
+def history(symbol: str, timezone: str, start: date, end: date) -> charts.Chart | None:
     """The chart of [start, end) within the current call, or None when Yahoo has no bars; raises ProviderError."""
     zone = ZoneInfo(timezone)
     first, last = (int(datetime.combine(day, time(), zone).timestamp()) for day in (start, end))
@@ -87,11 +87,11 @@ def history(symbol: str, timezone: str, start: date, end: date) -> yahoo_chart.C
         "events": "div,splits,capitalGains",
     }
     try:
-        client().get(f"{HOST}{yahoo_wire.CHART}{symbol}", params=params)
+        client().get(f"{HOST}{errors.CHART}{symbol}", params=params)
     except NoBars:
         return None
     try:
-        return yahoo_chart.read(current_call().document(), last, first)
+        return charts.read(current_call().document(), last, first)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         provider = current_call().governor.policy.provider
         message = f"the chart cannot be read ({type(error).__name__}: {error})"

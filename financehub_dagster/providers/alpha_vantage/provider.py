@@ -15,7 +15,7 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import alpha_vantage_wire as wire
+from financehub_dagster.providers.alpha_vantage import responses as wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, actions_table, bars_table
 from financehub_dagster.providers.listings import power_of_untold, require_symbol

@@ -18,8 +18,8 @@ from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderErr
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import binance_wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
+from financehub_dagster.providers.binance import errors
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import batches
 from financehub_dagster.providers.resource import Resource
@@ -30,7 +30,7 @@ from financehub_dagster.storage.rate_limits.quotas import Quota
 if TYPE_CHECKING:
     import pandas as pd
 
-    from financehub_dagster.providers.binance_client import BinanceClient
+    from financehub_dagster.providers.binance.client import BinanceClient
 
 NAME = "binance"
 BASE_URL = "https://api.binance.com"
@@ -93,7 +93,7 @@ class BinanceProvider(Resource):
             tickers = self._library().get_ticker(type="MINI") if pairs else []
         names = {each.symbol: name for name, each in pairs}
         unique = batches([each for _, each in pairs], len(pairs), lambda each: names[each.symbol])
-        parts = [binance_wire.read_tickers(tickers, of) for of in unique]
+        parts = [errors.read_tickers(tickers, of) for of in unique]
         rows = [row for part in parts for row in part.rows]
         for part in parts:
             failed.update(part.failed)
@@ -115,7 +115,7 @@ class BinanceProvider(Resource):
         rows: list[list[Any]] = []
         while first <= last:
             page = self._library().get_klines(symbol=pair, interval="1d", startTime=first, endTime=last, limit=PAGE)
-            problem = binance_wire.other_question(page, first, last)
+            problem = errors.other_question(page, first, last)
             if problem is not None:
                 raise Malformed(NAME, problem, symbol=call.symbol)
             rows.extend(page)
@@ -142,7 +142,7 @@ class BinanceProvider(Resource):
         """The symbol of base against quote, as exchangeInfo knows it; fetched once per resource."""
         with self._listing:
             if self._pairs is None:
-                self._pairs = binance_wire.read_pairs(self._library().get_exchange_info())
+                self._pairs = errors.read_pairs(self._library().get_exchange_info())
             pairs = self._pairs
         if (base, quote) not in pairs:
             remedy = "add a `binance` alias to the instrument if it trades under another name"
@@ -153,7 +153,7 @@ class BinanceProvider(Resource):
         return pair
 
     def _library(self) -> "BinanceClient":
-        from financehub_dagster.providers.binance_client import make_client
+        from financehub_dagster.providers.binance.client import make_client
 
         with self._lock:
             if self._client is None:
@@ -166,7 +166,7 @@ class BinanceProvider(Resource):
 
     def limits(self) -> tuple[Limit, ...]:
         """What Binance allows one address."""
-        return (Limit("weight", self.weight_per_minute, 60.0, heaviest=binance_wire.HEAVIEST),)
+        return (Limit("weight", self.weight_per_minute, 60.0, heaviest=errors.HEAVIEST),)
 
     def quotas(self) -> tuple[Quota, ...]:
         """None: Binance has no budgets of a day or longer."""
@@ -177,9 +177,9 @@ class BinanceProvider(Resource):
             provider=NAME,
             limits=self.limits(),
             meaning=Meaning(
-                refusal=binance_wire.refusal,
-                weight=binance_wire.weight,
-                pause=lambda reply: binance_wire.pause(reply, self.weight_per_minute),
+                refusal=errors.refusal,
+                weight=errors.weight,
+                pause=lambda reply: errors.pause(reply, self.weight_per_minute),
             ),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
@@ -200,7 +200,7 @@ def _frame(rows: list[list[Any]]) -> "pd.DataFrame":
     opened = np.array([row[0] for row in rows], dtype="int64")
     bars = pd.DataFrame({"date": pd.Series(opened // 1000).astype("datetime64[s]")})
     for position, name in enumerate(("open", "high", "low", "close"), start=1):
-        bars[name] = np.array([binance_wire.decimal(row[position]) for row in rows], dtype="float64")
+        bars[name] = np.array([errors.decimal(row[position]) for row in rows], dtype="float64")
     bars["adj_close"] = bars["close"]
-    bars["volume"] = np.array([binance_wire.decimal(row[5]) for row in rows], dtype="float64")
+    bars["volume"] = np.array([errors.decimal(row[5]) for row in rows], dtype="float64")
     return bars.drop_duplicates("date", keep="last").sort_values("date", ignore_index=True)

@@ -16,12 +16,12 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import twelve_data_wire as wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, PlanUsage, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, QUOTES, actions_table, bars_table
 from financehub_dagster.providers.listings import mic_at
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches
 from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.providers.twelve_data import responses as wire
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 NAME = wire.NAME

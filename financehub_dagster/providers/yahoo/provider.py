@@ -19,12 +19,12 @@ from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import yahoo_wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.listings import power_of_told
 from financehub_dagster.providers.reading import about_the_instrument, batches
 from financehub_dagster.providers.resource import Resource
+from financehub_dagster.providers.yahoo import errors
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -55,14 +55,14 @@ class YahooProvider(Resource):
 
         One request. Prices are split-adjusted as of today; adj_close is adjusted for dividends as well.
         """
-        from financehub_dagster.providers import yahoo_chart, yahoo_client
+        from financehub_dagster.providers.yahoo import charts, client
 
         symbol = instrument.symbol_at(NAME).upper()
         with calling(self._call("daily_bars", symbol)) as call:
-            answer = yahoo_client.history(symbol, instrument.timezone, start, end + timedelta(days=1))
-        bars, actions, listed_since = yahoo_chart.no_bars(), yahoo_chart.no_actions(), None
+            answer = client.history(symbol, instrument.timezone, start, end + timedelta(days=1))
+        bars, actions, listed_since = charts.no_bars(), charts.no_actions(), None
         if answer is not None:
-            yahoo_wire.require_kind(instrument, answer.instrument_type)
+            errors.require_kind(instrument, answer.instrument_type)
             power = power_of_told(NAME, instrument, answer.quoted)
             _require_zone(instrument, answer.opens)
             bars = answer.bars(start, end, power, call.clock)
@@ -84,7 +84,7 @@ class YahooProvider(Resource):
 
         The first of a process takes two more, for the cookie and the crumb that quotes need.
         """
-        from financehub_dagster.providers import yahoo_quotes
+        from financehub_dagster.providers.yahoo import quotes as yahoo_quotes
 
         rows: list[Mapping[str, Any]] = []
         failed: dict[str, ProviderError] = {}
@@ -113,14 +113,12 @@ class YahooProvider(Resource):
 
     def test_connection(self) -> ConnectionReport:
         """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""
-        from financehub_dagster.providers import yahoo_client
+        from financehub_dagster.providers.yahoo import client
 
         started = perf_counter()
         today = datetime.now(UTC).date()
         with calling(self._call("test_connection", "SPY")) as call:
-            answer = yahoo_client.history(
-                "SPY", "America/New_York", today - timedelta(days=7), today + timedelta(days=1)
-            )
+            answer = client.history("SPY", "America/New_York", today - timedelta(days=7), today + timedelta(days=1))
         detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.last_trade}"
         return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
 
@@ -141,7 +139,7 @@ class YahooProvider(Resource):
         return Policy(
             provider=NAME,
             limits=self.limits(),
-            meaning=Meaning(refusal=yahoo_wire.refusal),
+            meaning=Meaning(refusal=errors.refusal),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place,

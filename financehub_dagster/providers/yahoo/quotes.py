@@ -16,11 +16,11 @@ from financehub_dagster.gateway.request_context import current_call
 from financehub_dagster.gateway.response import parse_json
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.providers import yahoo_wire
 from financehub_dagster.providers.items import known, last_price
 from financehub_dagster.providers.listings import power_of_told
 from financehub_dagster.providers.reading import Part, each_of
 from financehub_dagster.providers.values import epoch, member
+from financehub_dagster.providers.yahoo import errors
 
 NAME = "yahoo"
 HOST = "https://query1.finance.yahoo.com"
@@ -40,7 +40,7 @@ class _Visitor:
         with self.lock:
             if place not in self.crumbs:
                 self.session.get(COOKIES)
-                self.crumbs[place] = self.session.get(f"{HOST}{yahoo_wire.CRUMB}").text.strip()
+                self.crumbs[place] = self.session.get(f"{HOST}{errors.CRUMB}").text.strip()
             return self.crumbs[place]
 
     def forget(self, place: str | None, crumb: str) -> None:
@@ -72,7 +72,7 @@ def ask(symbols: Sequence[str]) -> Any:
 
 def _ask(visitor: _Visitor, symbols: Sequence[str], crumb: str) -> Any:
     params = {"symbols": ",".join(symbols), "crumb": crumb}
-    return parse_json(visitor.session.get(f"{HOST}{yahoo_wire.QUOTE}", params=params).content)
+    return parse_json(visitor.session.get(f"{HOST}{errors.QUOTE}", params=params).content)
 
 
 def read(document: Any, of: Mapping[str, Instrument]) -> Part:
@@ -83,7 +83,7 @@ def read(document: Any, of: Mapping[str, Instrument]) -> Part:
             problem = f"Yahoo has no quote for it any more (quoteType NONE, exchange {quote.get('exchange')})"
             raise UnknownSymbol(NAME, problem, symbol=instrument.symbol)
         if quote.get("quoteType"):
-            yahoo_wire.require_kind(instrument, str(quote["quoteType"]))
+            errors.require_kind(instrument, str(quote["quoteType"]))
         if not quote.get("currency"):
             problem = "Yahoo does not say in which currency it is quoted, so that its price means nothing"
             raise BadRequest(NAME, problem, symbol=instrument.symbol)
@@ -111,4 +111,4 @@ def read(document: Any, of: Mapping[str, Instrument]) -> Part:
         return each_of(NAME, of, quotes, row)
     old, now = of[missing[0]].symbol, strangers[0]
     part = each_of(NAME, {name: each for name, each in of.items() if name in quotes}, quotes, row)
-    return Part(part.rows, {**part.failed, old: yahoo_wire.renamed(now, old)})
+    return Part(part.rows, {**part.failed, old: errors.renamed(now, old)})

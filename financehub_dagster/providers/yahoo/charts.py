@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from financehub_dagster.market.bars import shortest_float32
 from financehub_dagster.market.currencies import scaled, scaled_all, unit_of
 from financehub_dagster.providers.items import known
-from financehub_dagster.providers.yahoo_wire import EARLIEST, is_time
+from financehub_dagster.providers.yahoo.errors import EARLIEST, is_time
 
 PRICES = ("open", "high", "low", "close", "adj_close")
 FUNDS = ("ETF", "MUTUALFUND")
