@@ -24,7 +24,7 @@ def accept(
     rows has the columns of the table, `symbols` in place of `symbol` where they are articles. A value that breaks its
     column's limit and may be unknown is NULL in the row that is taken; that row, as it was sent, is recorded too.
     """
-    from financehub_dagster.market import acceptance
+    from financehub_dagster.market.quality import acceptance
 
     good, rejected, unread = acceptance.judge(table, rows)
     for part in (rejected, unread):

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from financehub_dagster.gateway.errors import BadRequest, ProviderError
-from financehub_dagster.market.agreement import Difference, difference
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.quality.agreement import Difference, difference
 from financehub_dagster.providers.base import Answers, DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.storage.database.engine import transaction

@@ -19,10 +19,10 @@ NEWS_AGE = timedelta(days=2)
 
 
 def _sanity(evidence: Evidence) -> Finding:
-    from financehub_dagster.market import answer_quality
+    from financehub_dagster.market.quality import snapshot_rules
 
     frame = evidence.window
-    _, rejected = answer_quality.judge(evidence.table, frame)
+    _, rejected = snapshot_rules.judge(evidence.table, frame)
     rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
     return finding(len(frame), len(rejected), "rows break a quality rule", rows)
 

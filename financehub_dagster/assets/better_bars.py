@@ -51,12 +51,12 @@ def judge(table: str, router: DailyBarsRouter, instrument: Instrument, got: Dail
     anew: the whole history is replaced, so that what is stored of a session is no answer. Asks vendors: call it outside
     of transactions.
     """
-    from financehub_dagster.market import acceptance, quality
+    from financehub_dagster.market.quality import acceptance, bar_rules
 
-    if quality.all_kept(lambda name: got.bars[name].to_numpy("float64"), (*quality.RULES, *quality.DOUBTS)):
+    if bar_rules.all_kept(lambda name: got.bars[name].to_numpy("float64"), (*bar_rules.RULES, *bar_rules.DOUBTS)):
         return Judged(got, (), got.bars.iloc[:0])
     possible, rejected, _ = acceptance.judge(table, got.bars)
-    sure, doubtful = quality.judge(possible, quality.DOUBTS)
+    sure, doubtful = bar_rules.judge(possible, bar_rules.DOUBTS)
     in_doubt, impossible = _dates(doubtful), _dates(rejected)
     with transaction() as connection:
         known = sources.known_sessions(connection, table, got.symbol, [*in_doubt, *impossible], datetime.now(UTC))
@@ -107,10 +107,10 @@ def _ask(
 
 def _better(bars: "pd.DataFrame", wanted: set[date], references: Mapping[date, tuple[float, float]]) -> "pd.DataFrame":
     """Of `bars` those of the sessions wanted that keep every rule and are near the price that is known already."""
-    from financehub_dagster.market import quality
+    from financehub_dagster.market.quality import bar_rules
 
     asked = bars[bars["date"].dt.date.isin(wanted).to_numpy(bool)]
-    sure, _ = quality.judge(asked, (*quality.RULES, *quality.DOUBTS))
+    sure, _ = bar_rules.judge(asked, (*bar_rules.RULES, *bar_rules.DOUBTS))
     closes = [references.get(day) for day in _dates(sure)]
     near = [
         reference is None or abs(close - reference[0]) <= reference[1] * reference[0]
@@ -133,7 +133,7 @@ def _references(
 
     That is the own close of a bar in doubt; of an impossible bar the nearest one that is not in question.
     """
-    from financehub_dagster.market.quality import PLAUSIBLE
+    from financehub_dagster.market.quality.bar_rules import PLAUSIBLE
 
     own = {day: (float(close), PLAUSIBLE) for day, close in zip(_dates(doubtful), doubtful["close"], strict=True)}
     if not len(sure):

@@ -143,19 +143,19 @@ def _key_of(frame: "pd.DataFrame", index: int) -> dict[str, object]:
 
 
 def _bar_sanity(evidence: Evidence) -> Finding:
-    from financehub_dagster.market import quality
+    from financehub_dagster.market.quality import bar_rules
 
     frame = evidence.bars.frame()
-    _, rejected = quality.judge(frame)
+    _, rejected = bar_rules.judge(frame)
     rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
     return finding(len(frame), len(rejected), "bars break a quality rule", rows)
 
 
 def _no_doubtful_bars(evidence: Evidence) -> Finding:
-    from financehub_dagster.market import quality
+    from financehub_dagster.market.quality import bar_rules
 
     frame = evidence.window
-    _, doubtful = quality.judge(frame, quality.DOUBTS)
+    _, doubtful = bar_rules.judge(frame, bar_rules.DOUBTS)
     rows = doubtful[["symbol", "date", "rule", "open", "high", "low", "close", "source"]].head(SHOWN)
     shown = [{**row, "date": str(row["date"])[:10]} for row in rows.to_dict("records")]
     return finding(len(frame), len(doubtful), "bars are in doubt", [{str(k): v for k, v in r.items()} for r in shown])

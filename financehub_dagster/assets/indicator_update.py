@@ -189,7 +189,7 @@ def _untraded(connection: Connection, table: str, stored: bars.BarArrays) -> "np
     """Which bars are no trades: of one price and without volume, on a day without session. Their row is all NULL."""
     import numpy as np
 
-    from financehub_dagster.market import series
+    from financehub_dagster.market.quality import series
 
     found = series.flat_without_volume(stored.open, stored.high, stored.low, stored.close, stored.volume)
     if not found.any():
@@ -213,13 +213,13 @@ def _wrong_bars(stored: bars.BarArrays) -> dict[str, str]:
     """Instruments with a stored bar that breaks a quality rule, and which one; they are not computed from."""
     import numpy as np
 
-    from financehub_dagster.market import quality
+    from financehub_dagster.market.quality import bar_rules
 
     arrays = {**{name: getattr(stored, name) for name in bars.PRICES}, "adj_close": np.full(len(stored.date), np.nan)}
     # A frame of bars costs as much as their indicators, and nearly always nothing is wrong.
-    if quality.all_kept(arrays.__getitem__, quality.RULES):
+    if bar_rules.all_kept(arrays.__getitem__, bar_rules.RULES):
         return {}
-    _, rejected = quality.judge(stored.frame())
+    _, rejected = bar_rules.judge(stored.frame())
     return {
         str(
             row.symbol

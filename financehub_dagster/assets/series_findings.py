@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _units(evidence: Evidence) -> Finding:
-    from financehub_dagster.market import series
+    from financehub_dagster.market.quality import series
 
     steps = series.steps(evidence.followed)
     return _finding(
@@ -25,7 +25,7 @@ def _units(evidence: Evidence) -> Finding:
 
 
 def _securities(evidence: Evidence) -> Finding:
-    from financehub_dagster.market import series
+    from financehub_dagster.market.quality import series
 
     steps = series.steps(evidence.followed)
     return _finding(
@@ -38,7 +38,7 @@ def _securities(evidence: Evidence) -> Finding:
 def _splits(evidence: Evidence) -> Finding:
     import pandas as pd
 
-    from financehub_dagster.market import series
+    from financehub_dagster.market.quality import series
     from financehub_dagster.storage.queries import checks
 
     # A split of the days before may show in the first bar of the window.

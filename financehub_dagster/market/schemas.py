@@ -17,7 +17,7 @@ import pandera.pandas as pa
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn
 from financehub_dagster.market.instruments import AssetType
-from financehub_dagster.market.limits import CURRENCY, LIMITS, Kind, Limit
+from financehub_dagster.market.quality.limits import CURRENCY, LIMITS, Kind, Limit
 
 _ROUNDING = 1e-6
 """How far a running sum may carry a bounded indicator over its bound."""

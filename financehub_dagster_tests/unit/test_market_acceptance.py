@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from financehub_dagster.market.acceptance import judge
-from financehub_dagster.market.limits import LIMITS, Kind
+from financehub_dagster.market.quality.acceptance import judge
+from financehub_dagster.market.quality.limits import LIMITS, Kind
 from financehub_dagster.market.schemas import schema_of
 
 NOW = pd.Timestamp("2024-03-05T21:00", tz="UTC")

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from financehub_dagster.market.agreement import difference
+from financehub_dagster.market.quality.agreement import difference
 
 DAY = date(2024, 5, 6)
 

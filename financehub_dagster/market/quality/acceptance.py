@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from financehub_dagster.market import answer_quality, quality
-from financehub_dagster.market.limits import LIMITS, Kind, Limit
+from financehub_dagster.market.quality import bar_rules, snapshot_rules
+from financehub_dagster.market.quality.limits import LIMITS, Kind, Limit
 
 type Mask = NDArray[np.bool_]
 
@@ -59,13 +59,13 @@ def judge(table: str, rows: pd.DataFrame) -> Judged:
 
 
 def _by_rules(table: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    if table in answer_quality.RULES:
-        return answer_quality.judge(table, rows)
+    if table in snapshot_rules.RULES:
+        return snapshot_rules.judge(table, rows)
     if table == "news_articles":
-        return answer_quality.judge_news(rows)
+        return snapshot_rules.judge_news(rows)
     if table == "corporate_actions":
         return rows, rows.iloc[:0].assign(rule="")
-    return quality.judge(rows)
+    return bar_rules.judge(rows)
 
 
 def _keeps(limit: Limit, values: "pd.Series[Any]") -> Mask:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from financehub_dagster.market import quality
-from financehub_dagster.market.quality import Column, Rule
+from financehub_dagster.market.quality import bar_rules
+from financehub_dagster.market.quality.bar_rules import Column, Rule
 
 CLOCK_SECONDS = 300.0
 """How far a vendor's clock may be ahead of ours. One row from the future would make all that follow it look old."""
@@ -41,8 +41,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
 def judge(table: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split rows of `table` into those that keep every rule and those that do not, which get a column `rule`."""
     if "quoted_at" not in rows:
-        return quality.judge(rows, RULES[table])
-    good, rejected = quality.judge(rows.assign(seconds_ahead=_seconds_ahead(rows, "quoted_at")), RULES[table])
+        return bar_rules.judge(rows, RULES[table])
+    good, rejected = bar_rules.judge(rows.assign(seconds_ahead=_seconds_ahead(rows, "quoted_at")), RULES[table])
     return good.drop(columns="seconds_ahead"), rejected.drop(columns="seconds_ahead")
 
 
