@@ -10,7 +10,6 @@ import dagster as dg
 
 from financehub_dagster.assets import (
     api_usage,
-    checks,
     coverage,
     crypto_markets,
     crypto_prices_daily,
@@ -21,6 +20,7 @@ from financehub_dagster.assets import (
     quotes,
     stock_prices_daily,
 )
+from financehub_dagster.assets.checks import steps
 from financehub_dagster.automation.healing import heal_gaps_sensor
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.jobs import JOBS
@@ -52,7 +52,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         assets = dg.with_source_code_references([asset.with_hooks({dead_letter, settled}) for asset in ASSETS])
     return dg.Definitions(
         assets=assets,
-        asset_checks=checks.all_checks(),
+        asset_checks=steps.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=[*SENSORS, heal_gaps_sensor],

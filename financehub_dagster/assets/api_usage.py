@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.budgets import Budget, Budgets, budgets
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.config import BARS_OF, Fetch
-from financehub_dagster.assets.outcome import raise_if_nothing_worked
-from financehub_dagster.assets.partitions import Window
-from financehub_dagster.assets.pictures import is_drawn, prices_shown
-from financehub_dagster.assets.price_update import Work, update_prices
+from financehub_dagster.assets.charts.bars import is_drawn, prices_shown
 from financehub_dagster.assets.reporting import materialized
+from financehub_dagster.ingest.history import Work, update_prices
+from financehub_dagster.ingest.outcome import raise_if_nothing_worked
+from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.ingest.run_config import BARS_OF, Fetch
 from financehub_dagster.providers.routing import DailyBarsRouter
 
 

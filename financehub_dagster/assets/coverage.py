@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from financehub_dagster.assets.findings import SHOWN, Check, Evidence, Finding
-from financehub_dagster.assets.record_table import record_table
+from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Finding
 from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 
 NAME = "coverage"
@@ -30,7 +30,7 @@ SPEC = table_spec(
 @dg.multi_asset(name=NAME, specs=[SPEC])
 def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Bring the ledger up to now and report it."""
-    from financehub_dagster.assets.coverage_picture import heat_map
+    from financehub_dagster.assets.charts.coverage import heat_map
     from financehub_dagster.storage.coverage import gaps, ledger
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.database.transactions import in_transaction

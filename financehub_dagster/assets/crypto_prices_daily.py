@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.config import Fetch
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
+from financehub_dagster.ingest.run_config import Fetch
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.answers_config import Question
+from financehub_dagster.assets.snapshot_config import Question
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, answers_table, table_spec
 from financehub_dagster.providers.snapshot_routing import FundamentalsRouter
 
@@ -25,6 +25,6 @@ SPEC = table_spec(
 @answers_table(SPEC, {"fundamentals_router", *FundamentalsRouter.able})
 def fundamentals(context: dg.AssetExecutionContext, config: Question) -> Iterator[dg.MaterializeResult]:
     """Ask once per company."""
-    from financehub_dagster.assets.answers_table import fill_with_answers
+    from financehub_dagster.assets.snapshot_table import fill_with_answers
 
     yield from fill_with_answers(context, config, NAME)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.outcome import raise_if_nothing_worked
-from financehub_dagster.assets.partitions import Window
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
+from financehub_dagster.ingest.outcome import raise_if_nothing_worked
+from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.ingest.run_config import BARS_OF, Universe
 
 NAME = "indicators_daily"
 
@@ -26,9 +26,9 @@ SPEC = table_spec(
 @daily_table(SPEC)
 def indicators_daily(context: dg.AssetExecutionContext, config: Universe) -> Iterator[dg.MaterializeResult]:
     """Compute from stored bars; no vendor is asked."""
-    from financehub_dagster.assets.indicator_update import update_indicators
-    from financehub_dagster.assets.pictures import indicators_shown, is_drawn
+    from financehub_dagster.assets.charts.bars import indicators_shown, is_drawn
     from financehub_dagster.assets.reporting import materialized
+    from financehub_dagster.ingest.derived import update_indicators
 
     window = Window.of(context)
     outcome = update_indicators(window, config, context.run.run_id, context.log)

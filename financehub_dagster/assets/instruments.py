@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from financehub_dagster.assets.record_table import record_table
 from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.ingest.record_table import record_table
 
 NAME = "instruments"
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from financehub_dagster.assets.answers_config import Question
+from financehub_dagster.assets.snapshot_config import Question
 from financehub_dagster.assets.tables import answers_table, table_spec
 from financehub_dagster.providers.snapshot_routing import NewsRouter
 
@@ -26,6 +26,6 @@ SPEC = table_spec(
 @answers_table(SPEC, {"news_router", *NewsRouter.able})
 def news_articles(context: dg.AssetExecutionContext, config: Question) -> Iterator[dg.MaterializeResult]:
     """Ask Finnhub once per stock, NewsAPI about many instruments at once."""
-    from financehub_dagster.assets.answers_table import fill_with_answers
+    from financehub_dagster.assets.snapshot_table import fill_with_answers
 
     yield from fill_with_answers(context, config, NAME)

@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 import dagster as dg
 
-from financehub_dagster.assets.outcome import Outcome, run_metadata
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.ingest.outcome import Outcome, run_metadata
+from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import history
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from financehub_dagster.assets import corporate_actions
-from financehub_dagster.assets.config import Fetch
 from financehub_dagster.assets.tables import DAILY_FRESHNESS, daily_table, table_spec
+from financehub_dagster.ingest.run_config import Fetch
 from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
 from financehub_dagster.providers.finnhub import FinnhubProvider
 from financehub_dagster.providers.routing import DailyBarsRouter

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from financehub_dagster.assets.partitions import partitions_of
+from financehub_dagster.ingest.partitions import partitions_of
 from financehub_dagster.tables import catalog
 
 OWNERS = ["team:market-data"]

@@ -12,9 +12,9 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PRIORITY_TAG
 
-from financehub_dagster.assets.partitions import range_tags
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.gateway.api_keys import is_off
+from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.providers.routing import KEYLESS, DailyBarsRouter
 from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 

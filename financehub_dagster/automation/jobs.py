@@ -6,12 +6,12 @@ Belongs here: which assets a job covers and its config. Does not belong here: wh
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from financehub_dagster.automation.answer_jobs import ANSWER_JOBS
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.connection_test import test_connection
 from financehub_dagster.automation.healing import heal_gaps
 from financehub_dagster.automation.replay import replay_dead_letters
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
+from financehub_dagster.automation.snapshot_jobs import ANSWER_JOBS
 
 fetch_yahoo_stocks = dg.define_asset_job(
     "fetch_yahoo_stocks",

@@ -10,8 +10,8 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
-from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.partitions import LOOKBACK, Window
+from financehub_dagster.ingest.partitions import LOOKBACK, Window
+from financehub_dagster.ingest.run_config import BARS_OF, Universe
 from financehub_dagster.settings import get_settings
 
 UPDATE_STEP, SEED_STEP = "update_one", "seed_one"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from financehub_dagster.assets.partitions import OF_NOW, partition_at
 from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_groups
 from financehub_dagster.automation.replay_groups import Group, Row, grouped, symbols_of
 from financehub_dagster.automation.runs import run_tables
+from financehub_dagster.ingest.partitions import OF_NOW, partition_at
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from financehub_dagster.assets.partitions import range_of
+from financehub_dagster.ingest.partitions import range_of
 from financehub_dagster.storage.database.errors import DatabaseError
 
 _logger = logging.getLogger("financehub.automation")

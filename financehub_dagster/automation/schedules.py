@@ -8,10 +8,10 @@ from datetime import UTC
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from financehub_dagster.assets.partitions import Window, range_tags
 from financehub_dagster.automation import jobs
-from financehub_dagster.automation.answer_schedules import ANSWER_SCHEDULES
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
+from financehub_dagster.automation.snapshot_schedules import ANSWER_SCHEDULES
+from financehub_dagster.ingest.partitions import Window, range_tags
 from financehub_dagster.storage.queries.partition_keys import ends_of
 
 

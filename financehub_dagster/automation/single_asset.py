@@ -8,9 +8,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.outcome import Outcome, raise_if_nothing_worked, run_metadata
-from financehub_dagster.assets.partitions import LOOKBACK, Window
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.one_symbol import (
     SEED_EXAMPLE,
@@ -23,12 +20,15 @@ from financehub_dagster.automation.one_symbol import (
     launchpad,
     window_of,
 )
+from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
+from financehub_dagster.ingest.partitions import LOOKBACK, Window
+from financehub_dagster.ingest.run_config import BARS_OF, Universe
 from financehub_dagster.providers.routing import SERVE_DAILY_BARS
 
 
 def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) -> None:
-    from financehub_dagster.assets.indicator_update import update_indicators
-    from financehub_dagster.assets.price_update import Work, update_prices
+    from financehub_dagster.ingest.derived import update_indicators
+    from financehub_dagster.ingest.history import Work, update_prices
 
     window = window_of(days, datetime.now(UTC).date())
     universe = Universe(symbols=[symbol])

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from financehub_dagster.assets.answers_config import ANSWERS_OF
-from financehub_dagster.assets.config import BARS_OF
-from financehub_dagster.assets.partitions import partition_at
+from financehub_dagster.assets.snapshot_config import ANSWERS_OF
 from financehub_dagster.cli.runs import Order
+from financehub_dagster.ingest.partitions import partition_at
+from financehub_dagster.ingest.run_config import BARS_OF
 from financehub_dagster.market.instruments import AssetType, Instrument
 
 HISTORY = ("instruments", "stock_prices_daily", "corporate_actions", "crypto_prices_daily", "indicators_daily")

@@ -47,7 +47,7 @@ class FirstFetch:
 
 def first_fetch(now: datetime | None = None) -> FirstFetch:
     """Count what the tables of bars lack, by the vendor that is asked first."""
-    from financehub_dagster.assets.config import BARS_OF
+    from financehub_dagster.ingest.run_config import BARS_OF
     from financehub_dagster.providers.routing import DailyBarsRouter
     from financehub_dagster.settings import get_settings
     from financehub_dagster.storage.database.engine import transaction

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from financehub_dagster.assets.coverage_picture import MOST_ROWS, STATES, heat_map, states_of
+from financehub_dagster.assets.charts.coverage import MOST_ROWS, STATES, heat_map, states_of
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import ledger
 from financehub_dagster.storage.coverage.gaps import Shares, shares_by_month

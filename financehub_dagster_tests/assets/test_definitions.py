@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from financehub_dagster.assets.checks import CHECKS
+from financehub_dagster.assets.checks.steps import CHECKS
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.storage.database import schema as tables
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from financehub_dagster.assets.partitions import range_tags
 from financehub_dagster.automation.healing import BEHIND_OTHERS, JOB, TABLE_TAG, heal_gaps_sensor
+from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import ledger
 from financehub_dagster.storage.database.engine import transaction

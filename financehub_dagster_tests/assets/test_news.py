@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.ingest.partitions import Window
 from financehub_dagster_tests.assets.answers import days_ago, today
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -85,8 +85,8 @@ def test_a_title_is_shown_as_text(keyed_platform):
 def test_an_article_at_no_page_of_the_future_or_without_a_time_is_rejected_alone(database):
     import pandas as pd
 
-    from financehub_dagster.assets.answer_rows import store_news
-    from financehub_dagster.assets.outcome import Outcome
+    from financehub_dagster.ingest.outcome import Outcome
+    from financehub_dagster.ingest.snapshot_rows import store_news
     from financehub_dagster.providers.base import News
     from financehub_dagster.providers.frames import NEWS, table
     from financehub_dagster.storage.database.engine import transaction
@@ -134,7 +134,7 @@ def test_an_article_about_nobody_and_an_address_of_no_page_are_found(keyed_platf
     ids=["nothing stored", "up to date", "after a pause", "after a long pause"],
 )
 def test_news_is_asked_for_from_the_first_day_or_from_the_last_article_on(database, newest, since):
-    from financehub_dagster.assets.answers_table import news_since
+    from financehub_dagster.assets.snapshot_table import news_since
 
     if newest is not None:
         with database.engine.begin() as connection:
@@ -146,7 +146,7 @@ def test_news_is_asked_for_from_the_first_day_or_from_the_last_article_on(databa
 
 
 def test_days_that_no_vendor_looks_back_to_are_refused(database):
-    from financehub_dagster.assets.answers_table import news_since
+    from financehub_dagster.assets.snapshot_table import news_since
 
     with pytest.raises(dg.Failure, match="2026-11-19...2026-11-20 cannot be filled: vendors look back 28 days"):
         news_since(WINDOW, NOW + timedelta(days=40))

@@ -6,7 +6,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from financehub_dagster.assets.pictures import trend
+from financehub_dagster.assets.charts.bars import trend
 from financehub_dagster.sandbox.recordings import recorded_daily, recorded_spans, recorded_symbols
 from financehub_dagster.settings import get_settings
 

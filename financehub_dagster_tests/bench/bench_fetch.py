@@ -67,8 +67,8 @@ def floor(box: "Sandbox", symbols: list[str], first: date, last: date) -> None:
 
 def update(instruments: "list[Instrument]", first: date, last: date) -> None:
     """The engine behind `stock_prices_daily`: gateway, parsing, rules, write."""
-    from financehub_dagster.assets.partitions import Window
-    from financehub_dagster.assets.price_update import Work, update_prices
+    from financehub_dagster.ingest.history import Work, update_prices
+    from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.providers.routing import DailyBarsRouter
     from financehub_dagster.providers.yahoo.provider import YahooProvider
 

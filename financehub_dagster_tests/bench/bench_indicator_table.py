@@ -28,9 +28,9 @@ import pandas as pd
 import psutil
 import sqlalchemy as sa
 
-from financehub_dagster.assets.config import Universe
-from financehub_dagster.assets.indicator_update import computed, update_indicators
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.ingest.derived import computed, update_indicators
+from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import embedded, migrations, schema

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.assets.partitions import BY_DAY, OF_NOW, partitions_between, partitions_of, start_of
 from financehub_dagster.cli.app import run
+from financehub_dagster.ingest.partitions import BY_DAY, OF_NOW, partitions_between, partitions_of, start_of
 from financehub_dagster.settings import get_settings
 from financehub_dagster.tables.catalog import SINCE_FIRST_DAY
 

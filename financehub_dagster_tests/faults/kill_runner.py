@@ -113,21 +113,21 @@ def all_dead_letters() -> list[int]:
 
 def _scale(run: Run) -> None:
     """Cut the work into as many transactions and pieces as a large run has: two instruments each, a few rows each."""
-    from financehub_dagster.assets import answers_update, indicator_update, price_update
+    from financehub_dagster.ingest import derived, history, snapshots
     from financehub_dagster.storage.database import session_settings
     from financehub_dagster.storage.upsert import binary_copy
 
     sizes: list[tuple[ModuleType, str, int]] = [
-        (price_update, "BATCH", 2),
-        (price_update, "QUICK_BATCH", 2),
-        (indicator_update, "BATCH", 2),
+        (history, "BATCH", 2),
+        (history, "QUICK_BATCH", 2),
+        (derived, "BATCH", 2),
         (binary_copy, "CHUNK_BYTES", 2048),
         (session_settings, "LOCK_SECONDS", run.lock_seconds),
     ]
     for module, name, size in sizes:
         assert hasattr(module, name), f"{module.__name__} has no {name} any more"
         setattr(module, name, size)
-    answers_update.TOGETHER["quotes"] = 2
+    snapshots.TOGETHER["quotes"] = 2
 
 
 def _meet(run: Run, news: Connection) -> None:

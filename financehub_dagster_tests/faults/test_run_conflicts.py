@@ -53,28 +53,28 @@ def work(environment: dict[str, str], log: Path, seed: int, rounds: int) -> None
 
 
 def _fetch(run_id: str, chance: random.Random) -> None:
-    from financehub_dagster.assets import price_update
-    from financehub_dagster.assets.config import BARS_OF, Universe
-    from financehub_dagster.assets.partitions import Window
+    from financehub_dagster.ingest import history
+    from financehub_dagster.ingest.partitions import Window
+    from financehub_dagster.ingest.run_config import BARS_OF, Universe
     from financehub_dagster.providers.routing import SERVE_DAILY_BARS
     from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
-    price_update.BATCH = price_update.QUICK_BATCH = 3
+    history.BATCH = history.QUICK_BATCH = 3
     resources = DEFINITIONS.resources or {}
     router = resources["daily_bars"].over({name: resources[name] for name in SERVE_DAILY_BARS})
-    order = price_update.Work(STOCKS, router, Window.of_dates(FIRST, LAST), run_id)
+    order = history.Work(STOCKS, router, Window.of_dates(FIRST, LAST), run_id)
     instruments = Universe(symbols=SYMBOLS).instruments(BARS_OF[STOCKS])
-    price_update.update_prices(order, chance.sample(instruments, len(instruments)), logging.getLogger("runs"))
+    history.update_prices(order, chance.sample(instruments, len(instruments)), logging.getLogger("runs"))
 
 
 def _compute(run_id: str, chance: random.Random) -> None:
-    from financehub_dagster.assets import indicator_update
-    from financehub_dagster.assets.config import Universe
-    from financehub_dagster.assets.partitions import Window
+    from financehub_dagster.ingest import derived
+    from financehub_dagster.ingest.partitions import Window
+    from financehub_dagster.ingest.run_config import Universe
 
-    indicator_update.BATCH = 3
+    derived.BATCH = 3
     universe = Universe(symbols=chance.sample(SYMBOLS, len(SYMBOLS)))
-    indicator_update.update_indicators(Window.of_dates(FIRST, LAST), universe, run_id, logging.getLogger("runs"))
+    derived.update_indicators(Window.of_dates(FIRST, LAST), universe, run_id, logging.getLogger("runs"))
 
 
 def _take_and_give_back(run_id: str, chance: random.Random) -> None:
@@ -87,9 +87,9 @@ def _take_and_give_back(run_id: str, chance: random.Random) -> None:
 
 
 def _close_step(run_id: str, chance: random.Random) -> None:
-    from financehub_dagster.assets.partitions import Window
     from financehub_dagster.automation import hooks
     from financehub_dagster.automation.dead_letters import Piece
+    from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.storage.database.transactions import in_transaction
 
     kwargs: dict[str, object] = {"symbols": chance.sample(SYMBOLS, len(SYMBOLS))}

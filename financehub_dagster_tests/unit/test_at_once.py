@@ -5,9 +5,9 @@ from threading import Barrier, Event
 
 import pytest
 
-from financehub_dagster.assets import at_once as module
-from financehub_dagster.assets.at_once import apart, at_once
 from financehub_dagster.gateway.pausing import Abandoned, pause
+from financehub_dagster.ingest import concurrency as module
+from financehub_dagster.ingest.concurrency import apart, at_once
 
 DAY = 86_400.0
 

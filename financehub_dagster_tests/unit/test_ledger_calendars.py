@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from financehub_dagster.assets import answer_findings, findings
-from financehub_dagster.automation.answer_schedules import any_open
+from financehub_dagster.assets.checks import bars, snapshots
+from financehub_dagster.automation.snapshot_schedules import any_open
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
@@ -44,11 +44,11 @@ def test_no_exchange_stops_the_others(universe, now, monkeypatch):
         assert ledger.refresh(connection, now) > 0
         assert ledger.rebuild(connection, now) == 0
         lacking = {row["symbol"]: row for row in gaps.open_gaps(connection, 1000)}
-        evidence = findings.Evidence(connection, STOCKS, None, None, now)
-        late = findings.FRESHNESS.examine(evidence)
-        assert findings.NO_MISSING_SESSIONS.examine(evidence).offending == 0
-        unknown = findings.SESSIONS_KNOWN.examine(evidence)
-        quotes = answer_findings.QUOTES_FRESH.examine(findings.Evidence(connection, "quotes", None, None, now))
+        evidence = bars.Evidence(connection, STOCKS, None, None, now)
+        late = bars.FRESHNESS.examine(evidence)
+        assert bars.NO_MISSING_SESSIONS.examine(evidence).offending == 0
+        unknown = bars.SESSIONS_KNOWN.examine(evidence)
+        quotes = snapshots.QUOTES_FRESH.examine(bars.Evidence(connection, "quotes", None, None, now))
     assert isinstance(any_open(universe, now), bool)
     first, last = (now - timedelta(days=40)).date().replace(day=1), now.date() - timedelta(days=1)
     assert lacking["AAPL"]["gap"] == len(calendars.sessions(APPLE, first, last))

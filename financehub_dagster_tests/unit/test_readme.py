@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from financehub_dagster.assets.checks import CHECKS
+from financehub_dagster.assets.checks.steps import CHECKS
 from financehub_dagster.cli.app import app
 from financehub_dagster.market.instruments import COLUMNS, parse_instruments
 from financehub_dagster_tests.fixtures.folder import REPOSITORY

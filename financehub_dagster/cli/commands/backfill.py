@@ -52,8 +52,8 @@ def backfill(
     home = prepare.act_on_home(console)
     months = arguments.months(first, last, get_settings().financehub_history_start, datetime.now(UTC).date())
 
-    from financehub_dagster.assets.config import BARS_OF
-    from financehub_dagster.assets.partitions import start_of
+    from financehub_dagster.ingest.partitions import start_of
+    from financehub_dagster.ingest.run_config import BARS_OF
 
     arguments.table(table, _partitioned_tables(code_location()))
     arguments.require_begun(table, months[0], start_of(table))
@@ -73,8 +73,8 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     home = prepare.act_on_home(console)
     prepare.require_migrated()
 
-    from financehub_dagster.assets.config import BARS_OF
-    from financehub_dagster.assets.partitions import LOOKBACK
+    from financehub_dagster.ingest.partitions import LOOKBACK
+    from financehub_dagster.ingest.run_config import BARS_OF
 
     wanted = [symbol.strip().upper()]
     [instrument] = arguments.instruments_for(list(BARS_OF), wanted, universe(), BARS_OF)

@@ -104,11 +104,11 @@ def _fill(
     console: Console, home: Home, pages: _Pages, months: tuple[date, date], symbols: list[str] | None, began: float
 ) -> str | None:
     """Make the runs and print their summary; returns the address of the webserver."""
-    from financehub_dagster.assets.config import BARS_OF
     from financehub_dagster.cli import arguments
     from financehub_dagster.cli.demo_runs import TABLES, orders
     from financehub_dagster.cli.reports.demo import collect, show
     from financehub_dagster.cli.runs import code_location, require_stored, run_order, universe
+    from financehub_dagster.ingest.run_config import BARS_OF
 
     chosen = arguments.instruments_for(list(BARS_OF), symbols, universe(), BARS_OF)
     code_location()  # imported while the sandbox gets ready

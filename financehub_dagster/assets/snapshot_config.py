@@ -7,7 +7,7 @@ run config of bars (`config`), orders of providers (providers.answer_routing).
 import dagster as dg
 from pydantic import Field
 
-from financehub_dagster.assets.config import Universe
+from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market.instruments import AssetType, Instrument
 
 # Which kinds of instruments each table of vendors' answers takes.

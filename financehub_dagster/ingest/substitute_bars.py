@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from financehub_dagster.assets import agreement
 from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.ingest import agreement
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter

@@ -12,12 +12,12 @@ from typing import Any
 
 import dagster as dg
 
-from financehub_dagster.assets import answer_pictures
-from financehub_dagster.assets.answer_rows import store_fundamentals, store_news, store_prices
-from financehub_dagster.assets.answers_config import Question
-from financehub_dagster.assets.answers_update import Store, Work, update_answers
-from financehub_dagster.assets.outcome import Outcome, raise_if_nothing_worked, run_metadata
-from financehub_dagster.assets.partitions import Window, running_partition
+from financehub_dagster.assets.charts import snapshots
+from financehub_dagster.assets.snapshot_config import Question
+from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
+from financehub_dagster.ingest.partitions import Window, running_partition
+from financehub_dagster.ingest.snapshot_rows import store_fundamentals, store_news, store_prices
+from financehub_dagster.ingest.snapshots import Store, Work, update_answers
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.queries import history, news
 
@@ -38,10 +38,10 @@ class Answering:
 
 
 ANSWERING = {
-    "quotes": Answering("quotes_router", store_prices, "movers", answer_pictures.movers),
-    "crypto_markets": Answering("crypto_markets_router", store_prices, "largest", answer_pictures.markets),
-    "fundamentals": Answering("fundamentals_router", store_fundamentals, "largest", answer_pictures.companies),
-    "news_articles": Answering("news_router", store_news, "headlines", answer_pictures.headlines),
+    "quotes": Answering("quotes_router", store_prices, "movers", snapshots.movers),
+    "crypto_markets": Answering("crypto_markets_router", store_prices, "largest", snapshots.markets),
+    "fundamentals": Answering("fundamentals_router", store_fundamentals, "largest", snapshots.companies),
+    "news_articles": Answering("news_router", store_news, "headlines", snapshots.headlines),
 }
 
 

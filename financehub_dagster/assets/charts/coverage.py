@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.assets.pictures import as_markdown, png_of
+from financehub_dagster.assets.charts.bars import as_markdown, png_of
 
 if TYPE_CHECKING:
     import numpy as np

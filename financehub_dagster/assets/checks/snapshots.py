@@ -8,7 +8,7 @@ what is stored never changes.
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
-from financehub_dagster.assets.findings import NO_DUPLICATES, SHOWN, Check, Evidence, Finding, finding
+from financehub_dagster.assets.checks.bars import NO_DUPLICATES, SHOWN, Check, Evidence, Finding, finding
 from financehub_dagster.market.instruments import Instrument
 
 DELAY = timedelta(minutes=30)

@@ -13,14 +13,14 @@ from functools import partial
 from logging import Logger
 from typing import TYPE_CHECKING, Any
 
-from financehub_dagster.assets import agreement, better_bars, precedence, restating, taking_back
-from financehub_dagster.assets.accepting import accept
-from financehub_dagster.assets.at_once import at_once
-from financehub_dagster.assets.outcome import Outcome
-from financehub_dagster.assets.partitions import Window
-from financehub_dagster.assets.restating import Reading, Span
-from financehub_dagster.assets.undone import Asked, leave_undone, run_config
 from financehub_dagster.gateway.errors import ProviderError, Transient
+from financehub_dagster.ingest import agreement, restating, source_priority, substitute_bars, taking_back
+from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.concurrency import at_once
+from financehub_dagster.ingest.failed_work import Asked, leave_undone, run_config
+from financehub_dagster.ingest.outcome import Outcome
+from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.ingest.restating import Reading, Span
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
@@ -85,7 +85,7 @@ class _Answer:
     calls: int = 0
     reading: Reading | None = None
     stale: stale_inputs.Mark | None = None
-    judged: better_bars.Judged | None = None
+    judged: substitute_bars.Judged | None = None
 
 
 def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) -> tuple[Outcome, Outcome]:
@@ -97,7 +97,7 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
     """
     bars, actions = Outcome(work.table), Outcome("corporate_actions")
     with transaction() as connection:
-        spans = precedence.spans_to_ask(connection, work.table, work.router, work.window, instruments)
+        spans = source_priority.spans_to_ask(connection, work.table, work.router, work.window, instruments)
         asked_for = {symbol: (span.first, span.last) for symbol, span in spans.items()}
         known = history.surroundings(connection, work.table, asked_for)
         stale = stale_inputs.read_marks(connection, work.table, list(spans))
@@ -134,7 +134,7 @@ def _answer(work: Work, question: _Question) -> _Answer:
     answer = _ask(work, question)
     if answer.got is None:
         return answer
-    judged = better_bars.judge(
+    judged = substitute_bars.judge(
         work.table, work.router, answer.instrument, answer.got, anew=answer.reading is not None and answer.reading.whole
     )
     return replace(answer, judged=judged, calls=answer.calls + judged.calls)
@@ -221,13 +221,13 @@ def _store_rows(
         return {}
     earlier = {each.symbol: work.router.earlier_than(each, got.source) for each, got in answered}
     good, rejected = accept(connection, work.table, _stack([(got, got.bars) for got in kept]), work.run_id)
-    good = precedence.without_outranked(connection, work.table, good, earlier)
+    good = source_priority.without_outranked(connection, work.table, good, earlier)
     good = _with_better(work, connection, good, answers, bars)
     _take_back(work, connection, answers, known, earlier, bars, actions)
     good = _with_carried_over(work, connection, answers, known, good)
     every = _stack([(got, got.actions) for _, got in answered])
     told, refused = accept(connection, "corporate_actions", every, work.run_id)
-    told = precedence.without_outranked(connection, "corporate_actions", told, earlier)
+    told = source_priority.without_outranked(connection, "corporate_actions", told, earlier)
     bars.add(_write(connection, work.table, good, work.run_id))
     actions.add(_write(connection, "corporate_actions", told, work.run_id))
     bars.rejected += len(rejected)
@@ -254,7 +254,7 @@ def _with_better(
         for other in judged.others:
             earlier = {other.symbol: work.router.earlier_than(answer.instrument, other.source)}
             found, _ = accept(connection, work.table, _stack([(other, other.bars)]), work.run_id)
-            frames.append(precedence.without_outranked(connection, work.table, found, earlier))
+            frames.append(source_priority.without_outranked(connection, work.table, found, earlier))
             bars.replaced += len(frames[-1])
         if len(judged.passed_over):
             passed_over = _stack([(judged.kept, judged.passed_over)])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.assets.record_table import record_table
+from financehub_dagster.ingest.record_table import record_table
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.upsert.upsert import WriteResult

@@ -10,8 +10,8 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from financehub_dagster.assets.answers_config import ANSWERS_OF
-from financehub_dagster.assets.config import BARS_OF, CRYPTOS, EXCHANGE_TRADED
+from financehub_dagster.assets.snapshot_config import ANSWERS_OF
+from financehub_dagster.ingest.run_config import BARS_OF, CRYPTOS, EXCHANGE_TRADED
 from financehub_dagster.market.instruments import Instrument
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from financehub_dagster.assets.findings import SHOWN, Check, Evidence, Finding, finding
+from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Finding, finding
 from financehub_dagster.market.instruments import AssetType, Instrument
 
 if TYPE_CHECKING:

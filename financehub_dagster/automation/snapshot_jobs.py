@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from financehub_dagster.assets.config import Universe
-from financehub_dagster.assets.partitions import BY_DAY, Window
+from financehub_dagster.ingest.partitions import BY_DAY, Window
+from financehub_dagster.ingest.run_config import Universe
 
 PART_TAG = "financehub/part_of"
 """On a run that is part of a job over several partitions' lengths: the run of that job."""

@@ -10,8 +10,8 @@ choice answers again, it replaces them all: what lies outside the run's window i
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from financehub_dagster.assets import restating
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.ingest import restating
+from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.storage.database import locks, schema

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.assets.record_table import record_table
+from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import checks, news
 

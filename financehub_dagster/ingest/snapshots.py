@@ -12,12 +12,12 @@ from itertools import batched
 from logging import Logger
 from typing import Any
 
-from financehub_dagster.assets import agreement
-from financehub_dagster.assets.at_once import apart
-from financehub_dagster.assets.outcome import Outcome
-from financehub_dagster.assets.partitions import partition_at
-from financehub_dagster.assets.undone import Asked, leave_undone, run_config
 from financehub_dagster.gateway.errors import NotConfigured
+from financehub_dagster.ingest import agreement
+from financehub_dagster.ingest.concurrency import apart
+from financehub_dagster.ingest.failed_work import Asked, leave_undone, run_config
+from financehub_dagster.ingest.outcome import Outcome
+from financehub_dagster.ingest.partitions import partition_at
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.snapshot_routing import AnswersRouter, Routed

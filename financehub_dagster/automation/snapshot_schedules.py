@@ -12,9 +12,9 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from financehub_dagster.assets.answers_config import ANSWERS_OF
-from financehub_dagster.assets.partitions import partition_at, range_tags
-from financehub_dagster.automation import answer_jobs
+from financehub_dagster.assets.snapshot_config import ANSWERS_OF
+from financehub_dagster.automation import snapshot_jobs
+from financehub_dagster.ingest.partitions import partition_at, range_tags
 from financehub_dagster.market.instruments import AssetType, Instrument
 
 LATE = timedelta(minutes=20)
@@ -41,7 +41,7 @@ class Cadence:
 
 CADENCES = (
     Cadence(
-        answer_jobs.fetch_crypto_quotes,
+        snapshot_jobs.fetch_crypto_quotes,
         "quotes",
         "quotes_router",
         "*/2 * * * *",
@@ -49,7 +49,7 @@ CADENCES = (
         kinds=["crypto"],
     ),
     Cadence(
-        answer_jobs.fetch_stock_prices,
+        snapshot_jobs.fetch_stock_prices,
         "quotes",
         "quotes_router",
         "*/5 * * * *",
@@ -58,21 +58,21 @@ CADENCES = (
         in_hours=True,
     ),
     Cadence(
-        answer_jobs.fetch_coingecko_cryptos,
+        snapshot_jobs.fetch_coingecko_cryptos,
         "crypto_markets",
         "crypto_markets_router",
         "20 * * * *",
         "Every hour.",
     ),
     Cadence(
-        answer_jobs.fetch_fundamentals,
+        snapshot_jobs.fetch_fundamentals,
         "fundamentals",
         "fundamentals_router",
         "30 22 * * *",
         "Every evening (UTC), after New York has closed.",
     ),
     Cadence(
-        answer_jobs.fetch_news,
+        snapshot_jobs.fetch_news,
         "news_articles",
         "news_router",
         "5,35 * * * *",

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.assets.config import BARS_OF
-from financehub_dagster.assets.partitions import Window
-from financehub_dagster.assets.record_table import record_table
+from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.ingest.record_table import record_table
+from financehub_dagster.ingest.run_config import BARS_OF
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import checks

@@ -6,8 +6,8 @@ not belong here: asking, and settling what failed (`answers_update`).
 
 from typing import TYPE_CHECKING
 
-from financehub_dagster.assets.accepting import accept
-from financehub_dagster.assets.outcome import Outcome
+from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection

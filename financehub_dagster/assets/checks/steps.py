@@ -11,29 +11,30 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
-from financehub_dagster.assets import answer_findings, coverage, findings, series_findings
-from financehub_dagster.assets.findings import Check, Evidence, Finding
-from financehub_dagster.assets.partitions import BY_DAY, partitions_of, range_of
-from financehub_dagster.assets.record_table import record_table
+from financehub_dagster.assets import coverage
+from financehub_dagster.assets.checks import bars, series, snapshots
+from financehub_dagster.assets.checks.bars import Check, Evidence, Finding
+from financehub_dagster.ingest.partitions import BY_DAY, partitions_of, range_of
+from financehub_dagster.ingest.record_table import record_table
 
-OF_EVERY_TABLE = (findings.SCHEMA, findings.NO_DUPLICATES, findings.NO_OPEN_FAILURES)
+OF_EVERY_TABLE = (bars.SCHEMA, bars.NO_DUPLICATES, bars.NO_OPEN_FAILURES)
 OF_BARS = (
     *OF_EVERY_TABLE,
-    findings.NO_DEFERRED_WORK,
-    findings.BAR_SANITY,
-    findings.NO_DOUBTFUL_BARS,
-    findings.NO_MISSING_SESSIONS,
-    findings.FRESHNESS,
-    findings.SESSIONS_KNOWN,
-    series_findings.ONE_UNIT,
-    series_findings.ONE_SECURITY,
+    bars.NO_DEFERRED_WORK,
+    bars.BAR_SANITY,
+    bars.NO_DOUBTFUL_BARS,
+    bars.NO_MISSING_SESSIONS,
+    bars.FRESHNESS,
+    bars.SESSIONS_KNOWN,
+    series.ONE_UNIT,
+    series.ONE_SECURITY,
 )
-OF_LISTED_BARS = (*OF_BARS, series_findings.SPLITS_APPLIED, series_findings.IN_SESSION)
+OF_LISTED_BARS = (*OF_BARS, series.SPLITS_APPLIED, series.IN_SESSION)
 OF_ANSWERS = (
-    findings.SCHEMA,
-    answer_findings.NO_DUPLICATES_IN_RUN,
-    findings.NO_OPEN_FAILURES,
-    findings.NO_DEFERRED_WORK,
+    bars.SCHEMA,
+    snapshots.NO_DUPLICATES_IN_RUN,
+    bars.NO_OPEN_FAILURES,
+    bars.NO_DEFERRED_WORK,
 )
 
 CHECKS: dict[str, Sequence[Check]] = {
@@ -41,12 +42,12 @@ CHECKS: dict[str, Sequence[Check]] = {
     "stock_prices_daily": OF_LISTED_BARS,
     "crypto_prices_daily": OF_BARS,
     "corporate_actions": OF_EVERY_TABLE,
-    "indicators_daily": (*OF_EVERY_TABLE, findings.NO_MISSING_ROWS, findings.FRESHNESS),
-    "quotes": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.QUOTES_FRESH),
-    "crypto_markets": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.MARKETS_FRESH),
-    "fundamentals": (*OF_ANSWERS, answer_findings.SANITY, answer_findings.FUNDAMENTALS_FRESH),
-    "news_articles": (*OF_ANSWERS, answer_findings.LINKED, answer_findings.NEWS_FRESH),
-    "coverage": (findings.NO_DUPLICATES, coverage.NO_OPEN_GAPS),
+    "indicators_daily": (*OF_EVERY_TABLE, bars.NO_MISSING_ROWS, bars.FRESHNESS),
+    "quotes": (*OF_ANSWERS, snapshots.SANITY, snapshots.QUOTES_FRESH),
+    "crypto_markets": (*OF_ANSWERS, snapshots.SANITY, snapshots.MARKETS_FRESH),
+    "fundamentals": (*OF_ANSWERS, snapshots.SANITY, snapshots.FUNDAMENTALS_FRESH),
+    "news_articles": (*OF_ANSWERS, snapshots.LINKED, snapshots.NEWS_FRESH),
+    "coverage": (bars.NO_DUPLICATES, coverage.NO_OPEN_GAPS),
 }
 
 

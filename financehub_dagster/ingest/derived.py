@@ -13,10 +13,10 @@ from itertools import batched
 from logging import Logger
 from typing import TYPE_CHECKING
 
-from financehub_dagster.assets.at_once import at_once
-from financehub_dagster.assets.config import BARS_OF, Universe
-from financehub_dagster.assets.outcome import Outcome
-from financehub_dagster.assets.partitions import Window
+from financehub_dagster.ingest.concurrency import at_once
+from financehub_dagster.ingest.outcome import Outcome
+from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.ingest.run_config import BARS_OF, Universe
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.transactions import in_transaction

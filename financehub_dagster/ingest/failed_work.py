@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from financehub_dagster.assets.outcome import Outcome, PutOff
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.failover import put_off_until
+from financehub_dagster.ingest.outcome import Outcome, PutOff
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.dead_letters import dead_letters, deferred_work
 from financehub_dagster.storage.queries.partition_keys import key_of
