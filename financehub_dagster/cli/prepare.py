@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from financehub_dagster.cli import ports, whole_files
+from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
 from financehub_dagster.cli.project_files import write_project_files
-from financehub_dagster.cli.state import running
+from financehub_dagster.cli.supervisor import ports
+from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.settings import get_settings
 
 if TYPE_CHECKING:

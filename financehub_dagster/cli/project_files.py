@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 from financehub_dagster.cli import whole_files
-from financehub_dagster.cli.services import CODE_LOCATION, DEFINITIONS
+from financehub_dagster.cli.supervisor.services import CODE_LOCATION, DEFINITIONS
 
 MARK = "# Written by `financehub up` and `demo`; delete this line to keep changes of your own."
 WORKSPACE = f"""{MARK}

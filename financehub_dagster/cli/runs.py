@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from financehub_dagster.cli.console import Console, Progress, silent
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import home_in_use
-from financehub_dagster.cli.services import DEFINITIONS
 from financehub_dagster.cli.signals import StopRequested, StopSignals
+from financehub_dagster.cli.supervisor.services import DEFINITIONS
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -14,10 +14,11 @@ from typing import LiteralString
 
 import psycopg
 
-from financehub_dagster.cli import ports, prepare
+from financehub_dagster.cli import prepare
 from financehub_dagster.cli.home import Home, Mode, enter
-from financehub_dagster.cli.processes import members
-from financehub_dagster.cli.state import State
+from financehub_dagster.cli.supervisor import ports
+from financehub_dagster.cli.supervisor.processes import members
+from financehub_dagster.cli.supervisor.state import State
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import embedded

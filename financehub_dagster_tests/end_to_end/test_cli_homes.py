@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from financehub_dagster.cli import home as homes
-from financehub_dagster.cli import ports
 from financehub_dagster.cli.app import run
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.cli.state import running
+from financehub_dagster.cli.supervisor import ports
+from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
@@ -26,10 +26,10 @@ from contextlib import suppress
 from pathlib import Path
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.services import Service
+from financehub_dagster.cli.supervisor.services import Service
 from financehub_dagster.cli.signals import StopRequested, stop_signals
-from financehub_dagster.cli.state import sole_supervisor
-from financehub_dagster.cli.supervisor import Supervisor
+from financehub_dagster.cli.supervisor.state import sole_supervisor
+from financehub_dagster.cli.supervisor.supervisor import Supervisor
 home = Home(Path(sys.argv[1]), Path(sys.argv[1], "dagster"))
 with sole_supervisor(home), stop_signals() as stop, Supervisor(home, os.environ, Console()) as supervisor:
     supervisor.start(Service("sleeper", (sys.executable, "-c", "import time; time.sleep(600)")))

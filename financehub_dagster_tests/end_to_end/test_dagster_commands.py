@@ -10,7 +10,7 @@ import pytest
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.cli.project_files import FILES, MARK
-from financehub_dagster.cli.services import CODE_LOCATION
+from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 
 SCHEDULE = "fetch_news_schedule"

@@ -8,8 +8,8 @@ import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from financehub_dagster.automation.lost_runs import fail_lost_runs
-from financehub_dagster.cli import ports
 from financehub_dagster.cli.home import Home, Mode
+from financehub_dagster.cli.supervisor import ports
 
 
 @dg.op

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
-from financehub_dagster.cli import probes
+from financehub_dagster.cli.supervisor import probes
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from financehub_dagster.automation.lost_runs import UNFINISHED
-from financehub_dagster.cli import ports
-from financehub_dagster.cli.processes import members
+from financehub_dagster.cli.supervisor import ports
+from financehub_dagster.cli.supervisor.processes import members
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually

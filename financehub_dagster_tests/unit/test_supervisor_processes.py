@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from financehub_dagster.cli.processes import Leader, end_sessions, members, spawn
+from financehub_dagster.cli.supervisor.processes import Leader, end_sessions, members, spawn
 
 # Starts a child that ignores SIGTERM when asked to, tells both pids, and waits.
 PARENT = """
@@ -86,9 +86,9 @@ def test_the_guard_ends_what_a_killed_supervisor_left(tmp_path):
     supervisor = """
 import json, os, subprocess, sys, time
 from pathlib import Path
-from financehub_dagster.cli.processes import Leader, spawn
+from financehub_dagster.cli.supervisor.processes import Leader, spawn
 folder, log = Path(sys.argv[1]), Path(sys.argv[1], "log")
-guard = subprocess.Popen([sys.executable, "-m", "financehub_dagster.cli.guard", str(folder)], stdin=subprocess.PIPE,
+guard = subprocess.Popen([sys.executable, "-m", "financehub_dagster.cli.supervisor.guard", str(folder)], stdin=subprocess.PIPE,
                          text=True, start_new_session=True)
 children = [spawn([sys.executable, "-c", sys.argv[2]], os.environ, folder, log) for _ in range(2)]
 for child in children:

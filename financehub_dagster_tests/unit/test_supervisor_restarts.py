@@ -12,11 +12,11 @@ import pytest
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.cli.probes import Trouble
-from financehub_dagster.cli.services import Service
 from financehub_dagster.cli.signals import StopRequested, StopSignals
-from financehub_dagster.cli.state import State, running, sole_supervisor
-from financehub_dagster.cli.supervisor import RestartPolicy, Supervisor
+from financehub_dagster.cli.supervisor.probes import Trouble
+from financehub_dagster.cli.supervisor.services import Service
+from financehub_dagster.cli.supervisor.state import State, running, sole_supervisor
+from financehub_dagster.cli.supervisor.supervisor import RestartPolicy, Supervisor
 from financehub_dagster_tests.fixtures.eventually import eventually
 
 QUICK = RestartPolicy(most=2, delay=0.05)
@@ -175,7 +175,7 @@ def test_a_part_is_not_blamed_for_what_it_needs(supervisor, home, messages):
 
 def guards() -> list[psutil.Process]:
     children = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
-    return [p for p in children if "financehub_dagster.cli.guard" in p.cmdline()]
+    return [p for p in children if "financehub_dagster.cli.supervisor.guard" in p.cmdline()]
 
 
 def test_a_guard_that_dies_is_replaced(supervisor, home):

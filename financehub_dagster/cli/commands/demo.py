@@ -21,7 +21,7 @@ from financehub_dagster.cli.reports.demo import show_next_steps
 
 if TYPE_CHECKING:
     from financehub_dagster.cli.signals import StopSignals
-    from financehub_dagster.cli.supervisor import Supervisor
+    from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
 
 def register(app: typer.Typer) -> None:
@@ -42,11 +42,12 @@ def demo(
     symbols: Symbols = None,
 ) -> None:
     """Fill every table from the sample market through Dagster runs, then show the webserver. Needs no network."""
-    from financehub_dagster.cli import arguments, launch
-    from financehub_dagster.cli.services import require_free
+    from financehub_dagster.cli import arguments
     from financehub_dagster.cli.signals import stop_signals
-    from financehub_dagster.cli.state import sole_supervisor
-    from financehub_dagster.cli.supervisor import Supervisor
+    from financehub_dagster.cli.supervisor import launch
+    from financehub_dagster.cli.supervisor.services import require_free
+    from financehub_dagster.cli.supervisor.state import sole_supervisor
+    from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
     began = time.monotonic()
     months = _months(first, last)
@@ -90,7 +91,7 @@ class _Pages:
 
     def start(self) -> None:
         """Begin."""
-        from financehub_dagster.cli import launch
+        from financehub_dagster.cli.supervisor import launch
 
         if self._port is not None:
             self._url = self._aside.submit(launch.start_pages, self.supervisor, self._port, self.stop)
@@ -125,8 +126,8 @@ def _fill(
 
 
 def _serve(console: Console, supervisor: "Supervisor", stop: "StopSignals", url: str) -> None:
-    from financehub_dagster.cli import launch
     from financehub_dagster.cli.signals import StopRequested
+    from financehub_dagster.cli.supervisor import launch
 
     launch.start_daemon(supervisor)
     show_next_steps(console, url)

@@ -35,11 +35,12 @@ def up(
     ] = False,
 ) -> None:
     """Run the platform here until Ctrl-C: database, webserver, daemon and code location."""
-    from financehub_dagster.cli import launch, prepare
-    from financehub_dagster.cli.services import require_free
+    from financehub_dagster.cli import prepare
     from financehub_dagster.cli.signals import StopRequested, stop_signals
-    from financehub_dagster.cli.state import sole_supervisor
-    from financehub_dagster.cli.supervisor import Supervisor
+    from financehub_dagster.cli.supervisor import launch
+    from financehub_dagster.cli.supervisor.services import require_free
+    from financehub_dagster.cli.supervisor.state import sole_supervisor
+    from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
     mode = Mode.SANDBOX if sandbox else Mode.LIVE
     home = home_to_start(mode)
@@ -75,7 +76,7 @@ def _show_started(console: Console, home: Home, url: str) -> None:
 
 def down(console: Console) -> None:
     """Stop what runs in this folder's platform; does nothing when nothing runs."""
-    from financehub_dagster.cli.stopping import stop_platform
+    from financehub_dagster.cli.supervisor.stopping import stop_platform
 
     home = home_to_look_at()
     stopped = stop_platform(home)
@@ -94,7 +95,7 @@ def down(console: Console) -> None:
 
 def others_running(home: Home) -> list[Home]:
     """The other homes of this folder in which a platform runs."""
-    from financehub_dagster.cli.state import running_here
+    from financehub_dagster.cli.supervisor.state import running_here
 
     return [other for other, _ in running_here(Path.cwd()) if other.path != home.path]
 

@@ -97,7 +97,7 @@ def give_back_of_ended_replays() -> None:
 
 def run_url(home: Home, run_id: str | None) -> str | None:
     """Where the webserver shows a run; None when it does not run."""
-    from financehub_dagster.cli.state import running
+    from financehub_dagster.cli.supervisor.state import running
 
     state = running(home)
     address = None if state is None else state.urls.get("webserver")

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from financehub_dagster.cli import prepare, probes
+from financehub_dagster.cli import prepare
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, enter
-from financehub_dagster.cli.processes import Leader
-from financehub_dagster.cli.state import State, running
+from financehub_dagster.cli.supervisor import probes
+from financehub_dagster.cli.supervisor.processes import Leader
+from financehub_dagster.cli.supervisor.state import State, running
 
 ASK_SECONDS = 5.0
 STARTING_SECONDS = 60.0

@@ -15,7 +15,7 @@ from typing import Any
 from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.processes import Leader
+from financehub_dagster.cli.supervisor.processes import Leader
 
 REMEMBERED = 20
 """Restarts that the state file keeps, the latest ones."""

@@ -9,8 +9,8 @@ import psutil
 
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.processes import POLL_SECONDS, ask_to_end, end_sessions, let_go_on, members
-from financehub_dagster.cli.state import State
+from financehub_dagster.cli.supervisor.processes import POLL_SECONDS, ask_to_end, end_sessions, let_go_on, members
+from financehub_dagster.cli.supervisor.state import State
 
 PATIENCE = 45.0
 

@@ -14,15 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from financehub_dagster.cli import state
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.judging import AwakeClock, Judge
-from financehub_dagster.cli.probes import Trouble
-from financehub_dagster.cli.processes import Leader, any_stopped, end_sessions, last_line, let_go_on, spawn
-from financehub_dagster.cli.services import Database, Service, nothing_to_wait_for
 from financehub_dagster.cli.signals import StopSignals
+from financehub_dagster.cli.supervisor import state
+from financehub_dagster.cli.supervisor.judging import AwakeClock, Judge
+from financehub_dagster.cli.supervisor.probes import Trouble
+from financehub_dagster.cli.supervisor.processes import Leader, any_stopped, end_sessions, last_line, let_go_on, spawn
+from financehub_dagster.cli.supervisor.services import Database, Service, nothing_to_wait_for
 
 WATCH_SECONDS = 0.2
 TOLD_SECONDS = 60.0
@@ -158,7 +158,7 @@ class Supervisor:
 
     def _start_guard(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "financehub_dagster.cli.guard", str(self.home.path)],
+            [sys.executable, "-m", "financehub_dagster.cli.supervisor.guard", str(self.home.path)],
             stdin=subprocess.PIPE,
             cwd=self.home.path,
             env=self.environment,

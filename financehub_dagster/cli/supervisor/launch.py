@@ -6,11 +6,12 @@ Belongs here: the order of starting. Does not belong here: command-line options 
 import os
 from datetime import UTC, datetime
 
-from financehub_dagster.cli import ports, prepare, services
+from financehub_dagster.cli import prepare
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, sandbox_variables
 from financehub_dagster.cli.signals import StopSignals
-from financehub_dagster.cli.supervisor import Supervisor
+from financehub_dagster.cli.supervisor import ports, services
+from financehub_dagster.cli.supervisor.supervisor import Supervisor
 from financehub_dagster.settings import get_settings
 
 # One transaction for the events of many partitions: it halves the bookkeeping of long backfills.

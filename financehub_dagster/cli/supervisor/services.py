@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from financehub_dagster.cli import ports, probes, whole_files
+from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.processes import is_stopped, let_go_on
+from financehub_dagster.cli.supervisor import ports, probes
+from financehub_dagster.cli.supervisor.processes import is_stopped, let_go_on
 
 CODE_LOCATION = "financehub"
 DEFINITIONS = "financehub_dagster.definitions"

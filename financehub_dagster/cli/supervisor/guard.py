@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from financehub_dagster.cli.processes import Leader, end_sessions
 from financehub_dagster.cli.signals import STOP_SIGNALS
+from financehub_dagster.cli.supervisor.processes import Leader, end_sessions
 
 
 def main() -> None:

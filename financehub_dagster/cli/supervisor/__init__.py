@@ -1,0 +1,1 @@
+"""The supervisor: starting, judging, restarting and ending the processes of a platform."""
