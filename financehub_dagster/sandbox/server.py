@@ -22,21 +22,21 @@ from starlette.routing import Mount, Router
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from financehub_dagster.sandbox.alpha_vantage import AlphaVantage
-from financehub_dagster.sandbox.binance import Binance
 from financehub_dagster.sandbox.calls import Call, fingerprint
-from financehub_dagster.sandbox.coingecko import CoinGecko
-from financehub_dagster.sandbox.coinmarketcap import CoinMarketCap
-from financehub_dagster.sandbox.control import Control
-from financehub_dagster.sandbox.distortions import asking_for
 from financehub_dagster.sandbox.errors import SandboxError
-from financehub_dagster.sandbox.faults import TRANSPORT, Fault, Wire
-from financehub_dagster.sandbox.finnhub import Finnhub
-from financehub_dagster.sandbox.market import Market
-from financehub_dagster.sandbox.newsapi import NewsApi
-from financehub_dagster.sandbox.twelve_data import TwelveData
-from financehub_dagster.sandbox.vendor import Identity, Vendor, path_of
-from financehub_dagster.sandbox.yahoo import Yahoo
+from financehub_dagster.sandbox.faults.control import Control
+from financehub_dagster.sandbox.faults.distortions import asking_for
+from financehub_dagster.sandbox.faults.faults import TRANSPORT, Fault, Wire
+from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.vendors.alpha_vantage.routes import AlphaVantage
+from financehub_dagster.sandbox.vendors.binance.routes import Binance
+from financehub_dagster.sandbox.vendors.coingecko.routes import CoinGecko
+from financehub_dagster.sandbox.vendors.coinmarketcap.routes import CoinMarketCap
+from financehub_dagster.sandbox.vendors.finnhub.routes import Finnhub
+from financehub_dagster.sandbox.vendors.newsapi import NewsApi
+from financehub_dagster.sandbox.vendors.twelve_data.routes import TwelveData
+from financehub_dagster.sandbox.vendors.vendor import Identity, Vendor, path_of
+from financehub_dagster.sandbox.vendors.yahoo.routes import Yahoo
 
 DEFAULT_PORT = 8765
 VENDORS: tuple[Callable[[Market], Vendor], ...] = (

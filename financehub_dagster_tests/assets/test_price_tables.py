@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from financehub_dagster.assets.charts.bars import trend
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_spans, recorded_symbols
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_spans, recorded_symbols
 from financehub_dagster.settings import get_settings
 
 WHOLE_RECORDING = ("2013-02-01", "2018-02-01")

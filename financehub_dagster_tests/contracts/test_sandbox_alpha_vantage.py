@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_intraday
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_intraday
 from financehub_dagster_tests.contracts.sandbox_calls import KEY, ask, fresh
 
 IN_SESSION = datetime(2026, 6, 12, 16, 0, tzinfo=UTC)

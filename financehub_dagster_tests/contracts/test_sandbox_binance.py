@@ -12,7 +12,7 @@ from binance.client import Client
 from binance.exceptions import BinanceAPIException
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_intraday
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_intraday
 
 DAY = 86_400_000
 

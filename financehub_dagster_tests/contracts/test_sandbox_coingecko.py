@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.recordings import recorded_daily
+from financehub_dagster.sandbox.market.recordings import recorded_daily
 from financehub_dagster_tests.contracts.sandbox_calls import KEY, ask, fresh
 
 NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.recordings import recorded_daily
+from financehub_dagster.sandbox.market.recordings import recorded_daily
 from financehub_dagster_tests.contracts.sandbox_calls import KEY, ask, fresh, fresh_key
 
 NOON = datetime(2026, 3, 6, 12, 0, 30, tzinfo=UTC)

@@ -13,8 +13,8 @@ import requests
 from starlette.responses import Response
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.distortions import distorted
-from financehub_dagster.sandbox.vendor import json_response
+from financehub_dagster.sandbox.faults.distortions import distorted
+from financehub_dagster.sandbox.vendors.vendor import json_response
 from financehub_dagster_tests.contracts.sandbox_calls import fresh, fresh_key
 
 NOON = datetime(2026, 6, 12, 16, 0, tzinfo=UTC)

@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 
-from financehub_dagster.sandbox.control import Control
-from financehub_dagster.sandbox.faults import Kind
-from financehub_dagster.sandbox.market import Market
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_symbols
+from financehub_dagster.sandbox.faults.control import Control
+from financehub_dagster.sandbox.faults.faults import Kind
+from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_symbols
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "sandbox.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.recordings import recorded_daily
+from financehub_dagster.sandbox.market.recordings import recorded_daily
 from financehub_dagster_tests.contracts.sandbox_calls import KEY, ask, fresh, fresh_key
 
 IN_SESSION = datetime(2026, 6, 12, 16, 0, tzinfo=UTC)

@@ -6,13 +6,13 @@ from email.utils import parsedate_to_datetime
 import pytest
 import requests
 
-from financehub_dagster.sandbox.accounts import Accounts
 from financehub_dagster.sandbox.client import KEYLESS_VENDORS, VENDORS, Sandbox
 from financehub_dagster.sandbox.errors import SandboxError
-from financehub_dagster.sandbox.limits import Window
-from financehub_dagster.sandbox.market import Market
+from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.server import VENDORS as PLAYED
-from financehub_dagster.sandbox.vendor import Identity, Vendor
+from financehub_dagster.sandbox.vendors.accounts import Accounts
+from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.vendor import Identity, Vendor
 from financehub_dagster_tests.contracts.sandbox_calls import EXAMPLES, KEY, OTHER_KEY, ask, fresh
 
 EVERY = pytest.mark.parametrize("vendor", EXAMPLES)

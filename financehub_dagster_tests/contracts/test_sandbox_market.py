@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.history import History
-from financehub_dagster.sandbox.listings import synthetic
-from financehub_dagster.sandbox.market import Market
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_intraday, recorded_symbols
-from financehub_dagster.sandbox.sessions import sessions_of
+from financehub_dagster.sandbox.market.history import History
+from financehub_dagster.sandbox.market.listings import synthetic
+from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_intraday, recorded_symbols
+from financehub_dagster.sandbox.market.sessions import sessions_of
 
 NOON = datetime(2026, 6, 12, 16, 0, tzinfo=UTC).timestamp()
 #: Prints a digest of some histories, so that another process can be compared with this one.
 DIGEST = """
 import hashlib
-from financehub_dagster.sandbox.market import Market
+from financehub_dagster.sandbox.market.market import Market
 market = Market(now=lambda: {now})
 for symbol in ("AAPL", "TSLA", "BTC", "DOGE"):
     history = market.daily(market.listed.get(symbol))

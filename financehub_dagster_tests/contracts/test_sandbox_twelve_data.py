@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_intraday
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_intraday
 from financehub_dagster_tests.contracts.sandbox_calls import KEY, ask, fresh, fresh_key
 
 RECORDED = datetime(2018, 2, 7, 23, 0, tzinfo=UTC)

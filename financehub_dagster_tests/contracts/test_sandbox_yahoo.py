@@ -18,7 +18,7 @@ from yfinance.exceptions import YFRateLimitError
 
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.sandbox.recordings import DailyRecording, recorded_daily, recorded_symbols
+from financehub_dagster.sandbox.market.recordings import DailyRecording, recorded_daily, recorded_symbols
 
 STOCKS = [symbol for symbol in recorded_symbols() if symbol != "BTC"]
 YAHOO_NAMES = {each.symbol: each.symbol_at("yahoo") for each in default_universe()}

@@ -14,8 +14,8 @@ import numpy as np
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.history import History
-from financehub_dagster.sandbox.market import Market
+from financehub_dagster.sandbox.market.history import History
+from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.storage.coverage import ledger
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster_tests.properties.platform_machine_world import ACTIONS, BARS, CRYPTOS, INDICATORS, STOCKS, World

@@ -25,7 +25,7 @@ from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instruments import AssetType, default_universe
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.yahoo.provider import YahooProvider
-from financehub_dagster.sandbox.listings import synthetic
+from financehub_dagster.sandbox.market.listings import synthetic
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.faults.kill_points import FILLING, POINTS, Point
 from financehub_dagster_tests.faults.kill_world import NO_OUTPUT_KEPT

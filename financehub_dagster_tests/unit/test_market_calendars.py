@@ -10,7 +10,7 @@ import pytest
 from financehub_dagster.market import calendars
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.recordings import recorded_daily
+from financehub_dagster.sandbox.market.recordings import recorded_daily
 
 APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS", "USD", "America/New_York")
 BITCOIN = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX")

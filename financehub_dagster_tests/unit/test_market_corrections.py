@@ -9,7 +9,7 @@ import pytest
 
 from financehub_dagster.market import calendars, corrections
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox import sessions as sandbox
+from financehub_dagster.sandbox.market import sessions as sandbox
 from financehub_dagster.settings import get_settings
 
 MAHINDRA = Instrument("M&M.NS", "Mahindra", AssetType.STOCK, "XNSE", "INR", "Asia/Kolkata")

@@ -8,7 +8,7 @@ import talib
 
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS, INDICATORS, IndicatorColumn
 from financehub_dagster.market.indicators.engine import compute, compute_many
-from financehub_dagster.sandbox.recordings import recorded_daily
+from financehub_dagster.sandbox.market.recordings import recorded_daily
 from financehub_dagster_tests.properties.markets import Bars, Floats, end_to_end, random_bars
 from financehub_dagster_tests.properties.reference import NAN, ema, supertrend, supertrend_bands, wilder_atr
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from financehub_dagster.market.quality.bar_rules import DOUBTS, RULES, judge
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_symbols
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_symbols
 
 GOOD = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "adj_close": 10.5, "volume": 100.0}
 

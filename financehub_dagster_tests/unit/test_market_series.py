@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from financehub_dagster.market.quality import series
-from financehub_dagster.sandbox.recordings import recorded_daily, recorded_symbols
+from financehub_dagster.sandbox.market.recordings import recorded_daily, recorded_symbols
 
 MONDAY = date(2024, 3, 4)
 

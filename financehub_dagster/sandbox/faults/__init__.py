@@ -1,0 +1,1 @@
+"""Faults on demand, and the control endpoint that sets them."""

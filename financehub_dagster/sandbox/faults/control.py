@@ -1,0 +1,229 @@
+"""The control endpoint /_control: how a test changes the sandbox and reads what it saw.
+
+Belongs here: the control interface and its payloads. Does not belong here: what the changes do. Every payload is
+checked; a wrong one is answered 422 with one line per problem and changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from math import nan
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.calls import Journal
+from financehub_dagster.sandbox.errors import SandboxError
+from financehub_dagster.sandbox.faults.faults import Fault, Faults
+from financehub_dagster.sandbox.market.amendments import BAR_COLUMNS
+from financehub_dagster.sandbox.market.listings import synthetic
+from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.vendors.accounts import Plan
+from financehub_dagster.sandbox.vendors.vendor import Vendor, json_response, path_of
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Listing(_Payload):
+    count: int = Field(ge=1, le=9999)
+    prefix: str = Field("SIM", pattern=r"^[A-Z]{1,8}$")
+    asset_type: AssetType = AssetType.STOCK
+
+
+class _Symbol(_Payload):
+    symbol: str
+
+
+class _Split(_Symbol):
+    date: date
+    ratio: float = Field(gt=0)
+
+
+class _Dividend(_Symbol):
+    date: date
+    amount: float = Field(gt=0)
+
+
+class _Bar(_Symbol):
+    """Columns that are absent stay, null ones are served as missing, `drop` takes the whole bar away."""
+
+    date: date
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    close: float | None = None
+    volume: float | None = None
+    drop: bool = False
+
+
+class _Clock(_Payload):
+    """A time with offset to stop the market's clock at, or null to let it run."""
+
+    now: AwareDatetime | None
+
+
+class _Limit(_Payload):
+    vendor: str
+    calls: int | None = Field(ge=0)
+    window_seconds: float | None = Field(None, gt=0)
+
+
+class _Key(_Payload):
+    """What a vendor makes of an API key from now on."""
+
+    vendor: str
+    key: str = Field(min_length=1)
+    valid: bool = True
+    plan: Plan = "free"
+
+
+class _CallsQuery(_Payload):
+    vendor: str | None = None
+    symbol: str | None = None
+    detail: bool = False
+
+
+class _Latency(_Payload):
+    milliseconds: float = Field(ge=0, le=60_000)
+
+
+class Control:
+    """Everything a test can change; `latency` is in seconds per answer."""
+
+    def __init__(self, market: Market, vendors: Sequence[Vendor], latency: float = 0.0) -> None:
+        self.market = market
+        self.vendors = {vendor.name: vendor for vendor in vendors}
+        self.faults = Faults()
+        self.journal = Journal()
+        self.latency = latency
+        self._initial_latency = latency
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """The endpoints below /_control."""
+        return [
+            _route("DELETE", "/", lambda _: self._reset()),
+            _route("GET", "/calls", self._calls, _CallsQuery),
+            _route("DELETE", "/calls", lambda _: self.journal.reset()),
+            _route("GET", "/faults", lambda _: self._faults()),
+            _route("DELETE", "/faults", lambda _: self.faults.reset()),
+            _route("POST", "/faults", self._add_fault, Fault),
+            _route("POST", "/listings", self._list, _Listing),
+            _route("POST", "/delistings", self._delist, _Symbol),
+            _route("POST", "/splits", self._split, _Split),
+            _route("POST", "/dividends", self._dividend, _Dividend),
+            _route("POST", "/bars", self._bar, _Bar),
+            _route("POST", "/clock", self._clock, _Clock),
+            _route("POST", "/limits", self._limit, _Limit),
+            _route("POST", "/keys", self._key, _Key),
+            _route("POST", "/latency", self._set_latency, _Latency),
+        ]
+
+    def _reset(self) -> None:
+        self.faults.reset()
+        self.journal.reset()
+        self.market.reset()
+        self.latency = self._initial_latency
+        for vendor in self.vendors.values():
+            vendor.reset()
+
+    def _calls(self, query: _CallsQuery) -> dict[str, Any]:
+        vendor = None if query.vendor is None else self._vendor(query.vendor).name
+        return self.journal.summary(vendor, query.symbol, query.detail)
+
+    def _faults(self) -> list[dict[str, Any]]:
+        return [fault.model_dump() for fault in self.faults.active]
+
+    def _add_fault(self, fault: Fault) -> list[dict[str, Any]]:
+        vendor = None if fault.vendor is None else self._vendor(fault.vendor)
+        if fault.situation is not None:
+            if vendor is None:
+                raise SandboxError("kind error needs a vendor, whose words are to be used")
+            if fault.situation not in vendor.situations:
+                known = ", ".join(sorted(vendor.situations))
+                raise SandboxError(f"vendor {vendor.name} knows no {fault.situation}; there are {known}")
+        self.faults.add(fault if vendor is None else fault.model_copy(update={"vendor": vendor.name}))
+        return self._faults()
+
+    def _list(self, asked: _Listing) -> list[dict[str, Any]]:
+        instruments = synthetic(asked.count, asked.prefix, asked.asset_type)
+        self.market.listed.add(instruments)
+        return [
+            {"symbol": each.symbol, "exchange": each.exchange, "aliases": dict(each.aliases)} for each in instruments
+        ]
+
+    def _delist(self, asked: _Symbol) -> None:
+        self.market.listed.remove(asked.symbol)
+
+    def _split(self, split: _Split) -> None:
+        self.market.amendments.declare_split(self._known(split).symbol, split.date, split.ratio)
+
+    def _dividend(self, dividend: _Dividend) -> None:
+        self.market.amendments.declare_dividend(self._known(dividend).symbol, dividend.date, dividend.amount)
+
+    def _bar(self, bar: _Bar) -> None:
+        symbol = self._known(bar).symbol
+        if bar.drop:
+            self.market.amendments.drop_bar(symbol, bar.date)
+            return
+        sent = {name: getattr(bar, name) for name in BAR_COLUMNS if name in bar.model_fields_set}
+        values = {name: nan if value is None else value for name, value in sent.items()}
+        self.market.amendments.edit_bar(symbol, bar.date, values)
+
+    def _clock(self, clock: _Clock) -> dict[str, float]:
+        self.market.frozen_at = None if clock.now is None else clock.now.timestamp()
+        return {"now": self.market.now()}
+
+    def _limit(self, asked: _Limit) -> None:
+        self._vendor(asked.vendor).limit(asked.calls, asked.window_seconds)
+
+    def _key(self, asked: _Key) -> None:
+        self._vendor(asked.vendor).declare_key(asked.key, asked.valid, asked.plan)
+
+    def _set_latency(self, asked: _Latency) -> None:
+        self.latency = asked.milliseconds / 1000
+
+    def _known(self, payload: _Symbol) -> Instrument:
+        instrument = self.market.listed.get(payload.symbol)
+        if instrument is None:
+            raise SandboxError(f"{payload.symbol} is not listed in the sandbox")
+        return instrument
+
+    def _vendor(self, name: str) -> Vendor:
+        """A vendor by the platform's name for it or by its path."""
+        for vendor in self.vendors.values():
+            if name in (vendor.name, path_of(vendor.name)):
+                return vendor
+        raise SandboxError(f"vendor {name} is not played here; there are {', '.join(sorted(self.vendors))}")
+
+
+def _route[Model: BaseModel](
+    method: str,
+    path: str,
+    change: Callable[[Model], Any],
+    model: type[Model] = _Payload,  # type: ignore[assignment]
+) -> Route:
+    """An endpoint that parses its JSON body (for GET its query) as `model` and answers what `change` returns."""
+
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        try:
+            asked = (
+                model.model_validate_json(body)
+                if method == "POST"
+                else model.model_validate(dict(request.query_params))
+            )
+            answer = change(asked)
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors()]
+            return json_response({"error": "; ".join(problems)}, 422)
+        except SandboxError as error:
+            return json_response({"error": str(error)}, 422)
+        return json_response({"ok": True} if answer is None else answer)
+
+    return Route(path, endpoint, methods=[method])

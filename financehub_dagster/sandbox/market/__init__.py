@@ -1,0 +1,1 @@
+"""The sample market: recorded prices, generated ones beyond them, companies, coins and news."""

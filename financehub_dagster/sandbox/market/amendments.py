@@ -1,0 +1,73 @@
+"""Changes a test makes to the market: new splits, edited bars, dropped bars.
+
+Belongs here: what was changed and how it alters a history. Does not belong here: the control endpoint's wire format.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+import numpy as np
+
+from financehub_dagster.sandbox.errors import SandboxError
+from financehub_dagster.sandbox.market.history import History
+
+PRICE_COLUMNS = ("open", "high", "low", "close")
+BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
+
+
+@dataclass(slots=True)
+class _Changes:
+    splits: dict[date, float] = field(default_factory=dict)
+    dividends: dict[date, float] = field(default_factory=dict)
+    bars: dict[date, dict[str, float]] = field(default_factory=dict)
+    dropped: set[date] = field(default_factory=set)
+
+
+class Amendments:
+    """What tests declared, by symbol."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, _Changes] = {}
+
+    def declare_split(self, symbol: str, day: date, ratio: float) -> None:
+        """`ratio` new shares per old one from `day` on: earlier prices are served divided by it."""
+        if not ratio > 0:
+            raise SandboxError(f"split ratio {ratio} of {symbol} is not positive")
+        self._of(symbol).splits[day] = ratio
+
+    def declare_dividend(self, symbol: str, day: date, amount: float) -> None:
+        """A dividend of `amount` per share with ex-date `day`."""
+        self._of(symbol).dividends[day] = amount
+
+    def edit_bar(self, symbol: str, day: date, values: dict[str, float]) -> None:
+        """Serve these columns of one bar instead; NaN stands for a missing value, nonsense is served as it is."""
+        self._of(symbol).bars.setdefault(day, {}).update(values)
+
+    def drop_bar(self, symbol: str, day: date) -> None:
+        """Serve no bar for this session."""
+        self._of(symbol).dropped.add(day)
+
+    def apply(self, symbol: str, history: History) -> History:
+        """`history` as amended; a split after its last row has not happened yet and changes nothing."""
+        changes = self._changes.get(symbol)
+        if changes is None:
+            return history
+        columns = {name: getattr(history, name).copy() for name in (*BAR_COLUMNS, "dividend", "split")}
+        for day, amount in changes.dividends.items():
+            columns["dividend"][history.date == np.datetime64(day, "D")] = amount
+        for day, ratio in changes.splits.items():
+            row = int(np.searchsorted(history.date, np.datetime64(day, "D")))
+            if row == len(history):
+                continue
+            for name in (*PRICE_COLUMNS, "dividend"):
+                columns[name][:row] /= ratio
+            columns["volume"][:row] *= ratio
+            columns["split"][row] *= ratio
+        for day, values in changes.bars.items():
+            for name, value in values.items():
+                columns[name][history.date == np.datetime64(day, "D")] = value
+        kept = ~np.isin(history.date, np.array(sorted(changes.dropped), "datetime64[D]"))
+        return replace(history, **columns)[kept]
+
+    def _of(self, symbol: str) -> _Changes:
+        return self._changes.setdefault(symbol, _Changes())

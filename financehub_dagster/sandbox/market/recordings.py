@@ -1,0 +1,112 @@
+"""Reads the recorded prices that are packaged beside this module.
+
+Belongs here: the layout of the packaged files. Does not belong here: anything generated or anything of a vendor.
+The sources and licences of the numbers are in `data/PROVENANCE.md`. NumPy is imported at the top: only the sandbox
+server and tests import this module.
+"""
+
+import csv
+import gzip
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_DATA = Path(__file__).parents[1] / "data"
+_DAILY_FILES = ("stocks_daily.csv.gz", "crypto_daily.csv.gz")
+_INTRADAY_FILE = "intraday.csv.gz"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class DailyRecording:
+    """Recorded daily bars of one symbol in date order, prices in USD.
+
+    date is datetime64[D]; the other columns are float64 and hold the nearest double of the recorded decimals, which
+    prints as those decimals again. volume counts shares for stocks, coins for cryptos.
+    """
+
+    symbol: str
+    date: NDArray[np.datetime64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class IntradayRecording:
+    """Recorded bars of `interval` in time order; open_time is UTC epoch seconds, the rest as in DailyRecording."""
+
+    symbol: str
+    interval: str
+    open_time: NDArray[np.int64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+def recorded_symbols() -> tuple[str, ...]:
+    """Symbols with recorded daily bars, in alphabetical order, spelled as the default universe spells them."""
+    return tuple(sorted(_daily()))
+
+
+@cache
+def recorded_spans() -> Mapping[str, tuple[date, date]]:
+    """The first and last recorded day of each symbol, without reading the prices between them."""
+    spans: dict[str, tuple[str, str]] = {}
+    for name in _DAILY_FILES:
+        for symbol, day, *_ in _rows(name):
+            spans[symbol] = (spans.get(symbol, (day,))[0], day)
+    return {symbol: (date.fromisoformat(first), date.fromisoformat(last)) for symbol, (first, last) in spans.items()}
+
+
+def recorded_daily(symbol: str) -> DailyRecording:
+    """The recorded daily bars of `symbol`; raises KeyError where nothing was recorded."""
+    return _daily()[symbol]
+
+
+def recorded_intraday() -> tuple[IntradayRecording, ...]:
+    """Every recorded intraday series."""
+    return _intraday()
+
+
+@cache
+def _daily() -> dict[str, DailyRecording]:
+    found = {}
+    for name in _DAILY_FILES:
+        for symbol, lines in groupby(_rows(name), key=lambda row: row[0]):
+            _, date, *numbers = zip(*lines, strict=True)
+            found[symbol] = DailyRecording(symbol, np.array(date, "datetime64[D]"), *_columns(numbers))
+    return found
+
+
+@cache
+def _intraday() -> tuple[IntradayRecording, ...]:
+    found = []
+    for (symbol, interval), lines in groupby(_rows(_INTRADAY_FILE), key=lambda row: (row[0], row[1])):
+        _, _, open_time, *numbers = zip(*lines, strict=True)
+        times = np.array([int(second) for second in open_time], np.int64)
+        found.append(IntradayRecording(symbol, interval, times, *_columns(numbers)))
+    return tuple(found)
+
+
+def _columns(numbers: list[tuple[str, ...]]) -> list[Floats]:
+    """float() and not NumPy's parser: it is the one that promises the nearest double."""
+    return [np.array([float(text) for text in column], np.float64) for column in numbers]
+
+
+def _rows(name: str) -> Iterator[list[str]]:
+    with gzip.open(_DATA / name, "rt", encoding="ascii", newline="") as file:
+        reader = csv.reader(file)
+        next(reader)
+        yield from reader

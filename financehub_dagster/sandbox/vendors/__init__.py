@@ -1,0 +1,1 @@
+"""The vendors of the sandbox: routes, documents, limits and refusals of each."""

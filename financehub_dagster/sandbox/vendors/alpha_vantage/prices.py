@@ -1,0 +1,142 @@
+"""Alpha Vantage's documents about prices.
+
+Belongs here: shapes and number formats of bars and quotes. Does not belong here: parameters, limits, refusals
+(alpha_vantage), or documents about companies (alpha_vantage_reports). Numbers are strings, four decimals for prices;
+daily prices are as traded, so not adjusted for later splits; times are US/Eastern without a zone; the newest bar comes
+first.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.sandbox.market.history import History
+from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.market.recordings import IntradayRecording
+from financehub_dagster.sandbox.market.snapshot import Snapshot, snapshot
+
+_EASTERN = ZoneInfo("America/New_York")
+_ZONE = "US/Eastern"
+_FIELDS = ("1. open", "2. high", "3. low", "4. close")
+
+
+def daily(symbol: str, history: History, size: str, adjusted: bool) -> dict[str, Any]:
+    """TIME_SERIES_DAILY, or TIME_SERIES_DAILY_ADJUSTED with adjusted close, dividend and split coefficient."""
+    days = history.date.astype(str).tolist()
+    rows = dict(zip(days, _daily_rows(history, adjusted), strict=True))
+    kind = (
+        "Daily Time Series with Splits and Dividend Events"
+        if adjusted
+        else "Daily Prices (open, high, low, close) and Volumes"
+    )
+    meta = {
+        "1. Information": kind,
+        "2. Symbol": symbol,
+        "3. Last Refreshed": days[-1] if days else "",
+        "4. Output Size": "Full size" if size == "full" else "Compact",
+        "5. Time Zone": _ZONE,
+    }
+    return {"Meta Data": meta, "Time Series (Daily)": dict(reversed(rows.items()))}
+
+
+def daily_csv(history: History) -> str:
+    """TIME_SERIES_DAILY as the table that datatype=csv gives."""
+    days = history.date.astype(str).tolist()
+    rows = [[day, *row.values()] for day, row in zip(days, _daily_rows(history, adjusted=False), strict=True)]
+    return "".join(
+        f"{','.join(row)}\r\n" for row in [["timestamp", "open", "high", "low", "close", "volume"], *rows[::-1]]
+    )
+
+
+def _daily_rows(history: History, adjusted: bool) -> list[dict[str, str]]:
+    raw = history.as_traded()
+    columns, volumes = (raw.open, raw.high, raw.low, raw.close), raw.volume
+    rows = []
+    for place in range(len(history)):
+        row = {field: f"{column[place]:.4f}" for field, column in zip(_FIELDS, columns, strict=True)}
+        if adjusted:
+            row |= {
+                "5. adjusted close": f"{history.close[place]:.4f}",
+                "6. volume": whole_text(volumes[place]),
+                "7. dividend amount": f"{history.dividend[place]:.4f}",
+                "8. split coefficient": f"{history.split[place]:.1f}",
+            }
+        else:
+            row["5. volume"] = whole_text(volumes[place])
+        rows.append(row)
+    return rows
+
+
+def intraday(
+    symbol: str, recording: IntradayRecording, interval: str, size: str, count: int, month: str | None
+) -> dict[str, Any]:
+    """TIME_SERIES_INTRADAY: the latest `count` bars, or those of one month (YYYY-MM), by their start."""
+    labels = [f"{datetime.fromtimestamp(at, _EASTERN):%Y-%m-%d %H:%M:%S}" for at in recording.open_time.tolist()]
+    columns = (recording.open, recording.high, recording.low, recording.close)
+    rows = {
+        label: {field: f"{column[place]:.4f}" for field, column in zip(_FIELDS, columns, strict=True)}
+        | {"5. volume": whole_text(recording.volume[place])}
+        for place, label in enumerate(labels)
+        if month is None or label.startswith(month)
+    }
+    meta = {
+        "1. Information": f"Intraday ({interval}) open, high, low, close prices and volume",
+        "2. Symbol": symbol,
+        "3. Last Refreshed": labels[-1] if labels else "",
+        "4. Interval": interval,
+        "5. Output Size": "Full size" if size == "full" else "Compact",
+        "6. Time Zone": _ZONE,
+    }
+    return {"Meta Data": meta, f"Time Series ({interval})": dict(list(reversed(rows.items()))[:count])}
+
+
+def global_quote(market: Market, symbol: str, instrument: Instrument | None) -> tuple[dict[str, Any], str]:
+    """GLOBAL_QUOTE and its origin; an object without members for an unknown symbol."""
+    quote = None if instrument is None else snapshot(market, instrument)
+    if quote is None:
+        return {"Global Quote": {}}, "none"
+    body = {
+        "01. symbol": symbol,
+        "02. open": f"{quote.open:.4f}",
+        "03. high": f"{quote.high:.4f}",
+        "04. low": f"{quote.low:.4f}",
+        "05. price": f"{quote.price:.4f}",
+        "06. volume": whole_text(quote.volume),
+        "07. latest trading day": quote.date.isoformat(),
+        "08. previous close": f"{quote.previous_close:.4f}",
+        "09. change": f"{quote.change:.4f}",
+        "10. change percent": f"{quote.percent:.4f}%",
+    }
+    return {"Global Quote": body}, quote.origin
+
+
+def bulk_quotes(market: Market, instruments: Mapping[str, Instrument | None]) -> dict[str, Any]:
+    """REALTIME_BULK_QUOTES; unknown symbols are left out."""
+    quotes = {name: snapshot(market, each) for name, each in instruments.items() if each is not None}
+    rows = [_bulk_row(name, quote) for name, quote in quotes.items() if quote is not None]
+    return {"endpoint": "Realtime Bulk Quotes", "message": "success", "data": rows}
+
+
+def _bulk_row(symbol: str, quote: Snapshot) -> dict[str, str]:
+    return {
+        "symbol": symbol,
+        "timestamp": f"{datetime.fromtimestamp(quote.time, _EASTERN):%Y-%m-%d %H:%M:%S.000}",
+        "open": f"{quote.open:.4f}",
+        "high": f"{quote.high:.4f}",
+        "low": f"{quote.low:.4f}",
+        "close": f"{quote.price:.4f}",
+        "volume": whole_text(quote.volume),
+        "previous_close": f"{quote.previous_close:.4f}",
+        "change": f"{quote.change:.4f}",
+        "change_percent": f"{quote.percent:.4f}",
+        "extended_hours_quote": "",
+        "extended_hours_change": "",
+        "extended_hours_change_percent": "",
+    }
+
+
+def whole_text(value: float) -> str:
+    """A whole number, or `nan` as Python writes what a test made missing."""
+    return f"{value:.0f}"

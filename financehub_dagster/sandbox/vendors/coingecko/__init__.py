@@ -1,0 +1,1 @@
+"""CoinGecko in the sandbox."""

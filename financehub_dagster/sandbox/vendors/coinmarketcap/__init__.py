@@ -1,0 +1,1 @@
+"""CoinMarketCap in the sandbox."""

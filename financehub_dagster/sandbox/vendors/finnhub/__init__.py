@@ -1,0 +1,1 @@
+"""Finnhub in the sandbox."""

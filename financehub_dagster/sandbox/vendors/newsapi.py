@@ -1,0 +1,267 @@
+"""NewsAPI as its users meet it with a developer's key: a day late, a month back, a hundred articles and no more.
+
+Belongs here: endpoints, limits, refusals and documents. Does not belong here: the articles (newsroom). Endpoints,
+shapes and errors follow newsapi.org/docs.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, override
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.market import newsroom
+from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.vendors.accounts import Accounts
+from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
+from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.vendor import Identity, Situation, json_response
+
+_DAY = 86_400
+_MONTH = 2_592_000
+#: newsapi.org/pricing: Developer and Business.
+DEVELOPER = (Window(_DAY, 100), Window(_DAY / 2, 50))
+BUSINESS = (Window(_MONTH, 250_000, aligned=True),)
+_MOST_RESULTS = 100
+_LARGEST_PAGE = 100
+_MOST_SOURCES = 20
+_LONGEST_QUERY = 500
+_HEADLINE_DAYS = 2
+_PAGES_OVERLAP_ONE_IN = 3
+
+
+class NewsApi(KeyedVendor):
+    """Everything, top headlines and sources."""
+
+    name = "newsapi"
+    situations = ("bad_key", "burst", "day_quota", "month_quota", "not_in_plan")
+    statuses = {401: "bad_key", 426: "not_in_plan", 429: "day_quota"}  # noqa: RUF012
+
+    def __init__(self, market: Market) -> None:
+        super().__init__(market, Accounts(DEVELOPER, BUSINESS))
+
+    @property
+    @override
+    def routes(self) -> Sequence[BaseRoute]:
+        """The endpoints, the sources at their old address too."""
+        endpoints = {
+            "/everything": self._everything,
+            "/top-headlines": self._headlines,
+            "/top-headlines/sources": self._sources,
+            "/sources": self._sources,
+        }
+        return [Route(f"/v2{path}", self.answering(answer)) for path, answer in endpoints.items()]
+
+    @override
+    def key_of(self, request: Request) -> str | None:
+        """Either header, or the query."""
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return request.headers.get("X-Api-Key") or bearer or request.query_params.get("apiKey") or None
+
+    @override
+    def symbols_of(self, request: Request) -> Iterable[str]:
+        """What the query names by symbol."""
+        query = " ".join(request.query_params.get(name, "") for name in ("q", "qInTitle"))
+        words = set(query.replace('"', " ").replace("(", " ").replace(")", " ").split())
+        return [name for name in self.carried() if name in words]
+
+    @override
+    def situation(self, name: Situation, identity: Identity, at: float) -> Response:
+        """A code and a message."""
+        if name == "bad_key" and identity.key is None:
+            where = "Append this to the URL with the apiKey param, or use the x-api-key HTTP header."
+            return _error(401, "apiKeyMissing", f"Your API key is missing. {where}")
+        if name == "bad_key":
+            remedy = "Check your key, or go to https://newsapi.org to create a free API key."
+            return _error(401, "apiKeyInvalid", f"Your API key is invalid or incorrect. {remedy}")
+        if name == "not_in_plan":
+            return _too_many_results(_MOST_RESULTS)
+        amounts = {window.seconds: window.amount for window in self.accounts.windows(identity.key)}
+        day, half = amounts.get(_DAY, 100), amounts.get(_DAY / 2, 50)
+        words = (
+            f"You have made too many requests recently. Developer accounts are limited to {day} requests over a 24 "
+            f"hour period ({half} requests available every 12 hours). Please upgrade to a paid plan if you need more "
+            "requests."
+        )
+        return _error(429, "rateLimited", words)
+
+    @override
+    def refusal(self, status: int, retry_after: int | None) -> Response:
+        """Its servers' own troubles have a code as well."""
+        if status == 500:
+            words = "Something went wrong with the server. Please try again later."
+            return _error(500, "unexpectedError", words)
+        return super().refusal(status, retry_after)
+
+    def _everything(self, request: Request) -> Response:
+        query = request.query_params
+        asked = query.get("q") or query.get("qInTitle") or ""
+        if not asked and not query.get("sources") and not query.get("domains"):
+            words = (
+                "Required parameters are missing, the scope of your search is too broad. Please set any of the "
+                "following required parameters and try again: q, qInTitle, sources, domains."
+            )
+            raise Refused(_error(400, "parametersMissing", words))
+        if len(asked) > _LONGEST_QUERY:
+            raise Refused(_invalid(f"The q parameter is longer than {_LONGEST_QUERY} characters."))
+        first, last = self._span(request)
+        sources = _sources_of(query.get("sources", ""))
+        domains = {name for name in query.get("domains", "").lower().split(",") if name}
+        about = newsroom.mentioned(self.market, asked) or list(self.market.listed)
+        found = newsroom.articles(self.market, about, first, last)
+        if query.get("q"):
+            found = newsroom.matching(found, query["q"])
+        if query.get("qInTitle"):
+            found = newsroom.matching(found, query["qInTitle"], ("title",))
+        chosen = [
+            each
+            for each in found
+            if (not sources or each.source.id in sources)
+            and (not domains or each.source.domain in domains)
+            and query.get("language", "en") == "en"
+        ]
+        if query.get("sortBy", "publishedAt") not in ("publishedAt", "relevancy", "popularity"):
+            raise Refused(_invalid("The sortBy parameter must be one of: relevancy, popularity, publishedAt."))
+        if query.get("sortBy") in ("relevancy", "popularity"):
+            chosen.sort(key=lambda article: article.number)
+        return self._page(request, chosen, 100)
+
+    def _headlines(self, request: Request) -> Response:
+        query = request.query_params
+        if not any(query.get(name) for name in ("q", "sources", "country", "category", "language")):
+            words = (
+                "Required parameters are missing. Please set any of the following parameters and try again: sources, "
+                "q, language, country, category."
+            )
+            raise Refused(_error(400, "parametersMissing", words))
+        if query.get("sources") and (query.get("country") or query.get("category")):
+            words = "You cannot mix the sources parameter with the country or category parameters."
+            raise Refused(_error(400, "parametersIncompatible", words))
+        sources = _sources_of(query.get("sources", ""))
+        now = self.market.now()
+        instruments = [each for each in self.market.listed if _in_category(each, query.get("category"))]
+        found = newsroom.articles(self.market, instruments, now - _HEADLINE_DAYS * _DAY, now)
+        if query.get("q"):
+            found = newsroom.matching(found, query["q"])
+        served = query.get("country", "us") == "us" and query.get("language", "en") == "en"
+        chosen = [each for each in found if served and (not sources or each.source.id in sources)]
+        return self._page(request, chosen, 20)
+
+    def _sources(self, request: Request) -> Response:
+        rows = [
+            {
+                "id": each.id,
+                "name": each.name,
+                "description": f"{each.name}, a publication of the sandbox.",
+                "url": f"https://{each.domain}",
+                "category": "business",
+                "language": "en",
+                "country": "us",
+            }
+            for each in newsroom.SOURCES
+            if each.id is not None
+        ]
+        category = request.query_params.get("category", "business")
+        return json_response({"status": "ok", "sources": rows if category == "business" else []})
+
+    def _span(self, request: Request) -> tuple[float, float]:
+        """From and to as UTC epoch seconds; developers look a month back and see nothing of the last day."""
+        now, developer = self.market.now(), not self.paid(request)
+        oldest = now - _MONTH
+        first = self._moment(request, "from", oldest)
+        last = self._moment(request, "to", now)
+        if developer and first < oldest - _DAY:
+            far = "You are trying to request results too far in the past. Your plan permits you to request articles as "
+            limit, asked = (f"{newsroom.utc(each):%Y-%m-%d}" for each in (oldest, first))
+            words = f"{far}far back as {limit}, but you have requested {asked}. You may need to upgrade to a paid plan."
+            raise Refused(_error(426, "parameterInvalid", words))
+        return first, min(last, now - _DAY) if developer else last
+
+    def _moment(self, request: Request, name: str, otherwise: float) -> float:
+        text = request.query_params.get(name)
+        if not text:
+            return otherwise
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise Refused(
+                _invalid(f"The {name} parameter must be a date or date and time in ISO 8601 format.")
+            ) from None
+        if name == "to" and len(text) == len("2026-01-01"):
+            moment = moment.replace(hour=23, minute=59, second=59)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+    def _page(self, request: Request, found: list[newsroom.Article], usual: int) -> Response:
+        query = request.query_params
+        size, page = (query.get(name, str(value)) for name, value in (("pageSize", usual), ("page", 1)))
+        if not size.isdigit() or not page.isdigit() or not 1 <= int(size) <= _LARGEST_PAGE or int(page) < 1:
+            raise Refused(_invalid("The pageSize parameter must be between 1 and 100, the page parameter at least 1."))
+        start = (int(page) - 1) * int(size)
+        if not self.paid(request) and start + int(size) > _MOST_RESULTS:
+            raise Refused(_too_many_results(start + int(size)))
+        # What a page repeats of the one before is what was published while somebody turned it.
+        rows = found[start : start + int(size)]
+        if start and rows and found[start - 1].number % _PAGES_OVERLAP_ONE_IN == 0:
+            rows = [found[start - 1], *rows[:-1]]
+        body = {"status": "ok", "totalResults": len(found), "articles": [_row(each) for each in rows]}
+        return json_response(body)
+
+
+def _row(article: newsroom.Article) -> dict[str, Any]:
+    if article.removed:
+        return {
+            "source": {"id": None, "name": "[Removed]"},
+            "author": None,
+            "title": "[Removed]",
+            "description": "[Removed]",
+            "url": "https://removed.com",
+            "urlToImage": None,
+            "publishedAt": f"{newsroom.utc(article.published):%Y-%m-%dT%H:%M:%SZ}",
+            "content": "[Removed]",
+        }
+    return {
+        "source": {"id": article.source.id, "name": article.source.name},
+        "author": article.author,
+        "title": article.title,
+        "description": article.summary,
+        "url": article.url,
+        "urlToImage": article.image,
+        "publishedAt": f"{newsroom.utc(article.published):%Y-%m-%dT%H:%M:%SZ}",
+        "content": article.content,
+    }
+
+
+def _in_category(instrument: Instrument, category: str | None) -> bool:
+    """Cryptos are technology, everything else is business."""
+    crypto = instrument.asset_type is AssetType.CRYPTO
+    return category is None or (category == "business" and not crypto) or (category == "technology" and crypto)
+
+
+def _sources_of(text: str) -> set[str]:
+    names = {name for name in text.split(",") if name}
+    if len(names) > _MOST_SOURCES:
+        words = f"You have requested too many sources in a single request. You can request {_MOST_SOURCES} at most."
+        raise Refused(_error(400, "sourcesTooMany", words))
+    unknown = names - {each.id for each in newsroom.SOURCES}
+    if unknown:
+        words = f"You have requested a source which does not exist: {', '.join(sorted(unknown))}."
+        raise Refused(_error(400, "sourceDoesNotExist", words))
+    return names
+
+
+def _too_many_results(asked: int) -> Response:
+    words = f"You have requested too many results. Developer accounts are limited to a max of {_MOST_RESULTS} results."
+    upgrade = "Please upgrade to a paid plan if you need more results."
+    tried = f"You are trying to request results {asked - _MOST_RESULTS + 1} to {asked}."
+    return _error(426, "maximumResultsReached", f"{words} {tried} {upgrade}")
+
+
+def _invalid(words: str) -> Response:
+    return _error(400, "parameterInvalid", words)
+
+
+def _error(status: int, code: str, words: str) -> Response:
+    return json_response({"status": "error", "code": code, "message": words}, status)

@@ -1,0 +1,1 @@
+"""Twelve Data in the sandbox."""

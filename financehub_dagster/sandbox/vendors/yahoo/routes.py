@@ -1,0 +1,204 @@
+"""Yahoo Finance as yfinance meets it: routes, limits, cookie and crumb, refusals.
+
+Belongs here: Yahoo's endpoints around the price data. Does not belong here: the chart document itself (yahoo_chart).
+All *.yahoo.com hosts share one address in the sandbox, since their paths do not collide.
+"""
+
+from collections.abc import Sequence
+from typing import override
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.market.history import common_origin
+from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.vendors.limits import SlidingWindow
+from financehub_dagster.sandbox.vendors.vendor import (
+    ORIGIN_HEADER,
+    Identity,
+    Situation,
+    Vendor,
+    json_response,
+    retry_headers,
+)
+from financehub_dagster.sandbox.vendors.yahoo.charts import ChartError, chart_document, chart_error
+from financehub_dagster.sandbox.vendors.yahoo.meta import EXCHANGE_NAMES, QUOTE_TYPES, shortest
+
+#: Any crumb would do; Yahoo's are 11 characters, like this one.
+CRUMB = "sAnDb0xCrUm"
+_COOKIE = "A3=d=sandbox&S=sandbox; Max-Age=31536000; Domain=.yahoo.com; Path=/; Secure; HttpOnly"
+#: What yfinance looks for in a page served with any status; without a csrfToken it falls back to its other strategy.
+_NO_CONSENT_PAGE = "<!doctype html><title>Yahoo</title><p>No consent is asked for in this region."
+_DOWN_PAGE = "<!doctype html><title>Yahoo</title><h1>Will be right back...</h1>"
+
+
+class Yahoo(Vendor):
+    """chart, quote, and the cookie and crumb dance before them."""
+
+    name = "yahoo"
+    situations = ("burst", "unknown_symbol")
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._window: SlidingWindow | None = None
+
+    @property
+    @override
+    def routes(self) -> Sequence[BaseRoute]:
+        """Every endpoint that yfinance asks for prices, and for symbols it does not know."""
+        return [
+            Route("/", self._cookie),
+            Route("/v1/test/getcrumb", self._crumb),
+            Route("/consent", self._consent),
+            Route("/v8/finance/chart/{symbol}", self._chart),
+            Route("/v7/finance/quote", self._quote),
+            Route("/v10/finance/quoteSummary/{symbol}", self._summary),
+            Route("/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}", self._fundamentals),
+        ]
+
+    @override
+    def identify(self, request: Request) -> Identity:
+        """Yahoo has no keys; symbols stand in the path or in `symbols`."""
+        last = request.url.path.rsplit("/", 1)[-1]
+        asked = request.query_params.get("symbols", "").split(",") if last == "quote" else [last]
+        if not any(part in request.url.path for part in ("/chart/", "/quote", "/timeseries/")):
+            asked = []
+        known = [(name, self._find(name)) for name in asked if name]
+        return Identity(tuple(instrument.symbol if instrument else name for name, instrument in known))
+
+    @override
+    def admit(self, identity: Identity, at: float) -> Response | None:
+        """Yahoo publishes no limit: none is enforced until a test sets one."""
+        if self._window is None or self._window.admit(at):
+            return None
+        return self.refusal(429, None)
+
+    @override
+    def headers(self, identity: Identity, at: float) -> dict[str, str]:
+        """Those of Yahoo's edge."""
+        return {"server": "ATS"}
+
+    @override
+    def refusal(self, status: int, retry_after: int | None) -> Response:
+        """Plain text for 429, the chart's error document for other 4xx, an HTML page for 5xx."""
+        headers = retry_headers(retry_after)
+        if status == 429:
+            return PlainTextResponse("Too Many Requests\r\n", status, headers)
+        if status >= 500:
+            return Response(_DOWN_PAGE, status, headers, "text/html")
+        code, description = {
+            401: ("Unauthorized", "Invalid Crumb"),
+            404: ("Not Found", "No data found, symbol may be delisted"),
+        }.get(status, ("Bad Request", f"Refused with status {status}"))
+        return json_response(chart_error(code, description), status, headers)
+
+    @override
+    def situation(self, name: Situation, identity: Identity, at: float) -> Response:
+        """Yahoo's throttle says nothing more; an unknown symbol may have been delisted."""
+        return self.refusal(404 if name == "unknown_symbol" else 429, None)
+
+    @override
+    def limit(self, calls: int | None, window_seconds: float | None) -> None:
+        """At most `calls` per `window_seconds` (default 60), whoever asks; None: no limit."""
+        self._window = (
+            None if calls is None else SlidingWindow(calls, 60.0 if window_seconds is None else window_seconds)
+        )
+
+    @override
+    def reset(self) -> None:
+        """No limit."""
+        self._window = None
+
+    def _find(self, name: str) -> Instrument | None:
+        """Yahoo lists securities under their own symbol or its alias, and cryptos that have an alias."""
+        for instrument in self._market.listed:
+            if instrument.symbol_at(self.name) == name.upper():
+                carried = instrument.asset_type is not AssetType.CRYPTO or self.name in instrument.aliases
+                return instrument if carried else None
+        return None
+
+    def _cookie(self, _: Request) -> Response:
+        """fc.yahoo.com answers 404 and sets the cookie all the same."""
+        return Response("<!doctype html><title>Not Found</title>", 404, {"set-cookie": _COOKIE}, "text/html")
+
+    def _crumb(self, _: Request) -> Response:
+        return PlainTextResponse(CRUMB)
+
+    def _consent(self, _: Request) -> Response:
+        return Response(_NO_CONSENT_PAGE, media_type="text/html")
+
+    def _chart(self, request: Request) -> Response:
+        instrument = self._find(request.path_params["symbol"])
+        if instrument is None:
+            return self.refusal(404, None)
+        try:
+            document, origin = chart_document(self._market, instrument, dict(request.query_params))
+        except ChartError as error:
+            return json_response(chart_error(error.code, error.description), error.status)
+        return json_response(document, headers={ORIGIN_HEADER: origin})
+
+    def _quote(self, request: Request) -> Response:
+        if request.query_params.get("crumb") != CRUMB:
+            error = {"code": "Unauthorized", "description": "Invalid Crumb"}
+            return json_response({"finance": {"result": None, "error": error}}, 401)
+        asked = [name for name in request.query_params.get("symbols", "").split(",") if name]
+        found = [instrument for instrument in map(self._find, asked) if instrument]
+        result = [quote for quote in map(self._quote_of, found) if quote]
+        origin = common_origin(self._market.daily(instrument)[-1:] for instrument in found)
+        return json_response({"quoteResponse": {"result": result, "error": None}}, headers={ORIGIN_HEADER: origin})
+
+    def _quote_of(self, instrument: Instrument) -> dict[str, object] | None:
+        """The fields of a quote that have to do with price; None before the first session."""
+        history = self._market.daily(instrument)
+        if not len(history):
+            return None
+        now = self._market.now()
+        previous = history.close[-2] if len(history) > 1 else history.open[-1]
+        change = history.close[-1] - previous
+        code, name = EXCHANGE_NAMES.get(instrument.exchange, (instrument.exchange, instrument.exchange))
+        return {
+            "language": "en-US",
+            "region": "US",
+            "quoteType": QUOTE_TYPES[instrument.asset_type],
+            "currency": instrument.currency,
+            "symbol": instrument.symbol_at(self.name),
+            "shortName": instrument.name,
+            "longName": instrument.name,
+            "exchange": code,
+            "fullExchangeName": name,
+            "exchangeTimezoneName": instrument.timezone,
+            "marketState": "REGULAR" if history.closes[-1] > now else "CLOSED",
+            "regularMarketTime": int(min(now, history.closes[-1])),
+            "regularMarketPrice": shortest(history.close[-1]),
+            "regularMarketChange": shortest(change),
+            "regularMarketChangePercent": shortest(100 * change / previous),
+            "regularMarketPreviousClose": shortest(previous),
+            "regularMarketOpen": shortest(history.open[-1]),
+            "regularMarketDayHigh": shortest(history.high[-1]),
+            "regularMarketDayLow": shortest(history.low[-1]),
+            "regularMarketVolume": int(np.nan_to_num(history.volume[-1])),
+            "fiftyTwoWeekHigh": shortest(np.nanmax(history.high[-252:])),
+            "fiftyTwoWeekLow": shortest(np.nanmin(history.low[-252:])),
+            "firstTradeDateMilliseconds": int(history.opens[0]) * 1000,
+            "marketCap": instrument.market_cap,
+            "priceHint": 2,
+            "sourceInterval": 15,
+            "exchangeDataDelayedBy": 0,
+            "tradeable": False,
+        }
+
+    def _summary(self, request: Request) -> Response:
+        """The sandbox has no fundamentals: Yahoo's words for that, or for a symbol it does not know."""
+        symbol = request.path_params["symbol"]
+        modules = request.query_params.get("modules", "")
+        unknown = f"Quote not found for symbol: {symbol}"
+        missing = f"No fundamentals data found for any of the summaryTypes={modules}"
+        description = missing if self._find(symbol) else unknown
+        error = {"code": "Not Found", "description": description}
+        return json_response({"quoteSummary": {"result": None, "error": error}}, 404)
+
+    def _fundamentals(self, _: Request) -> Response:
+        return json_response({"timeseries": {"result": [], "error": None}})
