@@ -16,7 +16,7 @@ from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import upsert_instruments
-from financehub_dagster_tests.assets.answers import generous_providers
+from financehub_dagster_tests.assets.snapshots.answers import generous_providers
 from financehub_dagster_tests.fixtures.database import Database, chosen
 from financehub_dagster_tests.fixtures.sandbox import as_new
 

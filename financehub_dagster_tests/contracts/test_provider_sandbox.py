@@ -12,7 +12,7 @@ from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.contracts.vendor_cases import KEY, VENDORS
-from financehub_dagster_tests.faults.bad_days import VENDORS as BAD_DAYS
+from financehub_dagster_tests.faults.bad_days.bad_days import VENDORS as BAD_DAYS
 
 pytestmark = pytest.mark.usefixtures("books", "keys")
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster_tests.faults.bad_day_runs import Week
-from financehub_dagster_tests.faults.kill_world import World
+from financehub_dagster_tests.faults.bad_days.bad_day_runs import Week
+from financehub_dagster_tests.faults.kill.kill_world import World
 from financehub_dagster_tests.fixtures.database import DatabaseServer
 from financehub_dagster_tests.fixtures.fault_form import CASE
 

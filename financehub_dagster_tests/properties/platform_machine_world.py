@@ -23,8 +23,8 @@ from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.database import schema as tables
 from financehub_dagster.storage.database.engine import market_engine, transaction
 from financehub_dagster.storage.queries.instruments import deactivate_instruments, upsert_instruments
-from financehub_dagster_tests.faults import kill_switch
-from financehub_dagster_tests.faults.kill_points import Point
+from financehub_dagster_tests.faults.kill import kill_switch
+from financehub_dagster_tests.faults.kill.kill_points import Point
 from financehub_dagster_tests.fixtures.eventually import eventually
 
 type Instant = Point | int

@@ -27,8 +27,8 @@ from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.market.listings import synthetic
 from financehub_dagster.settings import get_settings
-from financehub_dagster_tests.faults.kill_points import FILLING, POINTS, Point
-from financehub_dagster_tests.faults.kill_world import NO_OUTPUT_KEPT
+from financehub_dagster_tests.faults.kill.kill_points import FILLING, POINTS, Point
+from financehub_dagster_tests.faults.kill.kill_world import NO_OUTPUT_KEPT
 from financehub_dagster_tests.fixtures.fault_form import CASE, in_full
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 from financehub_dagster_tests.properties.platform_machine_truth import (

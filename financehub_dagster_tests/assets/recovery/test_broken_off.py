@@ -1,0 +1,52 @@
+"""A run tries a deadlock or serialization failure again, whatever it writes: nothing fails or is counted twice."""
+
+from datetime import UTC, date, datetime
+
+from financehub_dagster.automation.healing import due_orders
+from financehub_dagster.automation.runs import run_job
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage.database import transactions
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
+from financehub_dagster_tests.assets.snapshots.answers import days_ago, today
+from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes, never_written
+
+STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
+MARCH = "2015-03-01"
+ACCEPTED = 21
+"""Sessions of the month, one of which has an impossible bar."""
+
+
+def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_platform, sandbox, monkeypatch):
+    platform = keyed_platform
+    # One transaction writes up to nine tables, each of which is broken off once.
+    monkeypatch.setattr(transactions, "TRIES", 12)
+    monkeypatch.setattr(transactions, "LONGEST_WAIT_SECONDS", 0.01)
+    sandbox.delist("GE")
+    sandbox.set_bar("AAPL", date(2015, 3, 10), high=-1.0)
+    sandbox.dividend("AAPL", date(2015, 3, 12), 0.5)
+    break_off_first_writes(platform.engine)
+    in_transaction(
+        lambda connection: upsert_instruments(connection, [Instrument("NEW", "New", AssetType.STOCK, "XNYS")])
+    )
+
+    stocks = platform.run([STOCKS, "corporate_actions", INDICATORS], MARCH, symbols=["AAPL", "GE"])
+    assert stocks.success, stocks.error
+    said = stocks.tables[STOCKS]
+    assert (said["rows_inserted"], said["instruments_done"], said["instruments_failed"]) == (ACCEPTED, 1, 1)
+    assert stocks.tables[INDICATORS]["rows_inserted"] == ACCEPTED
+    sandbox.set_bar("AAPL", date(2015, 3, 11), volume=1.0)
+    assert platform.run(STOCKS, MARCH, symbols=["AAPL"]).tables[STOCKS]["rows_updated"] == 1
+    assert platform.run(CRYPTOS, "2018-03-01", symbols=["BTC"]).tables[CRYPTOS]["rows_inserted"] == 31
+    month = datetime.now(UTC).date().replace(day=1).isoformat()
+    for table, partition in {"quotes": today(), "crypto_markets": today(), "fundamentals": month}.items():
+        outcome = platform.run(table, partition, symbols=["AAPL", "BTC"])
+        assert outcome.success, outcome.error
+        assert outcome.tables[table]["rows_inserted"] > 0
+    assert platform.run("news_articles", days_ago(7), today(), symbols=["AAPL"]).success
+    platform.execute("update task_failures set next_retry_at = now()")
+    repository = platform.definitions.get_repository_def()
+    assert run_job(repository, "replay_dead_letters", {}, instance=platform.instance).success
+    assert platform.rows("select symbol, attempts, status from task_failures") == [("GE", 2, "open")]
+    assert due_orders(platform.definitions.resources["daily_bars"], 1)
+    assert never_written(platform.engine) == [], "let this test write these tables too"

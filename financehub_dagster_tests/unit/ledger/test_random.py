@@ -1,0 +1,67 @@
+"""Settled act by act or computed from nothing: the same ledger."""
+
+import random
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster_tests.unit.ledger.ledger_world import EVERYONE, HISTORY_START, INDICATORS, World, price_table
+
+ACTS = 150
+
+
+@pytest.fixture
+def world(database, monkeypatch):
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", HISTORY_START.isoformat())
+    get_settings.cache_clear()
+    yield World()
+    get_settings.cache_clear()
+
+
+def act(world: World, rng: random.Random) -> None:
+    """Anything that can happen to anyone, over any stretch of time."""
+    instrument = rng.choice(EVERYONE)
+    start = HISTORY_START + timedelta(days=rng.randrange(160))
+    end = start + timedelta(days=rng.randrange(60))
+    first, last = start.replace(day=1).isoformat(), end.replace(day=1).isoformat()
+    partition = first if first == last else f"{first}...{last}"
+    table = rng.choice([price_table(instrument), INDICATORS])
+    symbol = rng.choice([instrument.symbol, instrument.symbol, ""])
+    sessions = world.sessions(instrument, start, end)
+    some = rng.sample(sessions, rng.randint(0, len(sessions)))
+    acts = {
+        "answer": lambda: world.answer(instrument, start, end, without=some),
+        "answer in part": lambda: world.answer(instrument, start, end, rejected=some[:3], without=some[3:5]),
+        "compute": lambda: world.compute(instrument, start, end),
+        "fail": lambda: world.fail(table, partition, symbol, rng.choice([None, [instrument.symbol]])),
+        "resolve": lambda: world.resolve(table, partition, symbol),
+        "put off": lambda: world.put_off(table, partition, symbol, world.now + timedelta(hours=3)),
+        "take up": lambda: world.take_up(table),
+        "join": lambda: world.join(instrument),
+        "leave": lambda: world.leave(instrument),
+        "pass": lambda: world.pass_time(hours=rng.choice([1, 5, 30])),
+    }
+    acts[rng.choice(list(acts))]()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_any_acts_the_ledger_is_the_one_that_the_facts_give(world, seed):
+    rng = random.Random(seed)
+    world.join(*EVERYONE)
+    world.leave(*EVERYONE[1 + seed :])
+    for number in range(ACTS):
+        act(world, rng)
+        if number % 25 == 24:
+            world.pass_time(hours=0)
+            assert world.rebuild() == 0
+    with transaction() as connection:
+        states = connection.execute(
+            sa.text(
+                "select sum(stored), sum(cardinality(gap)), sum(cardinality(empty)), sum(cardinality(dead_lettered)),"
+                " sum(cardinality(deferred)) from coverage"
+            )
+        ).one()
+    assert sum(states) > 0
