@@ -1,7 +1,7 @@
 """What a person may set when launching a run over quotes, markets, fundamentals or news.
 
 Belongs here: run config of these assets, and which kinds of instruments they take. Does not belong here: the
-run config of bars (`config`), orders of providers (providers.answer_routing).
+run config of bars (`config`), orders of providers (providers.snapshot_routing).
 """
 
 import dagster as dg

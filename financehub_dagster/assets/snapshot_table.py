@@ -1,7 +1,7 @@
 """The body that the tables of vendors' answers share: ask, store, report.
 
 Belongs here: the order of these for one run, and what each table does differently. Does not belong here: the engine
-(`answers_update`), and whom to ask (providers.answer_routing).
+(`ingest.snapshots`), and whom to ask (providers.snapshot_routing).
 """
 
 from collections.abc import Callable, Iterator

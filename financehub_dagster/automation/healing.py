@@ -1,7 +1,7 @@
 """`heal_gaps`: what the ledger lacks becomes runs of the assets, by itself or on request.
 
 Belongs here: the job, the sensor that launches it, and which tables a run selects. Does not belong here: which gaps are
-due (storage.healing), and the work itself (assets).
+due (storage.coverage), and the work itself (assets).
 """
 
 from collections.abc import Collection, Iterator, Sequence

@@ -1,7 +1,7 @@
 """Jobs over quotes, markets, fundamentals and news, and over these together with bars.
 
 Belongs here: which tables and kinds of instruments each covers. Does not belong here: jobs over bars and indicators
-alone (`jobs`), when they run (`answer_schedules`).
+alone (`jobs`), when they run (`snapshot_schedules`).
 
 A run has one partition, and bars are cut into months where quotes are cut into days. The jobs over both make one run
 for each length, with the checks, hooks and dead letters that any run of these tables has.

@@ -1,7 +1,7 @@
 """When quotes, markets, fundamentals and news are asked for.
 
 Belongs here: cron lines, and the reasons for a tick to ask nobody. Does not belong here: what a job does
-(`answer_jobs`), schedules of bars (`schedules`).
+(`snapshot_jobs`), schedules of bars (`schedules`).
 """
 
 from dataclasses import dataclass

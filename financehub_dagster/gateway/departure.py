@@ -1,7 +1,7 @@
 """A call leaves at its slot or not at all.
 
 Belongs here: sleeping until a slot, and what becomes of one that was slept through. Does not belong here: handing out
-slots (storage.limits) and whose they are (accounts).
+slots (storage.rate_limits) and whose they are (throttle).
 
 Slots lie as close together as the limit allows. A process that is not given the processor in time would send its call
 together with those of the next slots, and the vendor would count one too many in its window.

@@ -1,7 +1,7 @@
 """Secrets never leave the gateway: every text that does is searched for them, by place and by value.
 
 Belongs here: which values are secret, and taking them out of texts and log records. Does not belong here: keeping keys,
-and which places and values are searched (`storage.masking`).
+and which places and values are searched (`storage.database.masking`).
 A value is found raw, URL-encoded (twice over, too), as JSON and HTML write it, and in base64 at any alignment (`Basic`
 authorization encodes it behind a name).
 """
@@ -36,7 +36,8 @@ def register_secret(value: str) -> None:
 def redact(text: str) -> str:
     """`text` with every known secret masked, in whichever encoding it appears, and whatever stands in a secret's place.
 
-    A value that may be part of a word (`storage.masking`) is masked only in its place: in an address, after `apikey=`.
+    A value that may be part of a word (`storage.database.masking`) is masked only in its place: in an address, after
+    `apikey=`.
     """
     for secret in _known_secrets():
         for form in _forms(secret):

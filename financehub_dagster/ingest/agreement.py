@@ -1,7 +1,7 @@
 """Whether a fallback vendor means the security, and the unit, that is stored.
 
 Belongs here: what its answer is compared with, and the refusal. Does not belong here: the comparison itself
-(market.agreement), or who is a fallback (providers.routing, from configuration).
+(market.quality), or who is a fallback (providers.routing, from configuration).
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 """How each kind of vendors' answers becomes rows: quotes and markets, fundamentals, news.
 
 Belongs here: what is left as it is stored, and what is written, in one transaction of the caller. Does
-not belong here: asking, and settling what failed (`answers_update`).
+not belong here: asking, and settling what failed (`ingest.snapshots`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
 """From vendors' answers to stored rows: the engine behind quotes, markets, fundamentals and news.
 
 Belongs here: the order of work for one run (ask, judge, write, settle). Does not belong here: which vendors are asked
-(providers.answer_routing), how a kind of rows is written (`answer_rows`), SQL and Dagster's events.
+(providers.snapshot_routing), how a kind of rows is written (`snapshot_rows`), SQL and Dagster's events.
 """
 
 from collections.abc import Callable, Mapping, Sequence

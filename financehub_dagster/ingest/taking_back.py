@@ -1,6 +1,6 @@
 """What a vendor no longer tells within the range it answered: which rows are taken back.
 
-Belongs here: how far an answer is believed when it is silent. Does not belong here: deleting rows (storage.withdrawals)
+Belongs here: how far an answer is believed when it is silent. Does not belong here: deleting rows (storage.upsert)
 and moved bases (`restating`). The rules and their reasons are in docs/adr/0035.
 """
 

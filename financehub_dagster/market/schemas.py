@@ -1,7 +1,7 @@
 """What the rows of each table look like: columns, types, ranges and which may be unknown, as pandera schemas.
 
 Belongs here: what one value must be; of tables that vendors fill, by their `limits`. Does not belong here: how values
-of one row relate (`quality`, `answer_quality`), or how tables are stored. Imports pandera and pandas, so it is itself
+of one row relate (`quality`), or how tables are stored. Imports pandera and pandas, so it is itself
 imported only where a table is checked.
 """
 

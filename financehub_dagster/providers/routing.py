@@ -1,7 +1,7 @@
 """Which vendors are asked for what, in which order.
 
 Belongs here: the orders, as configuration that the webserver shows, and asking along them. Does not belong here: when
-the next one is asked (gateway.router), or anything of one vendor.
+the next one is asked (gateway.failover), or anything of one vendor.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Which vendors are asked for quotes, markets of cryptos, fundamentals and news, in which order.
 
 Belongs here: the orders, as configuration that the webserver shows, and asking each kind of instrument along its own.
-Does not belong here: bars (`routing`), when the next vendor is asked (gateway.router), or anything of one vendor.
+Does not belong here: bars (`routing`), when the next vendor is asked (gateway.failover), or anything of one vendor.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

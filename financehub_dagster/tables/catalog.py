@@ -1,7 +1,8 @@
 """The tables that are assets, declared in plain words: names, types, comments and keys of their columns.
 
-Belongs here: what `tables` builds SQL tables from and the assets build their column schemas from. Does not belong here:
-SQL, and tables that are no assets. Every process that loads the assets reads this, so nothing heavy is imported.
+Belongs here: what `storage.database.schema` builds SQL tables from and the assets build their column schemas from. Does
+not belong here: SQL, and tables that are no assets. Every process that loads the assets reads this, so nothing heavy is
+imported.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What a run over vendors' answers shows in the webserver: movers, markets, companies, headlines.
 
 Belongs here: tables and lists over stored rows of the run's days. Does not belong here: deciding when, and drawings
-(`pictures`).
+(`bars`).
 """
 
 import re

@@ -1,7 +1,7 @@
 """The checks of how bars follow each other, and of days on which there is nothing to trade.
 
 Belongs here: one function per check from the rows a run covered, and the last row before them, to a finding. Does not
-belong here: what makes a step suspicious (market.series), the checks of single bars (`findings`). All of them warn.
+belong here: what makes a step suspicious (market.quality), the checks of single bars (`bars`). All of them warn.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """The checks of quotes, markets, fundamentals and news: what each looks at and what it finds.
 
 Belongs here: checks of tables whose rows are what vendors said at a time. Does not belong here: those of every table
-and of bars (`findings`). They read what the run may have written and not the whole table: it grows by the minute, and
+and of bars (`bars`). They read what the run may have written and not the whole table: it grows by the minute, and
 what is stored never changes.
 """
 

@@ -1,8 +1,8 @@
 """Asset checks: one step per table that runs every check of it over what the database holds.
 
 Belongs here: which checks a table has, and how a finding becomes a check result. Does not belong here: the judging
-(`findings`) and the queries (`storage.audit`). Checks read the whole table, so that a run over one month cannot turn a
-finding of another one green; `schema`, `no_doubtful_bars`, `answer_findings` and `series_findings` read the rows that
+(`bars`) and the queries (`storage.queries.checks`). Checks read the whole table, so that a run over one month cannot
+turn a finding of another one green; `schema`, `no_doubtful_bars`, `snapshots` and `series` read the rows that
 the run covered.
 """
 

@@ -1,7 +1,7 @@
 """Which of the rows a vendor sent a table takes: by the limits of its columns, and by the rules about whole rows.
 
 Belongs here: judging rows of any table that vendors fill, each row alone. Does not belong here: the limits (`limits`),
-the rules (`quality`, `answer_quality`), or writing anything down. The schema that a table's blocking check applies is
+the rules (`bar_rules`, `snapshot_rules`), or writing anything down. The schema that a table's blocking check applies is
 made of the same limits: what is taken here never breaks it. Imports numpy and pandas: import it inside functions.
 """
 

@@ -1,7 +1,7 @@
 """Do prices that one vendor tells belong to the series that is stored from others?
 
 Belongs here: comparing closes, with the room that markets and splits need. Does not belong here: reading what is
-stored, and what becomes of prices that do not belong (assets.agreement).
+stored, and what becomes of prices that do not belong (ingest.agreement).
 """
 
 from bisect import bisect_left

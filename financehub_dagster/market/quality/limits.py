@@ -1,7 +1,7 @@
 """What one value of each column that vendors fill may be: declared once, for the rows a table takes and for its checks.
 
 Belongs here: one limit per column of the tables that hold vendors' answers. Does not belong here: how values of one row
-relate (`quality`, `answer_quality`), judging rows (`acceptance`), and the tables that are computed (`schemas`).
+relate (`bar_rules`, `snapshot_rules`), judging rows (`acceptance`), and the tables that are computed (`schemas`).
 """
 
 import math

@@ -1,8 +1,8 @@
 """How the bars of one instrument follow each other: steps between closes that no single security makes.
 
 Belongs here: what two neighbouring bars say about a series, over frames of many instruments. Does not belong here: what
-one bar must satisfy (`quality`), comparing two vendors (`agreement`), missing sessions (`calendars`). Imports numpy and
-pandas: import it inside functions.
+one bar must satisfy (`bar_rules`), comparing two vendors (`agreement`), missing sessions (`calendars`). Imports numpy
+and pandas: import it inside functions.
 
 These are plain warnings: each names a step that a person should look at, and none changes a row.
 """

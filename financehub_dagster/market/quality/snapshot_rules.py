@@ -1,7 +1,7 @@
 """What a quote, a market or a row of fundamentals must satisfy to enter its table.
 
 Belongs here: rules that a row keeps or breaks by its own numbers. Does not belong here: bars and the judging itself
-(`quality`), types of columns (`schemas`). Imports numpy, so it is itself imported only where rows are judged.
+(`bar_rules`), types of columns (`schemas`). Imports numpy, so it is itself imported only where rows are judged.
 """
 
 import numpy as np

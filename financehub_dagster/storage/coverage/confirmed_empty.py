@@ -1,7 +1,7 @@
 """Sessions a vendor was asked for and had nothing: asked again with growing intervals, then confirmed.
 
 Belongs here: writing such answers down and taking them back. Does not belong here: when a gap is asked for again
-(`healing`), and the ledger's rows. Imports numpy: import it inside functions.
+(`backfill_planner`), and the ledger's rows. Imports numpy: import it inside functions.
 """
 
 from collections.abc import Sequence

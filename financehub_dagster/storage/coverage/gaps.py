@@ -1,6 +1,7 @@
 """What the ledger tells people: counts by state, who lacks most, and how much of each month is there.
 
-Belongs here: reading `coverage`. Does not belong here: keeping it (`ledger`), or doing something about it (`healing`).
+Belongs here: reading `coverage`. Does not belong here: keeping it (`ledger`), or doing something about it
+(`backfill_planner`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """The ledger: of every instrument and month, what is stored and what became of every other session.
 
 Belongs here: keeping `coverage` true, a few rows at a time or all of them, by one and the same computation. Does not
-belong here: the facts (`ledger_facts`), the arithmetic (`market.coverage`), and what is done about gaps (`healing`).
+belong here: the facts (`facts`), the arithmetic (`market.coverage`), and what is done about gaps (`backfill_planner`).
 Imports numpy and calendars: import it inside functions.
 
 Whoever changes a fact settles the rows concerned as the last act of its transaction: rows of the table, its live dead

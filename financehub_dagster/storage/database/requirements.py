@@ -1,7 +1,7 @@
 """What a person's own database must allow before anything is migrated: both databases, tables in them, and writes.
 
 Belongs here: asking for it and the remedy for each lack. Does not belong here: what a connection is refused for at once
-(`sessions`, `refusals`).
+(`session_settings`, `refusals`).
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
 """Which vendors cannot be asked for now, by what all processes have written down about them.
 
-Belongs here: reading budgets, resting keys and breakers together. Does not belong here: keeping them (`quotas`, `keys`,
-`breakers`), or which vendors could be asked instead (providers).
+Belongs here: reading budgets, resting keys and breakers together. Does not belong here: keeping them (`quotas`,
+`api_keys`, `circuit_breakers`), or which vendors could be asked instead (providers).
 """
 
 from datetime import datetime

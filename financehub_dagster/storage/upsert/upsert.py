@@ -56,8 +56,8 @@ def write(
     Missing values (NaN, NaT, None) become NULL; of rows with the same key the last one counts. Rows that differ from
     the stored ones in nothing but when they were made count as unchanged and are not written. With `keep_revisions` the
     replaced rows go to price_revisions under `run_id`; for each table of `derived` the changed instruments are marked
-    dirty. A run that changes rows is noted to owe a materialization until it reports one (`unreported`). It locks
-    the table, unless the caller has `locked` all of the symbols. Raises BadRows for values the table cannot
+    dirty. A run that changes rows is noted to owe a materialization until it reports one (`pending_materializations`).
+    It locks the table, unless the caller has `locked` all of the symbols. Raises BadRows for values the table cannot
     hold, before anything is written; DatabaseError.
     """
     from financehub_dagster.storage.upsert.batch import make_batch

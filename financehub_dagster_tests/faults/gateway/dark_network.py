@@ -3,8 +3,8 @@
 Belongs here: making that network, asking in it, and telling how it went as JSON. Does not belong here: what it should
 have been (test_gateway_connecting).
 
-`unshare -Urnm python -m financehub_dagster_tests.faults.gateway.dark_network`: a user, network and mount namespace of its own,
-in which an ordinary user may set up name servers and hosts, and nobody else sees it.
+`unshare -Urnm python -m financehub_dagster_tests.faults.gateway.dark_network`: a user, network and mount namespace of
+its own, in which an ordinary user may set up name servers and hosts, and nobody else sees it.
 """
 
 import fcntl

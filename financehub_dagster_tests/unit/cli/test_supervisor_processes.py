@@ -88,8 +88,8 @@ import json, os, subprocess, sys, time
 from pathlib import Path
 from financehub_dagster.cli.supervisor.processes import Leader, spawn
 folder, log = Path(sys.argv[1]), Path(sys.argv[1], "log")
-guard = subprocess.Popen([sys.executable, "-m", "financehub_dagster.cli.supervisor.guard", str(folder)], stdin=subprocess.PIPE,
-                         text=True, start_new_session=True)
+command = [sys.executable, "-m", "financehub_dagster.cli.supervisor.guard", str(folder)]
+guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 children = [spawn([sys.executable, "-c", sys.argv[2]], os.environ, folder, log) for _ in range(2)]
 for child in children:
     guard.stdin.write(json.dumps(Leader.of("child", child.pid).as_dict()) + "\\n")

@@ -1,7 +1,7 @@
 """The schema of the market database, step by step; run from here, without an ini file.
 
 `upgrade` brings a database to the newest step, `versions/` holds the steps, `env.py` is Alembic's entry. Does not
-belong here: the declared tables, which the newest step must equal (`storage.tables`).
+belong here: the declared tables, which the newest step must equal (`storage.database.schema`).
 """
 
 from collections.abc import Iterator
