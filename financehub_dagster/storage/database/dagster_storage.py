@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._record import copy
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
     DagsterPostgresStorage,
@@ -56,7 +57,10 @@ class FinanceHubSchedules(_OurSessions, PostgresScheduleStorage):
 
 
 class FinanceHubEventLog(_OurSessions, PostgresEventLogStorage):
-    """Dagster's event log, which writes down what a run plans as it does what a run has made: many at once."""
+    """Dagster's event log, which writes down what a run plans as it does what a run has made: many at once.
+
+    And no more often than needed: a check is planned once.
+    """
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of the kinds that come in batches, partitions that a run will fill before all others."""
@@ -72,6 +76,18 @@ class FinanceHubEventLog(_OurSessions, PostgresEventLogStorage):
         others = [each for each in events if each.dagster_event_type != _PLANNED]
         if others:
             super().store_event_batch(others)
+
+    def store_asset_check_event(self, event: EventLogEntry, event_id: int | None) -> None:
+        """Store what a run plans or found of a check; a check is planned once, over however many partitions.
+
+        None of our checks has partitions. Dagster plans one for each partition of the run all the same where the run
+        itself knows its partitions, each as a row with the whole event, and the result updates none of them.
+        """
+        planned = event.get_dagster_event()
+        if planned.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            check = copy(planned.asset_check_planned_data, partitions_subset=None)
+            event = event._replace(dagster_event=planned._replace(event_specific_data=check))
+        super().store_asset_check_event(event, event_id)
 
     def dispose(self) -> None:
         """Close the connection that is kept."""

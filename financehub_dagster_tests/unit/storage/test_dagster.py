@@ -11,6 +11,8 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 import yaml
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
 
 from financehub_dagster.storage.database import embedded
 from financehub_dagster.storage.database.creation import autocommit
@@ -103,6 +105,33 @@ def test_partitions_planned_in_one_statement_are_what_dagster_plans_one_by_one(
         monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "500")
         assert planned(instance, "together") == one_by_one
     assert len(one_by_one[0]) == 6
+
+
+def test_a_run_plans_a_check_once_over_however_many_partitions(database: Database, dagster_home: Path) -> None:
+    months = dg.MonthlyPartitionsDefinition(start_date="2023-01-01", end_date="2025-01-01")
+
+    @dg.asset(partitions_def=months)
+    def filled() -> None: ...
+
+    @dg.asset_check(asset=filled)
+    def sound() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    definitions = dg.Definitions(assets=[filled], asset_checks=[sound], executor=dg.in_process_executor)
+    job = definitions.get_repository_def().get_implicit_global_asset_job_def()
+    rows = {}
+    with dg.DagsterInstance.get() as instance:
+        for count, last in ((2, "2023-02-01"), (24, "2024-12-01")):
+            tags = {"dagster/asset_partition_range_start": "2023-01-01", "dagster/asset_partition_range_end": last}
+            run = instance.create_run_for_job(job, tags=tags, asset_selection=frozenset({filled.key}))
+            assert run.partitions_subset is not None, "as a run that is launched by a sensor or the webserver"
+            list(execute_run_iterator(InMemoryJob(job), run, instance))
+            assert len(instance.get_materialized_partitions(filled.key)) == count
+            name = f"{database.engine.url.database}_dagster"
+            with autocommit(database.engine.url.set(database=name)) as connection:
+                query = sa.text("select execution_status, partition from asset_check_executions where run_id = :run")
+                rows[count] = [tuple(row) for row in connection.execute(query, {"run": run.run_id})]
+    assert rows == {2: [("SUCCEEDED", None)], 24: [("SUCCEEDED", None)]}
 
 
 def test_a_connection_that_was_kept_and_is_lost_costs_nothing(database: Database, dagster_home: Path) -> None:
