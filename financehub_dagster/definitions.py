@@ -19,6 +19,7 @@ from financehub_dagster.assets import (
     news_articles,
     quotes,
     stock_prices_daily,
+    table_audit,
 )
 from financehub_dagster.assets.checks import steps
 from financehub_dagster.automation.healing import heal_gaps_sensor
@@ -41,6 +42,7 @@ ASSETS = [
     fundamentals.fundamentals,
     news_articles.news_articles,
     coverage.coverage,
+    table_audit.table_audit,
 ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from financehub_dagster.assets.charts import snapshots
+from financehub_dagster.assets.reporting import reported
 from financehub_dagster.assets.snapshot_config import Question
 from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.ingest.partitions import Window, running_partition
@@ -56,10 +57,8 @@ def fill_with_answers(
     else:
         running_partition(context)
     outcome = ask_and_store(context.resources, config, table, window, context.run.run_id, context.log, since)
-    metadata, counts = report(outcome, window, context.partition_keys)
-    for partition, count in counts.items():
-        context.add_asset_metadata({"dagster/partition_row_count": count}, asset_key=table, partition_key=partition)
-    yield dg.MaterializeResult(asset_key=table, metadata=metadata)
+    metadata, rows = report(outcome, window)
+    yield reported(context, table, rows, metadata)
 
 
 def ask_and_store(
@@ -81,17 +80,15 @@ def ask_and_store(
     return outcome
 
 
-def report(
-    outcome: Outcome, window: Window, partitions: list[str] | tuple[str, ...]
-) -> tuple[dict[str, dg.MetadataValue], dict[str, int]]:
-    """A materialization's metadata, and the rows of each of `partitions`, which are days or months."""
+def report(outcome: Outcome, window: Window) -> tuple[dict[str, dg.MetadataValue], dict[str, int]]:
+    """What a run did and shows, and the rows of each day or month of `window` that has any."""
     answering = ANSWERING[outcome.table]
     rows_by = history.rows_by_month if outcome.table == "fundamentals" else history.rows_by_day
     with transaction() as connection:
-        counts = rows_by(connection, outcome.table, window.start, window.end)
+        rows = rows_by(connection, outcome.table, window.start, window.end)
         shown = answering.shown(connection, window.start, window.end)
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
-    return {**metadata, answering.shown_as: shown}, {each: counts.get(each, 0) for each in partitions}
+    return {**metadata, answering.shown_as: shown}, rows
 
 
 def news_since(window: Window, now: datetime) -> datetime:

@@ -43,6 +43,12 @@ report_coverage = dg.define_asset_job(
     description="The ledger in the webserver: heat maps, counts, open gaps; asks no vendor.",
 )
 
+audit_tables = dg.define_asset_job(
+    "audit_tables",
+    selection=dg.AssetSelection.assets("table_audit"),
+    description="Reads every table whole, page by page, for what was damaged outside of runs; asks no vendor.",
+)
+
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     fetch_yahoo_stocks,
     fetch_binance_cryptos,
@@ -55,5 +61,6 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     heal_gaps,
     report_coverage,
     observe_api_usage,
+    audit_tables,
     *ANSWER_JOBS,
 ]

@@ -64,5 +64,12 @@ SCHEDULES = [
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Every night: dead letters that were settled a month ago leave the table.",
     ),
+    dg.ScheduleDefinition(
+        name="audit_tables_schedule",
+        job=jobs.audit_tables,
+        cron_schedule="10 2 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night: whole tables are read for what was damaged outside of runs.",
+    ),
     *ANSWER_SCHEDULES,
 ]

@@ -48,8 +48,10 @@ def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) ->
 
 def _report(context: dg.OpExecutionContext, outcome: Outcome, window: Window) -> None:
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
-    for partition in window.months():
-        context.log_event(dg.AssetMaterialization(outcome.table, partition=partition, metadata=metadata))
+    *others, newest = window.months()
+    for partition in others:
+        context.log_event(dg.AssetMaterialization(outcome.table, partition=partition))
+    context.log_event(dg.AssetMaterialization(outcome.table, partition=newest, metadata=metadata))
 
 
 _NEEDED = {"daily_bars", *SERVE_DAILY_BARS}

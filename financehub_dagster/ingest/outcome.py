@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from financehub_dagster.storage.upsert.upsert import WriteResult
 
 
+TAKEN_BACK = "taken_back_by_first_choice"
+RESTATED, READJUSTED = "restated_after_split", "restated_after_dividend"
+REWRITTEN = (TAKEN_BACK, RESTATED, READJUSTED)
+"""Metadata that lists instruments, with a comma between them, of which a run wrote sessions outside of its window."""
+
+
 @dataclass(frozen=True)
 class PutOff:
     """Work that no vendor may be asked for before `until` (UTC), and why."""
@@ -125,14 +131,14 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
     if outcome.unclaimed:
         metadata["possibly_incomplete"] = dg.MetadataValue.text(", ".join(outcome.unclaimed))
     if outcome.taken_back:
-        metadata["taken_back_by_first_choice"] = dg.MetadataValue.text(", ".join(outcome.taken_back))
+        metadata[TAKEN_BACK] = dg.MetadataValue.text(", ".join(outcome.taken_back))
     if outcome.off:
         metadata["off"] = failures_table(outcome.off.items())
     if outcome.withdrawn:
         metadata["rows_withdrawn"] = dg.MetadataValue.int(outcome.withdrawn)
     named = {
-        "restated_after_split": outcome.restated,
-        "restated_after_dividend": outcome.readjusted,
+        RESTATED: outcome.restated,
+        READJUSTED: outcome.readjusted,
         "splits_applied": outcome.applied,
         "incomplete_answers": sorted(set(outcome.doubted)),
     }

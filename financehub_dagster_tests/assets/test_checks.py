@@ -1,11 +1,20 @@
 """Asset checks: each finds what it is for in the database, names the rows, and blocks where it must."""
 
+from collections.abc import Mapping
+from datetime import date
+
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
+from financehub_dagster.assets.checks import evidence
 from financehub_dagster.assets.checks.steps import CHECKS
+from financehub_dagster.automation.runs import run_job
+from financehub_dagster.ingest.partitions import range_tags
 
-STOCKS = "stock_prices_daily"
+STOCKS, INDICATORS = "stock_prices_daily", "indicators_daily"
+MARCH, APRIL = "2015-03-01", "2015-04-01"
+MARCH_TAGS = range_tags(MARCH, MARCH)
 
 
 def offending(check: dg.AssetCheckEvaluation) -> str:
@@ -28,14 +37,22 @@ def one_month(platform):
     return platform
 
 
-def recheck(platform) -> dict[str, dg.AssetCheckEvaluation]:
-    """The checks alone, as the webserver's Execute button runs them."""
+def recheck(platform, *, tags: Mapping[str, str] = MARCH_TAGS) -> dict[str, dg.AssetCheckEvaluation]:
+    """The checks alone, over March unless told otherwise."""
     job = platform.definitions.resolve_implicit_global_asset_job_def()
     keys = {dg.AssetCheckKey(dg.AssetKey(STOCKS), check.name) for check in CHECKS[STOCKS]}
     result = job.get_subset(asset_check_selection=keys, asset_selection=set()).execute_in_process(
-        instance=platform.instance, raise_on_error=False
+        instance=platform.instance, raise_on_error=False, tags=tags
     )
     return {e.check_name: e for e in result.get_asset_check_evaluations()}
+
+
+def audit(platform) -> dict[str, dg.AssetCheckEvaluation]:
+    """The nightly audit, by table."""
+    repository = platform.definitions.get_repository_def()
+    outcome = run_job(repository, "audit_tables", {}, instance=platform.instance)
+    assert outcome.success, outcome.error
+    return {check.check_name: check for check in outcome.checks}
 
 
 def test_sound_bars_pass_every_check_but_freshness(one_month):
@@ -68,14 +85,6 @@ def test_a_missing_session_is_named_and_only_warns(one_month):
     assert "2015-03-10" in offending(missing)
 
 
-def test_a_duplicate_is_found_where_the_key_was_dropped(one_month):
-    one_month.execute(f"alter table {STOCKS} drop constraint {STOCKS}_pkey")
-    one_month.execute(f"insert into {STOCKS} select * from {STOCKS} where symbol = 'GE' and date = '2015-03-10'")
-    twice = recheck(one_month)["no_duplicates"]
-    assert not twice.passed
-    assert "GE" in offending(twice)
-
-
 def test_freshness_names_what_is_due(one_month):
     fresh = recheck(one_month)["freshness"]
     assert not fresh.passed
@@ -83,8 +92,115 @@ def test_freshness_names_what_is_due(one_month):
 
 
 def test_a_wrong_stored_bar_keeps_indicators_from_being_computed_in_the_same_run(one_month):
-    one_month.execute(f"update {STOCKS} set high = low - 1 where symbol = 'GE' and date = '2015-03-10'")
-    outcome = one_month.run([STOCKS, "indicators_daily"], "2015-03-01", symbols=["AAPL"])
+    """On a Sunday, for which no vendor sends a bar that would replace it."""
+    one_month.execute(
+        f"insert into {STOCKS} (symbol, date, open, high, low, close, volume, source, fetched_at)"
+        " values ('AAPL', '2015-03-08', 10, 9, 11, 10, 0, 'hand', now())"
+    )
+    outcome = one_month.run([STOCKS, INDICATORS], MARCH, symbols=["AAPL"])
     assert not one_month.checks(outcome, STOCKS)["bar_sanity"].passed
-    assert "indicators_daily" not in outcome.tables
-    assert one_month.scalar("select count(*) from indicators_daily") == 0
+    assert INDICATORS not in outcome.tables
+    assert one_month.scalar(f"select count(*) from {INDICATORS}") == 0
+
+
+def test_checks_that_are_executed_alone_judge_what_the_last_run_covered(platform):
+    platform.run(STOCKS, MARCH, symbols=["AAPL", "GE"])
+    platform.run(STOCKS, APRIL, symbols=["GE"])
+    platform.execute(f"delete from {STOCKS} where symbol = 'GE' and date in ('2015-03-10', '2015-04-10')")
+    platform.execute(f"delete from {STOCKS} where symbol = 'AAPL' and date = '2015-03-11'")
+    missing = recheck(platform, tags={})["no_missing_sessions"]
+    assert missing.metadata["offending"].value == 1
+    assert "GE 2015-04-10" in str(missing.description)
+
+
+def test_a_run_judges_its_own_days_and_instruments_and_the_audit_the_whole_table(one_month):
+    one_month.execute(f"delete from {STOCKS} where symbol = 'GE' and date = '2015-03-10'")
+    one_month.execute(f"update {STOCKS} set high = low - 1 where symbol = 'GE' and date = '2015-03-12'")
+    for month, symbol in ((APRIL, "GE"), (MARCH, "AAPL")):
+        outcome = one_month.run([STOCKS, INDICATORS], month, symbols=[symbol])
+        checks = one_month.checks(outcome, STOCKS)
+        assert checks["bar_sanity"].passed, "what is elsewhere stops nobody"
+        assert checks["no_missing_sessions"].passed
+    found = audit(one_month)
+    stocks = found[STOCKS]
+    assert (stocks.passed, stocks.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "GE 2015-03-12" in str(stocks.description)
+    counts = {name: stocks.metadata[name].value for name in ("rows", "bar_sanity", "no_missing_sessions", "schema")}
+    assert counts == {"rows": 22 + 21 + 21, "bar_sanity": 1, "no_missing_sessions": 1, "schema": 0}
+    [row] = stocks.metadata["no_missing_sessions_rows"].records
+    assert row.data == {"symbol": "GE", "date": "2015-03-10"}
+    lacking = found[INDICATORS]
+    assert (lacking.severity, lacking.metadata["no_missing_rows"].value) == (dg.AssetCheckSeverity.WARN, 21 + 21)
+    assert found["corporate_actions"].passed
+    verdict = one_month.instance.event_log_storage.get_latest_asset_check_execution_by_key
+    key = dg.AssetCheckKey(dg.AssetKey("table_audit"), STOCKS)
+    assert verdict([key])[key].status.value == "FAILED"
+    one_month.run(STOCKS, APRIL, symbols=["GE"])
+    assert verdict([key])[key].status.value == "FAILED", "a run over another month changes no finding of the audit"
+
+
+def test_an_audit_in_pages_finds_what_one_page_finds(one_month, monkeypatch):
+    """Nine rows at a time: an instrument's sessions go on from page to page."""
+    one_month.execute(
+        f"delete from {STOCKS} where symbol = 'GE' and date in ('2015-03-10', '2015-03-16', '2015-03-17')"
+    )
+    one_month.execute(f"update {STOCKS} set volume = -1 where symbol = 'AAPL' and date = '2015-03-12'")
+    at_once = audit(one_month)[STOCKS]
+    columns = 10
+    for rows in (1, 9, 41):
+        monkeypatch.setattr(evidence, "VALUES", rows * columns)
+        paged = audit(one_month)[STOCKS]
+        assert paged.description == at_once.description
+        assert {name: value for name, value in paged.metadata.items() if not name.endswith("_rows")} == {
+            name: value for name, value in at_once.metadata.items() if not name.endswith("_rows")
+        }
+    assert at_once.metadata["no_missing_sessions"].value == 3
+
+
+def test_the_parts_of_a_scope_find_what_is_found_at_once(one_month, monkeypatch):
+    one_month.execute(f"delete from {STOCKS} where symbol = 'GE' and date = '2015-03-10'")
+    at_once = recheck(one_month)
+    monkeypatch.setattr(evidence, "VALUES", 1)
+    parts = recheck(one_month)
+    assert {name: check.description for name, check in parts.items()} == {
+        name: check.description for name, check in at_once.items()
+    }
+
+
+def test_what_a_run_wrote_outside_of_its_window_is_judged_too(platform):
+    platform.run(STOCKS, "2014-12-01", "2015-01-01", symbols=["KO"])
+    platform.sandbox.split("KO", date(2015, 3, 16), 2.0)
+    platform.run(STOCKS, MARCH, symbols=["KO"])
+    platform.execute(f"delete from {STOCKS} where symbol = 'KO' and date = '2014-12-10'")
+    missing = recheck(platform, tags={})["no_missing_sessions"]
+    assert "KO 2014-12-10" in str(missing.description)
+
+
+def test_a_run_reads_large_tables_by_their_key(one_month):
+    """However many rows others have: no query of a run's checks or of its report reads a table of bars whole."""
+    for table, columns in ((STOCKS, "open, high, low, close, volume, source, fetched_at"), (INDICATORS, "computed_at")):
+        values = columns.replace("source", "'x'").replace("fetched_at", "now()").replace("computed_at", "now()")
+        for name in ("open", "high", "low", "close", "volume"):
+            values = values.replace(name, "1")
+        one_month.execute(
+            f"insert into {table} (symbol, date, {columns}) select 'S' || s, date '2000-01-01' + d, {values}"
+            " from generate_series(1, 100) s, generate_series(1, 500) d"
+        )
+        one_month.execute(f"analyze {table}")
+    asked: list[tuple[str, object]] = []
+    sa.event.listen(sa.Engine, "before_cursor_execute", note := lambda *a: asked.append((a[2], a[3])))
+    try:
+        outcome = one_month.run([STOCKS, "corporate_actions", INDICATORS], MARCH, symbols=["AAPL"])
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert outcome.success, outcome.error
+    reads = [
+        each for each in asked if each[0].lower().startswith("select") and (STOCKS in each[0] or INDICATORS in each[0])
+    ]
+    assert len(reads) > 10
+    for statement, parameters in reads:
+        with one_month.engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"explain {statement}", parameters).scalars().all()
+        assert not [line for line in plan if f"Seq Scan on {STOCKS}" in line or f"Seq Scan on {INDICATORS}" in line], (
+            plan
+        )

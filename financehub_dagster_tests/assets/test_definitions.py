@@ -11,6 +11,7 @@ DAILY_BARS = ["stock_prices_daily", "crypto_prices_daily", "corporate_actions", 
 ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "news_articles": "day"}
 TABLES = ["instruments", *DAILY_BARS, *ANSWERS, "coverage"]
 OBSERVED = ["api_usage"]
+AUDIT = "table_audit"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def graph():
 
 
 def test_every_table_is_an_asset_and_every_asset_a_table(graph):
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*TABLES, *OBSERVED}
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*TABLES, *OBSERVED, AUDIT}
     assert {*TABLES, *OBSERVED} <= set(tables.metadata.tables)
 
 
@@ -67,7 +68,8 @@ def test_tables_of_answers_have_days_or_months_in_a_single_run(graph, table, len
 
 def test_every_table_has_its_checks(graph):
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
-    assert found == {(table, check.name) for table, checks in CHECKS.items() for check in checks}
+    own = {(table, check.name) for table, checks in CHECKS.items() for check in checks}
+    assert found == own | {(AUDIT, table) for table in TABLES if table != "coverage"}
     assert set(CHECKS) == set(TABLES)
 
 
@@ -90,6 +92,7 @@ def test_jobs_carry_the_predecessors_names():
         "heal_gaps",
         "report_coverage",
         "observe_api_usage",
+        "audit_tables",
         "fetch_alpha_stocks",
         "fetch_stock_prices",
         "fetch_crypto_quotes",
@@ -110,6 +113,7 @@ def test_schedules_are_on_by_default():
         "cleanup_failed_tasks_schedule",
         "observe_api_usage_schedule",
         "report_coverage_schedule",
+        "audit_tables_schedule",
         "fetch_stock_prices_schedule",
         "fetch_crypto_quotes_schedule",
         "fetch_coingecko_cryptos_schedule",

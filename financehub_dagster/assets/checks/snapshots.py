@@ -1,14 +1,13 @@
 """The checks of quotes, markets, fundamentals and news: what each looks at and what it finds.
 
 Belongs here: checks of tables whose rows are what vendors said at a time. Does not belong here: those of every table
-and of bars (`bars`). They read what the run may have written and not the whole table: it grows by the minute, and
-what is stored never changes.
+and of bars (`bars`).
 """
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
-from financehub_dagster.assets.checks.bars import NO_DUPLICATES, SHOWN, Check, Evidence, Finding, finding
+from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Finding, finding
 from financehub_dagster.market.instruments import Instrument
 
 DELAY = timedelta(minutes=30)
@@ -21,7 +20,7 @@ NEWS_AGE = timedelta(days=2)
 def _sanity(evidence: Evidence) -> Finding:
     from financehub_dagster.market.quality import snapshot_rules
 
-    frame = evidence.window
+    frame = evidence.rows
     _, rejected = snapshot_rules.judge(evidence.table, frame)
     rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
     return finding(len(frame), len(rejected), "rows break a quality rule", rows)
@@ -30,29 +29,22 @@ def _sanity(evidence: Evidence) -> Finding:
 def _linked(evidence: Evidence) -> Finding:
     from financehub_dagster.storage.queries import news
 
-    rows = news.unlinked(evidence.connection, evidence.start, evidence.end)
-    return finding(len(evidence.window), len(rows), "articles are about no instrument", rows)
-
-
-def _no_duplicates(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage.queries import checks
-
-    rows = checks.duplicates(evidence.connection, evidence.table, evidence.start, evidence.end)
-    return finding(len(evidence.window), len(rows), "keys stand more than once", rows)
+    rows = news.unlinked(evidence.connection, evidence.rows["url"].tolist())
+    return finding(len(evidence.rows), len(rows), "articles are about no instrument", rows)
 
 
 def _quotes_are_fresh(evidence: Evidence) -> Finding:
-    due = {each.symbol: _price_due(each, evidence.now) for each in evidence.instruments}
+    due = {each.symbol: _price_due(each, evidence.now) for each in evidence.members}
     return _fresh(evidence, {symbol: since for symbol, since in due.items() if since is not None})
 
 
 def _markets_are_fresh(evidence: Evidence) -> Finding:
-    return _fresh(evidence, {each.symbol: evidence.now - MARKETS_AGE for each in evidence.instruments})
+    return _fresh(evidence, {each.symbol: evidence.now - MARKETS_AGE for each in evidence.members})
 
 
 def _fundamentals_are_fresh(evidence: Evidence) -> Finding:
     due = (evidence.now - FUNDAMENTALS_AGE).date()
-    return _fresh(evidence, {each.symbol: due for each in evidence.instruments})
+    return _fresh(evidence, {each.symbol: due for each in evidence.members})
 
 
 def _news_is_fresh(evidence: Evidence) -> Finding:
@@ -72,7 +64,7 @@ def _fresh[T: (date, datetime)](evidence: Evidence, due: Mapping[str, T]) -> Fin
         for symbol, wanted in due.items()
         if symbol not in newest or newest[symbol] < wanted
     ]
-    return finding(len(due), len(late), "active instruments lack a recent row", late)
+    return finding(len(due), len(late), "instruments lack a recent row", late)
 
 
 def _price_due(of: Instrument, now: datetime) -> datetime | None:
@@ -87,12 +79,15 @@ def _price_due(of: Instrument, now: datetime) -> datetime | None:
 
 
 SANE = "Prices are finite and above zero, lows not above highs, and nothing was made after it was told."
-SANITY = Check("sanity", SANE, _sanity, blocking=True)
-LINKED = Check("linked", "Every article is about an instrument.", _linked)
-NO_DUPLICATES_IN_RUN = Check(NO_DUPLICATES.name, NO_DUPLICATES.description, _no_duplicates, blocking=True)
+SANITY = Check("sanity", SANE, _sanity, blocking=True, by="rows", audited=True)
+LINKED = Check("linked", "Every article is about an instrument.", _linked, by="rows", audited=True)
 QUOTES_FRESH = Check(
-    "freshness", "Every active instrument has a price of the last 30 minutes its market was open.", _quotes_are_fresh
+    "freshness",
+    "Each instrument of this run has a price of the last 30 minutes its market was open.",
+    _quotes_are_fresh,
 )
-MARKETS_FRESH = Check("freshness", "Every active crypto has a row of the last three hours.", _markets_are_fresh)
-FUNDAMENTALS_FRESH = Check("freshness", "Every active stock has a row of the last two days.", _fundamentals_are_fresh)
+MARKETS_FRESH = Check("freshness", "Every crypto of this run has a row of the last three hours.", _markets_are_fresh)
+FUNDAMENTALS_FRESH = Check(
+    "freshness", "Every stock of this run has a row of the last two days.", _fundamentals_are_fresh
+)
 NEWS_FRESH = Check("freshness", "There is an article of the last two days.", _news_is_fresh)

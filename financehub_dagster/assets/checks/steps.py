@@ -1,23 +1,23 @@
-"""Asset checks: one step per table that runs every check of it over what the database holds.
+"""Asset checks: one step per table that judges what its run covered.
 
 Belongs here: which checks a table has, and how a finding becomes a check result. Does not belong here: the judging
-(`bars`) and the queries (`storage.queries.checks`). Checks read the whole table, so that a run over one month cannot
-turn a finding of another one green; `schema`, `no_doubtful_bars`, `snapshots` and `series` read the rows that
-the run covered.
+(`bars`, `series`, `snapshots`), what a run covered (`scope`), and whole tables, which the nightly audit reads
+(assets.table_audit).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from financehub_dagster.assets import coverage
 from financehub_dagster.assets.checks import bars, series, snapshots
-from financehub_dagster.assets.checks.bars import Check, Evidence, Finding
-from financehub_dagster.ingest.partitions import BY_DAY, partitions_of, range_of
+from financehub_dagster.assets.checks.bars import Check, Finding
+from financehub_dagster.assets.checks.evidence import judge_scope
+from financehub_dagster.assets.checks.scope import scope_of
 from financehub_dagster.ingest.record_table import record_table
 
-OF_EVERY_TABLE = (bars.SCHEMA, bars.NO_DUPLICATES, bars.NO_OPEN_FAILURES)
+OF_EVERY_TABLE = (bars.SCHEMA, bars.NO_OPEN_FAILURES)
 OF_BARS = (
     *OF_EVERY_TABLE,
     bars.NO_DEFERRED_WORK,
@@ -30,12 +30,7 @@ OF_BARS = (
     series.ONE_SECURITY,
 )
 OF_LISTED_BARS = (*OF_BARS, series.SPLITS_APPLIED, series.IN_SESSION)
-OF_ANSWERS = (
-    bars.SCHEMA,
-    snapshots.NO_DUPLICATES_IN_RUN,
-    bars.NO_OPEN_FAILURES,
-    bars.NO_DEFERRED_WORK,
-)
+OF_ANSWERS = (*OF_EVERY_TABLE, bars.NO_DEFERRED_WORK)
 
 CHECKS: dict[str, Sequence[Check]] = {
     "instruments": OF_EVERY_TABLE,
@@ -47,13 +42,12 @@ CHECKS: dict[str, Sequence[Check]] = {
     "crypto_markets": (*OF_ANSWERS, snapshots.SANITY, snapshots.MARKETS_FRESH),
     "fundamentals": (*OF_ANSWERS, snapshots.SANITY, snapshots.FUNDAMENTALS_FRESH),
     "news_articles": (*OF_ANSWERS, snapshots.LINKED, snapshots.NEWS_FRESH),
-    "coverage": (bars.NO_DUPLICATES, coverage.NO_OPEN_GAPS),
+    "coverage": (coverage.NO_OPEN_GAPS,),
 }
 
 
 def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinition:
-    """The step that runs `checks` on `table`, reading the table once."""
-    by_name = {check.name: check for check in checks}
+    """The step that runs `checks` on what a run covered of `table`."""
 
     @dg.multi_asset_check(
         name=f"{table}_checks",
@@ -64,14 +58,12 @@ def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinitio
         can_subset=True,
     )
     def run_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from financehub_dagster.storage.database.engine import transaction
-
-        window = _window(table, context.run.tags)
-        with transaction() as connection:
-            evidence = Evidence(connection, table, *window, now=datetime.now(UTC))
-            for key in sorted(context.selected_asset_check_keys, key=lambda key: list(by_name).index(key.name)):
-                check = by_name[key.name]
-                yield _result(table, check, check.examine(evidence))
+        now = datetime.now(UTC)
+        selected = {key.name for key in context.selected_asset_check_keys}
+        chosen = [check for check in checks if check.name in selected]
+        findings = judge_scope(scope_of(table, context.run, context.instance, now), chosen, now)
+        for check in chosen:
+            yield _result(table, check, findings[check.name])
 
     return run_checks
 
@@ -79,16 +71,6 @@ def table_checks(table: str, checks: Sequence[Check]) -> dg.AssetChecksDefinitio
 def all_checks() -> list[dg.AssetChecksDefinition]:
     """The check steps of every table."""
     return [table_checks(table, checks) for table, checks in CHECKS.items()]
-
-
-def _window(table: str, tags: Mapping[str, str]) -> tuple[date | None, date | None]:
-    covered = range_of(tags)
-    if covered is None:
-        today = datetime.now(UTC).date()
-        return (today - timedelta(days=1), today) if table in BY_DAY else (None, None)
-    first, last = covered
-    end = partitions_of(table).time_window_for_partition_key(last).end
-    return date.fromisoformat(first), end.date() - timedelta(days=1)
 
 
 def _result(table: str, check: Check, finding: Finding) -> dg.AssetCheckResult:

@@ -1,15 +1,18 @@
 """What asset checks read: stored rows as they are, and rows that should be there.
 
-Belongs here: the questions of checks. Does not belong here: judging the answers.
+Belongs here: the questions of checks. Does not belong here: judging the answers. What a run's checks ask names its
+instruments and days, so that the key (symbol, date) serves and the size of a table does not matter.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.database.array_parameters import side_by_side
+from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import days
 from financehub_dagster.storage.upsert.rejected_rows import SPLIT_NOT_APPLIED
@@ -19,33 +22,41 @@ if TYPE_CHECKING:
 
 
 def read_frame(
-    connection: Connection, table: str, start: date | None = None, end: date | None = None
+    connection: Connection, table: str, symbols: Sequence[str] | None, window: tuple[date, date] | None
 ) -> "pd.DataFrame":
-    """All columns of a table, one row per stored row, from `start` to `end` where its rows have a time."""
+    """All columns of the rows of `symbols` (None: of all) in `window`, both days included (None: of all days)."""
     import pandas as pd
 
     declared = schema.metadata.tables[table]
-    return pd.read_sql_query(_between(sa.select(declared), declared, start, end), connection)
+    query = _between(sa.select(declared), declared, window)
+    if symbols is not None:
+        query = query.where(declared.c.symbol == any_of(symbols))
+    return pd.read_sql_query(query, connection)
 
 
-def duplicates(
-    connection: Connection, table: str, start: date | None = None, end: date | None = None
-) -> list[dict[str, object]]:
-    """Keys of a table under which more than one row stands, with their number; empty while the key is in force."""
-    declared = schema.metadata.tables[table]
-    key, times = list(declared.primary_key.columns), sa.func.count().label("rows")
-    query = sa.select(*key, times).group_by(*key).having(times > 1).order_by(*key)
-    return [dict(row) for row in connection.execute(_between(query, declared, start, end)).mappings()]
-
-
-def newest_rows(connection: Connection, table: str) -> "pd.DataFrame":
-    """The newest row of each instrument, of a table with symbols and times, by one probe of the key each."""
+def read_page(connection: Connection, table: str, after: Sequence[object] | None, limit: int) -> "pd.DataFrame":
+    """The next `limit` rows of a table in the order of its key, behind the key `after`; None: the first ones."""
     import pandas as pd
 
-    declared, symbols = schema.metadata.tables[table], schema.instruments.c.symbol
-    own = sa.select(declared).where(declared.c.symbol == symbols).order_by(days.require_time(declared).desc()).limit(1)
+    declared = schema.metadata.tables[table]
+    key = list(declared.primary_key.columns)
+    query = sa.select(declared).order_by(*key).limit(limit)
+    if after is not None:
+        last = (sa.literal(value, column.type) for column, value in zip(key, after, strict=True))
+        query = query.where(sa.tuple_(*key) > sa.tuple_(*last))
+    return pd.read_sql_query(query, connection)
+
+
+def newest_rows(connection: Connection, table: str, symbols: Sequence[str] | None = None) -> "pd.DataFrame":
+    """The newest row of each of `symbols` (None: of all), of a table with symbols and times, by one probe each."""
+    import pandas as pd
+
+    declared, known = schema.metadata.tables[table], schema.instruments.c.symbol
+    own = sa.select(declared).where(declared.c.symbol == known).order_by(days.require_time(declared).desc()).limit(1)
     newest = own.lateral("newest")
     query = sa.select(newest).select_from(schema.instruments).join(newest, sa.true()).order_by(newest.c.symbol)
+    if symbols is not None:
+        query = query.where(known == any_of(symbols))
     return pd.read_sql_query(query, connection)
 
 
@@ -62,28 +73,41 @@ def last_closes_before(connection: Connection, table: str, symbols: list[str], d
     )
 
 
-def splits(connection: Connection, start: date | None = None, end: date | None = None) -> "pd.DataFrame":
-    """symbol, date and value of the splits from `start` to `end`, or of all."""
+def splits(
+    connection: Connection, symbols: Sequence[str], since: date | None = None, until: date | None = None
+) -> "pd.DataFrame":
+    """symbol, date and value of the splits of `symbols` from `since` to `until`, both included and both optional."""
     import pandas as pd
 
-    actions = schema.corporate_actions
-    query = sa.select(actions.c.symbol, actions.c.date, actions.c.value).where(actions.c.kind == "split")
-    found = pd.read_sql_query(_between(query, actions, start, end), connection, parse_dates=["date"])
-    return found.astype({"date": "datetime64[s]"})
+    actions = schema.corporate_actions.c
+    query = sa.select(actions.symbol, actions.date, actions.value).where(
+        actions.symbol == any_of(symbols),
+        actions.kind == "split",
+        *(() if since is None else (actions.date >= since,)),
+        *(() if until is None else (actions.date <= until,)),
+    )
+    return pd.read_sql_query(query, connection, parse_dates=["date"]).astype({"date": "datetime64[s]"})
 
 
-def splits_not_applied(connection: Connection, start: date | None = None, end: date | None = None) -> "pd.DataFrame":
+def splits_not_applied(
+    connection: Connection, symbols: Sequence[str], since: date | None = None, until: date | None = None
+) -> "pd.DataFrame":
     """symbol, date, close, previous_date, previous_close and ratio of splits that vendors' prices do not take out.
 
-    From `start` to `end`, or all; closes as the vendor serves them: the stored ones have the split taken out.
+    Of `symbols` from `since` to `until`, both included and both optional; closes as the vendor serves them: the stored
+    ones have the split taken out.
     """
     import pandas as pd
 
-    rejected = schema.rejected_rows
-    query = sa.select(rejected.c.symbol, rejected.c.date, rejected.c.row).where(
-        rejected.c.table_name == schema.corporate_actions.name, rejected.c.rule == SPLIT_NOT_APPLIED
+    rejected = schema.rejected_rows.c
+    query = sa.select(rejected.symbol, rejected.date, rejected.row).where(
+        rejected.table_name == schema.corporate_actions.name,
+        rejected.rule == SPLIT_NOT_APPLIED,
+        rejected.symbol == any_of(symbols),
+        *(() if since is None else (rejected.date >= since,)),
+        *(() if until is None else (rejected.date <= until,)),
     )
-    found = connection.execute(_between(query, rejected, start, end).order_by(rejected.c.symbol, rejected.c.date))
+    found = connection.execute(query.order_by(rejected.symbol, rejected.date))
     names = ("close", "previous_date", "previous_close", "ratio")
     return pd.DataFrame(
         [(symbol, day, *(row[name] for name in names)) for symbol, day, row in found],
@@ -91,19 +115,36 @@ def splits_not_applied(connection: Connection, start: date | None = None, end: d
     )
 
 
-def _between[Q: sa.Select[Any]](query: Q, table: sa.Table, start: date | None, end: date | None) -> Q:
+def _between[Q: sa.Select[Any]](query: Q, table: sa.Table, window: tuple[date, date] | None) -> Q:
     time = days.time_column(table)
-    return query if time is None or start is None or end is None else query.where(days.within(time, start, end))
+    return query if time is None or window is None else query.where(days.within(time, *window))
 
 
-def bars_without_indicators(connection: Connection, table: str, limit: int) -> tuple[int, list[tuple[str, date]]]:
-    """How many bars of `table` have no row in indicators_daily, and the first `limit` of them."""
-    bars, computed = schema.metadata.tables[table].c, schema.indicators_daily.c
+@dataclass(frozen=True, slots=True)
+class BarsWithoutIndicators:
+    """Of so many bars, so many have no row in indicators_daily; first: symbol and date of the first of these."""
+
+    bars: int
+    lacking: int
+    first: list[tuple[str, date]]
+
+
+def bars_without_indicators(
+    connection: Connection, table: str, symbols: Sequence[str], window: tuple[date, date] | None, limit: int
+) -> BarsWithoutIndicators:
+    """Of the bars of `symbols` in `window` (None: of all days): which have no row of indicators, the first `limit`."""
+    declared, computed = schema.metadata.tables[table], schema.indicators_daily.c
+    bars = declared.c
+    asked = _between(sa.select(bars.symbol, bars.date).where(bars.symbol == any_of(symbols)), declared, window)
     there = sa.exists().where(computed.symbol == bars.symbol, computed.date == bars.date)
-    lacking = sa.select(bars.symbol, bars.date).where(~there)
-    count = connection.execute(sa.select(sa.func.count()).select_from(lacking.subquery())).scalar_one()
-    first = connection.execute(lacking.order_by(bars.symbol, bars.date).limit(limit))
-    return count, [(symbol, day) for symbol, day in first]
+    total, lacking = (
+        connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
+        for query in (asked, asked.where(~there))
+    )
+    if not lacking:
+        return BarsWithoutIndicators(total, 0, [])
+    first = connection.execute(asked.where(~there).order_by(bars.symbol, bars.date).limit(limit))
+    return BarsWithoutIndicators(total, lacking, [(symbol, day) for symbol, day in first])
 
 
 def recent_rows(connection: Connection, table: str, symbol: str, end: date, limit: int) -> "pd.DataFrame":

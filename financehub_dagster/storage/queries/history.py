@@ -1,7 +1,7 @@
 """What is stored already: spans, counts, known actions, and what lies around a range of sessions.
 
 Belongs here: small questions about stored rows. Does not belong here: reading whole histories (bars) or judging them
-(audit).
+(assets.checks).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.database.array_parameters import side_by_side
+from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import days
 from financehub_dagster.storage.queries.bars import fetch_packed
@@ -150,8 +150,15 @@ def stored_spans(connection: Connection, table: str, symbols: Sequence[str]) -> 
 
 
 def row_count(connection: Connection, table: str) -> int:
-    """All rows of a table."""
+    """All rows of a table, counted: reads all of it."""
     return connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[table])).scalar_one()
+
+
+def estimated_rows(connection: Connection, table: str) -> int | None:
+    """About how many rows a table has, as PostgreSQL last counted or sampled it; None where it has not yet."""
+    query = sa.text("select cast(reltuples as bigint) from pg_class where oid = cast(:table as regclass)")
+    rows: int = connection.execute(query, {"table": table}).scalar_one()
+    return rows if rows >= 0 else None
 
 
 def rows_by_month(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
@@ -165,9 +172,14 @@ def rows_by_day(connection: Connection, table: str, start: date, end: date) -> d
 
 
 def _rows_by(connection: Connection, table: str, start: date, end: date, unit: str) -> dict[str, int]:
-    column = days.require_time(schema.metadata.tables[table])
+    declared = schema.metadata.tables[table]
+    column = days.require_time(declared)
     period = sa.cast(sa.func.date_trunc(unit, days.day_of(column)), sa.Date)
     query = sa.select(period, sa.func.count()).where(days.within(column, start, end)).group_by(period)
+    if isinstance(column.type, sa.Date) and "symbol" in declared.c:
+        # The only index of these tables is their key: with the symbols named, months cost their own rows.
+        symbols = connection.execute(sa.select(schema.instruments.c.symbol)).scalars()
+        query = query.where(declared.c.symbol == any_of(symbols))
     return {key.isoformat(): count for key, count in connection.execute(query)}
 
 

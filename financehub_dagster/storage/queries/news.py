@@ -59,9 +59,8 @@ def headlines(connection: Connection, start: date, end: date, limit: int) -> "pd
     return pd.read_sql_query(query, connection)
 
 
-def unlinked(connection: Connection, start: date | None, end: date | None) -> list[dict[str, object]]:
-    """Articles of the UTC days from `start` to `end`, or of all, that are about no instrument: url and published_at."""
-    query = sa.select(articles.c.url, articles.c.published_at).where(~sa.exists().where(links.c.url == articles.c.url))
-    if start is not None and end is not None:
-        query = query.where(days.within(articles.c.published_at, start, end))
+def unlinked(connection: Connection, urls: Sequence[str]) -> list[dict[str, object]]:
+    """The articles among `urls` that are about no instrument: url and published_at."""
+    alone = ~sa.exists().where(links.c.url == articles.c.url)
+    query = sa.select(articles.c.url, articles.c.published_at).where(articles.c.url == any_of(urls), alone)
     return [dict(row) for row in connection.execute(query.order_by(articles.c.url)).mappings()]

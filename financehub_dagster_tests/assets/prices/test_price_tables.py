@@ -149,6 +149,9 @@ def test_bars_that_break_a_rule_are_rejected_and_kept_for_inspection(platform):
 
 
 def test_the_metadata_of_a_run_explains_it(platform):
+    platform.run("stock_prices_daily", "2015-02-01", symbols=["AAPL"])
+    platform.execute("analyze stock_prices_daily")
+    platform.execute("delete from stock_prices_daily")
     platform.run("stock_prices_daily", "2015-02-01", "2015-03-01", symbols=["AAPL"])
     by_partition = {
         e.partition: e.step_materialization_data.materialization.metadata
@@ -157,13 +160,14 @@ def test_the_metadata_of_a_run_explains_it(platform):
     }
     newest = by_partition["2015-03-01"]
     assert newest["rows_inserted"].value == 41
-    assert newest["dagster/row_count"].value == 41
+    assert newest["dagster/row_count"].value == 19, "as PostgreSQL counted last: nobody reads the whole table for it"
     assert newest["dagster/partition_row_count"].value == 22
-    assert by_partition["2015-02-01"]["dagster/partition_row_count"].value == 19
+    assert {name: value.value for name, value in by_partition["2015-02-01"].items()} == {
+        "dagster/partition_row_count": 19
+    }, "what is true of the run is told once"
     assert newest["vendor_calls"].value == 1
     assert newest["span"].value == "2015-02-01 to 2015-03-31"
     assert "data:image/png;base64," in newest["picture"].value
-    assert "picture" not in by_partition["2015-02-01"]
     [shown] = newest["latest"].records
     assert shown.data["symbol"] == "AAPL"
     assert shown.data["close"].endswith(" USD")

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from financehub_dagster.assets.checks import bars, snapshots
+from financehub_dagster.assets.checks.evidence import Covered
+from financehub_dagster.assets.checks.scope import members_of
 from financehub_dagster.automation.snapshot_schedules import any_open
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -44,11 +46,11 @@ def test_no_exchange_stops_the_others(universe, now, monkeypatch):
         assert ledger.refresh(connection, now) > 0
         assert ledger.rebuild(connection, now) == 0
         lacking = {row["symbol"]: row for row in gaps.open_gaps(connection, 1000)}
-        evidence = bars.Evidence(connection, STOCKS, None, None, now)
+        evidence = Covered(connection, STOCKS, members_of(STOCKS), now, None)
         late = bars.FRESHNESS.examine(evidence)
         assert bars.NO_MISSING_SESSIONS.examine(evidence).offending == 0
         unknown = bars.SESSIONS_KNOWN.examine(evidence)
-        quotes = snapshots.QUOTES_FRESH.examine(bars.Evidence(connection, "quotes", None, None, now))
+        quotes = snapshots.QUOTES_FRESH.examine(Covered(connection, "quotes", members_of("quotes"), now, None))
     assert isinstance(any_open(universe, now), bool)
     first, last = (now - timedelta(days=40)).date().replace(day=1), now.date() - timedelta(days=1)
     assert lacking["AAPL"]["gap"] == len(calendars.sessions(APPLE, first, last))
