@@ -86,5 +86,8 @@ def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platf
     assert left["alpha_vantage"] == {"day": [23, 25]}
     assert set(left) == set(VENDORS)
     assert not summary["failures"]
+    late = {f"{table}: freshness" for table in ("stock_prices_daily", "crypto_prices_daily", "indicators_daily")}
+    assert set(summary["not_passed"]) <= late, "and the audit of each table finds it sound"
+    assert sum(summary["checks"].values()) == len(summary["not_passed"]) + summary["checks"]["passed"] >= 59
     assert not embedded.status(platform.home.path).running
     assert not platform.home.state_file.exists()
