@@ -33,9 +33,8 @@ def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from financehub_dagster.assets.charts.coverage import heat_map
     from financehub_dagster.storage.coverage import gaps, ledger
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.database.transactions import in_transaction
 
-    changed = in_transaction(lambda connection: ledger.refresh(connection, datetime.now(UTC)))
+    changed = ledger.refresh(datetime.now(UTC))
     with transaction() as connection:
         counts = gaps.sessions_by_state(connection)
         lacking = gaps.open_gaps(connection, SHOWN)

@@ -112,8 +112,7 @@ def write(failures: "Sequence[Failure]", pieces: Sequence[Piece]) -> None:
 
     def record(connection: "Connection") -> None:
         record_failures(connection, failures)
-        for (task_name, partition_key), symbols in _together(pieces).items():
-            settle_ledger(connection, task_name, partition_key, symbols)
+        settle_ledger(connection, ((*key, symbols) for key, symbols in _together(pieces).items()))
 
     in_transaction(record)
 
@@ -128,7 +127,11 @@ def _together(pieces: Iterable[Piece]) -> dict[tuple[str, str], list[str] | None
     return {key: None if symbols is None else sorted(symbols) for key, symbols in found.items()}
 
 
-def settle_ledger(connection: "Connection", task_name: str, partition_key: str, symbols: Sequence[str] | None) -> None:
+type Settled = tuple[str, str, Sequence[str] | None]
+"""A task, its partition and its instruments (None: all) whose dead letters changed."""
+
+
+def settle_ledger(connection: "Connection", changed: Iterable[Settled]) -> None:
     """Bring the ledger in line with dead letters that changed; the last act of their transaction.
 
     Only partitions that are dates have rows in the ledger.
@@ -136,12 +139,14 @@ def settle_ledger(connection: "Connection", task_name: str, partition_key: str, 
     from financehub_dagster.storage.coverage import ledger
     from financehub_dagster.storage.coverage.facts import months_of
 
-    months = months_of(partition_key)
-    if months is not None:
-        ledger.settle(connection, task_name, symbols, *months, datetime.now(UTC))
+    dated = [(name, months, symbols) for name, key, symbols in changed if (months := months_of(key))]
+    everyone = {symbol for _, _, symbols in dated for symbol in symbols or ()}
+    if len(dated) > 1:
+        ledger.hold(connection, None if any(symbols is None for *_, symbols in dated) else sorted(everyone))
+    for name, months, symbols in dated:
+        ledger.settle(connection, name, symbols, *months, datetime.now(UTC))
 
 
 def settle_groups(connection: "Connection", groups: "Iterable[Group]") -> None:
     """Bring the ledger in line with groups of dead letters that changed."""
-    for group in groups:
-        settle_ledger(connection, group.task_name, group.partition_key, group.sorted_symbols)
+    settle_ledger(connection, ((group.task_name, group.partition_key, group.sorted_symbols) for group in groups))

@@ -60,11 +60,10 @@ def due_orders(
     """
     from financehub_dagster.storage.coverage import backfill_planner, ledger
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.rate_limits import availability
 
     now = datetime.now(UTC)
-    in_transaction(lambda connection: ledger.refresh(connection, now))
+    ledger.refresh(now)
     with transaction() as connection:
         shut = availability.unavailable(connection, CAPABILITY)
 

@@ -72,5 +72,4 @@ def settle(connection: "Connection", run_id: str, tables: list[str], pieces: "Se
             closed = resolve_step(connection, **where, symbols=piece.symbols)
         changed += [piece] * bool(closed)
     # Where no dead letter was closed, the ledger is as the step's own transactions left it.
-    for piece in changed:
-        settle_ledger(connection, piece.task_name, piece.partition_key, piece.symbols)
+    settle_ledger(connection, ((piece.task_name, piece.partition_key, piece.symbols) for piece in changed))

@@ -327,6 +327,7 @@ def _settle(
     from financehub_dagster.storage.coverage import ledger
 
     now = datetime.now(UTC)
+    ledger.hold(connection, [answer.instrument.symbol for answer in answers])
     given = []
     for answer in answers:
         if answer.got is None:

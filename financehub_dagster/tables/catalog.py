@@ -12,7 +12,15 @@ from financehub_dagster.market.indicators import columns
 from financehub_dagster.market.instruments import AssetType
 
 type ColumnType = Literal[
-    "text", "date", "date[]", "double precision", "integer", "bigint", "timestamp with time zone", "boolean", "jsonb"
+    "text",
+    "date",
+    "datemultirange",
+    "double precision",
+    "integer",
+    "bigint",
+    "timestamp with time zone",
+    "boolean",
+    "jsonb",
 ]
 
 
@@ -63,7 +71,7 @@ def _price(name: str, comment: str, *, nullable: bool = False) -> Column:
 
 
 def _sessions(name: str, comment: str) -> Column:
-    return Column(name, "date[]", comment, default="'{}'::date[]")
+    return Column(name, "datemultirange", comment, default="'{}'::datemultirange")
 
 
 _SYMBOL = Column("symbol", "text", "the instrument", key=True)
@@ -225,13 +233,13 @@ CATALOG = {
         ),
         Table(
             "coverage",
-            "The ledger: of every instrument and month, what is stored and what became of every other session.",
+            "The ledger: of every instrument, which sessions were settled, and which of them are not stored.",
             (
                 Column("table_name", "text", "the table it is about", key=True),
                 _SYMBOL,
-                Column("month", "date", "first day, which is the partition's key", key=True),
-                Column("expected", "integer", "finished sessions of the month"),
-                Column("stored", "integer", "sessions of these that have their row"),
+                Column("first", "date", "since when sessions are expected"),
+                Column("through", "date", "the last session that was settled"),
+                Column("calendar_digest", "bigint", "a checksum of the sessions from first to through"),
                 _sessions("empty", "sessions the vendor confirms to have nothing for"),
                 _sessions("gap", "sessions that are missing and will be asked for"),
                 _sessions("dead_lettered", "sessions whose work failed and waits in task_failures"),

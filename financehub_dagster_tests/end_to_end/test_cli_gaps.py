@@ -84,10 +84,10 @@ def test_when_nothing_can_be_filled_the_command_fails_with_the_reason(ask, sandb
 def test_a_ledger_edited_by_hand_is_computed_anew(ask, database):
     right = ask("gaps")
     with database.engine.begin() as connection:
-        connection.execute(sa.text("update coverage set stored = expected, gap = '{}' where symbol = 'AAPL'"))
+        connection.execute(sa.text("update coverage set gap = '{}' where symbol = 'AAPL'"))
     assert missing(ask("gaps")) != missing(right)
     rebuilt = ask("gaps", "--rebuild")
-    assert rebuilt["rebuilt"] >= 2
+    assert rebuilt["rebuilt"] >= 1
     assert {**rebuilt, "rebuilt": None} == right
     assert ask("gaps", "--rebuild")["rebuilt"] == 0
 

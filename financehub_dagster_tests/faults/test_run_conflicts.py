@@ -121,7 +121,7 @@ def test_eight_processes_succeed_and_fail_on_the_same_instruments_without_a_dead
 
     with database.engine.begin() as connection:
         upsert_instruments(connection, [each for each in default_universe() if each.symbol in SYMBOLS])
-        ledger.refresh(connection, datetime.now(UTC))
+    ledger.refresh(datetime.now(UTC))
     rounds = FULL if in_full(pytestconfig) else SHORT
     log = tmp_path / "runs.log"
     environment = {"FINANCEHUB_DATABASE_URL": database.url, "YAHOO_BASE_URL": fickle_vendor}
@@ -146,5 +146,5 @@ def test_eight_processes_succeed_and_fail_on_the_same_instruments_without_a_dead
         twice = "select 1 from task_failures where status <> 'resolved' group by symbol having count(*) > 1"
         assert rows(twice) == []
         assert rows("select 1 from task_failures where status = 'retrying'") == []
-        assert ledger.rebuild(connection, datetime.now(UTC)) == 0
+    assert ledger.rebuild(datetime.now(UTC)) == 0
     count_cases("rounds of runs that contradict each other", PROCESSES * rounds)

@@ -4,9 +4,9 @@ Belongs here: the vendor's bars by its own market, and the invariants over store
 anything to the platform (platform_machine_world).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import numpy as np
@@ -17,7 +17,6 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.storage.coverage import ledger
-from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster_tests.properties.platform_machine_world import ACTIONS, BARS, CRYPTOS, INDICATORS, STOCKS, World
 
 type Key = tuple[str, str, date, str]
@@ -160,9 +159,8 @@ def _failed_work_has_one_row(world: World) -> None:
 
 def _ledger_is_true(world: World, vendor: Vendor, rows: dict[Key, Row], universe: Mapping[str, Instrument]) -> None:
     now = datetime.now(UTC)
-    with transaction() as connection:
-        ledger.refresh(connection, now)
-        wrong = ledger.rebuild(connection, now)
+    ledger.refresh(now)
+    wrong = ledger.rebuild(now)
     assert wrong == 0, f"{wrong} rows of the ledger were wrong"
     since = date.fromisoformat(world.months[0])
     active = {symbol for (symbol,) in world.rows("select symbol from instruments where is_active")}
@@ -173,31 +171,40 @@ def _ledger_is_true(world: World, vendor: Vendor, rows: dict[Key, Row], universe
         table = table_of(universe[symbol])
         stored = {day for (name, of, day, _) in rows if (name, of) == (table, symbol)}
         expected = vendor.sessions(universe[symbol], since, now)
-        _one_state_each(found.get((table, symbol), []), expected, stored & expected)
-        wanted = {day for day in stored if day >= since}
-        _one_state_each(found.get((INDICATORS, symbol), []), wanted, {d for d in wanted if (symbol, d) in computed})
+        _one_state_each(found.get((table, symbol)), expected, stored & expected)
+        wanted = stored & expected
+        _one_state_each(found.get((INDICATORS, symbol)), wanted, {d for d in wanted if (symbol, d) in computed})
 
 
-type Months = list[tuple[int, int, dict[str, list[date]]]]
-"""Per month: sessions expected, sessions stored, and the days of each other state."""
+@dataclass(frozen=True)
+class Settled:
+    """A row of the ledger: since when and to which day sessions were settled, and the days in each other state."""
+
+    first: date
+    through: date
+    others: list[set[date]]
 
 
-def states(world: World) -> dict[tuple[str, str], Months]:
+def states(world: World) -> dict[tuple[str, str], Settled]:
     """The ledger by table and symbol."""
-    found: dict[tuple[str, str], Months] = {}
-    columns = "expected, stored, empty, gap, dead_lettered, deferred"
-    for table, symbol, expected, stored, *days in world.rows(f"select table_name, symbol, {columns} from coverage"):
-        named = dict(zip(("empty", "gap", "dead_lettered", "deferred"), days, strict=True))
-        found.setdefault((table, symbol), []).append((expected, stored, named))
+    found: dict[tuple[str, str], Settled] = {}
+    columns = "first, through, empty, gap, dead_lettered, deferred"
+    for table, symbol, first, through, *ranges in world.rows(f"select table_name, symbol, {columns} from coverage"):
+        days = [
+            {each.lower + timedelta(n) for each in of for n in range((each.upper - each.lower).days)} for of in ranges
+        ]
+        found[table, symbol] = Settled(first, through, days)
     return found
 
 
-def _one_state_each(months: Months, expected: set[date], stored: set[date]) -> None:
+def _one_state_each(row: Settled | None, expected: set[date], stored: set[date]) -> None:
     """Every expected session is stored or in exactly one of the other states."""
-    others = [day for _, _, named in months for days in named.values() for day in days]
+    if row is None:
+        assert not expected, "an instrument has no row"
+        return
+    assert all(row.first <= day <= row.through for day in expected)
+    others = [day for days in row.others for day in days & expected]
     assert len(others) == len(set(others)), "a session is in two states"
-    assert sum(count for count, _, _ in months) == len(expected)
-    assert sum(count for _, count, _ in months) == len(stored)
     assert set(others) == expected - stored, "a session is in no state, or in a wrong one"
 
 
@@ -232,14 +239,10 @@ def check_converged(world: World, vendor: Vendor, universe: Mapping[str, Instrum
         missing = set(bars.date.tolist()) - stored.keys()
         assert not missing, f"the vendor has bars of {symbol} that are not stored: {sorted(missing)[:3]}"
         for table_name in (table, INDICATORS):
-            waiting = list(_waiting(states(world).get((table_name, symbol), [])))
-            assert set(waiting).isdisjoint(bars.date.tolist()), f"{table_name} of {symbol} lacks {waiting[:3]}"
+            row = states(world).get((table_name, symbol))
+            lacking = set().union(*row.others).intersection(bars.date.tolist()) if row else set()
+            assert not lacking, f"{table_name} of {symbol} lacks {sorted(lacking)[:3]}"
         if values:
             theirs = np.column_stack((bars.open, bars.high, bars.low, bars.close))
             ours = np.array([stored[day] for day in bars.date.tolist()])
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, err_msg=f"prices of {symbol}")
-
-
-def _waiting(months: Months) -> Iterator[date]:
-    for _, _, named in months:
-        yield from (day for days in named.values() for day in days)

@@ -31,7 +31,7 @@ STATES = (
 """What a month of an instrument can be, and its colour: told apart by lightness too, for grey prints and all eyes."""
 
 
-def states_of(found: "Shares") -> "NDArray[np.int64]":
+def states_of(found: "Shares") -> "NDArray[np.int8]":
     """The place in STATES of each month of each instrument."""
     import numpy as np
 
@@ -44,7 +44,7 @@ def states_of(found: "Shares") -> "NDArray[np.int64]":
         complete,
         accounted > 0.0,
     ]
-    return np.select(cases, range(len(cases)), default=len(cases)).astype(np.int64)
+    return np.select(cases, range(len(cases)), default=len(cases)).astype(np.int8)
 
 
 def heat_map(title: str, found: "Shares") -> dg.MarkdownMetadataValue | None:

@@ -56,9 +56,8 @@ class Gaps:
 def rebuild() -> int:
     """Compute the ledger anew from what is stored; returns how many rows were wrong."""
     from financehub_dagster.storage.coverage import ledger
-    from financehub_dagster.storage.database.transactions import in_transaction
 
-    return in_transaction(lambda connection: ledger.rebuild(connection, datetime.now(UTC)))
+    return ledger.rebuild(datetime.now(UTC))
 
 
 def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
@@ -66,11 +65,10 @@ def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:
     from financehub_dagster.market import calendars
     from financehub_dagster.storage.coverage import gaps, ledger
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.queries.instruments import list_instruments
 
     now, wanted = datetime.now(UTC), None if symbols is None else frozenset(symbols)
-    in_transaction(lambda connection: ledger.refresh(connection, now))
+    ledger.refresh(now)
     with transaction() as connection:
         counts = gaps.sessions_by_state(connection, symbols)
         chosen = {name: counts[name] for name in counts if table in (None, name)}

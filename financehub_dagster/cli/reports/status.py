@@ -135,11 +135,11 @@ def _database(status: Status, home: Home) -> None:
 def _stored(status: Status) -> None:
     from financehub_dagster.storage.database import schema
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.queries.history import row_count
+    from financehub_dagster.storage.queries.history import row_counts
 
     prepare.require_migrated()
     with transaction() as connection:
-        status.rows = {table.name: row_count(connection, table.name) for table in schema.metadata.sorted_tables}
+        status.rows = row_counts(connection, [table.name for table in schema.metadata.sorted_tables])
 
 
 def _dagster(status: Status) -> dict[str, datetime]:

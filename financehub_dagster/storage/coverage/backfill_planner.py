@@ -1,7 +1,7 @@
 """From the ledger's gaps to orders: what is to be asked for next, for whom, most important first.
 
 Belongs here: which gaps are due and how they are put together. Does not belong here: launching runs (automation), and
-which vendors may be asked (`availability`).
+which vendors may be asked (`availability`). Imports numpy: import it inside functions.
 
 Gaps are read for some instruments at a time, in the order of their importance, until there are orders enough: a
 million gaps take no more memory than the instruments of one batch.
@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import batched
 
+import numpy as np
 import sqlalchemy as sa
 
+from financehub_dagster.market import coverage
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.storage.coverage import facts
+from financehub_dagster.storage.coverage import confirmed_empty, facts, gaps
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries.instruments import list_instruments
 from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
@@ -36,7 +38,7 @@ type Able = Callable[[Instrument], bool]
 class Order:
     """One run's work: a table, the first days of its first and last month, the instruments, most important first.
 
-    sessions counts the gaps that made the order; work that was put off and is due again counts none.
+    sessions counts the gaps that made the order; work that was deferred and is due again counts none.
     """
 
     table: str
@@ -78,26 +80,48 @@ def plan(
     without: Collection[str] = (),
     able: Able = lambda _: True,
 ) -> list[Order]:
-    """At most `limit` orders for each of `tables` that bring its due gaps and put-off work to an end.
+    """At most `limit` orders for each of `tables` that bring its due gaps and deferred work to an end.
 
-    A gap is due unless a vendor had nothing for it and is asked again later; put-off work is due when its time has
+    A gap is due unless a vendor had nothing for it and is asked again later; deferred work is due when its time has
     come. Instruments for which no vendor is `able` to answer wait; indicators need none. `symbols` (None: all) and
     `without` narrow the choice.
     """
     orders: list[Order] = []
-    wanted = None if symbols is None else frozenset(symbols)
     left_out = frozenset(without)
     for table in tables:
         kinds = BARS_OF[table] if table in BARS_OF else [kind for group in BARS_OF.values() for kind in group]
+        wanted = _with_open_work(connection, table, now, symbols)
         chosen = [
             instrument
-            for instrument in list_instruments(connection, asset_types=kinds)
-            if instrument.symbol not in left_out
-            and (wanted is None or instrument.symbol in wanted)
-            and (table == INDICATORS or able(instrument))
+            for instrument in list_instruments(connection, kinds, wanted, all_known=False)
+            if instrument.symbol not in left_out and (table == INDICATORS or able(instrument))
         ]
         orders += _plan_table(connection, table, now, limit, chosen)
     return orders
+
+
+def _with_open_work(
+    connection: Connection, table: str, now: datetime, symbols: Sequence[str] | None
+) -> Sequence[str] | None:
+    """Those of `symbols` (None: all) that may have a gap or deferred work that is due."""
+    found = set(connection.execute(_OPEN_WORK, {"table": table, "now": now}).scalars())
+    if "" in found:  # work of a whole task
+        return symbols
+    return sorted(found if symbols is None else found.intersection(symbols))
+
+
+# Days without session between two that wait for different times may be left over: such a gap is looked at in vain.
+_OPEN_WORK = sa.text("""
+    SELECT c.symbol
+    FROM coverage c
+    LEFT JOIN (
+        SELECT symbol, range_agg(sessions) AS sessions FROM empty_answers
+        WHERE table_name = :table AND next_ask_at > :now GROUP BY symbol
+    ) AS waiting USING (symbol)
+    WHERE c.table_name = :table AND c.gap <> '{}'
+        AND c.gap - coalesce(waiting.sessions, CAST('{}' AS datemultirange)) <> '{}'
+    UNION SELECT symbol FROM deferred_work WHERE task_name = :table AND until <= :now
+""")
 
 
 def _plan_table(
@@ -134,9 +158,8 @@ def _assign(symbol: str, spans: Sequence[_Span], drafts: list[_Draft], limit: in
 def _due(connection: Connection, table: str, symbols: Sequence[str], now: datetime) -> dict[str, list[_Span]]:
     """What is due of each of `symbols` that has anything: spans of months, none near another, in order."""
     found: dict[str, list[_Span]] = {}
-    for symbol, month, sessions in _due_gaps(connection, table, symbols, now):
-        at = _count(month)
-        found.setdefault(symbol, []).append(_Span(at, at, sessions))
+    for symbol, span in _due_gaps(connection, table, symbols, now):
+        found.setdefault(symbol, []).append(span)
     for symbol, first, last in _due_again(connection, table, symbols, now):
         found.setdefault(symbol, []).append(_Span(_count(first), _count(last)))
     return {symbol: _merged(spans) for symbol, spans in found.items()}
@@ -152,34 +175,37 @@ def _merged(spans: Sequence[_Span]) -> list[_Span]:
     return merged
 
 
-# Months of which every missing session waits for its next question are left out.
-_DUE_GAPS = sa.text("""
-    WITH waiting AS (
-        SELECT symbol, CAST(date_trunc('month', date) AS date) AS month, array_agg(date) AS dates
-        FROM empty_answers
-        WHERE table_name = :table AND symbol = ANY(CAST(:symbols AS text[])) AND next_ask_at > :now
-        GROUP BY 1, 2
-    )
-    SELECT c.symbol, c.month, cardinality(c.gap)
-    FROM coverage c LEFT JOIN waiting w USING (symbol, month)
-    WHERE c.table_name = :table AND c.symbol = ANY(CAST(:symbols AS text[])) AND c.gap <> CAST('{}' AS date[])
-        AND (w.dates IS NULL OR NOT c.gap <@ w.dates)
-    ORDER BY c.symbol, c.month
-""")
-
-
-def _due_gaps(
-    connection: Connection, table: str, symbols: Sequence[str], now: datetime
-) -> Iterator[tuple[str, date, int]]:
-    asked = {"table": table, "symbols": list(symbols), "now": now}
-    return ((symbol, month, sessions) for symbol, month, sessions in connection.execute(_DUE_GAPS, asked))
+def _due_gaps(connection: Connection, table: str, symbols: Sequence[str], now: datetime) -> Iterator[tuple[str, _Span]]:
+    """The months of which a missing session does not wait for its next question, near ones together."""
+    for group in gaps.read_groups(connection, symbols):
+        if table not in group.ranges or not group.sessions.size or not group.ranges[table]["gap"].rows.size:
+            continue
+        missing, count = group.flags(table, "gap"), len(group.symbols)
+        waiting = confirmed_empty.waiting(connection, table, group.symbols, now)
+        due = missing & ~coverage.in_ranges(group.sessions, waiting, count)
+        months = coverage.month_starts(group.sessions[0].item(), group.sessions[-1].item())
+        rows, places = np.nonzero(coverage.by_month(group.sessions, due, months))
+        if not rows.size:
+            continue
+        lacking = coverage.by_month(group.sessions, missing, months)[rows, places]
+        begins = np.flatnonzero(np.r_[True, (np.diff(rows) != 0) | (np.diff(places) > SPLIT_MONTHS)])
+        ends = np.r_[begins[1:], rows.size] - 1
+        first = _count(months[0].item())
+        found = (
+            rows[begins],
+            places[begins] + first,
+            places[ends] + first,
+            np.add.reduceat(lacking, begins, dtype=np.int64),
+        )
+        for row, start, end, sessions in zip(*(each.tolist() for each in found), strict=True):
+            yield group.symbols[row], _Span(start, end, sessions)
 
 
 def _due_again(
     connection: Connection, table: str, symbols: Sequence[str], now: datetime
 ) -> Iterator[tuple[str, date, date]]:
-    """Work on `symbols` that was put off until a time that has come: the months of its partitions."""
-    for key, symbol, kwargs in facts.put_off(connection, table, symbols, until=now):
+    """Work on `symbols` that was deferred until a time that has come: the months of its partitions."""
+    for key, symbol, kwargs in facts.deferred(connection, table, symbols, until=now):
         months = facts.months_of(key)
         if months is None:
             continue

@@ -1,20 +1,22 @@
 """What the ledger is computed from, read for many instruments at once.
 
-Belongs here: the questions, answered as masks (`market.coverage`). Does not belong here: what follows from the answers,
-and writing (`ledger`). Imports numpy and calendars: import it inside functions.
+Belongs here: the questions, answered as dates and ranges (`market.coverage`). Does not belong here: what follows from
+the answers, and writing (`ledger`). Imports numpy and calendars: import it inside functions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from financehub_dagster.market import calendars, coverage
-from financehub_dagster.market.coverage import Facts, Masks, Months
+from financehub_dagster.market import calendars
+from financehub_dagster.market.coverage import Dates, Days, Facts, Ranges, Rows, at_dates, in_ranges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.coverage import confirmed_empty
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of
 from financehub_dagster.storage.database.engine import Connection
@@ -24,85 +26,87 @@ from financehub_dagster.storage.queries.partition_keys import ends_of
 
 EPOCH = np.datetime64("2000-01-01", "D")
 
-
-def history(now: datetime) -> Months:
-    """The months that are partitions at `now`: from FINANCEHUB_HISTORY_START to the running one."""
-    return Months.spanning(get_settings().financehub_history_start, now.date())
-
-
-def finished(instruments: Sequence[Instrument], months: Months, now: datetime) -> Masks:
-    """The sessions that had finished at `now`, by each instrument's calendar; of unknown sessions none is expected."""
-    calendar_of = [(each.exchange, each.asset_type is AssetType.FX) for each in instruments]
-    by_calendar: dict[tuple[str, bool], Masks] = {}
-    for key, instrument in zip(calendar_of, instruments, strict=True):
-        if key not in by_calendar:
-            by_calendar[key] = _finished(instrument, months, now)
-    if not instruments:
-        return np.zeros((0, months.count), np.int32)
-    return np.stack([by_calendar[key] for key in calendar_of])
+type Span = tuple[date, date]
+"""The first and the last day."""
+type Calendar = tuple[str, bool]
+"""What sessions depend on: the exchange, and whether the instrument is a currency."""
 
 
-def _finished(instrument: Instrument, months: Months, now: datetime) -> Masks:
-    end = min(months.last, now.date())
-    if not months.count or end < months.first:
-        return np.zeros(months.count, np.int32)
-    days = calendars.known(instrument, months.first, end).dates
-    return coverage.mask_row(days[calendars.finished(instrument, days, now)], months)
+def history(now: datetime) -> Span:
+    """From the first day of the month of FINANCEHUB_HISTORY_START to today."""
+    return get_settings().financehub_history_start.replace(day=1), now.date()
 
 
-def facts(
-    connection: Connection, table: str, symbols: Sequence[str], months: Months, expected: Masks, has: Masks
-) -> Facts:
-    """All that is known of `symbols` in `table`, given what is expected of it and what it has."""
-    return Facts(
-        expected,
-        stored=has,
-        empty=_confirmed_empty(connection, table, symbols, months),
-        deferred=_covered(put_off(connection, table, symbols), symbols, months),
-        dead=_covered(_dead_letters(connection, table, symbols), symbols, months),
+def whole_months(first: date, last: date) -> Span:
+    """From the first day of the month of `first` to the last day of that of `last`."""
+    after = (last.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return first.replace(day=1), after - timedelta(days=1)
+
+
+def calendar_of(instrument: Instrument) -> Calendar:
+    """What the sessions of `instrument` depend on."""
+    return instrument.exchange, instrument.asset_type is AssetType.FX
+
+
+def finished(of: Instrument, first: date, now: datetime) -> Days:
+    """The sessions since `first` that had finished at `now`; of unknown sessions none is expected."""
+    if first > now.date():
+        return np.zeros(0, "datetime64[D]")
+    days = calendars.known(of, first, now.date()).dates
+    return days[calendars.finished(of, days, now)]
+
+
+def finished_by_calendar(instruments: Iterable[Instrument], first: date, now: datetime) -> dict[Calendar, Days]:
+    """The finished sessions since `first`, for the calendars of `instruments`."""
+    found: dict[Calendar, Days] = {}
+    for instrument in instruments:
+        if calendar_of(instrument) not in found:
+            found[calendar_of(instrument)] = finished(instrument, first, now)
+    return found
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of some instruments in one table, by their number."""
+
+    stored: Dates
+    empty: Ranges
+    deferred: Ranges
+    dead: Ranges
+
+    def facts(self, sessions: Days, place: Rows, count: int) -> Facts:
+        """Of the `count` instruments that have a place, by their place, at these sessions."""
+        return Facts(
+            at_dates(sessions, self.stored.among(place), count),
+            *(in_ranges(sessions, each.among(place), count) for each in (self.empty, self.deferred, self.dead)),
+        )
+
+
+def known(connection: Connection, table: str, symbols: Sequence[str], span: Span, has: Dates | None = None) -> Known:
+    """All that is known of `symbols` in `table` within `span`; `has` are the dates of its rows, if they were read."""
+    return Known(
+        stored(connection, table, symbols, span) if has is None else has,
+        confirmed_empty.confirmed(connection, table, symbols),
+        _covered(deferred(connection, table, symbols), symbols),
+        _covered(_dead_letters(connection, table, symbols), symbols),
     )
 
 
-def stored(connection: Connection, table: str, symbols: Sequence[str], months: Months) -> Masks:
-    """The dates of the rows of `table`."""
-    return _dates(connection, schema.metadata.tables[table], symbols, months)
-
-
-def answered_empty(connection: Connection, table: str, symbols: Sequence[str], months: Months) -> Masks:
-    """The sessions that a vendor answered without a row at least once, confirmed or not."""
-    answers = schema.empty_answers
-    return _dates(connection, answers, symbols, months, answers.c.table_name == table)
-
-
-def _confirmed_empty(connection: Connection, table: str, symbols: Sequence[str], months: Months) -> Masks:
-    answers = schema.empty_answers
-    confirmed = sa.and_(answers.c.table_name == table, answers.c.next_ask_at.is_(None))
-    return _dates(connection, answers, symbols, months, confirmed)
-
-
-def _dates(
-    connection: Connection,
-    source: sa.Table,
-    symbols: Sequence[str],
-    months: Months,
-    among: sa.ColumnElement[bool] | None = None,
-) -> Masks:
-    """The dates of the rows of `source`, packed by the server into one value per instrument."""
+def stored(connection: Connection, table: str, symbols: Sequence[str], span: Span) -> Dates:
+    """The dates of the rows of `table`, packed by the server into one value per instrument."""
+    source = schema.metadata.tables[table]
     packed = sa.func.string_agg(
         sa.func.date_send(source.c.date, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
     )
     query = (
         sa.select(source.c.symbol, packed)
-        .where(source.c.symbol == any_of(symbols), source.c.date.between(months.first, months.last))
+        .where(source.c.symbol == any_of(symbols), source.c.date.between(*span))
         .group_by(source.c.symbol)
     )
-    if among is not None:
-        query = query.where(among)
     found = fetch_packed(connection, query)
     place = {symbol: number for number, symbol in enumerate(symbols)}
     rows = np.repeat([place[symbol] for symbol, _ in found], [len(dates) // 4 for _, dates in found]).astype(np.intp)
-    days = EPOCH + np.frombuffer(b"".join(dates for _, dates in found), ">i4").astype("timedelta64[D]")
-    return coverage.masks_of(days, months, rows, len(symbols))
+    return Dates(rows, EPOCH + np.frombuffer(b"".join(dates for _, dates in found), ">i4").astype("timedelta64[D]"))
 
 
 type Work = tuple[str, str, Mapping[str, Any]]
@@ -114,10 +118,10 @@ def _dead_letters(connection: Connection, table: str, symbols: Sequence[str]) ->
     return _work(connection, rows, rows.status.in_(LIVE), table, symbols)
 
 
-def put_off(
+def deferred(
     connection: Connection, table: str, symbols: Sequence[str], *, until: datetime | None = None
 ) -> Iterable[Work]:
-    """The work on `symbols` that is put off, all of it or what is put off to `until` at most."""
+    """The work on `symbols` that is deferred, all of it or what is deferred to `until` at most."""
     rows = schema.deferred_work.c
     return _work(connection, rows, sa.true() if until is None else rows.until <= until, table, symbols)
 
@@ -131,21 +135,22 @@ def _work(
     return [(key, symbol, kwargs) for key, symbol, kwargs in connection.execute(query)]
 
 
-def _covered(work: Iterable[Work], symbols: Sequence[str], months: Months) -> Masks:
+def _covered(work: Iterable[Work], symbols: Sequence[str]) -> Ranges:
     """The days that pieces of work stand for: whole months of one instrument, of those named, or of all."""
     place = {symbol: number for number, symbol in enumerate(symbols)}
-    masks = np.zeros((len(symbols), months.count), np.int32)
+    found = []
     for key, symbol, kwargs in work:
-        span = months_of(key)
-        if span is None:
+        months = months_of(key)
+        if months is None:
             continue
+        start, end = whole_months(*months)
         named = [symbol] if symbol else symbols_of(kwargs)
-        rows = slice(None) if named is None else [place[name] for name in named if name in place]
-        masks[rows, months.slice_of(*span)] = coverage.WHOLE_MONTH
-    return masks
+        rows = range(len(symbols)) if named is None else [place[name] for name in named if name in place]
+        found += [(row, start, end + timedelta(days=1)) for row in rows]
+    return Ranges.of(found)
 
 
-def months_of(partition_key: str) -> tuple[date, date] | None:
+def months_of(partition_key: str) -> Span | None:
     """The first and last month of a partition or of a range `first...last`; None for what is neither."""
     first, last = ends_of(partition_key)
     try:

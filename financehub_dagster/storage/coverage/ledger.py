@@ -1,40 +1,49 @@
-"""The ledger: of every instrument and month, what is stored and what became of every other session.
+"""The ledger: of every instrument, which sessions were settled, and what became of those that are not stored.
 
 Belongs here: keeping `coverage` true, a few rows at a time or all of them, by one and the same computation. Does not
-belong here: the facts (`facts`), the arithmetic (`market.coverage`), and what is done about gaps (`backfill_planner`).
-Imports numpy and calendars: import it inside functions.
+belong here: the facts (`facts`), the arithmetic (`market.coverage`), SQL on its rows (`rows`), and what is done about
+gaps (`backfill_planner`). Imports numpy and calendars: import it inside functions.
 
-Whoever changes a fact settles the rows concerned as the last act of its transaction: rows of the table, its live dead
-letters, the work put off, the vendors' empty answers, the universe. Settlers hold the ledger's lock from before they
-read to the end of their transactions, so that the last one has seen what all others did.
+Whoever changes a fact settles the instruments concerned as the last act of its transaction: rows of the table, its live
+dead letters, deferred work, the vendors' empty answers, the universe. Settlers hold the ledger's lock on their
+instruments from before they read to the end of their transactions, so that the last one has seen what all others did.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import batched
 
 import numpy as np
-import sqlalchemy as sa
-from numpy.typing import NDArray
 
-from financehub_dagster.market import coverage
-from financehub_dagster.market.coverage import Masks, Months, States
-from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.storage.coverage import confirmed_empty
-from financehub_dagster.storage.coverage import facts as ledger_facts
-from financehub_dagster.storage.coverage.confirmed_empty import Answer
+from financehub_dagster.market import calendars, coverage
+from financehub_dagster.market.coverage import Dates, Days, Rows, States
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage.coverage import confirmed_empty, facts, rows
+from financehub_dagster.storage.coverage.confirmed_empty import Answer, EmptySessions
+from financehub_dagster.storage.coverage.facts import Calendar, Known, Span
+from financehub_dagster.storage.coverage.rows import Key, Row
 from financehub_dagster.storage.database import locks, schema
-from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
-from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries.history import stored_spans
 from financehub_dagster.storage.queries.instruments import list_instruments
-from financehub_dagster.storage.upsert import upsert
-from financehub_dagster.storage.upsert.column_encoding import pack_dates
 from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
 
-__all__ = ["Answer", "answered", "rebuild", "refresh", "settle"]
+__all__ = ["Answer", "answered", "hold", "rebuild", "refresh", "settle"]
 
-BATCH = 100
-"""Instruments settled at a time: 20,000 rows of the ledger for seventeen years, some 10 MB."""
+BATCH = 500
+"""Instruments settled at a time: 2.5 million states for twenty years, 2.5 MB each time they are looked at."""
+_DAY = timedelta(days=1)
+_EARLIEST = date(1990, 1, 1)
+"""Empty answers are kept from here on, even while FINANCEHUB_HISTORY_START is later."""
+
+
+def hold(connection: Connection, symbols: Sequence[str] | None) -> None:
+    """Lock the ledger for these instruments (None: all), before the first of several settlings of one transaction."""
+    few = symbols is not None and len(symbols) <= BATCH
+    locks.lock_table(connection, schema.coverage, symbols if few else None)
 
 
 def settle(
@@ -45,7 +54,7 @@ def settle(
     last_month: date,
     now: datetime,
 ) -> int:
-    """Recompute the rows of `symbols` (None: all active) for these months; returns how many were wrong.
+    """Settle these months of `symbols` (None: all active) anew; returns how many rows were wrong.
 
     Any day of a month stands for it; months outside the history are passed over. Settling a table of bars settles the
     indicators of the same instruments too, since every bar expects its row there; other tables have no rows to settle.
@@ -53,16 +62,15 @@ def settle(
     """
     if table not in LEDGER_TABLES:
         return 0
-    history = ledger_facts.history(now)
-    first, last = max(first_month, history.first), min(last_month, history.last)
-    locks.lock_table(connection, schema.coverage)
+    hold(connection, symbols)
+    span = facts.whole_months(first_month, last_month)
     changed = 0
     for bars, kinds in BARS_OF.items():
         if table in (bars, INDICATORS):
             active = list_instruments(connection, kinds, symbols, all_known=False)
-            only = INDICATORS if table == INDICATORS else None
-            changed += _settle_all(connection, bars, active, Months.spanning(first, last), now, only=only)
-    return changed if symbols is None else changed + _forget_gone(connection, symbols)
+            for batch in batched(active, BATCH):
+                changed += _settle(connection, bars, batch, span, now, bars_too=table != INDICATORS)
+    return changed + rows.forget_gone(connection, symbols)
 
 
 def answered(connection: Connection, table: str, answers: Sequence[Answer], now: datetime) -> None:
@@ -70,194 +78,260 @@ def answered(connection: Connection, table: str, answers: Sequence[Answer], now:
 
     Call it after the answers' rows are written and the dead letters they resolve are closed.
     """
-    locks.lock_table(connection, schema.coverage)
-    asked_for = [answer.symbol for answer in answers]
-    active = list_instruments(connection, BARS_OF[table], asked_for, all_known=False)
+    named = [answer.symbol for answer in answers]
+    hold(connection, named)
+    active = {each.symbol: each for each in list_instruments(connection, BARS_OF[table], named, all_known=False)}
     if not active:
         return
-    symbols = [instrument.symbol for instrument in active]
-    reopened = confirmed_empty.reopen(connection, table, symbols)
-    days = [day for answer in answers for day in (answer.start, answer.end)] + reopened
-    history = ledger_facts.history(now)
-    months = Months.spanning(max(min(days), history.first), min(max(days), history.last))
-    expected = ledger_facts.finished(active, months, now)
-    stored = ledger_facts.stored(connection, table, symbols, months)
-    asked = ledger_facts.finished(active, months, min(answer.asked_at for answer in answers))
-    confirmed_empty.record(connection, table, answers, symbols, months, asked & ~stored, now)
-    known = ledger_facts.answered_empty(connection, table, symbols, months)
-    confirmed_empty.forget(connection, table, symbols, months, known & stored)
-    _settle(connection, table, active, months, now, expected=expected, stored=stored)
+    own = [answer for answer in answers if answer.symbol in active]
+    first, today = facts.history(now)
+    ever = facts.finished_by_calendar(active.values(), min(first, _EARLIEST), now)
+    sessions = {symbol: ever[facts.calendar_of(each)] for symbol, each in active.items()}
+    known = confirmed_empty.read(connection, table, sessions)
+    days = [day for answer in own for day in (answer.start, answer.end)] + _reopened(connection, table, known)
+    span = max(min(days), first), min(max(days), today)
+    stored = facts.stored(connection, table, list(active), span)
+    has = dict(zip(active, stored.by_row(len(active)), strict=True))
+    missing = [_missing(answer, active[answer.symbol], sessions, has, span) for answer in own]
+    lacking = [answer.symbol for answer, left_out in zip(own, missing, strict=True) if left_out.size]
+    spans = stored_spans(connection, table, lacking) if lacking else {}
+    for answer, left_out in zip(own, missing, strict=True):
+        if left_out.size:
+            first_stored = spans[answer.symbol][0] if answer.symbol in spans else None
+            known[answer.symbol].record(answer, left_out, first_stored, now)
+    for symbol, each in known.items():
+        each.forget(has[symbol])
+    confirmed_empty.save(connection, table, known)
+    for batch in batched(active.values(), BATCH):
+        _settle(connection, table, batch, span, now, stored=stored if len(batch) == len(active) else None)
 
 
-def refresh(connection: Connection, now: datetime) -> int:
-    """Make the rows of new instruments and of newly finished sessions, drop those of instruments that left.
+def _reopened(connection: Connection, table: str, known: Mapping[str, EmptySessions]) -> list[date]:
+    """Take back what was confirmed as before the listing, where an earlier bar has come since: the days concerned."""
+    unlisted = [symbol for symbol, each in known.items() if any(key.by_listing for key in each.asked)]
+    spans = stored_spans(connection, table, unlisted) if unlisted else {}
+    found: list[date] = []
+    for symbol, (first_stored, _) in spans.items():
+        days = known[symbol].reopen(first_stored)
+        found += days[[0, -1]].tolist() if days.size else []
+    return found
 
-    Returns how many rows changed. Two reads when there is nothing to do.
+
+def _missing(
+    answer: Answer, instrument: Instrument, sessions: Mapping[str, Days], has: Mapping[str, Days], span: Span
+) -> Days:
+    """The sessions of the answer's window that had finished when it was asked for, and are not stored."""
+    every = sessions[answer.symbol]
+    start, end = np.datetime64(max(answer.start, span[0]), "D"), np.datetime64(min(answer.end, span[1]), "D")
+    window = every[np.searchsorted(every, start) : np.searchsorted(every, end, side="right")]
+    missing = np.setdiff1d(window, has[answer.symbol], assume_unique=True)
+    return missing[calendars.finished(instrument, missing, answer.asked_at)]
+
+
+def refresh(now: datetime) -> int:
+    """Settle newly finished sessions and new instruments, and drop the rows of instruments that left.
+
+    Settles anew what was settled by another calendar or start of the history. Returns how many rows changed. Two reads
+    when there is nothing to do; each batch of instruments is a transaction of its own.
     """
-    changed = 0
-    for bars, kinds in BARS_OF.items():
-        active = list_instruments(connection, asset_types=kinds)
-        months = ledger_facts.history(now)
-        expected = coverage.counts(ledger_facts.finished(active, months, now))
-        recent = max(months.count - 2, 0)
-        found = _expected_so_far(connection, bars, months.starts[recent].item()) if months.count else {}
-        wanted = {
-            instrument.symbol: (int(row[:recent].sum()), int(row[recent:].sum()))
-            for instrument, row in zip(active, expected, strict=True)
-        }
-        behind = [i for i in active if found.get(i.symbol, (0, 0)) != wanted[i.symbol]]
-        started = [i for i in behind if found.get(i.symbol, (0, 0))[0] == wanted[i.symbol][0]]
-        new = [i for i in behind if found.get(i.symbol, (0, 0))[0] != wanted[i.symbol][0]]
-        for instruments, first in ((started, recent), (new, 0)):
-            if instruments:
-                locks.lock_table(connection, schema.coverage)
-                span = Months(months.starts[first].item(), months.count - first)
-                changed += _settle_all(connection, bars, instruments, span, now)
-        gone = [symbol for symbol in found if symbol not in wanted]
-        if gone:
-            locks.lock_table(connection, schema.coverage)
-            changed += _forget_gone(connection, gone)
+    first, _ = facts.history(now)
+    with transaction() as connection:
+        groups = rows.settled_alike(connection)
+        gone = rows.any_gone(connection)
+    changed = in_transaction(_forget_all_gone) if gone else 0
+    sessions: dict[Calendar, Days] = {}
+    for group in groups:
+        one = Instrument(group.symbols[0], group.symbols[0], AssetType(group.asset_type), group.exchange)
+        calendar = facts.calendar_of(one)
+        if calendar not in sessions:
+            sessions[calendar] = facts.finished(one, first, now)
+        row = None if group.first is None else Row(group.first, group.through, group.calendar_digest, ())
+        settled = _settled(row, first, sessions[calendar]) if group.alike else None
+        if settled == sessions[calendar].size:
+            continue
+        start = group.through + _DAY if settled else first
+        for symbols in batched(group.symbols, BATCH):
+            changed += in_transaction(partial(_settle_named, group.bars, symbols, start, now))
     return changed
 
 
-def rebuild(connection: Connection, now: datetime) -> int:
-    """Compute the whole ledger from the facts; returns how many rows were wrong, missing or too many."""
-    locks.lock_table(connection, schema.coverage)
-    months = ledger_facts.history(now)
-    rows = schema.coverage.c
-    outside = sa.or_(
-        rows.table_name.not_in(LEDGER_TABLES), rows.month != sa.all_(sa.cast(months.starts.tolist(), sa.ARRAY(sa.Date)))
-    )
-    changed = connection.execute(sa.delete(schema.coverage).where(outside)).rowcount
+def rebuild(now: datetime) -> int:
+    """Compute the whole ledger from the facts; returns how many rows were wrong, missing or too many.
+
+    Each batch of instruments is a transaction of its own.
+    """
+    first, _ = facts.history(now)
+    changed = in_transaction(_forget_all_gone)
     for bars, kinds in BARS_OF.items():
-        changed += _settle_all(connection, bars, list_instruments(connection, asset_types=kinds), months, now)
-    return changed + _forget_gone(connection, None)
+        with transaction() as connection:
+            symbols = [each.symbol for each in list_instruments(connection, asset_types=kinds)]
+        for batch in batched(symbols, BATCH):
+            changed += in_transaction(partial(_settle_named, bars, batch, first, now, anew=True))
+    return changed
 
 
-def _settle_all(
-    connection: Connection,
-    bars: str,
-    instruments: Sequence[Instrument],
-    months: Months,
-    now: datetime,
-    *,
-    only: str | None = None,
+def _forget_all_gone(connection: Connection) -> int:
+    hold(connection, None)
+    return rows.forget_gone(connection, None)
+
+
+def _settle_named(
+    bars: str, symbols: Sequence[str], start: date, now: datetime, connection: Connection, *, anew: bool = False
 ) -> int:
-    return sum(_settle(connection, bars, batch, months, now, only=only) for batch in batched(instruments, BATCH))
+    """Settle these instruments from `start` to now."""
+    hold(connection, symbols)
+    active = list_instruments(connection, BARS_OF[bars], symbols, all_known=False)
+    return _settle(connection, bars, active, (start, now.date()), now, anew=anew)
+
+
+def _settled(row: Row | None, first: date, sessions: Days) -> int | None:
+    """How many of the finished sessions a row has settled; None where they were others than these."""
+    if row is None:
+        return None if sessions.size else 0
+    count = int(np.searchsorted(sessions, np.datetime64(row.through, "D"), side="right"))
+    if row.first != first or not count or sessions[count - 1] != np.datetime64(row.through, "D"):
+        return None
+    return count if coverage.digest(sessions[:count]) == row.calendar_digest else None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Instruments that a table of bars takes, their finished sessions by calendar, and the rows there are of them.
+
+    settled counts the sessions that the rows of each have settled; 0 where there is nothing to go by.
+    """
+
+    bars: str
+    instruments: Sequence[Instrument]
+    first: date
+    sessions: Mapping[Calendar, Days]
+    found: Mapping[Key, Row]
+    settled: Sequence[int]
+
+    @property
+    def symbols(self) -> list[str]:
+        return [instrument.symbol for instrument in self.instruments]
+
+    def row(self, table: str, number: int) -> Row | None:
+        """The row to go by of instrument `number`."""
+        return self.found.get((table, self.instruments[number].symbol)) if self.settled[number] else None
+
+    def by_calendar(self) -> Iterator[tuple[Days, list[int]]]:
+        """Finished sessions, and the numbers of the instruments that have them."""
+        members: dict[Calendar, list[int]] = {}
+        for number, instrument in enumerate(self.instruments):
+            members.setdefault(facts.calendar_of(instrument), []).append(number)
+        return ((self.sessions[calendar], numbers) for calendar, numbers in members.items())
+
+    def with_tail(self, span: Span) -> Span:
+        """`span`, beginning early enough that no session before it is left unsettled."""
+        behind = [row.through for number in range(len(self.settled)) if (row := self.row(self.bars, number))]
+        start = min((through for through in behind if through < span[1]), default=span[1])
+        return min(span[0], start + _DAY), span[1]
 
 
 def _settle(
     connection: Connection,
     bars: str,
     instruments: Sequence[Instrument],
-    months: Months,
+    span: Span,
     now: datetime,
     *,
-    only: str | None = None,
-    expected: Masks | None = None,
-    stored: Masks | None = None,
+    bars_too: bool = True,
+    stored: Dates | None = None,
+    anew: bool = False,
 ) -> int:
-    """Recompute the rows of these instruments, all active and taken by the table `bars`, and of their indicators."""
-    if not instruments or not months.count:
+    """Settle `span` of these instruments, all active and taken by the table `bars`, and of their indicators.
+
+    All of the history is settled of instruments without rows to go by, and with `anew`. `stored` are the dates of the
+    rows of `bars` within `span`, by the number of the instrument. Without bars_too the rows of `bars` are right.
+    """
+    if not instruments:
         return 0
-    symbols = [instrument.symbol for instrument in instruments]
-    stored = ledger_facts.stored(connection, bars, symbols, months) if stored is None else stored
-    found: dict[str, States] = {}
-    if only in (None, bars):
-        expected = ledger_facts.finished(instruments, months, now) if expected is None else expected
-        facts = ledger_facts.facts(connection, bars, symbols, months, expected, stored)
-        found[bars] = coverage.settle(facts)
-    if only in (None, INDICATORS):
-        computed = ledger_facts.stored(connection, INDICATORS, symbols, months)
-        facts = ledger_facts.facts(connection, INDICATORS, symbols, months, stored, computed)
-        found[INDICATORS] = coverage.settle(facts)
-    columns = _columns(found, symbols, months, now)
-    written = upsert.write(connection, schema.coverage, columns, run_id=None, keep_revisions=False)
-    return written.inserted + written.updated + _drop_surplus(connection, columns, list(found), symbols, months)
+    first, today = facts.history(now)
+    sessions = facts.finished_by_calendar(instruments, first, now)
+    found = rows.read(connection, (bars, INDICATORS), [instrument.symbol for instrument in instruments])
+    settled = [None if anew else _settled_by(found, bars, each, first, sessions) for each in instruments]
+    changed = 0
+    for whole in (False, True):
+        numbers = [number for number, count in enumerate(settled) if (count is None) == whole]
+        if not numbers:
+            continue
+        place = np.full(len(instruments), -1)
+        place[numbers] = np.arange(len(numbers))
+        has = None if stored is None or whole else stored.among(place)
+        chosen = [instruments[number] for number in numbers]
+        batch = _Batch(bars, chosen, first, sessions, found, [settled[number] or 0 for number in numbers])
+        if whole:
+            changed += _settle_alike(connection, batch, (first, today), now, bars_too=True, stored=None)
+        else:
+            changed += _settle_alike(connection, batch, span, now, bars_too=bars_too, stored=has)
+    return changed
 
 
-def _columns(
-    found: Mapping[str, States], symbols: Sequence[str], months: Months, now: datetime
-) -> dict[str, NDArray[np.generic]]:
-    """The rows of `coverage`: one for each table, instrument and month of which a session is expected."""
-    parts: dict[str, list[NDArray[np.generic]]] = {column.name: [] for column in schema.coverage.columns}
-    names, starts = np.array(symbols, object), months.starts
-    for table, states in found.items():
-        rows, places = np.nonzero(states.expected)
-        parts["table_name"].append(np.full(len(rows), table, object))
-        parts["symbol"].append(names[rows])
-        parts["month"].append(starts[places])
-        parts["expected"].append(coverage.counts(states.expected[rows, places]))
-        parts["stored"].append(coverage.counts(states.stored[rows, places]))
-        for name in ("empty", "gap", "dead_lettered", "deferred"):
-            parts[name].append(_dates(getattr(states, name)[rows, places], starts[places]))
-        parts["settled_at"].append(np.full(len(rows), np.datetime64(now.replace(tzinfo=None), "us")))
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+def _settled_by(
+    found: Mapping[Key, Row], bars: str, instrument: Instrument, first: date, sessions: Mapping[Calendar, Days]
+) -> int | None:
+    """How many of its sessions the rows of an instrument have settled; None where they are not to go by."""
+    row, other = found.get((bars, instrument.symbol)), found.get((INDICATORS, instrument.symbol))
+    if (row is None and other is not None) or (row is not None and not row.is_alike(other)):
+        return None
+    return _settled(row, first, sessions[facts.calendar_of(instrument)])
 
 
-def _dates(masks: Masks, starts: NDArray[np.datetime64]) -> NDArray[np.object_]:
-    """Masks as arrays of dates in their binary form, the same object for the same sessions."""
-    month = np.where(masks == 0, 0, starts.astype("datetime64[M]").astype(np.int64))
-    pairs, where = np.unique((month << 32) | masks, return_inverse=True)
-    dates = np.empty(len(pairs), object)
-    for place, pair in enumerate(pairs.tolist()):
-        dates[place] = pack_dates(coverage.days_of(np.datetime64(pair >> 32, "M"), pair & 0xFFFFFFFF))
-    return dates[where]
-
-
-def _drop_surplus(
-    connection: Connection,
-    columns: Mapping[str, NDArray[np.generic]],
-    names: Sequence[str],
-    symbols: Sequence[str],
-    months: Months,
+def _settle_alike(
+    connection: Connection, batch: _Batch, span: Span, now: datetime, *, bars_too: bool, stored: Dates | None
 ) -> int:
-    """Delete rows of these tables, instruments and months of which no session is expected any more."""
-    rows = schema.coverage.c
-    ours = sa.and_(
-        rows.table_name.in_(names), rows.symbol == any_of(symbols), rows.month.between(months.first, months.last)
-    )
-    count = connection.execute(sa.select(sa.func.count()).select_from(schema.coverage).where(ours)).scalar_one()
-    if count == len(columns["month"]):
-        return 0
-    right = side_by_side(
-        table_name=(columns["table_name"].tolist(), sa.Text),
-        symbol=(columns["symbol"].tolist(), sa.Text),
-        month=(columns["month"].tolist(), sa.Date),
-    )
-    is_right = sa.exists().where(
-        right.c.table_name == rows.table_name, right.c.symbol == rows.symbol, right.c.month == rows.month
-    )
-    return connection.execute(sa.delete(schema.coverage).where(ours, ~is_right)).rowcount
+    """Settle `span`, and what lies between it and what was settled, of instruments that all have rows or none."""
+    symbols = batch.symbols
+    wide = batch.with_tail(span) if bars_too else span
+    if wide != span:
+        stored = None
+    of_bars = facts.known(connection, batch.bars, symbols, wide, stored) if bars_too else None
+    of_indicators = facts.known(connection, INDICATORS, symbols, wide)
+    wanted: dict[Key, Row] = {}
+    for sessions, numbers in batch.by_calendar():
+        wanted |= _rows(batch, sessions, numbers, wide, of_bars, of_indicators)
+    mine = set(symbols)
+    found = {key: row for key, row in batch.found.items() if key[1] in mine}
+    return rows.replace(connection, found, wanted, now)
 
 
-def _expected_so_far(connection: Connection, table: str, recent: date) -> dict[str, tuple[int, int]]:
-    """The sessions expected by the rows there are of each instrument, before `recent` and from then on."""
-    rows = schema.coverage.c
-    early, late = (sa.func.coalesce(sa.func.sum(rows.expected).filter(when), 0) for when in _sides(rows.month, recent))
-    query = sa.select(rows.symbol, early, late).where(rows.table_name == table).group_by(rows.symbol)
-    return {symbol: (before, after) for symbol, before, after in connection.execute(query)}
+def _rows(
+    batch: _Batch, sessions: Days, numbers: Sequence[int], span: Span, of_bars: Known | None, of_indicators: Known
+) -> dict[Key, Row]:
+    """The rows of those instruments of a batch, by number, that have these finished sessions."""
+    place = np.full(len(batch.instruments), -1)
+    place[list(numbers)] = np.arange(len(numbers))
+    count = len(numbers)
+    start, stop = np.searchsorted(sessions, np.array([span[0], span[1] + _DAY], "datetime64[D]")).tolist()
+    window = slice(start, stop)
+    settled = np.array([batch.settled[number] for number in numbers])
+    until = settled if of_bars is None else np.maximum(settled, stop)
+    states: dict[str, States] = {}
+    expected = np.arange(sessions.size) < settled[:, np.newaxis]
+    for table, known in ((batch.bars, of_bars), (INDICATORS, of_indicators)):
+        before = rows.ranges_by_state([batch.row(table, number) for number in numbers])
+        states[table] = coverage.decode(sessions, expected, before)
+        if known is not None and start < stop:
+            wanted = np.ones((count, stop - start), bool) if table == batch.bars else expected[:, window]
+            found = known.facts(sessions[window], place, count)
+            states[table][:, window] = coverage.settle(wanted, found)
+        expected = states[table] == coverage.STORED
+    return _encoded(batch, sessions, numbers, until, states)
 
 
-def _sides(month: sa.ColumnElement[date], recent: date) -> Iterator[sa.ColumnElement[bool]]:
-    yield month < recent
-    yield month >= recent
-
-
-def _forget_gone(connection: Connection, symbols: Sequence[str] | None) -> int:
-    """Delete the rows of those of `symbols` (None: of all) that are not active, or not taken by that table."""
-    rows, active = schema.coverage.c, schema.instruments.c
-    is_active = sa.exists().where(active.symbol == rows.symbol, active.is_active)
-    taken = sa.or_(
-        *(
-            sa.and_(
-                rows.table_name.in_((bars, INDICATORS)),
-                sa.exists().where(active.symbol == rows.symbol, active.asset_type.in_([str(kind) for kind in kinds])),
-            )
-            for bars, kinds in BARS_OF.items()
-        )
-    )
-    gone = sa.delete(schema.coverage).where(sa.or_(~is_active, ~taken))
-    if symbols is not None:
-        gone = gone.where(rows.symbol == any_of(symbols))
-    return connection.execute(gone).rowcount
+def _encoded(
+    batch: _Batch, sessions: Days, numbers: Sequence[int], until: Rows, states: Mapping[str, States]
+) -> dict[Key, Row]:
+    digests = {count: coverage.digest(sessions[:count]) for count in set(until.tolist())}
+    found: dict[Key, Row] = {}
+    for table, each in states.items():
+        texts = coverage.encode(sessions, each)
+        for at, number in enumerate(numbers):
+            if settled := int(until[at]):
+                through = sessions[settled - 1].item()
+                ranges = tuple(texts[name][at] for name in coverage.NAMED)
+                key = table, batch.instruments[number].symbol
+                found[key] = Row(batch.first, through, digests[settled], ranges)
+    return found

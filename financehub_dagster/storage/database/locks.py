@@ -32,7 +32,7 @@ class _Held:
     """The tables that a transaction has locked, and those of which it has locked only some symbols."""
 
     whole: set[str] = field(default_factory=set)
-    partly: set[str] = field(default_factory=set)
+    partly: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 _held: WeakKeyDictionary[sa.Transaction, _Held] = WeakKeyDictionary()
@@ -42,10 +42,12 @@ def lock_table(connection: Connection, table: sa.Table, symbols: Sequence[str] |
     """Wait for the writers of `table` before us, and let those after us wait for the end of our transaction.
 
     With `symbols`, a few hundred at most, writers of others need not wait. A transaction locks the symbols of a table
-    once: a second set, or the whole table after it, might be what another transaction waits for us to release.
+    once: others than these, or the whole table after them, might be what another transaction waits for us to release.
     """
     held = _held.setdefault(_transaction(connection), _Held())
     if table.name in held.whole:
+        return
+    if symbols is not None and table.name in held.partly and held.partly[table.name].issuperset(symbols):
         return
     _require_order(table, held)
     statements = _statements(table)
@@ -55,7 +57,7 @@ def lock_table(connection: Connection, table: sa.Table, symbols: Sequence[str] |
     else:
         connection.execute(statements.shared)
         connection.execute(statements.symbols, {"symbols": list(symbols)})
-        held.partly.add(table.name)
+        held.partly[table.name] = frozenset(symbols)
 
 
 def _transaction(connection: Connection) -> sa.Transaction:
@@ -67,7 +69,7 @@ def _transaction(connection: Connection) -> sa.Transaction:
 
 def _require_order(table: sa.Table, held: _Held) -> None:
     rank = _rank(table.name)
-    later = [name for name in held.whole | held.partly if _rank(name) >= rank]
+    later = [name for name in held.whole | held.partly.keys() if _rank(name) >= rank]
     if later:
         message = f"{table.name} is locked after {', '.join(sorted(later))}: lock tables in the order of declaration"
         raise LockOrder(message)

@@ -7,7 +7,7 @@ vendor decimal of up to 15 significant digits comes back as the same digits.
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, DATEMULTIRANGE, JSONB
 
 from financehub_dagster.tables import catalog
 
@@ -23,7 +23,7 @@ STAMP = {"stamp": True}
 _TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
     "date": sa.Date(),
-    "date[]": ARRAY(sa.Date),
+    "datemultirange": DATEMULTIRANGE(),
     "integer": sa.Integer(),
     "double precision": sa.Double(),
     "bigint": sa.BigInteger(),
@@ -172,25 +172,27 @@ deferred_work = sa.Table(
 empty_answers = sa.Table(
     "empty_answers",
     metadata,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("symbol", sa.Text, primary_key=True),
-    sa.Column("date", sa.Date, primary_key=True, comment="a session the vendor was asked for and had nothing"),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("sessions", DATEMULTIRANGE, nullable=False, comment="what the vendor was asked for and had nothing"),
     sa.Column("provider", sa.Text, nullable=False),
     sa.Column("asked", sa.Integer, nullable=False, comment="how often"),
     sa.Column("last_asked_at", Instant, nullable=False),
     sa.Column("next_ask_at", Instant, comment="asked again from then on; NULL: confirmed, there is nothing"),
+    sa.Index("empty_answers_symbol_idx", "table_name", "symbol"),
     comment="Sessions that vendors answered without a bar: what `coverage` calls empty once it is confirmed.",
 )
 
-
 coverage = _from_catalog(
     "coverage",
+    sa.CheckConstraint("first <= through", name="coverage_days_check"),
     sa.CheckConstraint(
-        "expected = stored + cardinality(empty) + cardinality(gap) + cardinality(dead_lettered)"
-        " + cardinality(deferred)",
-        name="coverage_adds_up_check",
+        "not (empty && gap or empty && dead_lettered or empty && deferred"
+        " or gap && dead_lettered or gap && deferred or dead_lettered && deferred)",
+        name="coverage_one_state_check",
     ),
-    sa.Index("coverage_gap_idx", "table_name", "symbol", postgresql_where=sa.text("gap <> '{}'::date[]")),
+    sa.Index("coverage_gap_idx", "table_name", "symbol", postgresql_where=sa.text("gap <> '{}'::datemultirange")),
 )
 
 unreported_writes = sa.Table(

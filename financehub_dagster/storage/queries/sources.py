@@ -60,10 +60,11 @@ def known_sessions(
     """
     rows, answers = schema.metadata.tables[table].c, schema.empty_answers.c
     asked = sa.any_(sa.cast(list(days), sa.ARRAY(sa.Date)))
-    waiting = sa.select(answers.date, sa.null().label("source")).where(
+    day = sa.func.unnest(sa.cast(list(days), sa.ARRAY(sa.Date))).column_valued("day")
+    waiting = sa.select(day, sa.null().label("source")).where(
         answers.table_name == table,
         answers.symbol == symbol,
-        answers.date == asked,
+        answers.sessions.contains(day),
         sa.or_(answers.next_ask_at.is_(None), answers.next_ask_at > now),
     )
     stored = sa.select(rows.date, rows.source).where(rows.symbol == symbol, rows.date == asked)

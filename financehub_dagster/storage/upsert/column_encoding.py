@@ -134,29 +134,8 @@ def _json(array: NDArray[np.generic]) -> Field:
     return Coded(np.where(missing, -1, codes), [b"\x01" + value.encode() for value in values])
 
 
-def pack_dates(dates: NDArray[np.datetime64]) -> bytes:
-    """An array of dates (datetime64[D]) in PostgreSQL's binary form (array_recv), as columns of such arrays take it."""
-    head = [int(bool(len(dates))), 0, _DATE_OID]
-    if not len(dates):
-        return np.array(head, ">i4").tobytes()
-    items = np.empty((len(dates), 2), ">i4")
-    items[:, 0] = 4
-    items[:, 1] = (np.asarray(dates, "datetime64[D]") - EPOCH).astype(np.int64)
-    return np.array([*head, len(dates), 1], ">i4").tobytes() + items.tobytes()
-
-
-_DATE_OID = 1082
-"""The type of an array's elements (pg_type.dat); there are no arrays of others so far."""
-
-
-def _packed(array: NDArray[np.generic]) -> Field:
-    codes, values = pd.factorize(array)
-    return Coded(codes, list(values))
-
-
 _CONVERSIONS: dict[type[sa.types.TypeEngine[Any]], Callable[[NDArray[np.generic]], Field]] = {
     JSONB: _json,
-    sa.ARRAY: _packed,
     sa.Text: _text,
     sa.Boolean: _boolean,
     sa.SmallInteger: _integer(">i2"),

@@ -8,7 +8,7 @@ import pytest
 from financehub_dagster.automation.healing import BEHIND_OTHERS, JOB, TABLE_TAG, heal_gaps_sensor
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.coverage import gaps, ledger
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.rate_limits.circuit_breakers import ANY, hold
 
@@ -48,11 +48,9 @@ def launch(platform, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
 
 def states(platform, symbol: str) -> dict[str, tuple[int, int, int]]:
     """Sessions expected, stored and missing by table."""
-    query = (
-        "select table_name, sum(expected)::int, sum(stored)::int, sum(cardinality(gap))::int from coverage"
-        " where symbol = :symbol group by 1"
-    )
-    return {table: tuple(counts) for table, *counts in platform.rows(query, symbol=symbol)}
+    with transaction() as connection:
+        counts = gaps.sessions_by_state(connection, [symbol])
+    return {table: (of["expected"], of["stored"], of["gap"]) for table, of in counts.items()}
 
 
 def test_what_is_missing_becomes_a_run_for_each_table_and_the_runs_leave_no_gap(small):
@@ -134,11 +132,12 @@ def test_an_instrument_that_fails_is_a_dead_letter_and_asked_for_no_more_by_heal
     small.sandbox.delist("GE")
     for request in tick(small):
         launch(small, request)
-    failed = "select symbol, sum(expected) from coverage where dead_lettered <> '{}' group by 1"
-    assert small.rows(failed) == [("GE", states(small, "AAPL")[STOCKS][0])]
-    assert tick(small) == []
+    assert small.rows("select symbol from coverage where dead_lettered <> '{}'") == [("GE",)]
     with transaction() as connection:
-        assert ledger.rebuild(connection, datetime.now(UTC)) == 0
+        failed = gaps.sessions_by_state(connection, ["GE"])[STOCKS]["dead_lettered"]
+    assert failed == states(small, "AAPL")[STOCKS][0]
+    assert tick(small) == []
+    assert ledger.rebuild(datetime.now(UTC)) == 0
 
 
 def test_a_session_the_vendor_leaves_out_waits_for_its_next_question(small):
@@ -148,21 +147,19 @@ def test_a_session_the_vendor_leaves_out_waits_for_its_next_question(small):
     for table in (STOCKS, INDICATORS):
         small.execute(f"delete from {table} where symbol = 'GE' and date = :hole", hole=hole)
     small.sandbox.drop_bar("GE", hole)
-    with transaction() as connection:
-        assert ledger.rebuild(connection, datetime.now(UTC)) > 0
+    assert ledger.rebuild(datetime.now(UTC)) > 0
     [request] = tick(small)
     assert request.run_config["ops"][STOCKS]["config"]["symbols"] == ["GE"]
     assert launch(small, request).success
-    assert small.rows("select symbol, date, asked from empty_answers") == [("GE", hole, 1)]
+    assert small.rows("select symbol, lower(sessions), asked from empty_answers") == [("GE", hole, 1)]
     assert tick(small) == []
     small.execute("update empty_answers set next_ask_at = now()")
     assert len(tick(small)) == 1
 
 
 def test_a_rejected_bar_is_a_gap_that_waits(small):
-    with transaction() as connection:
-        ledger.refresh(connection, datetime.now(UTC))
-    day = small.scalar("select max(day) from coverage, unnest(gap) day where symbol = 'GE'")
+    ledger.refresh(datetime.now(UTC))
+    day = small.scalar("select upper(gap) - 1 from coverage where symbol = 'GE' and table_name = :t", t=STOCKS)
     small.sandbox.set_bar("GE", day, high=0.01)
     for request in tick(small):
         assert launch(small, request).success

@@ -146,7 +146,7 @@ class World:
         with self.scene(self.empty) as scene:
             with market_engine().begin() as connection:
                 upsert_instruments(connection, [each for each in default_universe() if each.symbol in SYMBOLS])
-                ledger.refresh(connection, datetime.now(UTC))
+            ledger.refresh(datetime.now(UTC))
             scene.make(EARLY)
             return self._keep(scene)
 

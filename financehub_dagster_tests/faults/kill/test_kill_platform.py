@@ -88,8 +88,8 @@ class Backfilling(Platform):
     def lacking(self) -> list[tuple]:
         """What the ledger does not call stored or empty in the backfilled tables."""
         return self.rows(
-            "select symbol, month, gap, dead_lettered, deferred from coverage where table_name = 'stock_prices_daily'"
-            " and month < date_trunc('month', now()) and expected > stored + cardinality(empty)"
+            "select symbol, gap, dead_lettered, deferred from coverage where table_name = 'stock_prices_daily'"
+            " and (gap + dead_lettered + deferred) && daterange(null, date_trunc('month', now())::date)"
         )
 
     def empty(self) -> None:

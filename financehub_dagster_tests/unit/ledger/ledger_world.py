@@ -50,17 +50,16 @@ class World:
     def join(self, *instruments: Instrument) -> None:
         with transaction() as connection:
             upsert_instruments(connection, instruments)
-            ledger.refresh(connection, self.now)
+        ledger.refresh(self.now)
 
     def leave(self, *instruments: Instrument) -> None:
         with transaction() as connection:
             deactivate_instruments(connection, [instrument.symbol for instrument in instruments])
-            ledger.refresh(connection, self.now)
+        ledger.refresh(self.now)
 
     def pass_time(self, **by: float) -> None:
         self.now += timedelta(**by)
-        with transaction() as connection:
-            ledger.refresh(connection, self.now)
+        ledger.refresh(self.now)
 
     def answer(
         self,
@@ -124,16 +123,48 @@ class World:
         ledger.settle(connection, table, symbols, *months, self.now)
 
     def rebuild(self) -> int:
-        with transaction() as connection:
-            return ledger.rebuild(connection, self.now)
+        return ledger.rebuild(self.now)
 
-    def row(self, table: str, instrument: Instrument, month: str) -> dict[str, object]:
-        """One row of the ledger without its key."""
-        query = sa.text("select * from coverage where table_name = :t and symbol = :s and month = :m")
-        with transaction() as connection:
-            found = connection.execute(query, {"t": table, "s": instrument.symbol, "m": date.fromisoformat(month)})
-            row = dict(found.mappings().one())
-        return {name: row[name] for name in ("expected", "stored", "empty", "gap", "dead_lettered", "deferred")}
+    def row(self, table: str, instrument: Instrument, month: str) -> dict[str, Any]:
+        """What the ledger says of a month: sessions expected and stored, and those in each other state."""
+        start = date.fromisoformat(month)
+        sessions = sessions_of_row(table, instrument)
+        inside = {name: [day for day in days if day.replace(day=1) == start] for name, days in sessions.items()}
+        counts = {name: len(inside.pop(name)) for name in ("expected", "stored")}
+        return {**counts, **inside}
+
+
+STATES = ("empty", "gap", "dead_lettered", "deferred")
+
+
+def sessions_of_row(table: str, instrument: Instrument) -> dict[str, list[date]]:
+    """Read a row of the ledger day by day, as people do in SQL: every expected session is stored or in a range."""
+    query = sa.text(
+        "select d.state, d.day from coverage, lateral ("
+        + " union all ".join(
+            f"select '{state}' as state, generate_series(lower(r), upper(r) - 1, interval '1 day')::date as day"
+            f" from unnest({state}) as r"
+            for state in STATES
+        )
+        + ") as d where table_name = :t and symbol = :s"
+    )
+    with transaction() as connection:
+        asked = {"t": table, "s": instrument.symbol}
+        span = connection.execute(
+            sa.text("select first, through from coverage where table_name = :t and symbol = :s"), asked
+        ).one()
+        found: dict[str, list[date]] = {state: [] for state in STATES}
+        for row in connection.execute(query, asked):
+            found[row.state].append(row.day)
+    if table == INDICATORS:
+        expected = sessions_of_row(price_table(instrument), instrument)["stored"]
+    else:
+        expected = calendars.sessions(instrument, *span).tolist()
+    known = set(expected)
+    found = {state: sorted(known.intersection(days)) for state, days in found.items()}
+    others = [day for days in found.values() for day in days]
+    assert len(others) == len(set(others)), "a session is in two states"
+    return {"expected": expected, "stored": sorted(known.difference(others)), **found}
 
 
 def store_bars(connection: sa.Connection, instrument: Instrument, days: Sequence[date]) -> None:

@@ -42,9 +42,9 @@ def universe(database, monkeypatch) -> Iterator[list[Instrument]]:
 def test_no_exchange_stops_the_others(universe, now, monkeypatch):
     monkeypatch.setenv("FINANCEHUB_HISTORY_START", (now - timedelta(days=40)).date().isoformat())
     get_settings.cache_clear()
+    assert ledger.refresh(now) > 0
+    assert ledger.rebuild(now) == 0
     with transaction() as connection:
-        assert ledger.refresh(connection, now) > 0
-        assert ledger.rebuild(connection, now) == 0
         lacking = {row["symbol"]: row for row in gaps.open_gaps(connection, 1000)}
         evidence = Covered(connection, STOCKS, members_of(STOCKS), now, None)
         late = bars.FRESHNESS.examine(evidence)
@@ -63,8 +63,8 @@ def test_no_exchange_stops_the_others(universe, now, monkeypatch):
 
 
 def test_sessions_are_expected_up_to_the_end_of_their_calendar(universe):
+    ledger.refresh(JANUARY)
     with transaction() as connection:
-        ledger.refresh(connection, JANUARY)
         lacking = {row["symbol"]: row for row in gaps.open_gaps(connection, 1000)}
     for mic in ("XNSE", "XSHE", "XSES"):
         last = min(calendars.known_to(mic), JANUARY.date() - timedelta(days=1))

@@ -46,7 +46,10 @@ def plan(world: World, limit: int = 4, **options) -> list[Order]:
 
 
 def asked(world: World, instrument: Instrument) -> list[tuple]:
-    query = sa.text("select date, asked, next_ask_at from empty_answers where symbol = :s order by date")
+    query = sa.text(
+        "select day::date, asked, next_ask_at from empty_answers, unnest(sessions) as days,"
+        " generate_series(lower(days), upper(days) - 1, interval '1 day') as day where symbol = :s order by day"
+    )
     with transaction() as connection:
         return [tuple(row) for row in connection.execute(query, {"s": instrument.symbol})]
 

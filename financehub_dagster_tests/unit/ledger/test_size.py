@@ -59,30 +59,27 @@ def test_new_instruments_are_not_compared_with_each_other(database: Database, mo
         raise AssertionError("each new instrument is looked for among all others")
 
     monkeypatch.setattr(Instrument, "__eq__", compared)
-    with transaction() as connection:
-        assert ledger.refresh(connection, NOW) == 2 * COUNT
+    assert ledger.refresh(NOW) == 2 * COUNT
 
 
-def test_all_instruments_are_settled_some_at_a_time(database: Database) -> None:
-    with transaction() as connection:
-        ledger.refresh(connection, NOW)
+def test_all_instruments_are_settled_some_at_a_time(database: Database, monkeypatch) -> None:
+    monkeypatch.setattr(ledger, "BATCH", 100)
+    ledger.refresh(NOW)
     with statements(database.engine) as seen, transaction() as connection:
         assert ledger.settle(connection, CRYPTOS, None, MAY, NOW.date(), NOW) == 0
     assert longest_array(seen) == ledger.BATCH
 
 
 def test_a_refresh_with_nothing_to_do_reads_and_deletes_nothing(database: Database) -> None:
-    with transaction() as connection:
-        ledger.refresh(connection, NOW)
-    with statements(database.engine) as seen, transaction() as connection:
-        assert ledger.refresh(connection, NOW) == 0
+    ledger.refresh(NOW)
+    with statements(database.engine) as seen:
+        assert ledger.refresh(NOW) == 0
     assert {statement.split()[0].upper() for statement, _ in seen} == {"SELECT"}
 
 
 def test_a_refresh_deletes_the_rows_of_those_that_left(database: Database) -> None:
-    with transaction() as connection:
-        ledger.refresh(connection, NOW)
+    ledger.refresh(NOW)
     with transaction() as connection:
         deactivate_instruments(connection, ["C000", "C001"])
-        assert ledger.refresh(connection, NOW) == 4
-        assert ledger.rebuild(connection, NOW) == 0
+    assert ledger.refresh(NOW) == 4
+    assert ledger.rebuild(NOW) == 0

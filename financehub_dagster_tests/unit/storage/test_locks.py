@@ -43,6 +43,15 @@ def test_locking_a_table_after_a_later_one_is_refused(module_database: Database,
             lock_table(connection, second)
 
 
+def test_symbols_that_are_locked_already_may_be_locked_again(module_database: Database) -> None:
+    with transaction() as connection:
+        lock_table(connection, schema.coverage, ["AAPL", "MSFT"])
+        lock_table(connection, schema.coverage, ["MSFT"])
+        lock_table(connection, schema.coverage, [])
+        with pytest.raises(LockOrder):
+            lock_table(connection, schema.coverage)
+
+
 def test_a_second_set_of_symbols_of_the_same_table_is_refused(module_database: Database) -> None:
     table = schema.indicators_daily
     with transaction() as connection:

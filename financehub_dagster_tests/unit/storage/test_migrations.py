@@ -98,6 +98,29 @@ def test_values_that_no_schema_takes_are_unknown_and_actions_without_a_value_rej
         ]
 
 
+def test_what_vendors_had_nothing_for_is_kept_as_ranges_and_the_ledger_is_settled_anew(empty_database: URL) -> None:
+    migrations.upgrade(empty_database, "0008")
+    asked = "'yahoo', 6, '2024-04-01T12:00Z', null", "'yahoo', 2, '2024-04-01T12:00Z', '2024-04-01T16:00Z'"
+    with autocommit(empty_database) as connection:
+        for day, when in (("04", 0), ("05", 0), ("06", 1), ("08", 0)):
+            connection.exec_driver_sql(
+                f"insert into empty_answers values ('stock_prices_daily', 'A', '2024-03-{day}', {asked[when]})"
+            )
+        connection.exec_driver_sql("insert into coverage values ('stock_prices_daily', 'A', '2024-03-01', 1, 1)")
+    query = "select symbol, sessions::text, asked, next_ask_at is null from empty_answers order by asked desc"
+    migrations.upgrade(empty_database)
+    with autocommit(empty_database) as connection:
+        assert connection.exec_driver_sql(query).fetchall() == [
+            ("A", "{[2024-03-04,2024-03-06),[2024-03-08,2024-03-09)}", 6, True),
+            ("A", "{[2024-03-06,2024-03-07)}", 2, False),
+        ]
+        assert connection.exec_driver_sql("select count(*) from coverage").scalar_one() == 0
+    migrations.downgrade(empty_database, "0008")
+    with autocommit(empty_database) as connection:
+        days = connection.exec_driver_sql("select date::text, asked from empty_answers order by date").fetchall()
+        assert days == [("2024-03-04", 6), ("2024-03-05", 6), ("2024-03-06", 2), ("2024-03-08", 6)]
+
+
 def test_a_missing_database_is_created(database_server: DatabaseServer) -> None:
     url = database_server.url("not_there_yet")
     with pytest.raises(NotMigrated, match="financehub db upgrade"):

@@ -21,9 +21,10 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster import storage
-from financehub_dagster.market.coverage import Months
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage.coverage.confirmed_empty import Asked, EmptySessions
 from financehub_dagster.storage.coverage.ledger import Answer
+from financehub_dagster.storage.coverage.rows import Row
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.errors import StatementFailed
 from financehub_dagster.storage.dead_letters.dead_letters import (
@@ -41,16 +42,19 @@ FEW, MANY = 10, 1000
 LIMIT = 65_535
 TABLE = "stock_prices_daily"
 START, END, NOW = date(2024, 1, 1), date(2024, 1, 31), datetime(2024, 6, 14, 22, tzinfo=UTC)
-MONTHS = Months.spanning(START, END)
-TAKES_MANY = re.compile(r"Sequence|Iterable|Mapping|Collection|DataFrame|Masks|list\[|dict\[")
+DAYS = np.arange(np.datetime64(START, "D"), np.datetime64(END, "D"))
+TAKES_MANY = re.compile(r"Sequence|Iterable|Mapping|Collection|DataFrame|list\[|dict\[")
 
 
 def symbols(count: int) -> list[str]:
     return [f"S{number:05d}" for number in range(count)]
 
 
-def masks(count: int) -> Any:
-    return np.full((count, MONTHS.count), 1 << 8, np.int32)
+def asked_in_vain() -> EmptySessions:
+    """An instrument's sessions, of which a vendor had none when it was asked."""
+    known = EmptySessions(DAYS, {})
+    known.asked[Asked("yahoo", 1, NOW, NOW)] = np.ones(DAYS.size, bool)
+    return known
 
 
 def rejected(count: int) -> pd.DataFrame:
@@ -70,7 +74,6 @@ ONE: dict[object, Callable[[int], object]] = {
     bool: lambda _: False,
     date: lambda number: START - timedelta(days=number),
     datetime: lambda _: NOW,
-    Months: lambda _: MONTHS,
     sa.Table: lambda _: schema.metadata.tables[TABLE],
     Mark: lambda _: Mark(START, 1),
     Failure: lambda number: Failure(TABLE, "Outage", f"{START}", f"S{number:05d}", kwargs={"symbols": [f"S{number}"]}),
@@ -85,10 +88,14 @@ NAMED: dict[str, Callable[[int], object]] = {
     "partition_key": lambda _: f"{START}",
     "columns": bars,
     "rejected": rejected,
-    "missing": masks,
-    "masks": masks,
-    "expected": masks,
-    "has": masks,
+    "span": lambda _: (START, END),
+    "has": lambda _: None,
+    "read.sessions": lambda count: dict.fromkeys(symbols(count), DAYS),
+    "save.known": lambda count: {symbol: asked_in_vain() for symbol in symbols(count)},
+    "replace.found": lambda _: {},
+    "replace.wanted": lambda count: {(TABLE, symbol): Row(START, END, 1, ("{}",) * 4) for symbol in symbols(count)},
+    # A key of one row.
+    "read_page.after": lambda _: ["S00000", START],
     # As many as there are kinds, tables and states.
     "tables": lambda _: [TABLE],
     "names": lambda _: [TABLE],
@@ -124,7 +131,9 @@ def one(kind: Any, number: int) -> Any:
 
 def takes_many() -> Iterator[tuple[str, Callable[..., object]]]:
     """The functions that take a connection and something of which there may be many."""
-    for module in pkgutil.iter_modules(storage.__path__, f"{storage.__name__}."):
+    for module in pkgutil.walk_packages(storage.__path__, f"{storage.__name__}."):
+        if ".migrations." in module.name:
+            continue
         loaded = importlib.import_module(module.name)
         for name, found in vars(loaded).items():
             if name.startswith("_") or not inspect.isfunction(found) or found.__module__ != module.name:
@@ -203,13 +212,13 @@ def test_statements_have_as_many_parameters_for_few_values_as_for_many(universe:
 
 
 def test_the_search_finds_what_it_has_to() -> None:
-    assert {"failures.record_failures", "writer.write", "rejections.record_rejections"} <= set(FUNCTIONS)
+    assert {"dead_letters.record_failures", "upsert.write", "rejected_rows.record_rejections"} <= set(FUNCTIONS)
 
 
 def test_more_than_a_statement_can_have_parameters(universe: sa.Engine) -> None:
     """What failed in use: 8,000 instruments, 9,400 rejected rows, 66,000 dead letters at once."""
-    many = {"instruments.upsert_instruments": 8_000, "rejections.record_rejections": 9_400, "replays.claim": 66_000}
-    many |= {"failures.discard_failures": LIMIT + 1, "failures.read_failures": LIMIT + 1}
+    many = {"instruments.upsert_instruments": 8_000, "rejected_rows.record_rejections": 9_400, "replays.claim": 66_000}
+    many |= {"dead_letters.discard_failures": LIMIT + 1, "dead_letters.read_failures": LIMIT + 1}
     with universe.connect() as connection:
         for name, count in many.items():
             call(connection, name, count)

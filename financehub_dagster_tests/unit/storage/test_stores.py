@@ -17,6 +17,7 @@ from financehub_dagster.storage.dead_letters.dead_letters import (
     record_failures,
     resolve_failures,
 )
+from financehub_dagster.storage.queries import history
 from financehub_dagster.storage.queries.bars import read_bars
 from financehub_dagster.storage.queries.instruments import (
     UpsertResult,
@@ -53,6 +54,25 @@ def test_an_upsert_counts_what_it_changed(database: Database) -> None:
         assert upsert_instruments(connection, [APPLE, renamed, BITCOIN]) == UpsertResult(1, 1, 1)
         assert upsert_instruments(connection, []) == UpsertResult(0, 0, 0)
         assert list_instruments(connection, symbols=["SPY"]) == [renamed]
+
+
+def test_ten_thousand_instruments_are_stored_at_once(database: Database) -> None:
+    many = [Instrument(f"S{n}", f"S{n}", AssetType.STOCK, "XNYS", aliases={"yahoo": f"s{n}"}) for n in range(10_000)]
+    with transaction() as connection:
+        assert upsert_instruments(connection, many) == UpsertResult(10_000, 0, 0)
+        assert upsert_instruments(connection, many) == UpsertResult(0, 0, 10_000)
+        assert list_instruments(connection, symbols=["S9999"]) == many[-1:]
+
+
+def test_large_tables_are_counted_by_the_planners_estimate(database: Database, monkeypatch) -> None:
+    with transaction() as connection:
+        upsert_instruments(connection, ALL)
+        assert history.row_counts(connection, ["instruments", "quotes"]) == {"instruments": 4, "quotes": 0}
+        connection.execute(sa.text("analyze instruments"))
+        upsert_instruments(connection, [Instrument("NEW", "New", AssetType.STOCK, "XNYS")])
+        assert history.row_counts(connection, ["instruments"]) == {"instruments": 5}
+        monkeypatch.setattr(history, "MANY", 3)
+        assert history.row_counts(connection, ["instruments"]) == {"instruments": 4}
 
 
 def test_unknown_symbols_are_named_and_nothing_changes(database: Database) -> None:
