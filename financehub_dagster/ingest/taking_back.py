@@ -1,7 +1,7 @@
 """What a vendor no longer tells within the range it answered: which rows are taken back.
 
 Belongs here: how far an answer is believed when it is silent. Does not belong here: deleting rows (storage.upsert)
-and moved bases (`restating`). The rules and their reasons are in docs/adr/0035.
+and moved bases (`restating`). The rules and their reasons are in docs/adr/0019.
 """
 
 from collections.abc import Mapping, Sequence
