@@ -20,17 +20,17 @@ THREADS = 8
 WORKER = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
-from financehub_dagster.gateway import pace
-from financehub_dagster.storage import limits, quick
+from financehub_dagster.gateway import departure
+from financehub_dagster.storage.rate_limits import gateway_connection, limiter
 from financehub_dagster.storage.database.engine import market_engine
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
 what, seconds, threads = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 engine = market_engine()
-fast = limits.Limit("fast", 10_000_000, 1.0)
+fast = limiter.Limit("fast", 10_000_000, 1.0)
 minute = Quota("minute", 100_000_000, period=60.0)
-second, day = limits.Limit("second", 5, 1.0), Quota("day", 25, period=86_400.0)
-limits.hold(engine, "bench", what, (fast,), 0.0)
+second, day = limiter.Limit("second", 5, 1.0), Quota("day", 25, period=86_400.0)
+limiter.hold(engine, "bench", what, (fast,), 0.0)
 
 def floor():
     connection.execute(
@@ -39,26 +39,26 @@ def floor():
     ).fetchone()
 
 def one():
-    limits.reserve(engine, "bench", "one", (fast,), max_wait=1e9)
+    limiter.reserve(engine, "bench", "one", (fast,), max_wait=1e9)
 
 def several():
-    limits.reserve(engine, "bench", "several", (fast, second_fast), (minute,), max_wait=1e9)
+    limiter.reserve(engine, "bench", "several", (fast, second_fast), (minute,), max_wait=1e9)
 
 def slot_of(*quotas):
-    return limits.reserve(engine, "bench", what, (second,), quotas, max_wait=60.0)
+    return limiter.reserve(engine, "bench", what, (second,), quotas, max_wait=60.0)
 
 def paced():
-    pace.keep(slot_of(), (second,), slot_of)
+    departure.keep(slot_of(), (second,), slot_of)
     print(time.time())
 
 def daily():
     slot = slot_of(day)
     if slot.granted:
-        pace.keep(slot, (second,), slot_of)
+        departure.keep(slot, (second,), slot_of)
         print(time.time())
 
-second_fast = limits.Limit("second_fast", 10_000_000, 1.0)
-connection = quick._connection(engine).connection
+second_fast = limiter.Limit("second_fast", 10_000_000, 1.0)
+connection = gateway_connection._connection(engine).connection
 step = {"floor": floor, "one": one, "several": several, "paced": paced, "daily": daily}[what]
 counted = what in ("floor", "one", "several")
 for _ in range(20 if counted else 0):

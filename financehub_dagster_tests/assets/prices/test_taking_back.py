@@ -1,7 +1,7 @@
 """Actions and bars that a vendor no longer tells: taken back and kept, unless its answer has holes."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -66,8 +66,11 @@ def test_a_bar_that_is_no_longer_sent_is_taken_back_with_all_that_follows_from_i
     assert before.keys() - yahoo.stored("close").keys() == {DAY}
     assert yahoo.withdrawn() == [(TABLE, DAY, "yahoo")]
     assert yahoo.platform.rows("select (old->>'close')::float from price_revisions") == [(before[DAY],)]
-    gaps = "select gap from coverage where table_name = :table and symbol = :symbol and month = '2024-03-01'"
-    assert yahoo.platform.rows(gaps, table=TABLE, symbol=SYMBOL) == [([DAY],)]
+    gap = (
+        "select lower(days), upper(days) from coverage, unnest(gap) days"
+        " where table_name = :table and symbol = :symbol and days @> cast(:day as date)"
+    )
+    assert yahoo.platform.rows(gap, table=TABLE, symbol=SYMBOL, day=DAY) == [(DAY, DAY + timedelta(days=1))]
     assert yahoo.platform.rows("select dirty_from from dirty_marks") == [(DAY,)]
     yahoo.run("03", table="indicators_daily")
     assert yahoo.platform.scalar("select count(*) from indicators_daily where date = :day", day=DAY) == 0

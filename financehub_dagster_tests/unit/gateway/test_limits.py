@@ -25,12 +25,12 @@ FAST = Limit("fast", 50, 1.0)
 
 HAMMER = """
 import time
-from financehub_dagster.storage import limits
+from financehub_dagster.storage.rate_limits import limiter
 from financehub_dagster.storage.database.engine import market_engine
-limit = limits.Limit("hammer", 40, 1.0)
+limit = limiter.Limit("hammer", 40, 1.0)
 for _ in range(100):
     before = time.time()
-    slot = limits.reserve(market_engine(), "vendor", "ip", (limit,), max_wait=1e6)
+    slot = limiter.reserve(market_engine(), "vendor", "ip", (limit,), max_wait=1e6)
     print(before + slot.wait, time.time() + slot.wait)
 """
 

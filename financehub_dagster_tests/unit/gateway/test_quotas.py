@@ -19,13 +19,13 @@ MINUTE = Quota("minute", 8, period=60.0)
 
 HAMMER = """
 import time
-from financehub_dagster.storage import limits
+from financehub_dagster.storage.rate_limits import limiter
 from financehub_dagster.storage.database.engine import market_engine
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
 pace, day = Limit("second", 50, 1.0), Quota("day", 25, period=86_400.0)
 for _ in range(40):
-    print(int(limits.reserve(market_engine(), "vendor", "key", (pace,), (day,)).granted))
+    print(int(limiter.reserve(market_engine(), "vendor", "key", (pace,), (day,)).granted))
 """
 
 

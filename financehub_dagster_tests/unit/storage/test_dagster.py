@@ -19,6 +19,7 @@ from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.dagster_storage import FinanceHubDagsterStorage
 from financehub_dagster.storage.database.errors import DatabaseUnreachable
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, clear_caches
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 PROJECT = """
 import dagster as dg
@@ -44,7 +45,7 @@ def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def dagster(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    root = str(Path(embedded.__file__).parents[3])
+    root = str(REPOSITORY)
     command = [sys.executable, "-m", "dagster", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(home)])}
     return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
