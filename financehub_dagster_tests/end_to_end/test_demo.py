@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -34,7 +35,7 @@ def sandbox_of(platform: Platform) -> Sandbox | None:
     """The sandbox of a demo, once it answers."""
     state = State.read(platform.home.state_file)
     url = None if state is None else state.urls.get("sandbox")
-    return Sandbox(url) if url is not None and probes.responds(f"{url}/_control/faults") else None
+    return Sandbox(url) if url is not None and probes.works(partial(probes.sandbox, url)) else None
 
 
 def demo_that_fetches(platform: Platform) -> State:

@@ -72,11 +72,6 @@ def get(url: str, timeout: float = SECONDS) -> None:
     _fetch(url, timeout)
 
 
-def responds(url: str, timeout: float = SECONDS) -> bool:
-    """Whether a GET of `url` succeeds."""
-    return works(lambda: get(url, timeout))
-
-
 def sandbox(url: str, timeout: float = SECONDS) -> None:
     """The sample market tells of its faults."""
     get(f"{url}/_control/faults", timeout)

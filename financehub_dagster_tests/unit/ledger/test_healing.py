@@ -3,7 +3,6 @@
 import resource
 from datetime import date, timedelta
 
-import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -30,14 +29,6 @@ MARCH = (date(2024, 3, 1), date(2024, 3, 31))
 WHOLE = (date(2024, 1, 1), date(2024, 6, 1))
 EVERYTHING = (HISTORY_START, date(2024, 6, 30))
 HOLE = date(2024, 3, 12)
-
-
-@pytest.fixture
-def world(database, monkeypatch):
-    monkeypatch.setenv("FINANCEHUB_HISTORY_START", HISTORY_START.isoformat())
-    get_settings.cache_clear()
-    yield World()
-    get_settings.cache_clear()
 
 
 def plan(world: World, limit: int = 4, **options) -> list[Order]:

@@ -21,20 +21,11 @@ from financehub_dagster_tests.unit.ledger.ledger_world import (
     INDICATORS,
     NOW,
     STOCKS,
-    World,
     store_bars,
 )
 
 MARCH = (date(2024, 3, 1), date(2024, 3, 31))
 GOOD_FRIDAY = date(2024, 3, 29)
-
-
-@pytest.fixture
-def world(database, monkeypatch):
-    monkeypatch.setenv("FINANCEHUB_HISTORY_START", HISTORY_START.isoformat())
-    get_settings.cache_clear()
-    yield World()
-    get_settings.cache_clear()
 
 
 def all_rows() -> list[tuple]:

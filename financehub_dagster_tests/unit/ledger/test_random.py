@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import gaps
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries.instruments import list_instruments
@@ -19,14 +18,6 @@ from financehub_dagster_tests.unit.ledger.ledger_world import (
 )
 
 ACTS = 150
-
-
-@pytest.fixture
-def world(database, monkeypatch):
-    monkeypatch.setenv("FINANCEHUB_HISTORY_START", HISTORY_START.isoformat())
-    get_settings.cache_clear()
-    yield World()
-    get_settings.cache_clear()
 
 
 def act(world: World, rng: random.Random) -> None:
