@@ -1,5 +1,8 @@
 """The calendar of an exchange: what exchange_calendars knows, what is assumed after its end, and the corrections.
 
+The week of currencies is ours: exchange_calendars' 24/5 ends each day at midnight UTC, while the market ends it at
+17:00 New York.
+
 Belongs here: making calendars. Does not belong here: questions about them (`calendars`) and reading corrections
 (`corrections`). Imports exchange_calendars and pandas, which takes a second.
 """
@@ -26,36 +29,45 @@ type Instants = NDArray[np.datetime64]
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Sessions in order: dates (datetime64[D]), and opens and closes as instants in UTC (datetime64[s])."""
+    """Sessions in order: dates (datetime64[D]), and opens and closes as instants in UTC (datetime64[s]).
+
+    break_starts and break_ends (datetime64[s]) bound the lunch break, NaT for a session without one.
+    """
 
     dates: Days
     opens: Instants
     closes: Instants
+    break_starts: Instants
+    break_ends: Instants
 
     def between(self, start: date, end: date) -> "Sessions":
         """The sessions from `start` to `end`, both included."""
         first = int(np.searchsorted(self.dates, np.datetime64(start, "D")))
         stop = int(np.searchsorted(self.dates, np.datetime64(end, "D"), side="right"))
-        return Sessions(self.dates[first:stop], self.opens[first:stop], self.closes[first:stop])
+        return Sessions(*(each[first:stop] for each in self._columns()))
 
     def with_others(self, others: "Sessions", without: Days) -> "Sessions":
         """These and `others`, in order; of these, the ones on the days `without` are left out."""
         kept = ~np.isin(self.dates, without)
-        dates = np.concatenate([self.dates[kept], others.dates])
-        order = np.argsort(dates, kind="stable")
-        opens, closes = (
-            np.concatenate([own[kept], other])[order]
-            for own, other in ((self.opens, others.opens), (self.closes, others.closes))
-        )
-        return Sessions(dates[order], opens, closes)
+        joined = [
+            np.concatenate([own[kept], other]) for own, other in zip(self._columns(), others._columns(), strict=True)
+        ]
+        order = np.argsort(joined[0], kind="stable")
+        return Sessions(*(each[order] for each in joined))
+
+    def _columns(self) -> tuple[Days, Instants, Instants, Instants, Instants]:
+        return self.dates, self.opens, self.closes, self.break_starts, self.break_ends
 
 
-NO_SESSIONS = Sessions(*(np.array([], f"datetime64[{unit}]") for unit in ("D", "s", "s")))
+NO_SESSIONS = Sessions(*(np.array([], f"datetime64[{unit}]") for unit in ("D", "s", "s", "s", "s")))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Calendar:
-    """Sessions to the end of a year; those after known_to are assumed. known_to is date.max where none ever are."""
+    """Sessions to the end of a year; those after known_to are assumed. known_to is date.max where none ever are.
+
+    Calendars compare by identity, so that what is made of one can be cached by it.
+    """
 
     sessions: Sessions
     known_to: date
@@ -63,26 +75,42 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class _Hours:
-    """The regular hours of an exchange in its time zone, the closing one `days` after the session's date."""
+    """The regular hours of an exchange in its time zone; opening and closing lie so many days after the session's date.
+
+    pause bounds the lunch break, None where the exchange has none.
+    """
 
     timezone: ZoneInfo
     opens: time
     closes: time
-    days: int
+    opening_day: int = 0
+    closing_day: int = 0
+    pause: tuple[time, time] | None = None
 
     def sessions(self, days: Sequence[date], given: Sequence[Correction | None]) -> Sessions:
         """Sessions on these days; `given` names for each what differs from the regular hours."""
-        opens = [self._utc(day, (own and own.opens) or self.opens) for day, own in zip(days, given, strict=True)]
-        closes = [
-            self._utc(day, own.closes)
-            if own and own.closes
-            else self._utc(day + timedelta(days=self.days), self.closes)
+        opens = [
+            self._utc(day, own.opens) if own and own.opens else self._utc(day, self.opens, self.opening_day)
             for day, own in zip(days, given, strict=True)
         ]
-        return Sessions(np.array(days, "datetime64[D]"), *(np.array(each, "datetime64[s]") for each in (opens, closes)))
+        closes = [
+            self._utc(day, own.closes) if own and own.closes else self._utc(day, self.closes, self.closing_day)
+            for day, own in zip(days, given, strict=True)
+        ]
+        pauses = [self._pause(*each) for each in zip(days, opens, closes, strict=True)]
+        instants = (opens, closes, [first for first, _ in pauses], [last for _, last in pauses])
+        return Sessions(np.array(days, "datetime64[D]"), *(np.array(each, "datetime64[s]") for each in instants))
 
-    def _utc(self, day: date, at: time) -> datetime:
-        return datetime.combine(day, at, self.timezone).astimezone(UTC).replace(tzinfo=None)
+    def _pause(self, day: date, opens: datetime, closes: datetime) -> tuple[datetime, datetime] | tuple[None, None]:
+        """The lunch break, where the session lasts beyond both its ends."""
+        if self.pause is None:
+            return None, None
+        first, last = (self._utc(day, at) for at in self.pause)
+        return (first, last) if opens < first and last < closes else (None, None)
+
+    def _utc(self, day: date, at: time, later: int = 0) -> datetime:
+        local = datetime.combine(day + timedelta(days=later), at, self.timezone)
+        return local.astimezone(UTC).replace(tzinfo=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +158,18 @@ def _bounds(name: str) -> tuple[date | None, date | None]:
     return first, last
 
 
+CURRENCIES = "currencies"
+"""The calendar of currency pairs: not one of the library's."""
+
+_NEW_YORK_CLOSE = time(17)
+"""When the trade date of currencies ends, in New York: the rollover of the spot market, on which vendors' daily bars
+end. A session begins at the previous calendar day's close, so that Monday's begins on Sunday evening."""
+
+
 @cache
 def _load(name: str, first_year: int, last_year: int) -> _Library:
+    if name == CURRENCIES:
+        return _currency_week(first_year, last_year)
     start, end = date(first_year, 1, 1), date(last_year, 12, 31)
     try:
         made = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
@@ -142,12 +180,28 @@ def _load(name: str, first_year: int, last_year: int) -> _Library:
         start, end = max(first or date.min, start), min(last or date.max, end)
         made = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
     sessions = Sessions(
-        dates=made.sessions.to_numpy().astype("datetime64[D]"),
-        opens=_instants(made.opens),
-        closes=_instants(made.closes),
+        made.sessions.to_numpy().astype("datetime64[D]"),
+        *map(_instants, (made.opens, made.closes, made.break_starts, made.break_ends)),
     )
-    hours = _Hours(ZoneInfo(str(made.tz)), made.open_times[-1][1], made.close_times[-1][1], made.close_offset)
+    pause = (made.break_start_times[-1][1], made.break_end_times[-1][1]) if made.break_start_times else None
+    hours = _Hours(
+        ZoneInfo(str(made.tz)),
+        made.open_times[-1][1],
+        made.close_times[-1][1],
+        made.open_offset,
+        made.close_offset,
+        pause,
+    )
     return _Library(Calendar(sessions, last or date.max), made.weekmask, hours)
+
+
+def _currency_week(first_year: int, last_year: int) -> _Library:
+    """Monday to Friday without holidays: on 25 December and 1 January little is traded, but nothing is closed."""
+    hours = _Hours(ZoneInfo("America/New_York"), _NEW_YORK_CLOSE, _NEW_YORK_CLOSE, opening_day=-1)
+    weekmask = "1111100"
+    days = np.arange(date(first_year, 1, 1), date(last_year + 1, 1, 1), dtype="datetime64[D]")
+    weekdays = days[np.is_busday(days, weekmask=weekmask)].tolist()
+    return _Library(Calendar(hours.sessions(weekdays, [None] * len(weekdays)), date.max), weekmask, hours)
 
 
 def _instants(times: "pd.Series[pd.Timestamp]") -> Instants:

@@ -4,11 +4,13 @@ Belongs here: questions of time that exchange_calendars answers. Does not belong
 (`exchanges`), what the library does not know (`corrections`), what is stored or missing (storage). Imports
 exchange_calendars and pandas, which takes a second: import this module only where sessions are needed.
 
-A session is named by its date in the exchange's time zone; cryptos have one session a UTC day, currencies one a UTC
-weekday. Where the library's knowledge of an exchange begins later than asked, earlier days count as none. Beyond its
-end, sessions are known for years of which a correction names a holiday, and unknown after that. `schedule` then raises,
-because expecting nothing would hide what is missing. `known` leaves unknown sessions out and `problems` reports them,
-so that one instrument never stops the others. `is_open` and `session_close` assume the regular hours on every weekday.
+A session is named by its date in the exchange's time zone; cryptos have one session a UTC day. A session of currencies
+ends at 17:00 New York of its date and begins at 17:00 of the day before: Monday's on Sunday evening. Where the
+library's knowledge of an exchange begins later than asked, earlier days count as none. Beyond its end, sessions are
+known for years of which a correction names a holiday, and unknown after that. `schedule` then raises, because expecting
+nothing would hide what is missing. `known` leaves unknown sessions out and `problems` reports them, so that one
+instrument never stops the others. `is_open` and `session_close` assume the regular hours on every weekday. Lunch
+breaks count as part of the session here; `trading_hours` leaves them out.
 """
 
 from collections.abc import Iterable
@@ -29,9 +31,6 @@ EARLY = timedelta(days=60)
 _FIRST_YEAR = 1990
 """Calendars are loaded from here on, so that all questions of a process share one; earlier ones load by decade."""
 
-_WEEKDAYS = "24/5"
-"""The calendar of currencies."""
-
 
 class SessionsUnknown(ValueError):
     """The sessions of an instrument are not known; the message is one line that says why."""
@@ -47,6 +46,15 @@ class CalendarFails(SessionsUnknown):
 
 class CalendarEnds(SessionsUnknown):
     """Neither the installed exchange_calendars nor the corrections reach as far as was asked."""
+
+
+type Market = tuple[str, bool]
+"""What sessions depend on: the exchange, and whether the instrument is a currency pair."""
+
+
+def market_of(of: Instrument | str) -> Market:
+    """The market whose sessions an instrument or MIC has: instruments of one market can be examined together."""
+    return (of, False) if isinstance(of, str) else (of.exchange, of.asset_type is AssetType.FX)
 
 
 def sessions(of: Instrument | str, start: date, end: date) -> Days:
@@ -75,6 +83,17 @@ def known(of: Instrument | str, start: date, end: date) -> Sessions:
     except SessionsUnknown:
         return calendar_source.NO_SESSIONS
     return calendar.sessions.between(start, min(end, calendar.known_to))
+
+
+def whole(of: Instrument | str, last: date) -> Calendar | None:
+    """All sessions from 1990 to at least the end of the year of `last`, assumed ones included; None where unknown.
+
+    The same object each time, until a correction changes.
+    """
+    try:
+        return _calendar(of, last, last)
+    except SessionsUnknown:
+        return None
 
 
 def known_to(of: Instrument | str) -> date:
@@ -110,7 +129,7 @@ def problems(instruments: Iterable[Instrument], now: datetime) -> list[Problem]:
 
 def last_finished_session(of: Instrument | str, now: datetime) -> date | None:
     """The date of the newest known session that had closed at `now` (aware); None where there is none."""
-    moment = _instant(now)
+    moment = instant(now)
     past = known(of, date(_FIRST_YEAR, 1, 1), now.date())
     closed = int(np.searchsorted(past.closes, moment, side="right"))
     found: date | None = past.dates[closed - 1].item() if closed else None
@@ -127,7 +146,7 @@ def finished(of: Instrument | str, dates: Days, now: datetime) -> NDArray[np.boo
     if around.dates.size:
         place = np.searchsorted(around.dates, days).clip(max=around.dates.size - 1)
         closes = np.where(around.dates[place] == days, around.closes[place], closes)
-    return np.asarray(closes <= _instant(now))
+    return np.asarray(closes <= instant(now))
 
 
 def session_close(of: Instrument | str, day: date) -> datetime:
@@ -141,7 +160,7 @@ def session_close(of: Instrument | str, day: date) -> datetime:
 
 def is_open(of: Instrument | str, now: datetime) -> bool:
     """Whether a session is under way at `now` (aware); False where the exchange is unknown."""
-    moment = _instant(now)
+    moment = instant(now)
     try:
         calendar = _calendar(of, now.date(), now.date())
     except SessionsUnknown:
@@ -159,7 +178,8 @@ def _name(of: Instrument | str) -> str:
     return of if isinstance(of, str) else of.symbol
 
 
-def _instant(moment: datetime) -> np.datetime64:
+def instant(moment: datetime) -> np.datetime64:
+    """An aware datetime as datetime64[s] in UTC, the form of all instants here; ValueError without a time zone."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone: give an aware datetime")
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "s")
@@ -194,7 +214,7 @@ def _exchange(of: Instrument | str) -> tuple[str, str]:
     """The MIC, and the name of the calendar it keeps."""
     mic = of if isinstance(of, str) else of.exchange
     if isinstance(of, Instrument) and of.asset_type is AssetType.FX:
-        return mic, _WEEKDAYS
+        return mic, calendar_source.CURRENCIES
     if mic not in exchanges():
         raise UnknownExchange(f"{_name(of)}: no sessions are known for exchange {mic!r}: use its ISO 10383 code")
     return mic, exchanges()[mic].calendar

@@ -48,6 +48,17 @@ def test_currencies_have_a_session_every_weekday() -> None:
     np.testing.assert_array_equal(found, days("2024-12-20", "2024-12-23", "2024-12-24", "2024-12-25", "2024-12-26"))
 
 
+def test_the_new_york_close_ends_a_session_of_currencies() -> None:
+    assert calendars.session_close(EURO, date(2024, 7, 5)) == datetime(2024, 7, 5, 21, tzinfo=UTC)
+    assert calendars.session_close(EURO, date(2024, 12, 6)) == datetime(2024, 12, 6, 22, tzinfo=UTC)
+    sunday_evening = datetime(2024, 12, 8, 22, tzinfo=UTC)
+    assert [calendars.is_open(EURO, moment) for moment in (sunday_evening - SECOND, sunday_evening)] == [False, True]
+    assert calendars.last_finished_session(EURO, sunday_evening + timedelta(days=1) - SECOND) == date(2024, 12, 6)
+    assert calendars.last_finished_session(EURO, sunday_evening + timedelta(days=1)) == date(2024, 12, 9)
+    # Around the turn of the year too, where the session begins in the old one.
+    assert calendars.is_open(EURO, datetime(2023, 12, 31, 23, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("exchange", "day", "close"),
     [
