@@ -23,6 +23,7 @@ from financehub_dagster.assets import (
 )
 from financehub_dagster.assets.checks import steps
 from financehub_dagster.automation.healing import heal_gaps_sensor
+from financehub_dagster.automation.health_check import health_check_sensor
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.jobs import JOBS
 from financehub_dagster.automation.schedules import SCHEDULES
@@ -57,7 +58,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         asset_checks=steps.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[*SENSORS, heal_gaps_sensor],
+        sensors=[*SENSORS, heal_gaps_sensor, health_check_sensor],
         resources={
             **all_providers(),
             "daily_bars": DailyBarsRouter(),

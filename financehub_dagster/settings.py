@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         providers = {name.removesuffix("_api_keys"): name.upper() for name in _KEYS}
         return {provider: variable for provider, variable in providers.items() if not self.api_keys(provider)}
 
+    def configured_vendors(self) -> tuple[str, ...]:
+        """The providers that are on: those that need no key, and those whose key is set."""
+        every = (name.removesuffix("_base_url") for name in type(self).model_fields if name.endswith("_base_url"))
+        off = self.missing_keys()
+        return tuple(name for name in every if name not in off)
+
     def base_url(self, provider: str) -> str | None:
         """The address that stands in for a provider's, without a slash at its end; None for the vendor itself."""
         url: HttpUrl | None = getattr(self, f"{provider}_base_url")

@@ -9,6 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.connection_test import test_connection
 from financehub_dagster.automation.healing import heal_gaps
+from financehub_dagster.automation.health_check import health_check
 from financehub_dagster.automation.replay import replay_dead_letters
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
 from financehub_dagster.automation.snapshot_jobs import ANSWER_JOBS
@@ -59,6 +60,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     replay_dead_letters,
     cleanup_failed_tasks,
     heal_gaps,
+    health_check,
     report_coverage,
     observe_api_usage,
     audit_tables,

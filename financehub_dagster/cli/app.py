@@ -14,7 +14,18 @@ import typer
 
 from financehub_dagster.cli import errors
 from financehub_dagster.cli.command import ReaderGone, new_app
-from financehub_dagster.cli.commands import backfill, database, demo, dlq, gaps, instruments, platform, sandbox, usage
+from financehub_dagster.cli.commands import (
+    backfill,
+    database,
+    demo,
+    dlq,
+    gaps,
+    health,
+    instruments,
+    platform,
+    sandbox,
+    usage,
+)
 
 app = new_app(
     "FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.", completion=True
@@ -26,6 +37,7 @@ instruments.register(app)
 backfill.register(app)
 gaps.register(app)
 usage.register(app)
+health.register(app)
 dlq.register(app)
 sandbox.register(app)
 

@@ -81,10 +81,11 @@ class _Request[R]:
         self.sent = False
         self.rotates = False
         self.answered: Transient | None = None
+        self.reply: Reply | None = None
 
     def attempt(self) -> R:
         """Wait for a slot, send, and read the answer; raises ProviderError."""
-        self.sent = False
+        self.sent, self.reply = False, None
         self.breaker.check(self.call.symbol)
         self.key = self.accounts.enter(self.weight, self._longest_wait())
         self.probes = self.breaker.admit(self.call.symbol)
@@ -95,7 +96,7 @@ class _Request[R]:
         try:
             response = self.exchange.send(self._seconds(), self._credentials())
             reply = self.exchange.reply_of(response)
-            self.call.reply = reply
+            self.call.reply = self.reply = reply
             error = self.policy.meaning.refusal(reply)
             if error is not None:
                 raise error
@@ -112,10 +113,11 @@ class _Request[R]:
         return response
 
     def _count(self, outcome: str) -> None:
+        provider, offset = self.policy.provider, None if self.reply is None else self.reply.clock_offset
         if outcome == usage.OK:
-            usage.count_answered(self.engine(), self.policy.provider, self._account, self.breaker.own, self.weight)
+            usage.count_answered(self.engine(), provider, self._account, self.breaker.own, self.weight, offset)
         else:
-            usage.count(self.engine(), self.policy.provider, self._account, outcome, self.weight)
+            usage.count(self.engine(), provider, self._account, outcome, self.weight, offset)
 
     @property
     def _account(self) -> str:

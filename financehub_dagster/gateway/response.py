@@ -7,7 +7,7 @@ bodies of one vendor, which its provider reads first.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -44,6 +44,7 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     symbol: str | None = None
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def json(self) -> Any:
         """The body as `parse_json` reads it, parsed once: read it only; raises Malformed, naming what came instead."""
@@ -67,6 +68,19 @@ class Reply:
     def server_time(self) -> datetime:
         """The vendor's clock from the Date header, ours where there is none; in UTC."""
         return parse_http_date(self.headers.get("date", "")) or datetime.now(UTC)
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which the vendor's clock was ahead of ours; None without a Date header.
+
+        A cache repeats the Date of the vendor and adds the Age of its copy (RFC 9111, section 5.1). Date has whole
+        seconds, and the response was on its way: a difference of a second or two means nothing.
+        """
+        date = parse_http_date(self.headers.get("date", ""))
+        age = self.headers.get("age", "0").strip()
+        if date is None or not (age.isascii() and age.isdigit() and len(age) < 10):
+            return None
+        return (date - self.received_at).total_seconds() + int(age)
 
     @property
     def retry_after(self) -> float | None:

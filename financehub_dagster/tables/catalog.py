@@ -229,6 +229,13 @@ CATALOG = {
                 Column("outcome", "text", "ok, or the name of the error", key=True),
                 Column("calls", "bigint", "requests that left, whatever came back"),
                 Column("weight", "bigint", "what they cost in the vendor's units"),
+                Column("last_at", "timestamp with time zone", "when the last of these calls ended", nullable=True),
+                Column(
+                    "clock_offset",
+                    "double precision",
+                    "seconds by which the vendor's clock was ahead of this machine's, by the last Date header",
+                    nullable=True,
+                ),
             ),
         ),
         Table(

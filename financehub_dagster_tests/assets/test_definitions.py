@@ -90,6 +90,7 @@ def test_jobs_carry_the_predecessors_names():
         "replay_dead_letters",
         "cleanup_failed_tasks",
         "heal_gaps",
+        "health_check",
         "report_coverage",
         "observe_api_usage",
         "audit_tables",
@@ -130,5 +131,6 @@ def test_sensors_are_on_by_default():
         "recovery",
         "replay_dead_letters_sensor",
         "heal_gaps_sensor",
+        "health_check_sensor",
     }
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}

@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from financehub_dagster.cli.supervisor import probes
 from financehub_dagster.cli.supervisor.state import State, running
+from financehub_dagster.operations import probes
 from financehub_dagster.sandbox.client import VENDORS, Sandbox
 from financehub_dagster.storage.database import embedded
 from financehub_dagster_tests.end_to_end.platform_process import Platform

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
-from financehub_dagster.cli.supervisor import probes
+from financehub_dagster.cli.supervisor.services import shows_code
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
@@ -53,7 +53,7 @@ class Ailing(Platform):
         return (
             status["services"] == dict.fromkeys(PARTS, "running")
             and not status["troubles"]
-            and probes.shows_code(status["urls"]["webserver"])
+            and shows_code(status["urls"]["webserver"])
         )
 
     def ticks_since(self, instant: datetime) -> int:

@@ -13,9 +13,9 @@ from functools import partial
 from financehub_dagster.cli import prepare
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, enter
-from financehub_dagster.cli.supervisor import probes
 from financehub_dagster.cli.supervisor.processes import Leader
 from financehub_dagster.cli.supervisor.state import State, running
+from financehub_dagster.operations import probes
 
 ASK_SECONDS = 5.0
 STARTING_SECONDS = 60.0

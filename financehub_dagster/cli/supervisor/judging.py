@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from financehub_dagster.cli.supervisor.probes import BROKEN, SECONDS, Probe, Trouble, busyness, silent
+from financehub_dagster.operations.probes import BROKEN, SECONDS, Probe, Trouble, busyness, silent
 
 ASK_SECONDS, ASK_AGAIN_SECONDS = 5.0, 2.0
 """Between two calls of a part that works, and of one that does not."""

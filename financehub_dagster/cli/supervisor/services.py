@@ -13,8 +13,9 @@ from pathlib import Path
 from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.supervisor import ports, probes
+from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.processes import is_stopped, let_go_on
+from financehub_dagster.operations import probes
 
 CODE_LOCATION = "financehub"
 DEFINITIONS = "financehub_dagster.definitions"
@@ -111,15 +112,28 @@ def dagster_webserver(port: int, workspace: Path) -> Service:
     argv = (sys.executable, "-m", "dagster_webserver", "-h", ports.HOST, "-p", str(port), "-w", str(workspace))
     url = f"http://{ports.HOST}:{port}"
     needs = (Database.name, "code-server")
-    return Service(
-        "webserver", argv, lambda: probes.shows_code(url), url, probe=_asks(probes.webserver, url), needs=needs
-    )
+    return Service("webserver", argv, lambda: shows_code(url), url, probe=_asks(probes.webserver, url), needs=needs)
 
 
 def daemon(workspace: Path) -> Service:
     """Schedules, sensors, the run queue, backfills and run monitoring."""
     argv = (sys.executable, "-m", "financehub_dagster.cli.daemon", "run", "-w", str(workspace))
     return Service("daemon", argv, probe=probes.Heartbeats, needs=(Database.name,))
+
+
+def shows_code(url: str) -> bool:
+    """Whether the code location is loaded; raises CommandError with the reason when it cannot be."""
+    try:
+        entries = probes.location_entries(probes.ask(url, probes.LOCATIONS))
+    except probes.Trouble:
+        return False
+    for entry in entries:
+        outcome = entry["locationOrLoadError"] or {}
+        if outcome.get("__typename") == "PythonError" and entry["loadStatus"] == "LOADED":
+            raise CommandError(f"the code location does not load: {outcome['message'].strip().splitlines()[-1]}")
+    return bool(entries) and all(
+        (entry["locationOrLoadError"] or {}).get("__typename") == "RepositoryLocation" for entry in entries
+    )
 
 
 def _asks(call: Callable[[str], None], url: str) -> Callable[[Callable[[], float]], probes.Probe]:

@@ -20,9 +20,9 @@ from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor import state
 from financehub_dagster.cli.supervisor.judging import AwakeClock, Judge
-from financehub_dagster.cli.supervisor.probes import Trouble
 from financehub_dagster.cli.supervisor.processes import Leader, any_stopped, end_sessions, last_line, let_go_on, spawn
 from financehub_dagster.cli.supervisor.services import Database, Service, nothing_to_wait_for
+from financehub_dagster.operations.probes import Trouble
 
 WATCH_SECONDS = 0.2
 TOLD_SECONDS = 60.0

@@ -4,7 +4,8 @@ Belongs here: small questions to Dagster's database. Does not belong here: writi
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -14,6 +15,40 @@ from financehub_dagster.storage.database.urls import MARKET_DRIVER, beside, mark
 
 _HEARTBEATS = sa.text("select daemon_type, timestamp from daemon_heartbeats")
 _RUNS = sa.text("select status, count(*) from runs where status = any(:statuses) group by status")
+_ENDED = sa.text("""
+    select count(*) filter (where status = 'SUCCESS'), count(*) filter (where status = 'FAILURE') from runs
+    where status in ('SUCCESS', 'FAILURE') and update_timestamp > (clock_timestamp() at time zone 'UTC') - :window
+    """)
+_QUEUE = sa.text("""
+    select count(*), coalesce(extract(epoch from (clock_timestamp() at time zone 'UTC') - min(create_timestamp)), 0)
+    from runs where status = 'QUEUED'
+    """)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What Dagster does: heartbeats (aware, UTC) by daemon, queued runs and the seconds that the oldest waits.
+
+    running: runs that were started and have not ended. succeeded and failed: runs that ended within the window.
+    """
+
+    heartbeats: dict[str, datetime]
+    queued: int
+    oldest_queued: float
+    running: int
+    succeeded: int
+    failed: int
+
+
+def activity(window: timedelta) -> Activity:
+    """What Dagster does now, and how the runs of the last `window` ended; raises DatabaseError."""
+    with autocommit(_address()) as connection:
+        queued, oldest = connection.execute(_QUEUE).one()
+        running = connection.execute(_RUNS, {"statuses": ["STARTING", "STARTED", "CANCELING"]})
+        succeeded, failed = connection.execute(_ENDED, {"window": window}).one()
+        return Activity(
+            _heartbeats(connection), queued, float(oldest), sum(count for _, count in running), succeeded, failed
+        )
 
 
 def heartbeats() -> dict[str, datetime]:

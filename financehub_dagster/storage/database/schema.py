@@ -255,3 +255,95 @@ breakers = sa.Table(
 )
 
 api_usage = _from_catalog("api_usage")
+
+health_checks = sa.Table(
+    "health_checks",
+    metadata,
+    sa.Column("component", sa.Text, primary_key=True, comment="database, daemon, vendor:yahoo, ..."),
+    sa.Column("since", Instant, primary_key=True, comment="the first check that found this status"),
+    sa.Column("checked_at", Instant, nullable=False, comment="the last check that found this status"),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False, comment="what the last check found"),
+    sa.Column("seconds", Double, comment="how long the last check took"),
+    sa.Column("checks", sa.BigInteger, nullable=False, server_default=sa.text("1"), comment="how many found it"),
+    sa.CheckConstraint("status in ('ok','degraded','failed')", name="health_checks_status_check"),
+    comment="The health of each component: one row for each time it had one status without a break.",
+)
+
+sla_breaches = sa.Table(
+    "sla_breaches",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False, comment="freshness or runtime"),
+    sa.Column("subject", sa.Text, nullable=False, comment="what is late: an exchange, or a run"),
+    sa.Column("began_at", Instant, nullable=False, comment="when the bound was passed"),
+    sa.Column("ended_at", Instant, comment="NULL: it lasts"),
+    sa.Column("checked_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("bound", Double, nullable=False, comment="seconds that were allowed"),
+    sa.Column("worst", Double, nullable=False, comment="seconds that it took, or that have passed so far"),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.CheckConstraint("kind in ('freshness','runtime')", name="sla_breaches_kind_check"),
+    sa.Index(
+        "sla_breaches_open_key",
+        "table_name",
+        "kind",
+        "subject",
+        unique=True,
+        postgresql_where=sa.text("ended_at is null"),
+    ),
+    comment="Bounds on freshness and runtime that were not kept, each once, from its beginning to its end.",
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("incident", sa.Text, nullable=False, comment="what is wrong: health/database, freshness/quotes"),
+    sa.Column("opened_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant, comment="NULL: it lasts"),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("recurrence", sa.Integer, nullable=False, comment="how often it was open before, of late"),
+    sa.Column("announced_at", Instant, comment="when its beginning was delivered"),
+    sa.Column("end_announced_at", Instant, comment="when its end was delivered"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0"), comment="deliveries that failed"),
+    sa.Column("next_attempt_at", Instant, comment="not delivered before this"),
+    sa.Column("error", sa.Text, comment="why the last delivery failed"),
+    sa.Index("alerts_open_key", "incident", unique=True, postgresql_where=sa.text("ended_at is null")),
+    comment="Incidents that people are told of: one row from beginning to end, and whether both were delivered.",
+)
+
+job_statistics = sa.Table(
+    "job_statistics",
+    metadata,
+    sa.Column("job_name", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, primary_key=True, comment="success, failure or canceled"),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    sa.Column("seconds", Double, nullable=False, comment="runtime of all of them"),
+    sa.Column("last_ended_at", Instant, comment="when the last of them ended"),
+    sa.Column("last_run_id", sa.Text),
+    comment="Finished runs of every job since the beginning, each counted once, whatever Dagster still keeps.",
+)
+
+job_statistics_cursor = sa.Table(
+    "job_statistics_cursor",
+    metadata,
+    sa.Column("one", sa.Boolean, primary_key=True, server_default=sa.text("true")),
+    sa.Column("next_id", sa.BigInteger, nullable=False, comment="all of Dagster's runs before it are counted"),
+    sa.Column("counted", ARRAY(sa.BigInteger), nullable=False, comment="runs from there on that are counted"),
+    sa.CheckConstraint("one", name="job_statistics_cursor_one_check"),
+    comment="How far Dagster's runs are counted in job_statistics.",
+)
+
+table_freshness = sa.Table(
+    "table_freshness",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True, comment="the exchange, or empty for the whole table"),
+    sa.Column("newest", Instant, comment="the newest session or time that is stored"),
+    sa.Column("due", Instant, comment="when newer rows are due; NULL: none are expected, as on a holiday"),
+    sa.Column("bound", Double, nullable=False, comment="seconds that rows may be late"),
+    sa.Column("late", Double, nullable=False, comment="seconds since they were due; 0: nothing is late"),
+    sa.Column("measured_at", Instant, nullable=False, server_default=sa.func.now()),
+    comment="How fresh each table is, for each exchange whose sessions it follows.",
+)

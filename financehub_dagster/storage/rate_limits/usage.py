@@ -4,7 +4,7 @@ Belongs here: counting calls, and reading counts, quotas and keys together. Does
 benching keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -32,30 +32,38 @@ class Usage:
 
 
 _COUNT = """
-    INSERT INTO api_usage AS u (provider, scope, day, outcome, calls, weight)
+    INSERT INTO api_usage AS u (provider, scope, day, outcome, calls, weight, last_at, clock_offset)
     VALUES (%(provider)s, %(scope)s, CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date), %(outcome)s, %(calls)s,
-        %(weight)s)
+        %(weight)s, clock_timestamp(), CAST(%(offset)s AS double precision))
     ON CONFLICT (provider, scope, day, outcome) DO UPDATE SET
-        calls = u.calls + excluded.calls, weight = u.weight + excluded.weight
+        calls = u.calls + excluded.calls, weight = u.weight + excluded.weight, last_at = excluded.last_at,
+        clock_offset = coalesce(excluded.clock_offset, u.clock_offset)
 """
 
 _COUNT_ANSWERED = f"WITH forgiven AS ({circuit_breakers.FORGIVE}) {_COUNT}"
 
 
-def count(engine: "sa.Engine", provider: str, scope: str, outcome: str, weight: int = 1) -> None:
-    """Add one call of `weight` to today's count, in a transaction of its own."""
-    asked = {"provider": provider, "scope": scope, "outcome": outcome, "calls": 1, "weight": weight}
+def count(
+    engine: "sa.Engine", provider: str, scope: str, outcome: str, weight: int = 1, offset: float | None = None
+) -> None:
+    """Add one call of `weight` to today's count, in a transaction of its own.
+
+    offset: seconds by which the vendor's clock was ahead of ours; None where it did not say.
+    """
+    asked = {"provider": provider, "scope": scope, "outcome": outcome, "calls": 1, "weight": weight, "offset": offset}
     gateway_connection.execute(engine, _COUNT, asked)
 
 
-def count_answered(engine: "sa.Engine", provider: str, scope: str, capability: str, weight: int = 1) -> None:
+def count_answered(
+    engine: "sa.Engine", provider: str, scope: str, capability: str, weight: int = 1, offset: float | None = None
+) -> None:
     """Add one call that was answered, and forget the failures so far of its breaker: both in one statement.
 
-    Calls of other threads that were answered meanwhile are counted with it.
+    Calls of other threads that were answered meanwhile are counted with it. offset is that of `count`.
     """
 
     def add(weights: Sequence[int]) -> Sequence[None]:
-        asked = {"provider": provider, "scope": scope, "capability": capability, "outcome": OK}
+        asked = {"provider": provider, "scope": scope, "capability": capability, "outcome": OK, "offset": offset}
         gateway_connection.execute(engine, _COUNT_ANSWERED, {**asked, "calls": len(weights), "weight": sum(weights)})
         return [None] * len(weights)
 
@@ -158,3 +166,67 @@ def usage_report(engine: "sa.Engine") -> list[UsageRow]:
             )
             for row in connection.execute(sa.text(_REPORT))
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class VendorState:
+    """What is known of a vendor without asking it.
+
+    open_until and reason: a circuit breaker that lets no call through until then (aware), and why. outcome: how its
+    last call ended, last_at when. calls and failures are those of this UTC day. clock_offset: seconds by which its
+    clock was ahead of the machine that called it last.
+    """
+
+    provider: str
+    open_until: datetime | None
+    reason: str | None
+    outcome: str | None
+    last_at: datetime | None
+    calls: int
+    failures: int
+    clock_offset: float | None
+    clock_read_at: datetime | None
+
+
+_VENDORS = """
+    WITH asked AS (
+        SELECT * FROM unnest(CAST(:names AS text[]), CAST(:places AS text[])) AS a(provider, place)
+    ),
+    recent AS (
+        SELECT u.*, u.day = CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date) AS is_today
+        FROM api_usage u JOIN asked USING (provider)
+        WHERE u.day > CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date) - 8
+            AND substr(u.scope, length(split_part(u.scope, '@', 1)) + 1) = asked.place
+    ),
+    today AS (
+        SELECT provider, sum(calls) AS calls, coalesce(sum(calls) FILTER (WHERE outcome <> 'ok'), 0) AS failures
+        FROM recent WHERE is_today GROUP BY provider
+    ),
+    last AS (
+        SELECT DISTINCT ON (provider) provider, outcome, last_at FROM recent
+        WHERE last_at IS NOT NULL ORDER BY provider, last_at DESC
+    ),
+    clocks AS (
+        SELECT DISTINCT ON (provider) provider, clock_offset, last_at FROM recent
+        WHERE clock_offset IS NOT NULL ORDER BY provider, last_at DESC
+    ),
+    shut AS (
+        SELECT DISTINCT ON (provider) provider, open_until, reason FROM breakers JOIN asked USING (provider)
+        WHERE open_until > clock_timestamp()
+            AND substr(capability, length(split_part(capability, '@', 1)) + 1) = asked.place
+        ORDER BY provider, open_until DESC
+    )
+    SELECT asked.provider, shut.open_until, shut.reason, last.outcome, last.last_at,
+        CAST(coalesce(today.calls, 0) AS bigint), CAST(coalesce(today.failures, 0) AS bigint), clocks.clock_offset,
+        clocks.last_at
+    FROM asked LEFT JOIN shut USING (provider) LEFT JOIN last USING (provider) LEFT JOIN today USING (provider)
+    LEFT JOIN clocks USING (provider) ORDER BY asked.provider
+"""
+
+
+def vendor_states(connection: "sa.Connection", places: Mapping[str, str]) -> list[VendorState]:
+    """The state of each vendor, by name; `places` maps it to "", or to the @host:port that replaces its address."""
+    import sqlalchemy as sa
+
+    rows = connection.execute(sa.text(_VENDORS), {"names": list(places), "places": list(places.values())})
+    return [VendorState(*row) for row in rows]

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from financehub_dagster.cli.supervisor.judging import AwakeClock, Judge
-from financehub_dagster.cli.supervisor.probes import BROKEN, BUSIEST, SLOW, Trouble, silent
+from financehub_dagster.operations.probes import BROKEN, BUSIEST, SLOW, Trouble, silent
 
 
 class Time:

@@ -13,10 +13,10 @@ from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.cli.signals import StopRequested, StopSignals
-from financehub_dagster.cli.supervisor.probes import Trouble
 from financehub_dagster.cli.supervisor.services import Service
 from financehub_dagster.cli.supervisor.state import State, running, sole_supervisor
 from financehub_dagster.cli.supervisor.supervisor import RestartPolicy, Supervisor
+from financehub_dagster.operations.probes import Trouble
 from financehub_dagster_tests.fixtures.eventually import eventually
 
 QUICK = RestartPolicy(most=2, delay=0.05)

@@ -1,7 +1,8 @@
 """Calls that show whether a part of the platform works: each makes the part do some of its work, and raises Trouble.
 
-Belongs here: asking over loopback, and reading the database. Does not belong here: how long a part may fail before
-something is done about it (judging), or any address outside this machine.
+Belongs here: asking over loopback, and reading the database; supervisor, `status` and health share these calls. Does
+not belong here: how long a part may fail before something is done about it (judging), or any address outside this
+machine.
 """
 
 import json
@@ -11,8 +12,6 @@ from datetime import datetime
 from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
-
-from financehub_dagster.cli.errors import CommandError
 
 SECONDS = 10.0
 """How long a call waits for its answer."""
@@ -29,7 +28,7 @@ BUSIEST = 4.0
 """What is slow gets at most this much more time on a busy machine."""
 UNREACHABLE = "DagsterUserCodeUnreachableError"
 
-_LOCATIONS = """{ runsOrError(limit: 1) { __typename } workspaceOrError { ... on PythonError { message }
+LOCATIONS = """{ runsOrError(limit: 1) { __typename } workspaceOrError { ... on PythonError { message }
   ... on Workspace { locationEntries { name loadStatus locationOrLoadError {
     __typename ... on PythonError { message } ... on RepositoryLocation { name } } } } } }"""
 
@@ -98,25 +97,10 @@ def code_server(url: str, timeout: float = SECONDS) -> None:
 
 def webserver(url: str, timeout: float = SECONDS) -> None:
     """The webserver reads the database and shows the code location, or why that does not load."""
-    for entry in _locations(ask(url, _LOCATIONS, timeout)):
+    for entry in location_entries(ask(url, LOCATIONS, timeout)):
         outcome = entry["locationOrLoadError"] or {}
         if UNREACHABLE in outcome.get("message", ""):
             raise Trouble("it shows the code location as unreachable", UNSEEN)
-
-
-def shows_code(url: str) -> bool:
-    """Whether the code location is loaded; raises CommandError with the reason when it cannot be."""
-    try:
-        entries = _locations(ask(url, _LOCATIONS))
-    except Trouble:
-        return False
-    for entry in entries:
-        outcome = entry["locationOrLoadError"] or {}
-        if outcome.get("__typename") == "PythonError" and entry["loadStatus"] == "LOADED":
-            raise CommandError(f"the code location does not load: {outcome['message'].strip().splitlines()[-1]}")
-    return bool(entries) and all(
-        (entry["locationOrLoadError"] or {}).get("__typename") == "RepositoryLocation" for entry in entries
-    )
 
 
 def ask(url: str, query: str, timeout: float = SECONDS) -> dict[str, Any]:
@@ -192,7 +176,8 @@ def recent(beats: Iterable[datetime], started: datetime, now: datetime) -> None:
         raise Trouble(f"it has written no heartbeat for {age:.0f} s")
 
 
-def _locations(data: dict[str, Any]) -> list[dict[str, Any]]:
+def location_entries(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The code locations in the response to LOCATIONS."""
     found: list[dict[str, Any]] = data["workspaceOrError"].get("locationEntries") or []
     return found
 

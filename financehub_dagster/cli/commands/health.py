@@ -1,0 +1,34 @@
+"""`health`: whether the platform works, component by component.
+
+Belongs here: the command. Does not belong here: the checks (operations.health).
+"""
+
+import typer
+
+from financehub_dagster.cli.command import command
+from financehub_dagster.cli.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the tree."""
+    command(app, "health", example="financehub health --json")(health)
+
+
+def health(console: Console) -> None:
+    """Check database, daemon, code location, queue, vendors, disk and clock; exit 1 when the platform is unhealthy."""
+    from financehub_dagster.cli.errors import FAILED, CommandError
+    from financehub_dagster.cli.home import enter, home_to_look_at
+    from financehub_dagster.operations.health import check
+    from financehub_dagster.settings import get_settings
+
+    home = home_to_look_at()
+    if home.mode is None:
+        raise CommandError(f"{home.path}: nothing was ever started here: `financehub up` starts a platform")
+    enter(home, home.mode)
+    get_settings.cache_clear()
+    found = check()
+    columns = ["component", "status", "detail"]
+    rows = [[each.component, each.status, each.detail] for each in found.components]
+    console.result(found.as_dict(), lambda: console.table(f"platform: {found.status}", columns, rows))
+    if found.status == "failed":
+        raise typer.Exit(FAILED)

@@ -1,0 +1,1 @@
+"""Watching the platform: health, SLA, metrics, alerts, retention."""

@@ -1,0 +1,223 @@
+"""Is the platform healthy? One set of checks for `financehub health`, `GET /health`, the minute's sensor and alerts.
+
+Belongs here: what is checked of each component, and what counts as degraded or failed. Does not belong here: the calls
+themselves (probes), storing results (storage.operations), restarting what is dead (cli.supervisor). Nothing here costs
+a vendor's quota: a vendor is judged by its circuit breakers and by how its last calls ended.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any
+
+from financehub_dagster.gateway.addresses import place_of
+from financehub_dagster.operations import probes
+from financehub_dagster.operations.parts import Parts, parts
+from financehub_dagster.settings import Settings, get_settings
+from financehub_dagster.storage.operations.health_checks import Checked, Status
+
+ESSENTIAL = frozenset({"database", "daemon", "code-server", "disk"})
+"""The platform is unhealthy when one of these has failed; with anything else it is degraded."""
+PROBE_SECONDS = 5.0
+WINDOW = timedelta(hours=1)
+"""The time over which successes and failures of runs are counted, and in which a vendor's clock was read."""
+LONG_WAIT_SECONDS = 900.0
+"""A run that waits longer in the queue: more is asked of the platform than it does."""
+FEWEST_FAILURES, MOST_FAILED = 5, 0.5
+"""Runs count as degraded when at least as many, and this part of all that ended in the window, have failed."""
+LOW_DISK, NO_DISK = 2_000_000_000, 300_000_000
+"""Free bytes below which the disk is degraded, and below which it has failed: PostgreSQL stops when it is full."""
+CLOCK_OFF, CLOCK_WRONG = 10.0, 120.0
+"""Seconds of difference from the vendors' clocks: Date has whole seconds and responses take some. Signed requests of
+Binance are refused from 5 s on, and a minute's bars are misjudged as finished from a minute on."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """The components as they are now. status is ok, degraded, or failed when an essential component has failed."""
+
+    status: Status
+    components: tuple[Checked, ...]
+    checked_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: status, checked_at, and each component by its name."""
+        return {
+            "status": self.status,
+            "checked_at": self.checked_at.isoformat(timespec="seconds"),
+            "components": {
+                each.component: {key: value for key, value in asdict(each).items() if key != "component"}
+                for each in self.components
+            },
+        }
+
+
+type Check = Callable[[], Checked | Sequence[Checked]]
+
+
+def check() -> Health:
+    """Check all components at once; each is bounded in time, so that this is over within some ten seconds."""
+    settings = get_settings()
+    found_parts = parts(settings.home)
+    checks: dict[str, Check] = {"disk": lambda: disk(settings)}
+    found = _measured("database", check_database)
+    if found_parts is not None:
+        checks |= _supervised(found_parts)
+    if found[0].status == "ok":
+        checks |= {"daemon": lambda: daemon(found_parts), "runs": runs, "vendors": lambda: vendors(settings)}
+    else:
+        found += [Checked(name, "degraded", "unknown: the database does not answer") for name in ("daemon", "runs")]
+    with ThreadPoolExecutor(len(checks)) as together:
+        for result in together.map(lambda item: _measured(*item), checks.items()):
+            found += result
+    return Health(overall(found), tuple(sorted(found, key=_order)), datetime.now(UTC))
+
+
+def overall(components: Sequence[Checked]) -> Status:
+    """The status of the whole platform."""
+    if any(each.status == "failed" and each.component in ESSENTIAL for each in components):
+        return "failed"
+    return "ok" if all(each.status == "ok" for each in components) else "degraded"
+
+
+def check_database() -> Checked:
+    """A new connection is made and answers; an embedded server that is not running is not started for it."""
+    from financehub_dagster.storage.database import embedded
+    from financehub_dagster.storage.database.urls import is_embedded
+
+    if is_embedded() and not embedded.status(get_settings().home).running:
+        return Checked("database", "failed", "it is not running: `financehub up` starts it")
+    probes.database()
+    return Checked("database", "ok", "it answers")
+
+
+def daemon(found: Parts | None) -> Checked:
+    """A daemon has written a heartbeat of late, unless the supervisor has just started it."""
+    from financehub_dagster.storage.database.dagster_state import heartbeats
+
+    beats, now = heartbeats(), datetime.now(UTC)
+    started = None if found is None else found.started.get("daemon")
+    if started is None and not beats:
+        return Checked("daemon", "failed", "it has never written a heartbeat: `financehub up` starts it")
+    probes.recent(beats.values(), started or min(beats.values()), now)
+    age = max(0.0, (now - max(beats.values(), default=now)).total_seconds())
+    return Checked("daemon", "ok", f"last heartbeat {age:.0f} s ago")
+
+
+def runs() -> list[Checked]:
+    """The queue, and how the runs of the last hour ended."""
+    from financehub_dagster.storage.database.dagster_state import activity
+
+    found = activity(WINDOW)
+    waiting = f"{found.queued} queued, {found.running} in progress"
+    late = found.oldest_queued > LONG_WAIT_SECONDS
+    longest = f"; the oldest has waited for {found.oldest_queued / 60:.0f} minutes" if found.queued else ""
+    ended = found.succeeded + found.failed
+    bad = found.failed >= FEWEST_FAILURES and found.failed > MOST_FAILED * ended
+    return [
+        Checked("queue", "degraded" if late else "ok", waiting + longest),
+        Checked(
+            "runs",
+            "degraded" if bad else "ok",
+            f"{found.succeeded} succeeded and {found.failed} failed in the last hour",
+        ),
+    ]
+
+
+def disk(settings: Settings) -> Checked:
+    """Room where the home is, and with it the embedded database and the logs."""
+    home = settings.home
+    usage = shutil.disk_usage(next(each for each in (home, *home.parents) if each.exists()))
+    status: Status = "failed" if usage.free < NO_DISK else "degraded" if usage.free < LOW_DISK else "ok"
+    return Checked("disk", status, f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.0f} GB free")
+
+
+def vendors(settings: Settings) -> list[Checked]:
+    """Every vendor that has the key it needs, and our clock against theirs."""
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.rate_limits.usage import vendor_states
+
+    places = {name: place_of(settings.base_url(name)) for name in settings.configured_vendors()}
+    with transaction() as connection:
+        states = vendor_states(connection, places)
+    now = datetime.now(UTC)
+    found = []
+    for state in states:
+        last = "no calls yet" if state.last_at is None else f"last call {state.outcome} {_ago(now, state.last_at)}"
+        today = f"{state.calls} calls today, {state.failures} failed"
+        shut = state.open_until is not None
+        why = f"no calls until {state.open_until:%H:%M:%S} UTC ({state.reason}); " if shut else ""
+        found.append(Checked(f"vendor:{state.provider}", "degraded" if shut else "ok", f"{why}{last}; {today}"))
+    offsets = [
+        state.clock_offset
+        for state in states
+        if state.clock_offset is not None and state.clock_read_at is not None and now - state.clock_read_at < WINDOW
+    ]
+    return [*found, clock(offsets)]
+
+
+def clock(offsets: Sequence[float]) -> Checked:
+    """Our clock, given how many seconds the vendors' clocks were ahead of it; the database's where none is known."""
+    if offsets:
+        by, whose = median(offsets), f"the clocks of {len(offsets)} vendors"
+    else:
+        by, whose = _database_ahead(), "the database's clock"
+    status: Status = "failed" if abs(by) > CLOCK_WRONG else "degraded" if abs(by) > CLOCK_OFF else "ok"
+    return Checked("clock", status, f"{abs(by):.1f} s {'behind' if by > 0 else 'ahead of'} {whose}")
+
+
+def _database_ahead() -> float:
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.clock import database_time
+
+    with transaction() as connection:
+        before = datetime.now(UTC)
+        found = database_time(connection)
+        return (found - before).total_seconds() - (datetime.now(UTC) - before).total_seconds() / 2
+
+
+def _supervised(found: Parts) -> dict[str, Check]:
+    """Calls to the parts of a supervised platform, as the supervisor itself makes them."""
+    calls = {"code-server": probes.code_server, "webserver": probes.webserver, "sandbox": probes.sandbox}
+
+    def call(name: str) -> Check:
+        def work() -> Checked:
+            calls[name](found.urls[name], PROBE_SECONDS)
+            return Checked(name, "ok", "it answers")
+
+        return work
+
+    return {name: call(name) for name in calls if name in found.urls}
+
+
+def _measured(name: str, check: Check) -> list[Checked]:
+    """The results of a check, with the seconds it took; what it raises is a result too."""
+    began = time.monotonic()
+    try:
+        found = check()
+    except probes.Trouble as trouble:
+        found = Checked(name, "failed", str(trouble))
+    except Exception as error:  # noqa: BLE001 - a check that cannot be made is a finding, and the others go on
+        found = Checked(name, "failed", f"it cannot be checked: {error}".replace("\n", " "))
+    seconds = time.monotonic() - began
+    results = [found] if isinstance(found, Checked) else list(found)
+    return [Checked(each.component, each.status, each.detail, round(seconds, 3)) for each in results]
+
+
+def _order(found: Checked) -> tuple[bool, str]:
+    return (found.component not in ESSENTIAL, found.component)
+
+
+def _ago(now: datetime, then: datetime) -> str:
+    seconds = max(0.0, (now - then).total_seconds())
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"
+
+
+def lines(health: Health) -> Iterator[str]:
+    """The health as text, a line for each component."""
+    for each in health.components:
+        yield f"{each.component:<20} {each.status:<9} {each.detail}"

@@ -1,0 +1,1 @@
+"""What the platform records about itself: health, SLA breaches, alerts, statistics of jobs."""

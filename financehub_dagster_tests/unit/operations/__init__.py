@@ -1,0 +1,1 @@
+"""Health, SLA, metrics, alerts and retention."""
