@@ -1,0 +1,105 @@
+"""Bars of 5 minutes, 15 minutes and an hour from a day's minutes of 500 instruments (195,000 bars), in memory.
+
+Measures computing alone, arrays in and arrays out. The floor is the same aggregation by bare reduceat, with the borders
+of the bars known beforehand. The rival is what people write with pandas: floor the time from the session's open, group,
+aggregate. It neither leaves out minutes outside the trading hours nor knows which bars are final. CPU time; the sides
+take turns, and ratios are medians over the turns.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from financehub_dagster.market.resampling import LENGTHS, DerivedBars, IntradayBars, resample
+from financehub_dagster.market.trading_hours import trading_hours
+
+OPENED = np.datetime64("2025-06-02T13:30:00", "s")
+CLOSED = np.datetime64("2025-06-02T20:00:00", "s")
+
+
+def day(instruments: int) -> IntradayBars:
+    """One New York session of random bars for each instrument."""
+    minutes = trading_hours("XNYS").minutes(OPENED, CLOSED)
+    random = np.random.default_rng(1)
+    low, opened, closed, high = np.sort(random.uniform(90, 110, (4, instruments * minutes.size)), axis=0)
+    volume = random.integers(0, 100_000, high.size)
+    rows = np.repeat(np.arange(instruments), minutes.size)
+    return IntradayBars.of(rows, np.tile(minutes, instruments), opened, high, low, closed, volume)
+
+
+def borders(bars: IntradayBars) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each length, the positions of the first and last minute of every bar."""
+    found = []
+    for length in LENGTHS:
+        label = (bars.ts - OPENED) // np.timedelta64(length * 60, "s")
+        first = np.flatnonzero(np.diff(label, prepend=-1) != 0)
+        found.append((first, np.append(first[1:], label.size) - 1))
+    return found
+
+
+def bare(bars: IntradayBars, known: list[tuple[np.ndarray, np.ndarray]]) -> list[object]:
+    """Nothing but the aggregation."""
+    return [
+        (
+            bars.open[first],
+            np.maximum.reduceat(bars.high, first),
+            np.minimum.reduceat(bars.low, first),
+            bars.close[last],
+            np.add.reduceat(bars.volume, first),
+        )
+        for first, last in known
+    ]
+
+
+def grouped(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """pandas: a groupby per length."""
+    how = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    found = []
+    for length in LENGTHS:
+        step = np.timedelta64(length * 60, "s")
+        label = OPENED + (frame["ts"].to_numpy() - OPENED) // step * step
+        found.append(frame.groupby(["row", label], sort=False).agg(how))
+    return found
+
+
+def cpu_seconds[T](work: Callable[[], T]) -> tuple[float, T]:
+    """CPU seconds of one call, and what it returned."""
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
+
+
+def main() -> None:
+    """Print CPU milliseconds per side, and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="5 repeats instead of 25")
+    repeats = 5 if parser.parse_args().quick else 25
+    bars = day(500)
+    hours, complete = [trading_hours("XNYS")] * 500, np.full(500, CLOSED)
+    known = borders(bars)
+    names = ("open", "high", "low", "close", "volume")
+    frame = pd.DataFrame({"row": bars.rows, "ts": bars.ts, **dict(zip(names, bars.ohlcv, strict=True))})
+    turns: list[tuple[float, float, float]] = []
+    derived: dict[int, DerivedBars] = {}
+    for _ in range(repeats + 1):
+        ours, derived = cpu_seconds(lambda: resample(bars, hours, LENGTHS, complete))
+        turns.append((ours, cpu_seconds(lambda: bare(bars, known))[0], cpu_seconds(lambda: grouped(frame))[0]))
+    for length, rival in zip(LENGTHS, grouped(frame), strict=True):
+        assert np.array_equal(derived[length].bars.close, rival["close"].to_numpy()), length
+        assert derived[length].final.all()
+    made = sum(each.bars.ts.size for each in derived.values())
+    print(f"{bars.ts.size:,} minutes of 500 instruments into {made:,} bars of {LENGTHS} minutes, CPU milliseconds")
+    print(f"{'':22} {'min':>8} {'median':>8}")
+    for name, seconds in zip(("ours", "bare reduceat", "pandas groupby"), zip(*turns[1:], strict=True), strict=True):
+        print(f"{name:22} {min(seconds) * 1e3:8.1f} {statistics.median(seconds) * 1e3:8.1f}")
+    floor = statistics.median(ours / other for ours, other, _ in turns[1:])
+    rival_ratio = statistics.median(other / ours for ours, _, other in turns[1:])
+    print(f"ours takes {floor:.1f} × bare reduceat; pandas takes {rival_ratio:.0f} × ours")
+
+
+if __name__ == "__main__":
+    main()

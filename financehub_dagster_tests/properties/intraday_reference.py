@@ -1,0 +1,53 @@
+"""Resampling as slowly and plainly as it can be written: the reference for the one on arrays."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from financehub_dagster.market.resampling import IntradayBars
+from financehub_dagster.market.trading_hours import TradingHours
+
+
+@dataclass
+class PlainBar:
+    """A bar in the making; instants are naive datetimes in UTC."""
+
+    opens: datetime
+    ends: datetime
+    final: bool
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    minutes: int = 1
+
+
+def derived_by_hand(bars: IntradayBars, hours: TradingHours, length: int, complete_to: np.datetime64) -> list[PlainBar]:
+    """The bars of one instrument: a loop over its minutes, and for each over all intervals of those days."""
+    intervals = [
+        (start, stop)
+        for start, stop in zip(hours.starts.tolist(), hours.stops.tolist(), strict=True)
+        if abs(start - bars.ts[0].item()) < timedelta(days=2)
+    ]
+    made: list[PlainBar] = []
+    for ts, first, high, low, last, volume in zip(
+        bars.ts.tolist(), *(values.tolist() for values in bars.ohlcv), strict=True
+    ):
+        for start, stop in intervals:
+            if not start <= ts < stop:
+                continue
+            opens = made[-1].opens if made and made[-1].opens >= start else start
+            while opens + timedelta(minutes=length) <= ts:
+                opens += timedelta(minutes=length)
+            ends = min(opens + timedelta(minutes=length), stop)
+            if made and made[-1].opens == opens:
+                bar = made[-1]
+                bar.high, bar.low, bar.close = max(bar.high, high), min(bar.low, low), last
+                bar.volume += volume
+                bar.minutes += 1
+            else:
+                final = bool(ends <= complete_to.item())
+                made.append(PlainBar(opens, ends, final, first, high, low, last, volume))
+    return made
