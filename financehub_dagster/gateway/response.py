@@ -65,9 +65,14 @@ class Reply:
         return "".join(c if c.isprintable() else "?" for c in text)[:length] or "(empty)"
 
     @property
+    def told_time(self) -> datetime | None:
+        """The vendor's clock from the Date header, in UTC; None where there is none."""
+        return parse_http_date(self.headers.get("date", ""))
+
+    @property
     def server_time(self) -> datetime:
-        """The vendor's clock from the Date header, ours where there is none; in UTC."""
-        return parse_http_date(self.headers.get("date", "")) or datetime.now(UTC)
+        """The vendor's clock, ours where it does not say; in UTC."""
+        return self.told_time or datetime.now(UTC)
 
     @property
     def clock_offset(self) -> float | None:

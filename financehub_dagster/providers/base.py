@@ -44,6 +44,39 @@ class DailyBars:
 
 
 @dataclass(frozen=True)
+class IntradayBars:
+    """One vendor's answer for the bars of one instrument within days.
+
+    interval is the length of a bar in minutes: 1, 5, 15 or 60. bars: one row per bar that is over, in order, each once:
+    ts (datetime64[s], when it opens, in UTC), open, high, low, close, volume (float64). Rows that could not be read
+    have NaN in place of the number, for the table to reject. complete_to (aware, UTC) is the instant up to which the
+    vendor has answered for every minute: one without a bar before it had no trade there, of later ones nothing is
+    known. It lies before the start of the range where nothing of that is confirmed. told_since is the first instant
+    this plan or vendor reaches back to, where that is within the range. fetched_at is by our clock, or by the vendor's
+    where ours is more than a minute off; clock_offset is how many seconds the vendor's clock is ahead of ours. calls
+    counts HTTP requests, those of a batch with its first instrument.
+    """
+
+    symbol: str
+    interval: int
+    bars: "pd.DataFrame"
+    source: str
+    fetched_at: datetime
+    calls: int
+    complete_to: datetime
+    told_since: datetime | None = None
+    clock_offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class IntradayAnswers:
+    """Bars of several instruments: by our symbol an answer, or why there is none."""
+
+    answers: Mapping[str, IntradayBars]
+    failed: Mapping[str, ProviderError]
+
+
+@dataclass(frozen=True)
 class Answers:
     """One vendor's answer for many instruments, whichever number of requests it took.
 

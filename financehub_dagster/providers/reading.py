@@ -46,10 +46,14 @@ class Question[T]:
 
 @dataclass(slots=True)
 class Tally:
-    """What asking took: requests sent, failed ones too, and the vendor's clock at its last answer (ours before)."""
+    """What asking took: requests sent, failed ones too, and the vendor's clock at its last answer (ours before).
+
+    reply is that answer.
+    """
 
     calls: int = 0
     clock: datetime = field(default_factory=lambda: datetime.now(UTC))
+    reply: Reply | None = None
 
 
 def answer_of[T](reply: Reply, refusal: Refusal, read: Callable[[Any], T]) -> T:

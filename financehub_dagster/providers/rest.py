@@ -97,7 +97,7 @@ class RestProvider(Resource):
         read: list[T] = []
 
         def refusal(reply: Reply) -> ProviderError | None:
-            tally.clock = reply.server_time
+            tally.clock, tally.reply = reply.server_time, reply
             read.clear()
             try:
                 read.append(answer_of(reply, self.refused, question.read))

@@ -83,9 +83,12 @@ class Sandbox:
         """Count from zero again."""
         self._control("DELETE", "calls")
 
-    def list_synthetic(self, count: int, prefix: str = "SIM", asset_type: str = "stock") -> list[dict[str, Any]]:
-        """List invented instruments SIM0001 ...; their symbol, exchange and aliases."""
-        return list(self._control("POST", "listings", {"count": count, "prefix": prefix, "asset_type": asset_type}))
+    def list_synthetic(
+        self, count: int, prefix: str = "SIM", asset_type: str = "stock", exchange: str = "XNYS"
+    ) -> list[dict[str, Any]]:
+        """List invented instruments SIM0001 ...; their symbol, exchange and aliases. exchange: of stocks, as a MIC."""
+        asked = {"count": count, "prefix": prefix, "asset_type": asset_type, "exchange": exchange}
+        return list(self._control("POST", "listings", asked))
 
     def delist(self, symbol: str) -> None:
         """From now on no vendor knows this symbol."""
@@ -107,9 +110,26 @@ class Sandbox:
         """Serve no bar for this session."""
         self._control("POST", "bars", {"symbol": symbol, "date": day.isoformat(), "drop": True})
 
+    def set_minute(self, symbol: str, at: datetime, **values: float | None) -> None:
+        """Serve these values in the minute that opens at `at`; None is served as a missing value."""
+        self._control("POST", "minutes", {"symbol": symbol, "first": at.isoformat(), **values})
+
+    def drop_minutes(self, symbol: str, first: datetime, last: datetime, vendor: str | None = None) -> None:
+        """Serve no minutes that open in [first, last), at one vendor or at all."""
+        order = {"symbol": symbol, "first": first.isoformat(), "last": last.isoformat(), "vendor": vendor}
+        self._control("POST", "minutes", order)
+
+    def restore_minutes(self, symbol: str) -> None:
+        """Serve all minutes as they were."""
+        self._control("POST", "minutes", {"symbol": symbol, "restore": True})
+
     def freeze(self, now: datetime | None) -> None:
-        """Stop the market's clock at a time with offset, or let it run on with None."""
+        """Stop the market's clock, by which the vendors' Date header goes too; None: the real time again."""
         self._control("POST", "clock", {"now": None if now is None else now.isoformat()})
+
+    def set_clock(self, now: datetime) -> None:
+        """Let the market's clock run on from a time with offset."""
+        self._control("POST", "clock", {"now": now.isoformat(), "running": True})
 
     def limit(self, vendor: str, calls: int | None, window_seconds: float | None = None) -> None:
         """Enforce `calls` (weight, credits) per window, by default the vendor's first; None: its own limits."""

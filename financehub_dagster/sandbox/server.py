@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from email.utils import formatdate
 from typing import Any
 
 import uvicorn
@@ -88,6 +89,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        date_header=False,  # the market's clock is the vendors'
         # Longer than any client keeps an idle connection: the server must not close one that is about to be used.
         timeout_keep_alive=300,
         timeout_graceful_shutdown=1,
@@ -150,6 +152,7 @@ class _Gate:
                 asked = asking_for(scope, self._control.market.listed.swaps(identity.symbols, self._vendor.spelling))
             response = await self._answer(asked, receive)
         response.headers.update(self._vendor.headers(identity, at))
+        response.headers["date"] = formatdate(self._control.market.now(), usegmt=True)
         self._control.journal.add(
             Call(
                 at=at,
@@ -174,7 +177,7 @@ class _Gate:
             response = self._vendor.situation(fault.situation, identity, at)
         else:
             response = self._vendor.refusal(fault.status, fault.retry_after)
-        fault.finish(response, at)
+        fault.finish(response, self._control.market.now())
         return response
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:

@@ -7,6 +7,7 @@ Source: https://developers.binance.com/docs/binance-spot-api-docs (REST API, err
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,7 +33,6 @@ SHORTEST_BAN = 120.0
 """Bans last from 2 minutes to 3 days."""
 FULL = 0.95
 """From this share of the minute's weight on, by Binance's own count, we wait for the next minute."""
-DAY_MS = 86_400_000
 TRADING = "TRADING"
 """Status of a pair with current prices; any other (BREAK, HALT) has its history only (Binance, enum definitions)."""
 
@@ -42,6 +42,26 @@ MOMENTARY = {-1000, -1001, -1006, -1007, -1008, -1016}
 """Unknown error, disconnected, unexpected response, timeout, overloaded, shutting down."""
 KEY = {-2014, -2015, -1002}
 """Bad key format, key or permissions refused, unauthorized."""
+MICROSECONDS = 10**14
+"""Times from here on are in microseconds, as in Binance's archives since 2025 (in milliseconds: the year 5138)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A length of klines: the vendor's name for it, in milliseconds, and in words."""
+
+    name: str
+    millis: int
+    words: str
+
+
+DAY = Step("1d", 86_400_000, "daily klines")
+STEPS = {
+    minutes: Step(name, 60_000 * minutes, f"klines of {name}")
+    for minutes, name in ((1, "1m"), (5, "5m"), (15, "15m"), (60, "1h"))
+}
+"""By minutes."""
+
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
 
 
@@ -58,11 +78,11 @@ def pause(reply: Reply, weight_per_minute: int) -> float:
     return 60.0 - reply.server_time.timestamp() % 60.0
 
 
-def refusal(reply: Reply) -> ProviderError | None:
-    """The error this answer stands for; None for a usable one."""
+def refusal(reply: Reply, step: Step = DAY) -> ProviderError | None:
+    """The error this answer stands for; None for a usable one. step: of the klines that were asked for."""
     code, message = _said(reply)
     if 200 <= reply.status < 300 and code is None:
-        return _unreadable(reply)
+        return _unreadable(reply, step)
     if reply.status == 418 or (code == TOO_MANY_REQUESTS and "banned" in message):
         return banned(reply, f"this address is banned ({message})", _ban_seconds(message, reply.server_time))
     if reply.status == 429 or code == TOO_MANY_REQUESTS:
@@ -106,12 +126,12 @@ def _ban_seconds(message: str, now: datetime) -> float:
     return max(int(found[1]) / 1000 - now.timestamp(), 0.0)
 
 
-def _unreadable(reply: Reply) -> ProviderError | None:
+def _unreadable(reply: Reply, step: Step) -> ProviderError | None:
     answer = reply.json()
     endpoint = reply.path.rsplit("/", 1)[-1]
     problem = None
     if endpoint == "klines":
-        problem = _kline_problem(answer)
+        problem = _kline_problem(answer, step)
     elif endpoint == "24hr" and not isinstance(answer, list):
         problem = "the answer is not a list of tickers"
     elif endpoint == "exchangeInfo" and not (isinstance(answer, dict) and isinstance(answer.get("symbols"), list)):
@@ -119,27 +139,34 @@ def _unreadable(reply: Reply) -> ProviderError | None:
     return None if problem is None else Malformed(reply.provider, problem, symbol=reply.symbol)
 
 
-def _kline_problem(answer: Any) -> str | None:
+def _kline_problem(answer: Any, step: Step) -> str | None:
     """What is wrong with all of an answer; numbers of single klines are judged with the bars they make."""
     if not isinstance(answer, list):
         return f"expected a list of klines, got {type(answer).__name__}"
     for row in answer:
         if not (isinstance(row, list) and len(row) >= 7 and type(row[0]) is type(row[6]) is int):
             return f"not a kline: {str(row)[:80]}"
-        if row[0] % DAY_MS:
-            return f"a daily kline opens at {row[0]}, which is not midnight UTC"
+        if row[0] % step.millis:
+            return f"one of {step.words} opens at {row[0]}, which is not where one begins"
     if answer and not any(all(math.isfinite(decimal(value)) for value in row[1:6]) for row in answer):
         return f"a kline's numbers cannot be read: {answer[0][1:6]}"
     return None
 
 
-def other_question(page: list[list[Any]], first: int, last: int) -> str | None:
-    """What shows that klines answer another question than for the days that open from `first` to `last` (ms)."""
+def in_milliseconds(page: list[list[Any]]) -> list[list[Any]]:
+    """Klines whose times may all be in microseconds, in milliseconds."""
+    if not page or any(row[0] < MICROSECONDS for row in page):
+        return page
+    return [[row[0] // 1000, *row[1:6], row[6] // 1000, *row[7:]] for row in page]
+
+
+def other_question(page: list[list[Any]], first: int, last: int, step: Step) -> str | None:
+    """What shows that klines answer another question than for those of `step` that open from `first` to `last` (ms)."""
     for row in page:
         if not first <= row[0] <= last:
             return f"asked for klines from {first} to {last} (ms), got one that opens at {row[0]}"
-        if row[6] - row[0] != DAY_MS - 1:
-            return f"asked for daily klines, got one that opens at {row[0]} and closes at {row[6]}"
+        if row[6] - row[0] != step.millis - 1:
+            return f"asked for {step.words}, got one that opens at {row[0]} and closes at {row[6]}"
     return None
 
 

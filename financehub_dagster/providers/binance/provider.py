@@ -1,4 +1,4 @@
-"""Binance spot, by way of python-binance: daily bars and quotes of cryptos against USDT.
+"""Binance spot, by way of python-binance: daily and intraday bars and quotes of cryptos against USDT.
 
 Belongs here: the resource, its limits, paging, symbols and parsing. Does not belong here: what an answer on the wire
 means (binance_wire) and the client library (binance_client).
@@ -7,6 +7,7 @@ means (binance_wire) and the client library (binance_client).
 import threading
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderErr
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
+from financehub_dagster.providers import intraday
+from financehub_dagster.providers.base import ConnectionReport, DailyBars, IntradayBars, Quotes
 from financehub_dagster.providers.binance import errors
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import batches
@@ -38,7 +40,6 @@ DOLLARS = ("USDT", "USDC", "FDUSD", "TUSD", "USDP", "BUSD", "USD")
 """Quote assets that stand for the dollar; the first is the one that pairs are looked up by."""
 PAGE = 1000
 """Most klines in one answer (Binance, market data endpoints)."""
-DAY_MS = 86_400_000
 
 
 class BinanceProvider(Resource):
@@ -67,7 +68,8 @@ class BinanceProvider(Resource):
         import pandas as pd
 
         with calling(self._call("daily_bars", instrument.symbol)) as call:
-            bars = _frame(self._klines(call, self._pair_of(instrument), start, end))
+            first, last = _millis(start), _millis(end + timedelta(days=1)) - 1
+            bars = _frame(self._klines(call, self._pair_of(instrument), errors.DAY, first, last))
         actions = pd.DataFrame(
             {
                 "date": pd.Series([], dtype="datetime64[s]"),
@@ -76,6 +78,22 @@ class BinanceProvider(Resource):
             }
         )
         return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), call.requests)
+
+    def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
+        """Finished bars of `interval` minutes that open in [start, end); raises ProviderError.
+
+        One request per 1,000 bars. Binance keeps all of them since a pair was listed, those without a trade included.
+        """
+        of = intraday.asked(NAME, instrument, interval, start, end)
+        step = errors.STEPS[interval]
+        with calling(self._call("intraday_bars", instrument.symbol, step)) as call:
+            pair = self._pair_of(instrument)
+            rows = self._klines(call, pair, step, of.first * 1000, of.last * 1000 - 1, running=True)
+        found = intraday.Minutes.of(
+            [row[0] // 1000 for row in rows],
+            [[errors.decimal(row[place]) for row in rows] for place in range(1, 6)],
+        )
+        return intraday.answer(of, found, NAME, call.requests, call.reply, settles=timedelta())
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each and its last 24 hours, all in one request; raises ProviderError.
@@ -106,24 +124,29 @@ class BinanceProvider(Resource):
             self._library().ping()
         return ConnectionReport(NAME, perf_counter() - started, "ping answered", call.requests)
 
-    def _klines(self, call: Call, pair: str, start: date, end: date) -> list[list[Any]]:
-        """All finished klines of the range, page by page, each next page beginning after the last kline received.
+    def _klines(
+        self, call: Call, pair: str, step: errors.Step, first: int, last: int, *, running: bool = False
+    ) -> list[list[Any]]:
+        """All finished klines that open from `first` to `last` (ms), each next page after the last kline received.
 
-        Raises Malformed, after one try, when one is not a day of the range: the answer is to another question.
+        running: those too that are not over. Raises Malformed, after one try, when one is not of the range: the answer
+        is to another question.
         """
-        first, last = _millis(start), _millis(end + timedelta(days=1)) - 1
         rows: list[list[Any]] = []
         while first <= last:
-            page = self._library().get_klines(symbol=pair, interval="1d", startTime=first, endTime=last, limit=PAGE)
-            problem = errors.other_question(page, first, last)
+            sent = self._library().get_klines(
+                symbol=pair, interval=step.name, startTime=first, endTime=last, limit=PAGE
+            )
+            page = sent if step is errors.DAY else errors.in_milliseconds(sent)
+            problem = errors.other_question(page, first, last, step)
             if problem is not None:
                 raise Malformed(NAME, problem, symbol=call.symbol)
             rows.extend(page)
             if len(page) < PAGE:
                 break
-            first = max(row[0] for row in page) + DAY_MS
+            first = max(row[0] for row in page) + step.millis
         now = int(call.clock.timestamp() * 1000)
-        return [row for row in rows if row[6] < now]
+        return [row for row in rows if running or row[6] < now]
 
     def _pair_of(self, instrument: Instrument, *, now: bool = False) -> str:
         """The pair that prices the instrument in its currency; `now`: it must have a current price."""
@@ -172,12 +195,12 @@ class BinanceProvider(Resource):
         """None: Binance has no budgets of a day or longer."""
         return ()
 
-    def _call(self, capability: str, symbol: str | None) -> Call:
+    def _call(self, capability: str, symbol: str | None, step: errors.Step = errors.DAY) -> Call:
         policy = Policy(
             provider=NAME,
             limits=self.limits(),
             meaning=Meaning(
-                refusal=errors.refusal,
+                refusal=partial(errors.refusal, step=step),
                 weight=errors.weight,
                 pause=lambda reply: errors.pause(reply, self.weight_per_minute),
             ),

@@ -7,13 +7,14 @@ checked; a wrong one is answered 422 with one line per problem and changes nothi
 from collections.abc import Callable, Sequence
 from datetime import date
 from math import nan
-from typing import Any
+from typing import Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.calls import Journal
 from financehub_dagster.sandbox.errors import SandboxError
@@ -33,6 +34,7 @@ class _Listing(_Payload):
     count: int = Field(ge=1, le=9999)
     prefix: str = Field("SIM", pattern=r"^[A-Z]{1,8}$")
     asset_type: AssetType = AssetType.STOCK
+    exchange: str = "XNYS"
 
 
 class _Symbol(_Payload):
@@ -62,9 +64,34 @@ class _Bar(_Symbol):
 
 
 class _Clock(_Payload):
-    """A time with offset to stop the market's clock at, or null to let it run."""
+    """A time with offset to stop the market's clock at or, `running`, to let it run from; null: the real time."""
 
     now: AwareDatetime | None
+    running: bool = False
+
+
+class _Minutes(_Symbol):
+    """One minute's new values (columns that are absent stay, null ones are served as missing), or a stretch dropped.
+
+    first and last are times with offset; last is outside of the stretch. vendor: the stretch is missing only there.
+    restore: all minutes of the symbol are as they were.
+    """
+
+    first: AwareDatetime | None = None
+    last: AwareDatetime | None = None
+    vendor: str | None = None
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    close: float | None = None
+    volume: float | None = None
+    restore: bool = False
+
+    @model_validator(mode="after")
+    def _names_minutes(self) -> Self:
+        if not self.restore and self.first is None:
+            raise ValueError("first is needed unless all minutes are restored")
+        return self
 
 
 class _Limit(_Payload):
@@ -118,6 +145,7 @@ class Control:
             _route("POST", "/splits", self._split, _Split),
             _route("POST", "/dividends", self._dividend, _Dividend),
             _route("POST", "/bars", self._bar, _Bar),
+            _route("POST", "/minutes", self._minutes, _Minutes),
             _route("POST", "/clock", self._clock, _Clock),
             _route("POST", "/limits", self._limit, _Limit),
             _route("POST", "/keys", self._key, _Key),
@@ -151,7 +179,9 @@ class Control:
         return self._faults()
 
     def _list(self, asked: _Listing) -> list[dict[str, Any]]:
-        instruments = synthetic(asked.count, asked.prefix, asked.asset_type)
+        if asked.exchange not in exchanges():
+            raise SandboxError(f"exchange {asked.exchange} is not known")
+        instruments = synthetic(asked.count, asked.prefix, asked.asset_type, asked.exchange)
         self.market.listed.add(instruments)
         return [
             {"symbol": each.symbol, "exchange": each.exchange, "aliases": dict(each.aliases)} for each in instruments
@@ -171,12 +201,20 @@ class Control:
         if bar.drop:
             self.market.amendments.drop_bar(symbol, bar.date)
             return
-        sent = {name: getattr(bar, name) for name in BAR_COLUMNS if name in bar.model_fields_set}
-        values = {name: nan if value is None else value for name, value in sent.items()}
-        self.market.amendments.edit_bar(symbol, bar.date, values)
+        self.market.amendments.edit_bar(symbol, bar.date, _values(bar))
+
+    def _minutes(self, asked: _Minutes) -> None:
+        symbol, amendments = self._known(asked).symbol, self.market.amendments
+        vendor = None if asked.vendor is None else self._vendor(asked.vendor).name
+        if asked.restore or asked.first is None:
+            amendments.restore_minutes(symbol)
+        elif asked.last is not None:
+            amendments.drop_minutes(symbol, int(asked.first.timestamp()), int(asked.last.timestamp()), vendor)
+        else:
+            amendments.edit_minute(symbol, int(asked.first.timestamp()), _values(asked))
 
     def _clock(self, clock: _Clock) -> dict[str, float]:
-        self.market.frozen_at = None if clock.now is None else clock.now.timestamp()
+        self.market.set_clock(None if clock.now is None else clock.now.timestamp(), running=clock.running)
         return {"now": self.market.now()}
 
     def _limit(self, asked: _Limit) -> None:
@@ -200,6 +238,12 @@ class Control:
             if name in (vendor.name, path_of(vendor.name)):
                 return vendor
         raise SandboxError(f"vendor {name} is not played here; there are {', '.join(sorted(self.vendors))}")
+
+
+def _values(bar: _Bar | _Minutes) -> dict[str, float]:
+    """The columns that were sent; null is a missing value."""
+    sent = {name: getattr(bar, name) for name in BAR_COLUMNS if name in bar.model_fields_set}
+    return {name: nan if value is None else value for name, value in sent.items()}
 
 
 def _route[Model: BaseModel](

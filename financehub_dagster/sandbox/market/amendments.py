@@ -1,4 +1,4 @@
-"""Changes a test makes to the market: new splits, edited bars, dropped bars.
+"""Changes a test makes to the market: new splits, edited bars and minutes, dropped ones.
 
 Belongs here: what was changed and how it alters a history. Does not belong here: the control endpoint's wire format.
 """
@@ -10,6 +10,7 @@ import numpy as np
 
 from financehub_dagster.sandbox.errors import SandboxError
 from financehub_dagster.sandbox.market.history import History
+from financehub_dagster.sandbox.market.minutes import Bars
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
@@ -21,6 +22,8 @@ class _Changes:
     dividends: dict[date, float] = field(default_factory=dict)
     bars: dict[date, dict[str, float]] = field(default_factory=dict)
     dropped: set[date] = field(default_factory=set)
+    minutes: dict[int, dict[str, float]] = field(default_factory=dict)
+    silent: list[tuple[int, int, str | None]] = field(default_factory=list)
 
 
 class Amendments:
@@ -46,6 +49,34 @@ class Amendments:
     def drop_bar(self, symbol: str, day: date) -> None:
         """Serve no bar for this session."""
         self._of(symbol).dropped.add(day)
+
+    def edit_minute(self, symbol: str, at: int, values: dict[str, float]) -> None:
+        """Serve these columns of the minute that opens at epoch second `at` instead."""
+        self._of(symbol).minutes.setdefault(at, {}).update(values)
+
+    def drop_minutes(self, symbol: str, first: int, last: int, vendor: str | None) -> None:
+        """Serve no minutes that open in [first, last), or no longer; vendor: only there."""
+        self._of(symbol).silent.append((first, last, vendor))
+
+    def restore_minutes(self, symbol: str) -> None:
+        """Serve all minutes again, as they were."""
+        self._of(symbol).silent.clear()
+        self._of(symbol).minutes.clear()
+
+    def apply_to_minutes(self, symbol: str, bars: Bars, vendor: str) -> Bars:
+        """`bars` of one minute as amended."""
+        changes = self._changes.get(symbol)
+        if changes is None or not (changes.minutes or changes.silent):
+            return bars
+        columns = {name: getattr(bars, name).copy() for name in BAR_COLUMNS}
+        for at, values in changes.minutes.items():
+            for name, value in values.items():
+                columns[name][bars.open_time == at] = value
+        heard = np.ones(len(bars), np.bool_)
+        for first, last, only in changes.silent:
+            if only in (None, vendor):
+                heard &= (bars.open_time < first) | (bars.open_time >= last)
+        return replace(bars, **columns)[heard]
 
     def apply(self, symbol: str, history: History) -> History:
         """`history` as amended; a split after its last row has not happened yet and changes nothing."""

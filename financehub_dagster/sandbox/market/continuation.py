@@ -22,19 +22,25 @@ _PERSISTENCE = 0.9985
 _GAP_SHARE = 0.25
 _RANGE_SHARE = 0.4
 _TREND_PER_BAR = 0.06 / 252
+#: About what these were worth when the generated histories begin, in February 2013.
+_KNOWN = {"DAX": 7_650.0, "NDX": 2_760.0, "DJI": 13_990.0, "EURUSD": 1.337, "GBPUSD": 1.58}
 _VOLUME_SPREAD = 0.35
 _SPLIT_RATIOS = (2, 3, 4, 10)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a path starts: last known close, volatility of log returns per bar, volume per bar, decimals of both."""
+    """Where a path starts: last known close, volatility of log returns per bar, volume per bar, decimals of both.
+
+    trend is the growth of log prices per bar.
+    """
 
     close: float
     volatility: float
     volume: float
     price_decimals: int
     volume_decimals: int
+    trend: float = _TREND_PER_BAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,23 @@ def origin_without_recording(symbol: str, asset_type: AssetType) -> Origin:
     if asset_type is AssetType.CRYPTO:
         close = float(10 ** (4 * draw[0] - 1))
         return Origin(close, 0.025 + 0.015 * draw[1], 5e7 / close * (1 + draw[2]), price_decimals(asset_type, close), 2)
+    if asset_type is AssetType.FX:
+        close = _KNOWN.get(symbol, float(0.5 + draw[0]))
+        return Origin(close, 0.004 + 0.002 * draw[1], 0.0, price_decimals(asset_type, close), 0, trend=0.0)
+    if asset_type is AssetType.INDEX:
+        close = _KNOWN.get(symbol, float(1_000 * 10 ** draw[0]))
+        return Origin(round(close, 2), 0.008 + 0.004 * draw[1], 1e8 * (1 + draw[2]), 2, 0)
     close = float(20 * 10 ** (1.2 * draw[0]))
     return Origin(round(close, 2), 0.010 + 0.012 * draw[1], 1e6 * 10 ** (1.5 * draw[2]), 2, 0)
 
 
 def price_decimals(asset_type: AssetType, price: float) -> int:
-    """Cents for securities; five significant digits at `price` for cryptos, between cents and Binance's 1e-8."""
+    """Cents for securities, tenths of a pip for currencies; for cryptos five significant digits at `price`.
+
+    Of these there are at least cents and at most Binance's eight decimals.
+    """
+    if asset_type is AssetType.FX:
+        return 5
     if asset_type is not AssetType.CRYPTO:
         return 2
     return int(np.clip(4 - np.floor(np.log10(price)), 2, 8))
@@ -88,7 +105,7 @@ def continue_from(symbol: str, origin: Origin) -> Path:
     step = np.arange(1, n + 1)
     # x[t] = p x[t-1] + shock[t], solved for all t at once.
     walk = _PERSISTENCE**step * np.cumsum(shocks * _PERSISTENCE ** (-step.astype(np.float64)))
-    close = origin.close * np.exp(_TREND_PER_BAR * step + walk)
+    close = origin.close * np.exp(origin.trend * step + walk)
     gaps = random_stream(symbol, "open").standard_normal(n) * origin.volatility * _GAP_SHARE
     open_ = np.concatenate(([origin.close], close[:-1])) * np.exp(gaps)
     reach = np.abs(random_stream(symbol, "range").standard_normal((n, 2))) * origin.volatility * _RANGE_SHARE

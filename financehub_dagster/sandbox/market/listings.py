@@ -7,6 +7,7 @@ beyond it. Does not belong here: prices, or which of the instruments a vendor ca
 from collections.abc import Callable, Iterable, Iterator
 from zlib import crc32
 
+from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
 from financehub_dagster.sandbox.errors import SandboxError
 
@@ -20,8 +21,10 @@ def default_listing() -> tuple[Instrument, ...]:
     return universe if any(each.symbol == _SPY.symbol for each in universe) else (*universe, _SPY)
 
 
-def synthetic(count: int, prefix: str = "SIM", asset_type: AssetType = AssetType.STOCK) -> list[Instrument]:
-    """`count` invented instruments SIM0001, SIM0002, ...: stocks of XNYS, or cryptos known to every vendor of them."""
+def synthetic(
+    count: int, prefix: str = "SIM", asset_type: AssetType = AssetType.STOCK, exchange: str = "XNYS"
+) -> list[Instrument]:
+    """`count` invented instruments SIM0001, SIM0002, ...: stocks of an exchange, or cryptos known to every vendor."""
     # CoinMarketCap's ids are numbers: beyond its own, and for each prefix others.
     first_id = 1_000_000 + crc32(prefix.encode()) % 9_000 * 10_000
     names = [f"{prefix}{number:04d}" for number in range(1, count + 1)]
@@ -41,7 +44,8 @@ def synthetic(count: int, prefix: str = "SIM", asset_type: AssetType = AssetType
             )
             for number, name in enumerate(names, start=1)
         ]
-    return [Instrument(name, f"Synthetic {name}", asset_type, "XNYS", "USD", "America/New_York") for name in names]
+    of = exchanges()[exchange]
+    return [Instrument(name, f"Synthetic {name}", asset_type, of.mic, of.currency, of.timezone) for name in names]
 
 
 class Register:

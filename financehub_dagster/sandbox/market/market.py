@@ -7,13 +7,16 @@ that a test makes to the market. Does not belong here: anything of a vendor's wi
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
+from datetime import time as clock_time
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.market.amendments import Amendments
+from financehub_dagster.sandbox.market.amendments import BAR_COLUMNS, Amendments
 from financehub_dagster.sandbox.market.continuation import (
     Origin,
     action_plan,
@@ -23,19 +26,20 @@ from financehub_dagster.sandbox.market.continuation import (
 )
 from financehub_dagster.sandbox.market.history import History, unfinished
 from financehub_dagster.sandbox.market.listings import Register, default_listing
+from financehub_dagster.sandbox.market.minutes import Bars, Day, added_up, minutes_of, until
 from financehub_dagster.sandbox.market.recordings import (
     DailyRecording,
-    Floats,
     IntradayRecording,
     recorded_daily,
     recorded_intraday,
     recorded_symbols,
 )
-from financehub_dagster.sandbox.market.sessions import Sessions, sessions_of
+from financehub_dagster.sandbox.market.sessions import Sessions, breaks_of, currency_sessions, sessions_of
 
 #: First trading days of what was not recorded: the recordings' own first day, and Binance's.
 _FIRST_DAY = {AssetType.CRYPTO: np.datetime64("2017-08-17", "D")}
 _FIRST_DAY_OTHERWISE = np.datetime64("2013-02-08", "D")
+_MANY_COINS = 1e7
 _DIVIDEND_MONTHS = (2, 5, 8, 11)
 
 
@@ -47,10 +51,16 @@ class Market:
         self.amendments = Amendments()
         self._clock = now
         self.frozen_at: float | None = None
+        self.ahead = 0.0
 
     def now(self) -> float:
         """The market's time in UTC epoch seconds."""
-        return self._clock() if self.frozen_at is None else self.frozen_at
+        return self._clock() + self.ahead if self.frozen_at is None else self.frozen_at
+
+    def set_clock(self, now: float | None, *, running: bool) -> None:
+        """Stop the clock at `now`, or let it run on from there; None: the real time again."""
+        self.frozen_at = None if running else now
+        self.ahead = now - self._clock() if running and now is not None else 0.0
 
     def daily(self, instrument: Instrument) -> History:
         """All sessions that have opened by now; the last one is unfinished where its market is still open."""
@@ -62,16 +72,60 @@ class Market:
         history = self.amendments.apply(instrument.symbol, full[:visible])
         return unfinished(history, now, price_decimals(instrument.asset_type, float(full.close[visible - 1])))
 
-    def intraday(self, instrument: Instrument, seconds: int) -> IntradayRecording | None:
-        """Recorded bars of `seconds` length up to now, or None where nothing was recorded that finely."""
+    def intraday(
+        self,
+        instrument: Instrument,
+        seconds: int,
+        first: float,
+        last: float,
+        *,
+        vendor: str,
+        limit: int | None = None,
+        newest: bool = False,
+        by_the_clock: bool = False,
+    ) -> Bars:
+        """Bars of `seconds` that open from `first` to `last`, both included, the running one as it is now.
+
+        limit: at most so many, the oldest ones or the `newest`. Longer bars begin with their session or,
+        `by_the_clock`, at full hours of UTC.
+        """
+        days = self._days(instrument)
+        opens, closes = days.opens, days.closes
+        rows = np.flatnonzero((closes > first - seconds) & (opens <= last)).tolist()
+        breaks = breaks_of(instrument.exchange)
+        parts: list[Bars] = []
+        found = 0
+        for row in reversed(rows) if newest else rows:
+            bars = self._minutes(instrument, _day_of(instrument, days, row, breaks), seconds, vendor)
+            bars = added_up(bars, seconds, 0 if by_the_clock else int(opens[row]))
+            bars = bars[(bars.open_time >= first) & (bars.open_time <= last)]
+            parts.append(bars)
+            found += len(bars)
+            if limit is not None and found >= limit:
+                break
+        joined = Bars.joined(parts[::-1] if newest else parts)
+        if limit is None:
+            return joined
+        return joined[max(len(joined) - limit, 0) :] if newest else joined[:limit]
+
+    def _days(self, instrument: Instrument) -> History:
+        """Every session that has opened, with the daily bar that it will have in the end."""
+        full = full_history(instrument.symbol, instrument.asset_type, instrument.exchange)
+        visible = int(np.searchsorted(full.opens, self.now(), side="right"))
+        return self.amendments.apply(instrument.symbol, full[:visible])
+
+    def _minutes(self, instrument: Instrument, day: Day, seconds: int, vendor: str) -> Bars:
+        """What can be seen of a session's minutes; a stretch that was recorded, finely enough, as it was recorded."""
+        bars = minutes_of(day)
         for recording in recorded_intraday():
             if recording.symbol == instrument.symbol and seconds % _seconds(recording.interval) == 0:
-                return _aggregated(recording, seconds, self.now())
-        return None
+                bars = _with_recording(bars, recording, day)
+        bars = self.amendments.apply_to_minutes(instrument.symbol, bars, vendor)
+        return until(bars, self.now(), day.decimals)
 
     def sessions(self, instrument: Instrument) -> Sessions:
         """The trading calendar of an instrument."""
-        return sessions_of(instrument.exchange)
+        return calendar_of(instrument.asset_type, instrument.exchange)
 
     def warm_up(self) -> None:
         """Load recordings and calendars, so that the first answer is as fast as the next."""
@@ -83,13 +137,13 @@ class Market:
         """Undo every change: listings, amendments, clock."""
         self.listed.reset()
         self.amendments = Amendments()
-        self.frozen_at = None
+        self.set_clock(None, running=True)
 
 
 @lru_cache(maxsize=4096)
 def full_history(symbol: str, asset_type: AssetType, exchange: str) -> History:
     """The history of one instrument to the end of the calendar, whatever the time is."""
-    calendar = sessions_of(exchange)
+    calendar = calendar_of(asset_type, exchange)
     recording = recorded_daily(symbol) if symbol in recorded_symbols() else None
     if recording is None:
         first = int(np.searchsorted(calendar.date, _FIRST_DAY.get(asset_type, _FIRST_DAY_OTHERWISE)))
@@ -166,20 +220,48 @@ def _seconds(interval: str) -> int:
     return int(interval[:-1]) * {"m": 60, "h": 3600}[interval[-1]]
 
 
-def _aggregated(recording: IntradayRecording, seconds: int, now: float) -> IntradayRecording:
-    visible = int(np.searchsorted(recording.open_time, now, side="right"))
-    times = recording.open_time[:visible]
-    starts, first = np.unique(times - times % seconds, return_index=True)
-    if not len(starts):
-        empty: Floats = np.empty(0)
-        return replace(recording, open_time=starts, open=empty, high=empty, low=empty, close=empty, volume=empty)
-    last = np.append(first[1:], visible) - 1
-    return replace(
-        recording,
-        open_time=starts,
-        open=recording.open[first],
-        high=np.maximum.reduceat(recording.high[:visible], first),
-        low=np.minimum.reduceat(recording.low[:visible], first),
-        close=recording.close[last],
-        volume=np.add.reduceat(recording.volume[:visible], first),
+def calendar_of(asset_type: AssetType, exchange: str) -> Sessions:
+    """The sessions of an instrument of this kind."""
+    return currency_sessions() if asset_type is AssetType.FX else sessions_of(exchange)
+
+
+def _day_of(instrument: Instrument, days: History, row: int, breaks: tuple[tuple[clock_time, clock_time], ...]) -> Day:
+    kind, close = instrument.asset_type, float(days.close[row])
+    zone, date = ZoneInfo(instrument.timezone), days.date[row].item()
+    edges = tuple(
+        (int(datetime.combine(date, begins, zone).timestamp()), int(datetime.combine(date, ends, zone).timestamp()))
+        for begins, ends in breaks
     )
+    return Day(
+        instrument.symbol,
+        int(days.opens[row]),
+        int(days.closes[row]),
+        edges,
+        float(days.open[row]),
+        float(days.high[row]),
+        float(days.low[row]),
+        close,
+        float(days.volume[row]),
+        price_decimals(kind, close) if close > 0 else 2,
+        _coin_decimals(float(days.volume[row])) if kind is AssetType.CRYPTO else 0,
+        kind not in (AssetType.STOCK, AssetType.ETF),
+    )
+
+
+def _coin_decimals(volume: float) -> int:
+    """As many as recordings have, where doubles hold them."""
+    return 8 if volume < _MANY_COINS else 2
+
+
+def _with_recording(bars: Bars, recording: IntradayRecording, day: Day) -> Bars:
+    """The session's bars, those of the recorded stretch replaced by the recording's own."""
+    times = recording.open_time
+    # A recorded auction is labelled by the close; a day that ends where the next begins has none.
+    inside = (times >= day.opens) & ((times < day.closes) | ((times == day.closes) & (not day.dense)))
+    if not inside.any():
+        return bars
+    step = _seconds(recording.interval)
+    begins, ends = max(day.opens, int(times[0])), min(day.closes, int(times[-1]) + step)
+    open_, high, low, close, volume = (getattr(recording, name)[inside] for name in BAR_COLUMNS)
+    own = Bars(times[inside], open_, high, low, close, volume, np.ones(int(inside.sum()), np.bool_))
+    return Bars.joined([bars[bars.open_time < begins], own, bars[bars.open_time >= ends]])

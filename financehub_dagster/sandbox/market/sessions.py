@@ -1,4 +1,4 @@
-"""When markets are open: the sessions of an exchange, and every UTC day for cryptos.
+"""When markets are open: the sessions of an exchange, every UTC day for cryptos, New York's days for currencies.
 
 Belongs here: session dates with their opening and closing instants. Does not belong here: prices. Imports
 exchange_calendars and NumPy: only the sandbox server imports this module. Beyond the end of a calendar every weekday is
@@ -6,8 +6,9 @@ a session.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from functools import cache
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from numpy.typing import NDArray
 _FIRST_DAY = date(2009, 1, 1)
 _LAST_DAY = date(2035, 12, 31)
 _DAY_SECONDS = 86_400
+
+_NEW_YORK = ZoneInfo("America/New_York")
+#: The hour at which a session of currencies ends and the next one begins, in New York.
+_FX_HOUR = time(17)
 
 #: ISO 10383: "no market", the exchange of every crypto in the universe.
 NO_MARKET = "XXXX"
@@ -38,6 +43,30 @@ def sessions_of(exchange: str) -> Sessions:
 
     found = calendars.schedule(exchange, _FIRST_DAY, _LAST_DAY, assume=True)
     return Sessions(found.dates, found.opens.astype(np.int64), found.closes.astype(np.int64))
+
+
+@cache
+def currency_sessions() -> Sessions:
+    """Monday to Friday; a session begins at 17:00 in New York on the day before, Monday's on Sunday."""
+    days = np.arange(np.datetime64(_FIRST_DAY, "D"), np.datetime64(_LAST_DAY, "D") + 1)
+    dates = days[np.is_busday(days)]
+    closes = [datetime.combine(day, _FX_HOUR, _NEW_YORK).timestamp() for day in dates.tolist()]
+    opens = [datetime.combine(day - timedelta(days=1), _FX_HOUR, _NEW_YORK).timestamp() for day in dates.tolist()]
+    return Sessions(dates, np.array(opens, np.int64), np.array(closes, np.int64))
+
+
+@cache
+def breaks_of(exchange: str) -> tuple[tuple[time, time], ...]:
+    """The lunch breaks of an exchange by its clock on the wall."""
+    if exchange == NO_MARKET:
+        return ()
+    import exchange_calendars
+
+    from financehub_dagster.market.exchanges import exchanges
+
+    made = exchange_calendars.get_calendar(exchanges()[exchange].calendar, start="2025-01-06", end="2025-01-31")
+    starts, ends = made.break_start_times, made.break_end_times
+    return () if not starts or not ends else ((starts[-1][1], ends[-1][1]),)
 
 
 def _every_day() -> Sessions:

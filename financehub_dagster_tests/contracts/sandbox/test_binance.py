@@ -52,10 +52,11 @@ def test_python_binance_gets_every_recorded_bitcoin_day_to_the_last_digit_in_pag
 
 def test_recorded_five_minute_bars_come_back_and_add_up_to_longer_ones(binance: Client) -> None:
     recording = next(each for each in recorded_intraday() if each.symbol == "ETH")
-    fives = binance.get_klines(symbol="ETHUSDT", interval="5m", startTime=0, limit=1000)
+    span = {"startTime": int(recording.open_time[0]) * 1000, "endTime": int(recording.open_time[-1]) * 1000}
+    fives = binance.get_klines(symbol="ETHUSDT", interval="5m", limit=1000, **span)
     assert [row[0] // 1000 for row in fives] == recording.open_time.tolist()
     assert [float(row[4]) for row in fives] == recording.close.tolist()
-    quarters = binance.get_klines(symbol="ETHUSDT", interval="15m", startTime=0, limit=1000)
+    quarters = binance.get_klines(symbol="ETHUSDT", interval="15m", limit=1000, **span)
     three = [row for row in fives if quarters[1][0] <= row[0] <= quarters[1][6]]
     assert len(three) == 3
     assert quarters[1][1:5] == [
@@ -126,7 +127,7 @@ def test_bad_parameters_get_binances_code(binance: Client, query: dict[str, Any]
 
 def test_an_interval_that_is_not_simulated_is_never_mistaken_for_no_data(binance: Client) -> None:
     with pytest.raises(BinanceAPIException, match="ask for 1d") as refused:
-        binance.get_klines(symbol="BTCUSDT", interval="1h")
+        binance.get_klines(symbol="BTCUSDT", interval="1w")
     assert refused.value.status_code == 501
 
 

@@ -92,13 +92,14 @@ def test_cryptos_are_pairs_without_volume_and_in_utc(sandbox: Sandbox) -> None:
 def test_recorded_minutes_are_labelled_in_the_asked_zone(sandbox: Sandbox) -> None:
     recording = next(each for each in recorded_intraday() if each.symbol == "SPY")
     last = datetime.fromtimestamp(int(recording.open_time[-1]), UTC)
+    sandbox.freeze(datetime(2020, 12, 18, 23, 0, tzinfo=UTC))
     asked = {"symbol": "SPY", "interval": "1min", "outputsize": "1"}
     (local,) = get(sandbox, "/time_series", **asked)["values"]
     (utc,) = get(sandbox, "/time_series", **asked, timezone="UTC")["values"]
     assert local["datetime"] == "2020-12-18 16:00:00"
     assert utc["datetime"] == f"{last:%Y-%m-%d %H:%M:%S}"
     assert local["close"] == utc["close"] == f"{recording.close[-1]:.5f}"
-    unknown = fresh(sandbox, "twelve_data", "/time_series", symbol="IBM", interval="1min")
+    unknown = fresh(sandbox, "twelve_data", "/time_series", symbol="IBM", interval="1week")
     assert (unknown.status_code, unknown.json()["code"]) == (501, 501)
 
 

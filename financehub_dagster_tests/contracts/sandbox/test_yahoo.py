@@ -260,7 +260,7 @@ def test_recorded_minutes_are_served_while_yahoo_would_still_keep_them(sandbox: 
     assert found["timestamp"][0] == seconds("2020-12-15T14:30:00")
     assert shortest(found["indicators"]["quote"][0]["close"][:3]) == [367.46, 367.19, 367.35]
     assert len(found["meta"]["tradingPeriods"]) == 4
-    assert len(result(chart(sandbox, "SPY", **query | {"interval": "60m"}))["timestamp"]) == 32
+    assert len(result(chart(sandbox, "SPY", **query | {"interval": "60m"}))["timestamp"]) == 28
 
 
 def test_quotes_need_the_crumb_and_leave_out_unknown_symbols(sandbox: Sandbox, yahoo: LoopbackSession) -> None:

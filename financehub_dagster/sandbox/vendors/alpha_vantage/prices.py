@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.market.recordings import IntradayRecording
+from financehub_dagster.sandbox.market.minutes import Bars
 from financehub_dagster.sandbox.market.snapshot import Snapshot, snapshot
 
-_EASTERN = ZoneInfo("America/New_York")
+EASTERN = ZoneInfo("America/New_York")
 _ZONE = "US/Eastern"
 _FIELDS = ("1. open", "2. high", "3. low", "4. close")
 
@@ -69,17 +69,14 @@ def _daily_rows(history: History, adjusted: bool) -> list[dict[str, str]]:
     return rows
 
 
-def intraday(
-    symbol: str, recording: IntradayRecording, interval: str, size: str, count: int, month: str | None
-) -> dict[str, Any]:
-    """TIME_SERIES_INTRADAY: the latest `count` bars, or those of one month (YYYY-MM), by their start."""
-    labels = [f"{datetime.fromtimestamp(at, _EASTERN):%Y-%m-%d %H:%M:%S}" for at in recording.open_time.tolist()]
-    columns = (recording.open, recording.high, recording.low, recording.close)
+def intraday(symbol: str, bars: Bars, interval: str, size: str) -> dict[str, Any]:
+    """TIME_SERIES_INTRADAY by the start of each bar, as Eastern time without a zone."""
+    labels = [f"{datetime.fromtimestamp(at, EASTERN):%Y-%m-%d %H:%M:%S}" for at in bars.open_time.tolist()]
+    columns = (bars.open, bars.high, bars.low, bars.close)
     rows = {
         label: {field: f"{column[place]:.4f}" for field, column in zip(_FIELDS, columns, strict=True)}
-        | {"5. volume": whole_text(recording.volume[place])}
+        | {"5. volume": whole_text(bars.volume[place])}
         for place, label in enumerate(labels)
-        if month is None or label.startswith(month)
     }
     meta = {
         "1. Information": f"Intraday ({interval}) open, high, low, close prices and volume",
@@ -89,7 +86,7 @@ def intraday(
         "5. Output Size": "Full size" if size == "full" else "Compact",
         "6. Time Zone": _ZONE,
     }
-    return {"Meta Data": meta, f"Time Series ({interval})": dict(list(reversed(rows.items()))[:count])}
+    return {"Meta Data": meta, f"Time Series ({interval})": dict(reversed(rows.items()))}
 
 
 def global_quote(market: Market, symbol: str, instrument: Instrument | None) -> tuple[dict[str, Any], str]:
@@ -122,7 +119,7 @@ def bulk_quotes(market: Market, instruments: Mapping[str, Instrument | None]) ->
 def _bulk_row(symbol: str, quote: Snapshot) -> dict[str, str]:
     return {
         "symbol": symbol,
-        "timestamp": f"{datetime.fromtimestamp(quote.time, _EASTERN):%Y-%m-%d %H:%M:%S.000}",
+        "timestamp": f"{datetime.fromtimestamp(quote.time, EASTERN):%Y-%m-%d %H:%M:%S.000}",
         "open": f"{quote.open:.4f}",
         "high": f"{quote.high:.4f}",
         "low": f"{quote.low:.4f}",

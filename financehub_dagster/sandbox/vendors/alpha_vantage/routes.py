@@ -7,7 +7,7 @@ users report.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import override
 
 from starlette.requests import Request
@@ -26,6 +26,7 @@ from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, S
 FREE = (Window(86_400, 25, aligned=True, zone="America/New_York"), Window(1, 1))
 PAID = (Window(60, 75),)
 _COMPACT = 100
+_DAY_SECONDS = 86_400
 _MOST_BULK_SYMBOLS = 100
 _THANKS = "Thank you for using Alpha Vantage! "
 _PREMIUM = "https://www.alphavantage.co/premium/"
@@ -147,13 +148,26 @@ class AlphaVantage(KeyedVendor):
             return _invalid_call("TIME_SERIES_INTRADAY")
         if size == "full" and not self.paid(request):
             return _full_is_premium("TIME_SERIES_INTRADAY")
-        recording = self.market.intraday(instrument, 60 * int(minutes[1]))
-        if recording is None:
-            words = f"The sandbox has no {minutes[0]} bars of {query['symbol']}; ask for TIME_SERIES_DAILY."
-            return json_response({"Information": words}, 501)
-        count = _COMPACT if size == "compact" else len(recording.open_time)
-        document = prices.intraday(query["symbol"].upper(), recording, minutes[0], size, count, query.get("month"))
-        return json_response(document, headers={ORIGIN_HEADER: "recorded"})
+        month = query.get("month")
+        try:
+            first, last = self._span(month)
+        except ValueError:
+            return _invalid_call("TIME_SERIES_INTRADAY")
+        count = _COMPACT if size == "compact" else None
+        bars = self.market.intraday(
+            instrument, 60 * int(minutes[1]), first, last, vendor=self.name, limit=count, newest=True, by_the_clock=True
+        )
+        document = prices.intraday(query["symbol"].upper(), bars, minutes[0], size)
+        return json_response(document, headers={ORIGIN_HEADER: bars.origin})
+
+    def _span(self, month: str | None) -> tuple[float, float]:
+        """The first and last second of a month (YYYY-MM) in New York; without one, of the last 30 days."""
+        now = self.market.now()
+        if month is None:
+            return now - 30 * _DAY_SECONDS, now
+        first = datetime.strptime(month, "%Y-%m").replace(tzinfo=prices.EASTERN)
+        after = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
+        return first.timestamp(), after.timestamp() - 1
 
     def _quote(self, request: Request) -> Response:
         instrument = self._asked(request)

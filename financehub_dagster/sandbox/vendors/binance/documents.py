@@ -33,22 +33,24 @@ def klines(
 
     With `start` the oldest `limit` bars from there on, otherwise the latest `limit` bars up to `end`.
     """
-    if interval == "1d":
-        history = market.daily(instrument)
-        opens, columns = history.opens, (history.open, history.high, history.low, history.close, history.volume)
-    else:
-        found = market.intraday(instrument, INTERVALS[interval]) if INTERVALS[interval] < 86_400 else None
-        if found is None:
+    if interval != "1d":
+        seconds = INTERVALS[interval]
+        if seconds >= INTERVALS["1d"] or seconds < INTERVALS["1m"]:
             return None
-        history = None
-        opens, columns = found.open_time, (found.open, found.high, found.low, found.close, found.volume)
+        earliest, latest = (0 if start is None else start / 1000), (market.now() if end is None else end / 1000)
+        bars = market.intraday(
+            instrument, seconds, earliest, latest, vendor="binance", limit=limit, newest=start is None
+        )
+        columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+        return _kline_rows(bars.open_time, seconds, *columns), bars.origin
+    history = market.daily(instrument)
+    opens, columns = history.opens, (history.open, history.high, history.low, history.close, history.volume)
     first = 0 if start is None else int(np.searchsorted(opens, start / 1000, side="left"))
     last = len(opens) if end is None else int(np.searchsorted(opens, end / 1000, side="right"))
     rows = slice(first, min(last, first + limit)) if start is not None else slice(max(first, last - limit), last)
     if rows.start >= rows.stop:
         return [], "none"
-    origin = "recorded" if history is None else history[rows].origin
-    return _kline_rows(opens[rows], INTERVALS[interval], *(column[rows] for column in columns)), origin
+    return _kline_rows(opens[rows], INTERVALS[interval], *(column[rows] for column in columns)), history[rows].origin
 
 
 def _kline_rows(

@@ -7,7 +7,7 @@ Belongs here: shapes and number formats of the answers. Does not belong here: en
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,13 +16,17 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.companies import company
 from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.market.recordings import Floats, IntradayRecording
+from financehub_dagster.sandbox.market.recordings import Floats
 from financehub_dagster.sandbox.market.snapshot import Snapshot, snapshot
+
+if TYPE_CHECKING:
+    from financehub_dagster.sandbox.market.minutes import Bars
 
 INTERVALS = {
     "1min": 60, "5min": 300, "15min": 900, "30min": 1800, "45min": 2700, "1h": 3600, "2h": 7200, "4h": 14_400,
     "8h": 28_800, "1day": 86_400, "1week": 604_800, "1month": 2_592_000,
 }  # fmt: skip
+_WITHOUT_VOLUME = (AssetType.CRYPTO, AssetType.FX, AssetType.INDEX)
 NO_DATA = "No data is available on the specified dates. Try setting different start/end dates."
 _EXCHANGES = {"XNAS": ("NASDAQ", "XNGS"), "XNYS": ("NYSE", "XNYS"), "ARCX": ("NYSE", "ARCX")}
 
@@ -44,36 +48,38 @@ def time_series(
     market: Market, instrument: Instrument, asked: Asked, *, unadjusted: bool
 ) -> tuple[dict[str, Any], str] | str:
     """/time_series of one symbol and its origin, or in words why there is none."""
-    bars: History | IntradayRecording | None
+    bars: History | Bars
     if asked.interval == "1day":
-        bars = market.daily(instrument).as_traded() if unadjusted else market.daily(instrument)
-        opens = bars.date.astype("datetime64[s]").astype(np.int64)
+        bars = _days(market.daily(instrument), asked, unadjusted=unadjusted)
         labels = bars.date.astype(str).tolist()
     else:
         seconds = INTERVALS[asked.interval]
-        bars = market.intraday(instrument, seconds) if seconds < INTERVALS["1day"] else None
-        if bars is None:
+        if seconds >= INTERVALS["1day"]:
             return f"The sandbox has no {asked.interval} bars of {instrument.symbol}; ask for 1day."
-        opens = bars.open_time
-        labels = [f"{datetime.fromtimestamp(at, asked.zone):%Y-%m-%d %H:%M:%S}" for at in opens.tolist()]
-    # A day is asked for by its date, whatever the zone; a minute by its instant.
-    shift = (lambda at: _local(at, asked.zone)) if asked.interval == "1day" else float
-    first = 0 if asked.first is None else int(np.searchsorted(opens, shift(asked.first), side="left"))
-    last = len(opens) if asked.last is None else int(np.searchsorted(opens, shift(asked.last), side="right"))
-    rows = slice(max(first, last - asked.size), last)
-    if rows.start >= rows.stop:
+        first, last = (0.0 if asked.first is None else asked.first), (asked.last or market.now())
+        bars = market.intraday(instrument, seconds, first, last, vendor="twelve_data", limit=asked.size, newest=True)
+        labels = [f"{datetime.fromtimestamp(at, asked.zone):%Y-%m-%d %H:%M:%S}" for at in bars.open_time.tolist()]
+    if not len(bars):
         return NO_DATA
-    columns = {name: _strings(getattr(bars, name)[rows], asked.decimals) for name in ("open", "high", "low", "close")}
-    if instrument.asset_type is not AssetType.CRYPTO:
-        columns["volume"] = _strings(bars.volume[rows], 0)
-    columns = {"datetime": labels[rows], **columns}
+    columns = {name: _strings(getattr(bars, name), asked.decimals) for name in ("open", "high", "low", "close")}
+    if instrument.asset_type not in _WITHOUT_VOLUME:
+        columns["volume"] = _strings(bars.volume, 0)
+    columns = {"datetime": labels, **columns}
     values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     body = {
         "meta": _meta(instrument, asked.interval),
         "values": values if asked.order.lower() == "asc" else values[::-1],
         "status": "ok",
     }
-    return body, bars[rows].origin if isinstance(bars, History) else "recorded"
+    return body, bars.origin
+
+
+def _days(history: History, asked: Asked, *, unadjusted: bool) -> History:
+    """The newest days asked for; a day is asked for by its date, whatever the zone."""
+    days = history.date.astype("datetime64[s]").astype(np.int64)
+    first = 0 if asked.first is None else int(np.searchsorted(days, _local(asked.first, asked.zone), side="left"))
+    last = len(days) if asked.last is None else int(np.searchsorted(days, _local(asked.last, asked.zone), side="right"))
+    return (history.as_traded() if unadjusted else history)[max(first, last - asked.size) : last]
 
 
 def _local(at: float, zone: ZoneInfo) -> float:

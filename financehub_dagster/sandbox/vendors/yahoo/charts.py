@@ -153,19 +153,21 @@ def _intraday(
     market: Market, instrument: Instrument, interval: str, start: int, end: int, meta: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
     _check_reach(interval, start, end, market.now())
-    recording = market.intraday(instrument, _INTRADAY[interval])
     sessions = market.sessions(instrument)
     touched = (sessions.closes > start) & (sessions.opens <= end)
     meta["tradingPeriods"] = [
         [{"timezone": meta["timezone"], "start": int(opens), "end": int(closes), "gmtoffset": meta["gmtoffset"]}]
         for opens, closes in zip(sessions.opens[touched], sessions.closes[touched], strict=True)
     ]
-    chosen = None if recording is None else (recording.open_time >= start) & (recording.open_time <= end)
-    if recording is None or chosen is None or not chosen.any():
+    bars = market.intraday(instrument, _INTRADAY[interval], start, end, vendor="yahoo")
+    if not len(bars):
         return {"meta": meta, "indicators": {"quote": [{}]}}, "none"
-    columns = (recording.open, recording.high, recording.low, recording.close, recording.volume)
-    quote = _quote(*(column[chosen] for column in columns))
-    return {"meta": meta, "timestamp": recording.open_time[chosen], "indicators": {"quote": [quote]}}, "recorded"
+    stamps = bars.open_time.copy()
+    if stamps[-1] + _INTRADAY[interval] > market.now():
+        # The running bar is labelled by the time of its last trade, not by its open.
+        stamps[-1] = int(market.now())
+    quote = _quote(bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return {"meta": meta, "timestamp": stamps, "indicators": {"quote": [quote]}}, bars.origin
 
 
 def _check_reach(interval: str, start: int, end: int, now: float) -> None:
