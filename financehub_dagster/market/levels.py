@@ -1,0 +1,125 @@
+"""Levels of a trade date: the previous session's high, low and close, and the pivot points made of them.
+
+Belongs here: pure functions on arrays, many instruments at once. Does not belong here: reading bars and writing levels
+(storage), which sessions there are (`calendars`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from financehub_dagster.market import calendars
+from financehub_dagster.market.calendar_source import Days
+from financehub_dagster.market.calendars import Market, market_of
+from financehub_dagster.market.instruments import Instrument
+
+type Floats = NDArray[np.float64]
+type Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """One row per instrument and trade date, in that order; all arrays of one length.
+
+    rows is the instrument's number, dates (datetime64[D]) the trade date, sessions (datetime64[D]) the session before
+    it, high, low and close (float64) those of that session.
+    """
+
+    rows: Rows
+    dates: Days
+    sessions: Days
+    high: Floats
+    low: Floats
+    close: Floats
+
+
+def levels(
+    offsets: ArrayLike, dates: ArrayLike, high: ArrayLike, low: ArrayLike, close: ArrayLike, sessions: Sequence[Days]
+) -> Levels:
+    """The levels that daily bars give to the session after each.
+
+    The bars of instruments are laid end to end, oldest first: instrument i owns bars offsets[i] to offsets[i + 1].
+    dates are their session dates; sessions has each instrument's session dates in order, reaching beyond its last bar
+    to the next session. A bar on a day without a session, as vendors fill them in, is passed over, and so is a bar
+    whose next session is not known. A trade date has no row where the session just before it has no bar.
+    """
+    days = np.asarray(dates, "datetime64[D]")
+    bounds = np.asarray(offsets, np.int64).tolist()
+    if len(bounds) != len(sessions) + 1 or bounds[-1] != days.size:
+        raise ValueError(f"{len(sessions)} calendars and {days.size} bars do not fit offsets to {bounds[-1:]}")
+    following = np.full(days.size, np.datetime64("NaT", "D"))
+    for (start, stop), known in zip(pairwise(bounds), sessions, strict=True):
+        following[start:stop] = _next_session(days[start:stop], known)
+    found = ~np.isnat(following)
+    rows = np.repeat(np.arange(len(sessions)), np.diff(bounds))
+    values = (np.asarray(each, np.float64)[found] for each in (high, low, close))
+    return Levels(rows[found], following[found], days[found], *values)
+
+
+def next_trade_dates(instruments: Sequence[Instrument], first: date, last: date) -> list[Days]:
+    """For each instrument the sessions from `first` to some weeks after `last`, as `levels` takes them.
+
+    The weeks cover the longest closures known: two for the Lunar New Year and national holidays in East Asia.
+    """
+    found: dict[Market, Days] = {}
+    for each in instruments:
+        if market_of(each) not in found:
+            found[market_of(each)] = calendars.known(each, first, last + _LONGEST_CLOSURE).dates
+    return [found[market_of(each)] for each in instruments]
+
+
+def newest_sessions(instruments: Sequence[Instrument], now: datetime) -> tuple[Days, Days]:
+    """For each instrument, the newest session that had closed at `now` (aware), and the next one up to UTC today.
+
+    NaT where there is none. The second is what a daily close at `now` cannot take yet, because it is still open or has
+    not begun.
+    """
+    closed: dict[Market, np.datetime64] = {}
+    pending: dict[Market, np.datetime64] = {}
+    for each in instruments:
+        market = market_of(each)
+        if market in closed:
+            continue
+        newest = calendars.last_finished_session(each, now)
+        closed[market] = np.datetime64("NaT" if newest is None else newest, "D")
+        today = calendars.known(each, now.date() if newest is None else newest, now.date()).dates
+        later = today[today > closed[market]] if newest is not None else today
+        pending[market] = later[0] if later.size else np.datetime64("NaT", "D")
+    markets = [market_of(each) for each in instruments]
+    return (
+        np.array([closed[market] for market in markets], "datetime64[D]"),
+        np.array([pending[market] for market in markets], "datetime64[D]"),
+    )
+
+
+def pivot_points(high: ArrayLike, low: ArrayLike, close: ArrayLike) -> dict[str, Floats]:
+    """pp, r1, s1, r2, s2 of a session's high, low and close: the floor traders' pivots, for the session after it.
+
+    Formulas: J. L. Person, A Complete Guide to Technical Trading Tactics (2004).
+    """
+    highs, lows, closes = (np.asarray(each, np.float64) for each in (high, low, close))
+    pivot = (highs + lows + closes) / 3
+    reach = highs - lows
+    return {
+        "pp": pivot,
+        "r1": 2 * pivot - lows,
+        "s1": 2 * pivot - highs,
+        "r2": pivot + reach,
+        "s2": pivot - reach,
+    }
+
+
+_LONGEST_CLOSURE = np.timedelta64(28, "D").item()
+
+
+def _next_session(days: Days, sessions: Days) -> Days:
+    """The session after each day; NaT for a day that is no session, or the last one known."""
+    if not sessions.size or not days.size:
+        return np.full(days.size, np.datetime64("NaT", "D"))
+    at = np.searchsorted(sessions, days)
+    known = (at + 1 < sessions.size) & (sessions[at.clip(max=sessions.size - 1)] == days)
+    return np.where(known, sessions[(at + 1).clip(max=sessions.size - 1)], np.datetime64("NaT", "D"))
