@@ -159,7 +159,20 @@ INDICATORS: tuple[IndicatorColumn, ...] = (
     _own("keltner_upper", "Keltner channel: EMA 20 of close + 2 × ATR 10", "keltner", _KELTNER, 0, source=_CHANNEL),
     _own("keltner_lower", "Keltner channel: EMA 20 of close - 2 × ATR 10", "keltner", _KELTNER, 1, source=_CHANNEL),
 )
-"""Every column of the indicator tables, in table order."""
+"""Every column of `indicators_daily`, in table order."""
 
 INDICATOR_COLUMNS: tuple[str, ...] = tuple(column.name for column in INDICATORS)
 """Their names."""
+
+VWAP = IndicatorColumn(
+    "vwap",
+    "Volume-weighted average of (high + low + close) / 3 since the session's first bar",
+    "price",
+    "own",
+    "vwap",
+    (*_HLC, "volume"),
+    source="TradingView Pine reference, ta.vwap",
+)
+
+INDICATORS_1H: tuple[IndicatorColumn, ...] = (*INDICATORS, VWAP)
+"""Every column of `indicators_1h`, in table order: those of the daily table, and what needs bars within a session."""

@@ -35,11 +35,18 @@ class Bars:
     Every call is computed once, however many columns and formulas ask for it.
     """
 
-    def __init__(self, offsets: ArrayLike, arrays: Mapping[str, ArrayLike], dates: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        offsets: ArrayLike,
+        arrays: Mapping[str, ArrayLike],
+        dates: ArrayLike | None = None,
+        sessions: ArrayLike | None = None,
+    ) -> None:
         """arrays: open, high, low, close, volume. Raises ValueError where these cannot be computed with."""
         self.offsets: NDArray[np.int64] = np.asarray(offsets, dtype=np.int64)
         self.arrays = {name: np.ascontiguousarray(values, dtype=np.float64) for name, values in arrays.items()}
         self.dates = None if dates is None else np.asarray(dates, dtype="datetime64[s]")
+        self.sessions = None if sessions is None else np.asarray(sessions, dtype="datetime64[D]")
         self.rows = self.arrays["close"].size
         self._done: dict[object, Outputs] = {}
         self._parts: dict[str, list[Floats]] = {}
@@ -49,8 +56,9 @@ class Bars:
         at = self.offsets
         if at.ndim != 1 or not at.size or at[0] != 0 or at[-1] != self.rows or (np.diff(at) < 0).any():
             raise ValueError(f"offsets must rise from 0 to the number of rows, {self.rows}")
-        dates = {} if self.dates is None else {"dates": self.dates}
-        for name, values in (self.arrays | dates).items():
+        days = {"dates": self.dates, "sessions": self.sessions}
+        given: dict[str, NDArray[Any]] = {name: values for name, values in days.items() if values is not None}
+        for name, values in (self.arrays | given).items():
             if values.shape != (self.rows,):
                 raise ValueError(
                     f"{name} has shape {values.shape}, close has {self.rows} rows: give arrays of one length"
@@ -107,10 +115,12 @@ def compute(
     volume: ArrayLike,
     *,
     dates: ArrayLike | None = None,
+    sessions: ArrayLike | None = None,
     columns: Iterable[IndicatorColumn] = INDICATORS,
 ) -> dict[str, Floats]:
     """Indicators of one instrument's whole history, oldest bar first: column name -> one float64 per bar."""
-    return compute_many([0, np.size(close)], open, high, low, close, volume, dates=dates, columns=columns)
+    offsets = [0, np.size(close)]
+    return compute_many(offsets, open, high, low, close, volume, dates=dates, sessions=sessions, columns=columns)
 
 
 def compute_many(
@@ -122,16 +132,19 @@ def compute_many(
     volume: ArrayLike,
     *,
     dates: ArrayLike | None = None,
+    sessions: ArrayLike | None = None,
     columns: Iterable[IndicatorColumn] = INDICATORS,
 ) -> dict[str, Floats]:
     """Indicators of many instruments, whose whole histories are laid end to end, each oldest bar first.
 
     Instrument i owns rows offsets[i] to offsets[i + 1], so offsets has one entry more than there are instruments;
-    an instrument may have no rows. dates (session dates) matter only to pandas-ta functions that ask for them.
+    an instrument may have no rows. dates (session dates) matter only to pandas-ta functions that ask for them, sessions
+    (the session date of each bar, ascending) only to `vwap`.
     Returns column name -> one float64 per row, NaN in warm-up, and holds about 400 bytes per row meanwhile. Raises
     ValueError on input that cannot be computed with.
     """
-    bars = Bars(offsets, {"open": open, "high": high, "low": low, "close": close, "volume": volume}, dates)
+    arrays = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
+    bars = Bars(offsets, arrays, dates, sessions)
     return {column.name: bars.column(column) for column in columns}
 
 

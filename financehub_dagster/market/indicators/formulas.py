@@ -58,6 +58,30 @@ def supertrend(bars: "Bars", high: str, low: str, close: str, *, atr_period: int
     return (line,)
 
 
+def vwap(bars: "Bars", high: str, low: str, close: str, volume: str) -> tuple[Floats]:
+    """The average of the typical price since the first bar of the session, weighted by volume (Pine's ta.vwap, hlc3).
+
+    NaN until something was traded in the session. The sums of each session begin at 0, so that a value depends on the
+    bars of its own session only. Raises ValueError where the bars' sessions are not given.
+    """
+    if bars.sessions is None:
+        raise ValueError("vwap: give the session of each bar")
+    begins = np.ones(bars.rows, np.bool_)
+    begins[1:] = bars.sessions[1:] != bars.sessions[:-1]
+    begins[bars.offsets[bars.offsets < bars.rows]] = True
+    session = np.cumsum(begins) - 1
+    place = np.arange(bars.rows) - np.flatnonzero(begins)[session]
+    arrays = bars.arrays
+    typical = (arrays[high] + arrays[low] + arrays[close]) / 3
+    turnover, traded = typical * arrays[volume], arrays[volume].copy()
+    # The n-th bars of all sessions at once, each added to the sums of the bar before it.
+    order = np.argsort(place, kind="stable")
+    for rows in np.split(order, np.cumsum(np.bincount(place)))[1:-1]:
+        turnover[rows] += turnover[rows - 1]
+        traded[rows] += traded[rows - 1]
+    return (np.divide(turnover, traded, out=np.full(bars.rows, np.nan), where=traded > 0),)
+
+
 class _Walk:
     """Supertrend of instruments side by side, a tile of bars after the other.
 
@@ -98,7 +122,11 @@ class _Walk:
         return above
 
 
-FORMULAS: Mapping[str, Callable[..., tuple[Floats, ...]]] = {"keltner": keltner, "supertrend": supertrend}
+FORMULAS: Mapping[str, Callable[..., tuple[Floats, ...]]] = {
+    "keltner": keltner,
+    "supertrend": supertrend,
+    "vwap": vwap,
+}
 
 _PERIOD = 14
 """Bars of the indicators that can be undefined."""

@@ -6,13 +6,15 @@ import sys
 
 import numpy as np
 
-from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn
+from financehub_dagster.market.indicators.columns import INDICATORS_1H, IndicatorColumn
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 from financehub_dagster_tests.properties.markets import random_bars
 
 PAGE = (REPOSITORY / "docs" / "indicators.md").read_text(encoding="utf-8")
-WARM_UP = {name: int(np.isfinite(values).argmax()) + 1 for name, values in compute(*random_bars(300).columns).items()}
+SESSIONS = np.repeat(np.datetime64("2024-01-01"), 300)
+VALUES = compute(*random_bars(300).columns, sessions=SESSIONS, columns=INDICATORS_1H)
+WARM_UP = {name: int(np.isfinite(values).argmax()) + 1 for name, values in VALUES.items()}
 
 
 def row(column: IndicatorColumn) -> str:
@@ -20,9 +22,9 @@ def row(column: IndicatorColumn) -> str:
     return f"| `{column.name}` | {column.description} | {column.unit} | {engine} | {WARM_UP[column.name]} |"
 
 
-def test_the_table_of_the_page_is_the_declared_list() -> None:
+def test_the_tables_of_the_page_are_the_declared_lists() -> None:
     described = [line for line in PAGE.splitlines() if line.startswith("| `")]
-    assert described == [row(column) for column in INDICATORS]
+    assert described == [row(column) for column in INDICATORS_1H]
 
 
 def test_the_example_of_the_page_runs() -> None:
