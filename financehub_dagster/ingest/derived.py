@@ -126,9 +126,15 @@ def _store(connection: Connection, batch: Computed, window: Window, run_id: str)
     if stale_inputs.marked_since(connection, NAME, batch.symbols, batch.dirty):
         batch = _compute(connection, batch.table, batch.symbols, window)
     stale = {symbol: mark.dirty_from for symbol, mark in batch.dirty.items() if mark.dirty_from is not None}
-    withdrawals.drop_derived(connection, NAME, batch.table, stale)
+    withdrawals.drop_derived(connection, NAME, batch.table, stale, run_id=run_id)
     written = upsert.write(
-        connection, schema.indicators_daily, batch.columns, run_id=run_id, keep_revisions=False, locked=True
+        connection,
+        schema.indicators_daily,
+        batch.columns,
+        run_id=run_id,
+        keep_revisions=True,
+        changes_only=True,
+        locked=True,
     )
     clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
     stale_inputs.clear_marks(connection, NAME, clean)

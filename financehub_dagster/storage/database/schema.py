@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, DATEMULTIRANGE, JSONB
 
+from financehub_dagster.storage.database import as_of_functions
 from financehub_dagster.tables import catalog
 
 metadata = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"})
@@ -86,13 +87,21 @@ price_revisions = sa.Table(
     sa.Column("table_name", sa.Text, nullable=False),
     sa.Column("symbol", sa.Text, nullable=False),
     sa.Column("date", sa.Date, nullable=False),
-    sa.Column("old", JSONB, nullable=False, comment="the replaced row, all columns but symbol and date"),
+    sa.Column(
+        "old",
+        JSONB,
+        nullable=False,
+        comment="the replaced row without symbol and date; of computed tables what changed",
+    ),
     sa.Column("replaced_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("run_id", sa.Text),
     sa.Column(
-        "withdrawn_by", sa.Text, comment="the provider that no longer tells of the row; NULL: another value replaced it"
+        "withdrawn_by",
+        sa.Text,
+        comment="the provider, or the input table, that no longer has the row; NULL: it was replaced",
     ),
     sa.Index("price_revisions_row_idx", "table_name", "symbol", "date"),
+    sa.Index("price_revisions_replaced_at_idx", "replaced_at", postgresql_using="brin"),
     comment="Every value that was replaced or taken back, so that a table can be read as it was known at a time.",
 )
 
@@ -347,3 +356,8 @@ table_freshness = sa.Table(
     sa.Column("measured_at", Instant, nullable=False, server_default=sa.func.now()),
     comment="How fresh each table is, for each exchange whose sessions it follows.",
 )
+
+
+@sa.event.listens_for(metadata, "after_create")
+def _create_functions(_: sa.MetaData, connection: sa.Connection, **_options: object) -> None:
+    as_of_functions.create(connection, metadata)

@@ -48,6 +48,7 @@ def write(
     *,
     run_id: str | None,
     keep_revisions: bool,
+    changes_only: bool = False,
     derived: Sequence[str] = (),
     locked: bool = False,
 ) -> WriteResult:
@@ -55,7 +56,8 @@ def write(
 
     Missing values (NaN, NaT, None) become NULL; of rows with the same key the last one counts. Rows that differ from
     the stored ones in nothing but when they were made count as unchanged and are not written. With `keep_revisions` the
-    replaced rows go to price_revisions under `run_id`; for each table of `derived` the changed instruments are marked
+    replaced rows go to price_revisions under `run_id`; with `changes_only`, for rows of which few values change, only
+    their key, their stamp and the replaced values do. For each table of `derived` the changed instruments are marked
     dirty. A run that changes rows is noted to owe a materialization until it reports one (`pending_materializations`).
     It locks the table, unless the caller has `locked` all of the symbols. Raises BadRows for values the table cannot
     hold, before anything is written; DatabaseError.
@@ -73,7 +75,9 @@ def write(
     if found.absent:
         _copy(connection, table.name, batch.part([each.rows for each in found.absent]))
     if found.unclear:
-        changes += _merge(connection, _statements(table), batch.part(found.unclear), run_id, keep_revisions)
+        statements = _statements(table)
+        keep = (statements.keep_changes if changes_only else statements.keep) if keep_revisions else None
+        changes += _merge(connection, statements, batch.part(found.unclear), run_id, keep)
     absent, differing = sum(change.absent for change in changes), sum(change.differing for change in changes)
     changed_from = {change.symbol: change.session for change in changes if change.session is not None}
     last = [change.last_session for change in changes if change.last_session is not None]
@@ -95,15 +99,15 @@ class _Change(NamedTuple):
 
 
 def _merge(
-    connection: Connection, statements: "_Statements", batch: "Batch", run_id: str | None, keep_revisions: bool
+    connection: Connection, statements: "_Statements", batch: "Batch", run_id: str | None, keep: sa.Insert | None
 ) -> list[_Change]:
-    """Write what is absent and what differs, by way of a temporary table."""
+    """Write what is absent and what differs, by way of a temporary table; `keep` stores what is replaced before."""
     connection.execute(statements.create)
     _copy(connection, statements.incoming.name, batch)
     changes = [_Change(*row) for row in connection.execute(statements.compare)]
     absent, differing = sum(change.absent for change in changes), sum(change.differing for change in changes)
-    if differing and keep_revisions:
-        connection.execute(statements.keep, {"run_id": run_id})
+    if differing and keep is not None:
+        connection.execute(keep, {"run_id": run_id})
     if differing:
         connection.execute(statements.update)
     if absent:
@@ -132,6 +136,7 @@ class _Statements:
     drop: sa.schema.DropTable
     compare: sa.Select[Any]
     keep: sa.Insert
+    keep_changes: sa.Insert
     update: sa.Update
     insert: sa.Insert
     insert_all: sa.Insert
@@ -141,7 +146,7 @@ class _Statements:
 def _statements(table: sa.Table) -> _Statements:
     key = [column.name for column in table.primary_key.columns]
     values = [column.name for column in table.columns if column.name not in key]
-    compared = [name for name in values if not table.c[name].info.get("stamp")]
+    compared = [name for name in values if name not in _stamps(table)]
     incoming = sa.Table(
         f"incoming_{table.name}",
         sa.MetaData(),
@@ -158,6 +163,7 @@ def _statements(table: sa.Table) -> _Statements:
         sa.schema.DropTable(incoming),
         _compare(table, incoming, same_key, differs),
         _keep(table, incoming, same_key, differs),
+        _keep(table, incoming, same_key, differs, changes_only=True),
         sa.update(table).values({name: incoming.c[name] for name in values}).where(same_key, differs),
         sa.insert(table).from_select(names, rows.where(~sa.exists().where(same_key))),
         sa.insert(table).from_select(names, rows),
@@ -192,13 +198,54 @@ def _session(table: sa.Table) -> sa.ColumnElement[date]:
 
 
 def _keep(
-    table: sa.Table, incoming: sa.Table, same_key: sa.ColumnElement[bool], differs: sa.ColumnElement[bool]
+    table: sa.Table,
+    incoming: sa.Table,
+    same_key: sa.ColumnElement[bool],
+    differs: sa.ColumnElement[bool],
+    *,
+    changes_only: bool = False,
 ) -> sa.Insert:
-    """Copy the stored rows that are about to be replaced to price_revisions."""
+    """Copy the stored rows that are about to be replaced to price_revisions.
+
+    They count as replaced from now on, or from the new row's stamp on where a clock ahead of the server's made it:
+    at no time is neither of them known.
+    """
     old: sa.ColumnElement[Any] = sa.func.to_jsonb(table.table_valued(), type_=JSONB)
     for name in ("symbol", "date"):
         old = old.op("-", return_type=JSONB())(sa.cast(name, sa.Text))
+    if changes_only:
+        old = _changes(table, incoming, old)
     symbol = table.c.get("symbol", sa.null())
-    row = sa.select(sa.literal(table.name), symbol, _session(table), old, sa.bindparam("run_id", type_=sa.Text))
-    rows = row.select_from(sa.join(incoming, table, same_key)).where(differs)
-    return sa.insert(schema.price_revisions).from_select(["table_name", "symbol", "date", "old", "run_id"], rows)
+    replaced_at = sa.func.greatest(sa.func.now(), *(incoming.c[name] for name in _stamps(table)))
+    values = {
+        "table_name": sa.literal(table.name),
+        "symbol": symbol,
+        "date": _session(table),
+        "old": old,
+        "replaced_at": replaced_at,
+        "run_id": sa.bindparam("run_id", type_=sa.Text),
+    }
+    rows = sa.select(*values.values()).select_from(sa.join(incoming, table, same_key)).where(differs)
+    return sa.insert(schema.price_revisions).from_select(list(values), rows)
+
+
+def _changes(table: sa.Table, incoming: sa.Table, old: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Of the stored row `old` its key, its stamps and the values that the incoming row replaces."""
+    new = sa.func.to_jsonb(incoming.table_valued(), type_=JSONB)
+    before, after = (
+        sa.func.jsonb_each(row).table_valued(sa.column("key", sa.Text), sa.column("value", JSONB), name=name)
+        for row, name in ((old, "before"), (new, "after"))
+    )
+    always = [*table.primary_key.columns.keys(), *_stamps(table)]
+    kept = sa.or_(before.c.key.in_(always), before.c.value.is_distinct_from(after.c.value))
+    return (
+        sa.select(sa.func.jsonb_object_agg(before.c.key, before.c.value))
+        .select_from(sa.join(before, after, before.c.key == after.c.key))
+        .where(kept)
+        .correlate(table, incoming)
+        .scalar_subquery()
+    )
+
+
+def _stamps(table: sa.Table) -> list[str]:
+    return [column.name for column in table.columns if column.info.get("stamp")]

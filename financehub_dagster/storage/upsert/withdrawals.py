@@ -65,17 +65,25 @@ def withdraw(
 
 
 _DROP_DERIVED = """
-    DELETE FROM {derived} AS rows
-    USING unnest(CAST(:symbols AS text[]), CAST(:days AS date[])) AS marked(symbol, since)
-    WHERE rows.symbol = marked.symbol AND rows.date >= marked.since
-        AND NOT EXISTS (SELECT FROM {table} AS input WHERE input.symbol = rows.symbol AND input.date = rows.date)
+    WITH gone AS (
+        DELETE FROM {derived} AS rows
+        USING unnest(CAST(:symbols AS text[]), CAST(:days AS date[])) AS marked(symbol, since)
+        WHERE rows.symbol = marked.symbol AND rows.date >= marked.since
+            AND NOT EXISTS (SELECT FROM {table} AS input WHERE input.symbol = rows.symbol AND input.date = rows.date)
+        RETURNING rows.symbol, rows.date, to_jsonb(rows) - 'symbol' - 'date' AS old
+    )
+    INSERT INTO price_revisions (table_name, symbol, date, old, run_id, withdrawn_by)
+    SELECT :derived, symbol, date, old, :run_id, :table FROM gone
 """
 
 
-def drop_derived(connection: Connection, derived: str, table: str, since: Mapping[str, date]) -> int:
-    """Delete the rows of `derived` without a row of `table` on the same day, of each symbol from its day on."""
+def drop_derived(connection: Connection, derived: str, table: str, since: Mapping[str, date], *, run_id: str) -> int:
+    """Delete the rows of `derived` without a row of `table` on the same day, of each symbol from its day on.
+
+    Each goes to price_revisions with `table` as `withdrawn_by`; returns how many there were.
+    """
     if not since:
         return 0
     names = {"derived": schema.metadata.tables[derived].name, "table": schema.metadata.tables[table].name}
-    asked = {"symbols": list(since), "days": list(since.values())}
+    asked = {"symbols": list(since), "days": list(since.values()), "run_id": run_id, **names}
     return connection.execute(sa.text(_DROP_DERIVED.format(**names)), asked).rowcount

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
+from financehub_dagster.storage.database import as_of_functions, schema
 from financehub_dagster.storage.database.creation import ensure_database
 from financehub_dagster.storage.database.engine import make_engine
 from financehub_dagster.storage.database.errors import DatabaseError
@@ -30,7 +31,8 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
     """Bring the market database (or the one at `url`) to `revision`, creating it if missing.
 
     Returns the revisions before and after. One transaction: a step that fails leaves the database as it was. Concurrent
-    calls wait for each other. Raises DatabaseError, also for a database that a newer program has migrated.
+    calls wait for each other. At the newest step the functions that read tables as of a time follow the declared tables
+    (`as_of_functions`). Raises DatabaseError, also for a database that a newer program has migrated.
     """
     from alembic import command
 
@@ -40,15 +42,21 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
         check(connection, url)
         before = _revision(connection)
         _refuse_unknown(before)
+        if before != head():
+            as_of_functions.drop(connection)
         command.upgrade(config, revision)
-        return before, _revision(connection)
+        after = _revision(connection)
+        if before != after == head():
+            as_of_functions.create(connection, schema.metadata)
+        return before, after
 
 
 def downgrade(url: URL, revision: str) -> None:
     """Take the database at `url` back to `revision`; "base" removes every table."""
     from alembic import command
 
-    with _migrating(url) as (_, config):
+    with _migrating(url) as (connection, config):
+        as_of_functions.drop(connection)
         command.downgrade(config, revision)
 
 

@@ -1,0 +1,133 @@
+"""One SQL function per table that keeps revisions: its rows as they were at a time, `stock_prices_daily_as_of(at)`.
+
+Belongs here: which tables have such a function, its text, creating and dropping all of them. Does not belong here:
+keeping revisions (`storage.upsert`). Every upgrade of the database creates the functions anew from the declared tables,
+so that a new table or column needs no migration of its own.
+
+A row was there at a time if its stamp (`fetched_at`, `computed_at`) is not later. If the row was replaced or withdrawn
+afterwards, its values come from the first of its revisions after that time. The functions are plain SQL that PostgreSQL
+merges into the query around them: conditions on symbol and date reach the keys of both tables.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION {function}(at timestamp with time zone) RETURNS SETOF {table} LANGUAGE sql STABLE AS $body$
+    SELECT {own} FROM {table} AS t
+    WHERE t.{stamp} <= $1 AND NOT EXISTS (
+        SELECT FROM price_revisions AS r
+        WHERE r.table_name = {name} AND r.symbol = t.symbol AND r.date = {day}{same_rest} AND r.replaced_at > $1
+    )
+    UNION ALL
+    SELECT {kept} FROM ({first}) AS f{base}
+    CROSS JOIN LATERAL jsonb_populate_record({record}, f.old) AS v
+    WHERE v.{stamp} <= $1
+$body$
+"""
+
+_WHOLE = """
+        SELECT DISTINCT ON (r.symbol, r.date{rest}) r.symbol, r.date, r.old FROM price_revisions AS r
+        WHERE r.table_name = {name} AND r.replaced_at > $1 ORDER BY r.symbol, r.date{rest}, r.id
+    """
+"""The first revision after a time of each row, for tables whose revisions hold whole rows."""
+
+_CHANGES = """
+        SELECT r.symbol, r.date, jsonb_object_agg(c.key, c.value ORDER BY r.id DESC) AS old
+        FROM price_revisions AS r CROSS JOIN LATERAL jsonb_each(r.old) AS c
+        WHERE r.table_name = {name} AND r.replaced_at > $1 GROUP BY r.symbol, r.date{rest}
+    """
+"""All that was replaced after a time of each row, the earliest value last: it is the one that counts."""
+
+
+def tables(metadata: sa.MetaData) -> list[sa.Table]:
+    """The tables whose rows are known to have been there at a time: one row per symbol and day or instant, stamped."""
+    return [table for table in metadata.sorted_tables if _stamp(table) is not None and _time(table) is not None]
+
+
+def function_name(table: sa.Table) -> str:
+    """The name of a table's function."""
+    return f"{table.name}_as_of"
+
+
+def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
+    """Create the functions of all tables of `metadata`, or bring them to the declared columns."""
+    for table in tables(metadata):
+        connection.exec_driver_sql(_statement(table))
+
+
+def drop(connection: sa.Connection) -> None:
+    """Drop every such function there is: a table cannot be dropped or changed while its function is there."""
+    for name in connection.execute(_THERE).scalars().all():
+        connection.exec_driver_sql(f"DROP FUNCTION {name}")
+
+
+_THERE = sa.text("""
+    SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_type AS t ON t.oid = p.prorettype
+    JOIN pg_class AS c ON c.oid = t.typrelid
+    WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname = c.relname || '_as_of'
+""")
+
+
+def _statement(table: sa.Table) -> str:
+    columns = [_quoted(column.name) for column in table.columns]
+    rest = [column for column in table.primary_key.columns if column.name not in ("symbol", "date")]
+    first = (_CHANGES if _keeps_changes(table) else _WHOLE).format(
+        name=f"'{table.name}'", rest="".join(f", r.old ->> '{column.name}'" for column in rest)
+    )
+    base = f" LEFT JOIN {_quoted(table.name)} AS b ON b.symbol = f.symbol AND {_day(table, 'b')} = f.date"
+    return _FUNCTION.format(
+        function=_quoted(function_name(table)),
+        table=_quoted(table.name),
+        name=f"'{table.name}'",
+        stamp=_quoted(_stamp(table) or ""),
+        own=", ".join(f"t.{column}" for column in columns),
+        kept=", ".join(f"{'f' if column in ('symbol', 'date') else 'v'}.{column}" for column in columns),
+        day=_day(table, "t"),
+        same_rest=_same(rest, "t", "r"),
+        first=first,
+        base=base + _same(rest, "b", "f") if _keeps_changes(table) else "",
+        record="b" if _keeps_changes(table) else f"NULL::{_quoted(table.name)}",
+    )
+
+
+def _keeps_changes(table: sa.Table) -> bool:
+    """Whether revisions of `table` hold only what changed, as those of computed tables do."""
+    return _stamp(table) == "computed_at"
+
+
+def _day(table: sa.Table, alias: str) -> str:
+    """The day under which revisions keep a row: its date, or the UTC day of its instant."""
+    time = _time(table)
+    assert time is not None
+    name = f"{alias}.{_quoted(time.name)}"
+    return name if isinstance(time.type, sa.Date) else f"({name} AT TIME ZONE 'UTC')::date"
+
+
+def _same(columns: Iterable[sa.Column[Any]], row: str, revision: str) -> str:
+    """Conditions that a row and a revision agree in the columns of the key that revisions keep as JSON."""
+    return "".join(
+        f" AND ({revision}.old ->> '{column.name}')::{column.type.compile(dialect=_DIALECT)} = "
+        f"{row}.{_quoted(column.name)}"
+        for column in columns
+    )
+
+
+def _stamp(table: sa.Table) -> str | None:
+    if next(iter(table.primary_key.columns.keys()), None) != "symbol":
+        return None
+    return next((column.name for column in table.columns if column.info.get("stamp")), None)
+
+
+def _time(table: sa.Table) -> sa.Column[Any] | None:
+    keys: Iterable[sa.Column[Any]] = table.primary_key.columns
+    return next((column for column in keys if isinstance(column.type, sa.Date | sa.DateTime)), None)
+
+
+def _quoted(name: str) -> str:
+    return _DIALECT.identifier_preparer.quote(name)
