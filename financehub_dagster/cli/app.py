@@ -24,6 +24,7 @@ from financehub_dagster.cli.commands import (
     instruments,
     platform,
     sandbox,
+    serve,
     usage,
 )
 
@@ -38,6 +39,7 @@ backfill.register(app)
 gaps.register(app)
 usage.register(app)
 health.register(app)
+serve.register(app)
 dlq.register(app)
 sandbox.register(app)
 

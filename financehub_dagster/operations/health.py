@@ -130,10 +130,16 @@ def runs() -> list[Checked]:
 
 def disk(settings: Settings) -> Checked:
     """Room where the home is, and with it the embedded database and the logs."""
+    free, total = disk_bytes(settings)
+    status: Status = "failed" if free < NO_DISK else "degraded" if free < LOW_DISK else "ok"
+    return Checked("disk", status, f"{free / 1e9:.1f} of {total / 1e9:.0f} GB free")
+
+
+def disk_bytes(settings: Settings) -> tuple[int, int]:
+    """Bytes that are free where the home is, or will be, and all there are."""
     home = settings.home
     usage = shutil.disk_usage(next(each for each in (home, *home.parents) if each.exists()))
-    status: Status = "failed" if usage.free < NO_DISK else "degraded" if usage.free < LOW_DISK else "ok"
-    return Checked("disk", status, f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.0f} GB free")
+    return usage.free, usage.total
 
 
 def vendors(settings: Settings) -> list[Checked]:

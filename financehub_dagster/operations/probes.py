@@ -76,6 +76,11 @@ def sandbox(url: str, timeout: float = SECONDS) -> None:
     get(f"{url}/_control/faults", timeout)
 
 
+def http_server(url: str, timeout: float = SECONDS) -> None:
+    """The server of health and metrics answers."""
+    get(f"{url}/livez", timeout)
+
+
 def code_server(url: str, timeout: float = SECONDS) -> None:
     """The code server names its repositories; `url` is grpc://host:port.
 

@@ -30,7 +30,7 @@ def look(*, always: bool = False) -> Looked:
     """Check the platform's health and record it; raises DatabaseError. always: also when somebody has just done so."""
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.database.transactions import in_transaction
-    from financehub_dagster.storage.operations import health_checks
+    from financehub_dagster.storage.operations import health_checks, job_statistics
 
     with transaction() as connection:
         age = health_checks.seconds_since_check(connection)
@@ -38,4 +38,5 @@ def look(*, always: bool = False) -> Looked:
         return Looked(None)
     health = check()
     in_transaction(lambda connection: health_checks.store(connection, health.components))
+    in_transaction(job_statistics.count_finished)
     return Looked(health)

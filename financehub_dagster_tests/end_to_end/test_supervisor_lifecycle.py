@@ -58,7 +58,7 @@ def test_a_platform_answers_and_refuses_a_second_one(platform, started):
 
     status = json.loads(platform.run("status", "--json").stdout)
     assert set(status["services"].items()) == {
-        (name, "running") for name in ("sandbox", "code-server", "webserver", "daemon")
+        (name, "running") for name in ("sandbox", "code-server", "webserver", "daemon", "serve")
     }
     assert status["rows"]["instruments"] == 3
     assert status["revision"] == status["head"]
@@ -92,7 +92,7 @@ def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_i
 def test_a_platform_stops_without_a_trace(platform, started):
     state = platform.state()
     down = json.loads(platform.run("down", "--json").stdout)
-    assert set(down["stopped"]) == {"supervisor", "sandbox", "code-server", "webserver", "daemon"}
+    assert set(down["stopped"]) == {"supervisor", "sandbox", "code-server", "webserver", "daemon", "serve"}
     assert platform.process is not None
     assert platform.process.wait(timeout=5) == 0
     assert platform.errors.read_text().splitlines()[-1] == "stopping"

@@ -20,7 +20,7 @@ PATIENCE = 300.0
 """Seconds: a minute when the machine is idle, and it seldom is."""
 FROZEN_SECONDS = 65.0
 """Dagster's process with the code ends itself after 30 to 60 s without a word, unless it is told otherwise."""
-PARTS = {"sandbox", "code-server", "webserver", "daemon"}
+PARTS = {"sandbox", "code-server", "webserver", "daemon", "serve"}
 
 
 class Ailing(Platform):

@@ -130,6 +130,7 @@ def _serve(console: Console, supervisor: "Supervisor", stop: "StopSignals", url:
     from financehub_dagster.cli.supervisor import launch
 
     launch.start_daemon(supervisor)
+    launch.start_http_server(supervisor, None)
     show_next_steps(console, url)
     try:
         supervisor.serve(stop)

@@ -15,6 +15,9 @@ from financehub_dagster.cli.home import Home, Mode, home_to_look_at, home_to_sta
 
 DEFAULT_PORT = 3000
 Port = Annotated[int, typer.Option("--port", help="Port of the webserver on 127.0.0.1.")]
+ServePort = Annotated[
+    int | None, typer.Option("--serve-port", help="Port of health and metrics on 127.0.0.1; 8710, or a free one.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +36,7 @@ def up(
     empty: Annotated[
         bool, typer.Option("--empty", help="Start without the instruments that come with the package.")
     ] = False,
+    serve_port: ServePort = None,
 ) -> None:
     """Run the platform here until Ctrl-C: database, webserver, daemon and code location."""
     from financehub_dagster.cli import prepare
@@ -47,6 +51,8 @@ def up(
     home.check_mode(mode)
     with sole_supervisor(home), stop_signals() as stop:
         require_free(port)
+        if serve_port is not None:
+            require_free(serve_port, "--serve-port")
         tell_of_others(console, home)
         sandbox_url = launch.enter_home(home, mode, console)
         with Supervisor(home, os.environ, console) as supervisor:
@@ -58,7 +64,9 @@ def up(
             if sandbox_url is not None:
                 supervisor.wait_ready("sandbox", stop)
             launch.start_daemon(supervisor)
-            console.result(_started(home, mode, url, sandbox_url), lambda: _show_started(console, home, url))
+            serve_url = launch.start_http_server(supervisor, serve_port)
+            started = _started(home, mode, url, sandbox_url) | {"serve": serve_url}
+            console.result(started, lambda: _show_started(console, home, url, serve_url))
             try:
                 supervisor.serve(stop)
             except StopRequested:
@@ -69,8 +77,9 @@ def _started(home: Home, mode: Mode, url: str, sandbox_url: str | None) -> dict[
     return {"url": url, "home": str(home.path), "mode": str(mode), "sandbox": sandbox_url, "pid": os.getpid()}
 
 
-def _show_started(console: Console, home: Home, url: str) -> None:
+def _show_started(console: Console, home: Home, url: str, serve_url: str) -> None:
     console.say(f"FinanceHub is up: {url}")
+    console.say(f"health and metrics: {serve_url}/health, {serve_url}/metrics")
     console.say(f"logs: {home.logs}; Ctrl-C here or `financehub down` stops it")
 
 
@@ -109,10 +118,20 @@ def tell_of_others(console: Console, home: Home) -> None:
         )
 
 
-def status(console: Console) -> None:
+def status(
+    console: Console,
+    tasks: Annotated[
+        bool, typer.Option("--tasks", help="Show every job's successes, failures and runtimes instead.")
+    ] = False,
+) -> None:
     """Show what runs, whether it works, what is stored and which runs are in progress."""
+    from financehub_dagster.cli.reports import tasks as statistics
     from financehub_dagster.cli.reports.status import collect, show
 
     home = home_to_look_at()
+    if tasks:
+        rows = statistics.collect(home)
+        console.result({"tasks": [row.as_dict() for row in rows]}, lambda: statistics.show(console, rows))
+        return
     found = collect(home, others_running(home))
     console.result(found.as_dict(), lambda: show(console, found))

@@ -26,6 +26,7 @@ CALLS: dict[str, Callable[[str, float], None]] = {
     "sandbox": probes.sandbox,
     "code-server": probes.code_server,
     "webserver": probes.webserver,
+    "serve": probes.http_server,
 }
 
 

@@ -14,6 +14,8 @@ from financehub_dagster.cli.supervisor import ports, services
 from financehub_dagster.cli.supervisor.supervisor import Supervisor
 from financehub_dagster.settings import get_settings
 
+DEFAULT_PORT = 8710
+"""Of health and metrics (serving.http)."""
 # One transaction for the events of many partitions: it halves the bookkeeping of long backfills.
 RUN_ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "500", "PYTHONUNBUFFERED": "1"}
 
@@ -94,6 +96,24 @@ def _recover(console: Console) -> None:
     with dg.DagsterInstance.get() as instance:
         for run_id in recover(instance, datetime.now(UTC)).lost_runs:
             console.warn(f"run {run_id[:8]} was cut off when the platform stopped, and counts as failed")
+
+
+def start_http_server(supervisor: Supervisor, port: int | None) -> str:
+    """Start the server of health and metrics and return its address; without `port` on its usual one if that is free.
+
+    Otherwise on another one, which this home then keeps. Raises CommandError when the port that was asked for is taken.
+    """
+    chosen = DEFAULT_PORT if port is None else port
+    if port is not None:
+        services.require_free(port, "--serve-port")
+    elif not ports.is_free(DEFAULT_PORT):
+        chosen = ports.remembered(supervisor.home.ports_file, "serve")
+        supervisor.console.note(
+            f"port {DEFAULT_PORT} is taken: health and metrics are on port {chosen} (--serve-port chooses another)"
+        )
+    service = services.http_server(chosen)
+    supervisor.start(service)
+    return str(service.url)
 
 
 def start_daemon(supervisor: Supervisor) -> None:

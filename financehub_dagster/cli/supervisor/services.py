@@ -34,6 +34,7 @@ class Service:
 
     probe makes the call that the process is judged by, at each of its starts and with a clock in seconds; None where a
     living process is all there is to see. needs names the parts without which it cannot work: their failure is not its.
+    The platform stops when an essential part dies again and again; any other part is started again for ever.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Service:
     ready_within: float = 120.0
     probe: Callable[[Callable[[], float]], probes.Probe] | None = None
     needs: tuple[str, ...] = ()
+    essential: bool = True
 
 
 class Database:
@@ -136,6 +138,13 @@ def shows_code(url: str) -> bool:
     )
 
 
+def http_server(port: int) -> Service:
+    """Health and metrics; nothing depends on it."""
+    argv = (sys.executable, "-m", "financehub_dagster.serving", "--port", str(port))
+    url = f"http://{ports.HOST}:{port}"
+    return Service("serve", argv, url=url, probe=_asks(probes.http_server, url), essential=False)
+
+
 def _asks(call: Callable[[str], None], url: str) -> Callable[[Callable[[], float]], probes.Probe]:
     return lambda _clock: partial(call, url)
 
@@ -151,7 +160,7 @@ def write_workspace(home: Home, port: int) -> Path:
     return path
 
 
-def require_free(port: int) -> None:
-    """Raise CommandError when the webserver could not listen on `port`."""
+def require_free(port: int, option: str = "--port") -> None:
+    """Raise CommandError when nobody could listen on `port`, which `option` chooses."""
     if not 0 < port < 65536 or not ports.is_free(port):
-        raise CommandError(f"port {port} is taken: stop what listens there, or choose another one with --port")
+        raise CommandError(f"port {port} is taken: stop what listens there, or choose another one with {option}")

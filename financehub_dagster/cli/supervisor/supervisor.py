@@ -245,7 +245,7 @@ class Supervisor:
         if not child.proven:
             self.failure = f"{name} ended with exit code {code} before it was ready: {last_line(log)} (see {log})"
             return
-        if len(child.deaths) > self._restarts.most:
+        if len(child.deaths) > self._restarts.most and child.service.essential:
             self.failure = f"{name} ended {len(child.deaths)} times, the last time with exit code {code}: see {log}"
             return
         self._start_again(child, f"{name} ended with exit code {code}", len(child.deaths))

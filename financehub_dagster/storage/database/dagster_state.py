@@ -23,6 +23,36 @@ _QUEUE = sa.text("""
     select count(*), coalesce(extract(epoch from (clock_timestamp() at time zone 'UTC') - min(create_timestamp)), 0)
     from runs where status = 'QUEUED'
     """)
+_NUMBERED = sa.text("""
+    select id, run_id, pipeline_name, status, start_time, end_time from runs
+    where id >= :first and id <> all(cast(:without as bigint[])) order by id limit :most
+    """)
+_NEWEST = sa.text("select last_value from runs_id_seq")
+
+
+@dataclass(frozen=True)
+class NumberedRun:
+    """A run by Dagster's own number; `ended` in seconds since 1970 and None while it has not."""
+
+    number: int
+    run_id: str
+    job_name: str
+    status: str
+    started: float | None
+    ended: float | None
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran; 0 where it never started."""
+        return 0.0 if self.started is None or self.ended is None else max(0.0, self.ended - self.started)
+
+
+def runs_from(first: int, without: Sequence[int], most: int) -> tuple[list[NumberedRun], int]:
+    """The runs from number `first` on but those in `without`, and the newest run's number; raises DatabaseError."""
+    with autocommit(_address()) as connection:
+        newest = int(connection.execute(_NEWEST).scalar_one())
+        rows = connection.execute(_NUMBERED, {"first": first, "without": list(without), "most": most})
+        return [NumberedRun(*row) for row in rows], newest
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.cli.signals import StopRequested, StopSignals
+from financehub_dagster.cli.supervisor import launch
 from financehub_dagster.cli.supervisor.services import Service
 from financehub_dagster.cli.supervisor.state import State, running, sole_supervisor
 from financehub_dagster.cli.supervisor.supervisor import RestartPolicy, Supervisor
@@ -185,3 +187,26 @@ def test_a_guard_that_dies_is_replaced(supervisor, home):
     eventually(lambda: [other for other in guards() if other != guard])
     supervisor.start(service("another", "import time; time.sleep(600)"))
     assert supervisor.failure is None
+
+
+def test_a_part_that_is_not_essential_may_die_for_ever_and_the_platform_stays(supervisor, home):
+    supervisor.start(service("extra", "raise SystemExit(1)", essential=False))
+    eventually(lambda: len(restarts(home)) > QUICK.most + 1)
+    supervisor.check()
+
+
+def restarts(home: Home) -> list[str]:
+    state = State.read(home.state_file)
+    return [] if state is None else [restart.name for restart in state.restarts]
+
+
+def test_health_and_metrics_take_another_port_where_theirs_is_taken(supervisor, home, messages, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(launch, "DEFAULT_PORT", port)
+        url = launch.start_http_server(supervisor, None)
+        assert url != f"http://127.0.0.1:{port}"
+        assert f"port {port} is taken: health and metrics are on port {url.rpartition(':')[2]}" in messages.getvalue()
+        assert json.loads(home.ports_file.read_text())["serve"] == int(url.rpartition(":")[2])
+        with pytest.raises(CommandError, match="choose another one with --serve-port"):
+            launch.start_http_server(supervisor, port)

@@ -1,0 +1,38 @@
+"""`serve`: health and metrics over HTTP.
+
+Belongs here: its options. Does not belong here: its routes (serving.http).
+"""
+
+from typing import Annotated
+
+import typer
+
+from financehub_dagster.cli.command import command
+from financehub_dagster.cli.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the tree."""
+    command(app, "serve", example="financehub serve --port 8711")(serve)
+
+
+def serve(
+    console: Console,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 8710, 0 takes a free one.")
+    ] = None,
+) -> None:
+    """Serve /livez, /health and /metrics on loopback until Ctrl-C; `up` does so by itself."""
+    from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.errors import CommandError
+    from financehub_dagster.serving import http
+
+    prepare.act_on_home(console)
+    prepare.require_migrated()
+    try:
+        http.serve(
+            http.DEFAULT_PORT if port is None else port,
+            lambda url: console.result({"url": url}, lambda: console.say(f"{url}/livez, /health and /metrics")),
+        )
+    except http.PortTaken as error:
+        raise CommandError(str(error)) from None

@@ -1,0 +1,1 @@
+"""Reading from outside of Dagster: HTTP."""

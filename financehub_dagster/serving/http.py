@@ -1,0 +1,119 @@
+"""The HTTP server: is the platform alive, is it healthy, and its metrics.
+
+Belongs here: routes and status codes. Does not belong here: what they show (operations). It has no login, so it listens
+on loopback only.
+"""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Response
+
+from financehub_dagster.operations.health import Health, check
+from financehub_dagster.operations.metrics import render
+from financehub_dagster.operations.watch import look
+from financehub_dagster.storage.database.errors import DatabaseError
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8710
+LOOK_SECONDS = 60.0
+FRESH_SECONDS = 3.0
+"""Requests within this time get the same answer: many who ask cost no more than one."""
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_logger = logging.getLogger("financehub.serving")
+
+
+class PortTaken(Exception):
+    """Another program listens on the port; the message has the remedy."""
+
+
+class _Shared[T]:
+    """The result of `work`, made once for all who ask within FRESH_SECONDS."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._turn = threading.Lock()
+        self._made: tuple[float, T] | None = None
+
+    def get(self) -> T:
+        with self._turn:
+            if self._made is None or time.monotonic() - self._made[0] > FRESH_SECONDS:
+                self._made = (time.monotonic(), self._work())
+            return self._made[1]
+
+
+def create_app(*, looks: bool = True) -> FastAPI:
+    """The application. looks: whether it also looks at the platform every minute, as the daemon's sensor does."""
+    leaving = threading.Event()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watcher = threading.Thread(target=_look_every_minute, args=(leaving,), name="watch", daemon=True)
+        if looks:
+            watcher.start()
+        yield
+        leaving.set()
+
+    app = FastAPI(title="FinanceHub", docs_url=None, redoc_url=None, lifespan=lifespan)
+    health: _Shared[Health] = _Shared(check)
+    metrics: _Shared[bytes] = _Shared(render)
+
+    @app.get("/livez")
+    def livez() -> dict[str, str]:
+        """Answer: this process works."""
+        return {"status": "ok"}
+
+    @app.get("/health")
+    def get_health(response: Response) -> dict[str, Any]:
+        """Check every component: 200, or 503 when the platform is unhealthy."""
+        found = health.get()
+        response.status_code = 503 if found.status == "failed" else 200
+        return found.as_dict()
+
+    @app.get("/metrics")
+    def get_metrics() -> Response:
+        """Everything in Prometheus' text format."""
+        return Response(metrics.get(), media_type=METRICS_TYPE)
+
+    return app
+
+
+def _look_every_minute(leaving: threading.Event) -> None:
+    """Look until the server ends; a database that does not answer is no reason to stop looking."""
+    said: str | None = None
+    while not leaving.wait(LOOK_SECONDS):
+        try:
+            look()
+            said = None
+        except DatabaseError as error:
+            if str(error) != said:
+                _logger.warning("health cannot be recorded: %s", error)
+            said = str(error)
+
+
+def bind(port: int) -> socket.socket:
+    """A socket that listens on loopback; raises PortTaken. Port 0 takes a free one."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, port))
+    except OSError:
+        bound.close()
+        raise PortTaken(f"port {port} is taken: stop what listens there, or choose another one with --port") from None
+    return bound
+
+
+def serve(port: int = DEFAULT_PORT, announce: Callable[[str], None] = lambda _url: None) -> None:
+    """Serve until interrupted; `announce` is told the address. Raises PortTaken."""
+    import uvicorn
+
+    bound = bind(port)
+    announce(f"http://{HOST}:{bound.getsockname()[1]}")
+    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", access_log=False))
+    server.run(sockets=[bound])
