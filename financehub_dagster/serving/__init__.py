@@ -1,1 +1,1 @@
-"""Reading from outside of Dagster: HTTP."""
+"""Reading from outside of Dagster: the Python API, exports, explanations, and HTTP."""

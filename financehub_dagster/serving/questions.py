@@ -1,0 +1,141 @@
+"""What a reader asks for, as people write it, turned into a selection of a declared table.
+
+Belongs here: tables, columns, symbols, days and times in words, and refusing what cannot be meant. Does not belong
+here: reading (`read`, `export`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from financehub_dagster.market.price_bases import BASES, PRICES, Basis
+from financehub_dagster.serving.errors import ReadError, unknown
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.queries import arrow, days
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+ACTIONS = "corporate_actions"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to one table.
+
+    columns: the wanted ones in order; selection: those and what has to be read besides; basis: of the prices.
+    """
+
+    columns: tuple[str, ...]
+    selection: arrow.Selection
+    basis: Basis
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return str(self.selection.table.name)
+
+
+def ask(
+    table: str,
+    *,
+    symbols: str | Sequence[str] | None = None,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    columns: str | Sequence[str] | None = None,
+    as_of: datetime | str | None = None,
+    adjust: str = "split",
+) -> Question:
+    """The question in the product's terms; raises ReadError for a table, column, time or basis that there is not."""
+    declared = _table(table)
+    wanted = _columns(declared, columns)
+    basis = _basis(declared, adjust)
+    first, last = _time("start", start), _time("end", end)
+    if (first is not None or last is not None) and days.time_column(declared) is None:
+        raise ReadError(f"the rows of {table} have no date: leave start and end out")
+    if first is not None and last is not None and _instant(first) > _instant(last):
+        raise ReadError(f"start {start} is after end {end}: exchange them")
+    named = split_names(symbols)
+    if named is not None and "symbol" not in declared.c:
+        raise ReadError(f"the rows of {table} have no symbol: leave symbols out")
+    at = None if as_of is None else _instant(_time("as_of", as_of) or datetime.now(UTC))
+    if at is not None and not arrow.has_history(declared):
+        with_history = sorted(each.name for each in schema.metadata.sorted_tables if arrow.has_history(each))
+        raise ReadError(f"{table} keeps no earlier values: as_of works for {', '.join(with_history)}")
+    read = tuple(dict.fromkeys([*wanted, *_needed(declared, basis, wanted)]))
+    symbols_asked = None if named is None else [name.upper() for name in named]
+    return Question(wanted, arrow.Selection(declared, read, symbols_asked, first, last, at), basis)
+
+
+def require_known(reader: arrow.Reader, symbols: Sequence[str]) -> None:
+    """Raise ReadError for the first of `symbols` that no instrument has."""
+    known = reader.known_symbols()
+    for symbol in symbols:
+        if symbol not in known:
+            raise unknown("symbol", symbol, known, "`financehub instruments list --all` shows what there is")
+
+
+def split_names(texts: str | Sequence[str] | None) -> list[str] | None:
+    """Names from one text with commas, or from several, each once; None for None. Raises ReadError if none is left."""
+    if texts is None:
+        return None
+    parts = [part.strip() for text in ([texts] if isinstance(texts, str) else texts) for part in str(text).split(",")]
+    names = list(dict.fromkeys(part for part in parts if part))
+    if not names:
+        raise ReadError("an empty list of names: leave it out to read all")
+    return names
+
+
+def _table(name: str) -> "sa.Table":
+    if name not in schema.metadata.tables:
+        raise unknown("table", name, sorted(schema.metadata.tables), "docs/database.md lists all")
+    return schema.metadata.tables[name]
+
+
+def _columns(table: "sa.Table", columns: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The wanted columns, the key always among them; all of them unless some are named."""
+    names = split_names(columns)
+    if names is None:
+        return tuple(table.c.keys())
+    for name in names:
+        if name not in table.c:
+            raise unknown("column", f"{name} of {table.name}", table.c.keys(), f"it has {', '.join(table.c.keys())}")
+    return tuple(dict.fromkeys([*table.primary_key.columns.keys(), *names]))
+
+
+def _basis(table: "sa.Table", adjust: str) -> Basis:
+    basis = next((each for each in BASES if each == adjust), None)
+    if basis is None:
+        raise unknown("adjust", adjust, BASES, "")
+    if basis == "adjusted" and "adj_close" not in table.c:
+        raise ReadError(f"{table.name} has no adjusted close: adjust='adjusted' works for tables with adj_close")
+    if basis == "raw" and table.name != ACTIONS and "close" not in table.c:
+        raise ReadError(f"{table.name} has no prices to unadjust: adjust='raw' works for bars and {ACTIONS}")
+    return basis
+
+
+def _needed(table: "sa.Table", basis: Basis, wanted: Sequence[str]) -> list[str]:
+    """The columns that a basis is computed from, besides the wanted ones."""
+    if basis == "split":
+        return []
+    key = table.primary_key.columns.keys()
+    if basis == "adjusted" and not set(PRICES).isdisjoint(wanted):
+        return [*key, "close", "adj_close"]
+    return list(key)
+
+
+def _time(name: str, text: date | str | None) -> date | None:
+    """A day, or an aware instant where a time of day is given; without a zone it is UTC."""
+    if isinstance(text, str):
+        try:
+            text = date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text)
+        except ValueError:
+            raise ReadError(f"{name} {text}: write a day as 2026-11-01 or a time as 2026-11-01T14:30Z") from None
+    if isinstance(text, datetime):
+        return text.replace(tzinfo=text.tzinfo or UTC)
+    return text
+
+
+def _instant(time: date) -> datetime:
+    return time if isinstance(time, datetime) else datetime(time.year, time.month, time.day, tzinfo=UTC)

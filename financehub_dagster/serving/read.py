@@ -1,0 +1,121 @@
+"""`read`: stored tables as pandas, polars or Arrow, filtered, adjusted, as of any time, long or wide.
+
+Belongs here: the Python API. Does not belong here: SQL (`storage.queries.arrow`) and the arithmetic of adjustments
+(`market.price_bases`). Imported when `financehub_dagster.read` is first used.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Literal, overload
+
+import pyarrow as pa
+
+from financehub_dagster.market.price_bases import Basis
+from financehub_dagster.serving import layouts
+from financehub_dagster.serving.adjusting import Adjuster
+from financehub_dagster.serving.errors import ReadError, unknown
+from financehub_dagster.serving.questions import Question, ask, require_known
+from financehub_dagster.storage.queries import arrow
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+type Layout = Literal["long", "wide"]
+LIBRARIES = ("pandas", "polars", "arrow")
+
+
+@overload
+def read(
+    table: str,
+    *,
+    symbols: str | Sequence[str] | None = ...,
+    start: date | str | None = ...,
+    end: date | str | None = ...,
+    columns: str | Sequence[str] | None = ...,
+    as_of: datetime | str | None = ...,
+    adjust: Basis = ...,
+    layout: Layout = ...,
+    to: Literal["pandas"] = ...,
+) -> "pd.DataFrame": ...
+@overload
+def read(
+    table: str,
+    *,
+    symbols: str | Sequence[str] | None = ...,
+    start: date | str | None = ...,
+    end: date | str | None = ...,
+    columns: str | Sequence[str] | None = ...,
+    as_of: datetime | str | None = ...,
+    adjust: Basis = ...,
+    layout: Layout = ...,
+    to: Literal["polars"],
+) -> "pl.DataFrame": ...
+@overload
+def read(
+    table: str,
+    *,
+    symbols: str | Sequence[str] | None = ...,
+    start: date | str | None = ...,
+    end: date | str | None = ...,
+    columns: str | Sequence[str] | None = ...,
+    as_of: datetime | str | None = ...,
+    adjust: Basis = ...,
+    layout: Layout = ...,
+    to: Literal["arrow"],
+) -> pa.Table: ...
+def read(
+    table: str,
+    *,
+    symbols: str | Sequence[str] | None = None,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    columns: str | Sequence[str] | None = None,
+    as_of: datetime | str | None = None,
+    adjust: Basis = "split",
+    layout: Layout = "long",
+    to: Literal["pandas", "polars", "arrow"] = "pandas",
+) -> "pd.DataFrame | pl.DataFrame | pa.Table":
+    """The rows of a stored table, in the order of its key.
+
+    symbols: one, several, or several in one text with commas; None: all. start, end: days or UTC times, both included.
+    columns: besides the key; None: all. as_of: the table as it was known at that time (UTC unless it has a zone).
+    adjust: "split" as stored; "adjusted" for dividends too; "raw" as traded. layout "wide": a row per day or time, a
+    column per symbol (of `close`, unless `columns` names others). to: the library of the result; dates are
+    datetime64 in pandas and Date otherwise, times are UTC. The embedded database is started if nothing runs.
+
+    Raises ReadError for what there is not, in one line that says what there is; DatabaseError.
+    """
+    if to not in LIBRARIES:
+        raise unknown("library", to, LIBRARIES, "")
+    wide = _is_wide(layout)
+    if wide and columns is None:
+        columns = layouts.DEFAULT_VALUE
+    question = ask(table, symbols=symbols, start=start, end=end, columns=columns, as_of=as_of, adjust=adjust)
+    values = layouts.value_columns(question) if wide else ()
+    with arrow.reading() as reader:
+        rows = Adjuster(reader, question).apply(reader.table(question.selection))
+        _require_rows(reader, question, rows)
+    if wide:
+        return layouts.wide(rows, values, to)
+    return layouts.convert(rows, to)
+
+
+def _is_wide(layout: str) -> bool:
+    if layout not in ("long", "wide"):
+        raise unknown("layout", layout, ("long", "wide"), "")
+    return layout == "wide"
+
+
+def _require_rows(reader: arrow.Reader, question: Question, rows: pa.Table) -> None:
+    """Raise ReadError if a symbol has no rows because no instrument has it."""
+    asked = question.selection.symbols
+    if asked is None:
+        return
+    found = set(rows["symbol"].unique().to_pylist())
+    lacking = [symbol for symbol in asked if symbol not in found]
+    if lacking:
+        require_known(reader, lacking)
+
+
+__all__ = ["ReadError", "read"]

@@ -1,0 +1,83 @@
+"""Rows as runs leave them, for the tests of reading: bars, actions, indicators and a revision, by the real writer."""
+
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
+from financehub_dagster.storage.upsert.upsert import WriteResult, write
+
+DAYS = 40
+FIRST = date(2024, 1, 1)
+SPLIT, DIVIDEND = date(2024, 1, 21), date(2024, 1, 11)
+SYMBOLS = ("AAPL", "BRK.B", "MSFT")
+
+
+def now() -> datetime:
+    """The database's clock."""
+    with transaction() as connection:
+        found: datetime = connection.execute(sa.text("select clock_timestamp()")).scalar_one()
+        return found
+
+
+def bars(symbols: tuple[str, ...] = SYMBOLS, days: int = DAYS, raised: float = 0.0) -> dict[str, np.ndarray]:
+    """Bars of a price that rises by 1 a day; a tenth of it was paid out on DIVIDEND."""
+    numbers = np.tile(np.arange(days), len(symbols))
+    close = 100.0 + numbers + raised
+    date_of = np.datetime64(FIRST) + numbers
+    return {
+        "symbol": np.repeat(np.array(symbols, object), days),
+        "date": date_of,
+        "open": close - 0.5,
+        "high": close + 1,
+        "low": close - 1,
+        "close": close,
+        "adj_close": np.where(date_of < np.datetime64(DIVIDEND), close * 0.9, close),
+        "volume": np.full(len(close), 1000.0),
+        **_origin(len(close)),
+    }
+
+
+def actions() -> dict[str, np.ndarray]:
+    """A split of AAPL 4:1, and a dividend before it."""
+    rows = [("AAPL", DIVIDEND, "dividend", 11.0), ("AAPL", SPLIT, "split", 4.0)]
+    symbol, day, kind, value = zip(*rows, strict=True)
+    keys = {"symbol": np.array(symbol, object), "date": np.array(day, "M8[D]"), "kind": np.array(kind, object)}
+    return {**keys, "value": np.array(value), **_origin(2)}
+
+
+def indicators(symbol: str = "AAPL", shift: float = 0.0) -> dict[str, np.ndarray]:
+    """Indicators of which only obv is known; `shift` changes it."""
+    columns = {column.name: np.full(DAYS, np.nan) for column in schema.indicators_daily.columns}
+    known = {"symbol": np.array([symbol] * DAYS, object), "date": np.datetime64(FIRST) + np.arange(DAYS)}
+    stamp = np.full(DAYS, np.datetime64(now().replace(tzinfo=None), "us"))
+    return {**columns, **known, "obv": np.arange(DAYS) + shift, "computed_at": stamp}
+
+
+def store(table: sa.Table, columns: dict[str, Any], run_id: str = "run-1") -> WriteResult:
+    with transaction() as connection:
+        changes_only = table is schema.indicators_daily
+        return write(connection, table, columns, run_id=run_id, keep_revisions=True, changes_only=changes_only)
+
+
+def fill() -> datetime:
+    """Instruments, bars, actions and indicators; then AAPL's bars change. Returns a time before that."""
+    with transaction() as connection:
+        upsert_instruments(connection, [Instrument(name, name, AssetType.STOCK, "XNAS") for name in (*SYMBOLS, "NONE")])
+    store(schema.stock_prices_daily, bars())
+    store(schema.corporate_actions, actions())
+    store(schema.indicators_daily, indicators())
+    before = now()
+    store(schema.stock_prices_daily, bars(("AAPL",), raised=0.25), run_id="run-2")
+    store(schema.indicators_daily, indicators(shift=5), run_id="run-2")
+    return before
+
+
+def _origin(rows: int) -> dict[str, np.ndarray]:
+    stamp = np.datetime64(now().replace(tzinfo=None), "us")
+    return {"source": np.full(rows, "yahoo", object), "fetched_at": np.full(rows, stamp)}

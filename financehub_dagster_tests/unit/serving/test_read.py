@@ -1,0 +1,166 @@
+"""`read`: the rows that were asked for, on the basis and as of the time, in the shape and for the library."""
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from financehub_dagster import read
+from financehub_dagster.serving.errors import ReadError
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster_tests.unit.serving.stored import DAYS, DIVIDEND, FIRST, SPLIT, SYMBOLS
+
+BARS = "stock_prices_daily"
+
+pytestmark = pytest.mark.usefixtures("before")
+
+
+def test_a_table_is_read_whole_in_the_order_of_its_key() -> None:
+    found = read(BARS)
+    assert list(found.columns) == list(schema.stock_prices_daily.c.keys())
+    with transaction() as connection:
+        stored = connection.execute(sa.select(schema.stock_prices_daily).order_by("symbol", "date")).all()
+    assert [tuple(row) for row in found.assign(date=found["date"].dt.date).itertuples(index=False)] == [
+        *map(tuple, stored)
+    ]
+    assert found.dtypes["date"].kind == "M"
+    assert str(found.dtypes["fetched_at"]) == "datetime64[us, UTC]"
+
+
+@pytest.mark.parametrize("name", sorted(schema.metadata.tables))
+def test_every_declared_table_can_be_read(name: str) -> None:
+    assert read(name, to="arrow").column_names == list(schema.metadata.tables[name].c.keys())
+
+
+def test_symbols_days_and_columns_narrow_the_rows() -> None:
+    found = read(BARS, symbols="aapl, msft", start="2024-01-03", end=date(2024, 1, 4), columns=["close"])
+    assert list(found.columns) == ["symbol", "date", "close"]
+    assert [*found["symbol"]] == ["AAPL"] * 2 + ["MSFT"] * 2
+    assert [*found["date"].dt.day] == [3, 4, 3, 4]
+    assert len(read(BARS, symbols=["BRK.B"])) == DAYS
+
+
+def test_a_symbol_without_rows_gives_no_rows_and_an_unknown_one_is_refused() -> None:
+    assert read(BARS, symbols=["NONE", "AAPL"])["symbol"].unique().tolist() == ["AAPL"]
+    with pytest.raises(ReadError, match=r"^unknown symbol APPL: did you mean AAPL\?$"):
+        read(BARS, symbols="AAPL,APPL")
+
+
+def test_text_that_is_sql_is_a_symbol_like_any_other() -> None:
+    for text in ("A' OR 'a'='a", "A\\' OR true --", "A%s", 'A"'):
+        with pytest.raises(ReadError, match="unknown symbol"):
+            read(BARS, symbols=[text])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"table": "stock_price_daily"}, "unknown table stock_price_daily: did you mean stock_prices_daily"),
+        ({"columns": "closing"}, "unknown column closing of stock_prices_daily: there are symbol, date, open"),
+        ({"start": "soon"}, "start soon: write a day as 2026-11-01 or a time as 2026-11-01T14:30Z"),
+        ({"start": "2024-02-01", "end": "2024-01-01"}, "start 2024-02-01 is after end 2024-01-01: exchange them"),
+        ({"adjust": "none"}, "unknown adjust none: there are adjusted, split, raw"),
+        ({"layout": "broad"}, "unknown layout broad: there are long, wide"),
+        ({"to": "excel"}, "unknown library excel: there are pandas, polars, arrow"),
+        ({"symbols": " , "}, "an empty list of names: leave it out to read all"),
+        ({"table": "instruments", "start": "2024-01-01"}, "the rows of instruments have no date: leave start"),
+        ({"table": "instruments", "as_of": "2024-01-01"}, "instruments keeps no earlier values: as_of works for corpo"),
+        ({"table": "news_articles", "symbols": "AAPL"}, "the rows of news_articles have no symbol: leave symbols out"),
+        ({"table": "indicators_daily", "adjust": "raw"}, "indicators_daily has no prices to unadjust"),
+        ({"table": "indicators_daily", "adjust": "adjusted"}, "indicators_daily has no adjusted close"),
+        ({"table": "corporate_actions", "layout": "wide", "columns": "value"}, "corporate_actions has no single row"),
+        ({"layout": "wide", "columns": "fetched_at"}, "fetched_at is neither a number nor a text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(asked: dict[str, str], message: str) -> None:
+    with pytest.raises(ReadError) as refused:
+        read(**{"table": BARS, **asked})  # type: ignore[call-overload]
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+def test_pandas_polars_and_arrow_hold_the_same() -> None:
+    arrow, polars, pandas = read(BARS, to="arrow"), read(BARS, to="polars"), read(BARS)
+    assert isinstance(arrow, pa.Table)
+    assert isinstance(polars, pl.DataFrame)
+    pd.testing.assert_frame_equal(arrow.to_pandas(date_as_object=False), pandas)
+    assert polars.equals(pl.DataFrame(pl.from_arrow(arrow)))
+    assert polars.schema["date"] == pl.Date
+
+
+def test_the_table_as_it_was_known_before_its_values_changed(before: datetime) -> None:
+    now, then = read(BARS, columns="close"), read(BARS, columns="close", as_of=before)
+    raised = (now["symbol"] == "AAPL").to_numpy()
+    assert (now["close"] - then["close"]).tolist() == np.where(raised, 0.25, 0).tolist()
+    text = before.astimezone(UTC).replace(tzinfo=None).isoformat()
+    assert read(BARS, columns="close", as_of=text).equals(then)
+    assert read("indicators_daily", as_of=before)["obv"].tolist() == list(range(DAYS))
+    assert read("indicators_daily")["obv"].tolist() == [number + 5 for number in range(DAYS)]
+    assert len(read(BARS, as_of="2020-01-01")) == 0
+    assert len(read(BARS, as_of=datetime.now(UTC) + timedelta(days=1))) == len(now)
+
+
+def test_prices_as_traded_undo_the_later_splits_of_the_time(before: datetime) -> None:
+    split, raw = read(BARS), read(BARS, adjust="raw")
+    earlier = (split["date"] < pd.Timestamp(SPLIT)).to_numpy()
+    factor = np.where((split["symbol"] == "AAPL") & earlier, 4.0, 1.0)
+    for name in ("open", "high", "low", "close"):
+        assert raw[name].tolist() == (split[name] * factor).tolist()
+    assert raw["volume"].tolist() == (split["volume"] / factor).tolist()
+    assert raw["adj_close"].equals(split["adj_close"])
+    assert read(BARS, adjust="raw", columns="close").equals(raw[["symbol", "date", "close"]])
+    assert read(BARS, adjust="raw", as_of=before)["close"][0] == 400
+
+
+def test_cash_as_paid_undoes_the_later_splits() -> None:
+    assert read("corporate_actions", adjust="raw")["value"].tolist() == [44.0, 4.0]
+    assert read("corporate_actions")["value"].tolist() == [11.0, 4.0]
+
+
+def test_adjusted_prices_are_all_on_the_basis_of_the_adjusted_close() -> None:
+    split, found = read(BARS), read(BARS, adjust="adjusted")
+    factor = np.where(split["date"] < pd.Timestamp(DIVIDEND), 0.9, 1.0)
+    assert found["close"].equals(split["adj_close"])
+    assert found["open"].to_numpy() == pytest.approx((split["open"] * factor).to_numpy(), rel=1e-12)
+    assert found["volume"].equals(split["volume"])
+    assert read(BARS, adjust="adjusted", columns="open").equals(found[["symbol", "date", "open"]])
+
+
+def test_a_wide_frame_has_a_row_per_day_and_a_column_per_symbol() -> None:
+    found = read(BARS, layout="wide")
+    assert found.shape == (DAYS, len(SYMBOLS))
+    assert list(found.columns) == list(SYMBOLS)
+    assert found.index[0] == pd.Timestamp(FIRST)
+    assert found["MSFT"].tolist() == [100.0 + day for day in range(DAYS)]
+    several = read(BARS, layout="wide", columns="open,close", end="2024-01-02")
+    assert several["close", "AAPL"].tolist() == [100.25, 101.25]
+    arrow = read(BARS, layout="wide", columns="open,close", end="2024-01-02", to="arrow")
+    assert arrow.column_names == ["date", *(f"{name}.{each}" for name in ("open", "close") for each in SYMBOLS)]
+    assert read(BARS, layout="wide", to="polars").columns == ["date", *SYMBOLS]
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    show = "import sys, financehub_dagster; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pyarrow", "pandas", "numpy", "sqlalchemy", "adbc_driver_postgresql"}.intersection(loaded)
+
+
+def test_connections_are_used_again_and_a_lost_one_is_replaced() -> None:
+    mine = sa.text("select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+    read(BARS)
+    read(BARS)
+    with transaction() as connection:
+        before = set(connection.execute(mine).scalars())
+        read(BARS)
+        assert set(connection.execute(mine).scalars()) == before
+        connection.execute(
+            sa.text("select pg_terminate_backend(pid, 5000) from unnest(:pids) pid"), {"pids": [*before]}
+        )
+        assert len(read(BARS)) == DAYS * len(SYMBOLS)
