@@ -8,20 +8,9 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from financehub_dagster.assets import (
-    api_usage,
-    coverage,
-    crypto_markets,
-    crypto_prices_daily,
-    fundamentals,
-    indicators_daily,
-    instruments,
-    news_articles,
-    quotes,
-    stock_prices_daily,
-    table_audit,
-)
+from financehub_dagster.assets import api_usage, coverage, instruments, table_audit
 from financehub_dagster.assets.checks import steps
+from financehub_dagster.assets.tables import filled_assets
 from financehub_dagster.automation.healing import heal_gaps_sensor
 from financehub_dagster.automation.health_check import health_check_sensor
 from financehub_dagster.automation.hooks import dead_letter, settled
@@ -35,13 +24,7 @@ from financehub_dagster.providers.snapshot_routing import answer_routers
 ASSETS = [
     instruments.instruments,
     api_usage.api_usage,
-    stock_prices_daily.stock_prices_daily,
-    crypto_prices_daily.crypto_prices_daily,
-    indicators_daily.indicators_daily,
-    quotes.quotes,
-    crypto_markets.crypto_markets,
-    fundamentals.fundamentals,
-    news_articles.news_articles,
+    *filled_assets(),
     coverage.coverage,
     table_audit.table_audit,
 ]

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         description="First day of the partitions of quotes, markets, fundamentals and news; otherwise the day that the "
         "home keeps in its file first_day.",
     )
+    financehub_tables: str = Field(
+        "", description="Modules that each declare a further TABLE, separated by commas (see docs/tables.md)."
+    )
     yahoo_base_url: HttpUrl | None = Field(None, description="Stands in for https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.binance.com.")
     alpha_vantage_base_url: HttpUrl | None = Field(None, description="Stands in for https://www.alphavantage.co.")
@@ -120,6 +123,18 @@ class Settings(BaseSettings):
             return None
         except (OSError, ValueError) as error:
             raise SettingsError(f"{self.first_day_file}: write a day as 2026-11-29 into it ({error})") from None
+
+
+class _Tables(BaseSettings):
+    model_config = Settings.model_config
+    financehub_tables: str = ""
+
+
+def table_modules() -> list[str]:
+    """The modules that FINANCEHUB_TABLES names; read each time, since tables are declared before a home is chosen."""
+    without = bool(os.environ.get("FINANCEHUB_WITHOUT_ENV_FILE"))
+    names = (_Tables(_env_file=None) if without else _Tables()).financehub_tables  # type: ignore[call-arg]
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 @cache

@@ -19,14 +19,7 @@ from financehub_dagster.providers.budgets import Budget, Budgets, budgets
 NAME = "api_usage"
 PROVIDERS = tuple(all_providers())
 
-SPEC = table_spec(
-    NAME,
-    group="operations",
-    kinds={"http"},
-    details="Written by every request that leaves, whichever run makes it. Each observation holds `budgets`: used and"
-    " left of every vendor, key and window, as `financehub usage` shows them, and one number for each vendor and"
-    " window, so that the plots show how budgets are spent and come back. Keys are named by fingerprints.",
-)
+SPEC = table_spec(NAME)
 
 
 def _observed() -> Callable[[Callable[..., object]], dg.AssetsDefinition]:

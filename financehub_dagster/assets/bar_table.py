@@ -1,6 +1,7 @@
-"""The body every table of daily bars shares: ask the vendors, store, report.
+"""The body that every table of daily bars shares: ask the vendors, store, report.
 
-Belongs here: the order of these for one run. Does not belong here: which vendors can serve which table.
+Belongs here: the order of these for one run. Does not belong here: which vendors can serve which table (its
+declaration), or in which order they are asked (providers.routing).
 """
 
 from collections.abc import Iterator
@@ -12,14 +13,15 @@ from financehub_dagster.assets.reporting import materialized
 from financehub_dagster.ingest.history import Work, update_prices
 from financehub_dagster.ingest.outcome import raise_if_nothing_worked
 from financehub_dagster.ingest.partitions import Window
-from financehub_dagster.ingest.run_config import BARS_OF, Fetch
-from financehub_dagster.providers.routing import DailyBarsRouter
+from financehub_dagster.ingest.run_config import Fetch
+from financehub_dagster.tables import BARS, BARS_OF
 
 
-def fill_bars(
-    context: dg.AssetExecutionContext, config: Fetch, table: str, router: DailyBarsRouter
-) -> Iterator[dg.MaterializeResult]:
+def fill_bars(context: dg.AssetExecutionContext, config: Fetch, table: str) -> Iterator[dg.MaterializeResult]:
     """Bring the run's window of `table` up to date and report each table the run selected."""
+    filled = BARS[table]
+    vendors = {name: getattr(context.resources, name) for name in filled.vendors}
+    router = getattr(context.resources, filled.router).over(vendors, only=config.providers)
     window = Window.of(context)
     work = Work(table, router, window, context.run.run_id, config.providers)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
@@ -27,4 +29,6 @@ def fill_bars(
     yield from materialized(
         context, bars, window, prices_shown([table], bars.done, window, drawn=is_drawn(context.run))
     )
-    yield from materialized(context, actions, window)
+    for other in filled.also:
+        if other == actions.table:
+            yield from materialized(context, actions, window)

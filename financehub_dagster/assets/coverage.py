@@ -12,19 +12,11 @@ import dagster as dg
 from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Finding
 from financehub_dagster.assets.tables import table_spec
 from financehub_dagster.ingest.record_table import record_table
-from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+from financehub_dagster.tables import BARS_OF, DERIVED, LEDGER_TABLES
 
 NAME = "coverage"
 
-SPEC = table_spec(
-    NAME,
-    group="operations",
-    kinds={"matplotlib"},
-    deps=list(LEDGER_TABLES),
-    details="Settled in the transaction of the rows it is about, and recomputable from them: `gaps --rebuild`."
-    " Every session that has finished is stored, confirmed empty by the vendor, a gap, dead-lettered or deferred. Gaps"
-    " are filled by runs of `heal_gaps`. Each materialization holds heat maps of instruments × months.",
-)
+SPEC = table_spec(NAME, deps=LEDGER_TABLES)
 
 
 @dg.multi_asset(name=NAME, specs=[SPEC])
@@ -40,7 +32,7 @@ def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lacking = gaps.open_gaps(connection, SHOWN)
         pictures = {
             "heat_map": heat_map("daily bars", gaps.shares_by_month(connection, list(BARS_OF))),
-            "heat_map_indicators": heat_map("daily indicators", gaps.shares_by_month(connection, [INDICATORS])),
+            "heat_map_indicators": heat_map("computed tables", gaps.shares_by_month(connection, list(DERIVED))),
         }
     context.log.info(f"{NAME}: {changed} rows were brought up to now")
     return dg.MaterializeResult(
@@ -79,9 +71,8 @@ def _no_open_gaps(evidence: Evidence) -> Finding:
     counts = gaps.sessions_by_state(evidence.connection)
     expected = sum(states["expected"] for states in counts.values())
     open_ = sum(states[state] for states in counts.values() for state in ("gap", "dead_lettered", "deferred"))
-    message = (
-        f"{open_:,} of {expected:,} sessions are missing, failed or put off" if open_ else f"{expected:,} accounted for"
-    )
+    lacking = f"{open_:,} of {expected:,} sessions are missing, failed or deferred"
+    message = lacking if open_ else f"{expected:,} accounted for"
     return Finding(expected, open_, message, gaps.open_gaps(evidence.connection, SHOWN))
 
 

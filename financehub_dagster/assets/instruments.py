@@ -7,13 +7,7 @@ from financehub_dagster.ingest.record_table import record_table
 
 NAME = "instruments"
 
-SPEC = table_spec(
-    NAME,
-    group="reference",
-    kinds={"csv"},
-    details="Edited with `financehub instruments add|remove|import`. Every table works on the active instruments of its"
-    " kind: stocks, ETFs and indices in `stock_prices_daily`, cryptos in `crypto_prices_daily`.",
-)
+SPEC = table_spec(NAME)
 
 
 @dg.multi_asset(name=NAME, specs=[SPEC])

@@ -1,24 +1,23 @@
-"""How a declared table becomes an asset definition that explains itself in the webserver.
+"""From a declared table to the asset that explains itself in the webserver and fills the table.
 
-Belongs here: descriptions, groups, owners, kinds and column schemas under Dagster's own metadata keys. Does not belong
-here: anything a run finds out.
+Belongs here: descriptions, groups, owners, kinds, column schemas, partitions, lineage and resources of assets. Does not
+belong here: what a body does (`bar_table`, `snapshot_table`, `derived_table`), or anything a run finds out.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
+from financehub_dagster.assets.snapshot_config import SnapshotConfig
 from financehub_dagster.ingest.partitions import partitions_of
-from financehub_dagster.tables import catalog
+from financehub_dagster.ingest.run_config import Fetch, Universe
+from financehub_dagster.tables import TABLES, filled_with
+from financehub_dagster.tables.declaration import Derived, FilledWith, History, Maintained, Snapshots, Table
 
 OWNERS = ["team:market-data"]
 
-# Friday's bars are the newest until Monday's session closes; a public holiday may add a day.
-DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=5), warn_window=timedelta(days=4))
 
-
-def table_schema(table: catalog.Table) -> dg.TableSchema:
+def table_schema(table: Table) -> dg.TableSchema:
     """The columns of a declared table with their types, meaning and constraints."""
     return dg.TableSchema(
         columns=[
@@ -29,25 +28,20 @@ def table_schema(table: catalog.Table) -> dg.TableSchema:
     )
 
 
-def table_spec(
-    name: str,
-    *,
-    group: str,
-    kinds: set[str],
-    details: str,
-    deps: Sequence[str] = (),
-    freshness_policy: dg.FreshnessPolicy | None = None,
-) -> dg.AssetSpec:
-    """The asset of the declared table `name`; `details` continues the table's own comment as Markdown."""
-    table = catalog.CATALOG[name]
+def table_spec(name: str, *, deps: tuple[str, ...] | None = None) -> dg.AssetSpec:
+    """The asset of the declared table `name`; deps takes the place of what its declaration says."""
+    table = TABLES[name]
+    fresh = table.freshness
     return dg.AssetSpec(
         key=name,
-        deps=list(deps),
-        description=f"{table.comment}\n\n{details}",
-        group_name=group,
+        deps=list(_inputs(table) if deps is None else deps),
+        description=f"{table.comment}\n\n{table.details}",
+        group_name=table.group,
         owners=OWNERS,
-        kinds={"postgres", *kinds},
-        freshness_policy=freshness_policy,
+        kinds={"postgres", *table.source},
+        freshness_policy=None
+        if fresh is None
+        else dg.FreshnessPolicy.time_window(fail_window=fresh.fail, warn_window=fresh.warn),
         metadata={
             "dagster/table_name": f"public.{name}",
             "dagster/storage_kind": "postgres",
@@ -56,26 +50,62 @@ def table_spec(
     )
 
 
-def daily_table(*specs: dg.AssetSpec) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
-    """Decorate the body that fills daily tables: monthly partitions, and any range of them in a single run.
+def _inputs(table: Table) -> tuple[str, ...]:
+    if isinstance(table.filled, Derived):
+        return (*table.filled.inputs, *table.filled.after)
+    return () if isinstance(table.filled, Maintained) else ("instruments",)
 
-    The step is named after the first table. With several tables, a run may select any of them.
+
+def filled_assets() -> list[dg.AssetsDefinition]:
+    """The assets of all tables that runs fill over partitions, in the order of the register."""
+    return [_filled(name) for name, table in TABLES.items() if not isinstance(table.filled, Maintained | FilledWith)]
+
+
+def _filled(name: str) -> dg.AssetsDefinition:
+    """Any range of partitions is a single run; a run may select any of the tables that the step fills.
+
+    The step is named after its table.
     """
-    return dg.multi_asset(
-        name=specs[0].key.to_python_identifier(),
-        specs=specs,
-        partitions_def=partitions_of(specs[0].key.to_user_string()),
+    table, names = TABLES[name], [name, *filled_with(name)]
+    decorate = dg.multi_asset(
+        name=name,
+        specs=[table_spec(each) for each in names],
+        partitions_def=partitions_of(name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        can_subset=len(specs) > 1,
+        can_subset=len(names) > 1,
+        required_resource_keys=_resources(table),
     )
+    return decorate(_body(table))
 
 
-def answers_table(spec: dg.AssetSpec, resources: set[str]) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
-    """Decorate the body that fills a table with vendors' answers: its partitions, any range in a single run."""
-    return dg.multi_asset(
-        name=spec.key.to_python_identifier(),
-        specs=[spec],
-        partitions_def=partitions_of(spec.key.to_user_string()),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys=resources,
-    )
+def _resources(table: Table) -> set[str]:
+    if isinstance(table.filled, History):
+        return {table.filled.router, *table.filled.vendors}
+    if isinstance(table.filled, Snapshots):
+        from financehub_dagster.providers.snapshot_routing import answer_routers
+
+        return {table.filled.router, *answer_routers()[table.filled.router].able}
+    return set()
+
+
+def _body(table: Table) -> Callable[..., Iterator[dg.MaterializeResult]]:
+    """What fills the table; the engines are imported by the run, not by every process that loads the assets."""
+
+    def bars(context: dg.AssetExecutionContext, config: Fetch) -> Iterator[dg.MaterializeResult]:
+        from financehub_dagster.assets.bar_table import fill_bars
+
+        yield from fill_bars(context, config, table.name)
+
+    def snapshots(context: dg.AssetExecutionContext, config: SnapshotConfig) -> Iterator[dg.MaterializeResult]:
+        from financehub_dagster.assets.snapshot_table import fill_with_snapshots
+
+        yield from fill_with_snapshots(context, config, table.name)
+
+    def derived(context: dg.AssetExecutionContext, config: Universe) -> Iterator[dg.MaterializeResult]:
+        from financehub_dagster.assets.derived_table import compute_table
+
+        yield from compute_table(context, config, table.name)
+
+    if isinstance(table.filled, History):
+        return bars
+    return snapshots if isinstance(table.filled, Snapshots) else derived

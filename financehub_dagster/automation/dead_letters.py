@@ -18,6 +18,7 @@ from financehub_dagster.automation.one_symbol import bars_table, window_of_step
 from financehub_dagster.automation.run_facts import op_config
 from financehub_dagster.ingest.partitions import range_of
 from financehub_dagster.storage.queries.partition_keys import key_of
+from financehub_dagster.tables import derived_from
 
 if TYPE_CHECKING:
     from financehub_dagster.automation.replay_groups import Group
@@ -66,7 +67,7 @@ def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     except UnknownInstruments:
         return []  # nothing is expected of a symbol that no instrument has
     kwargs = {"job": run.job_name, "symbols": [symbol], "config": {}}
-    tables = [] if bars is None else [bars, "indicators_daily"]
+    tables = [] if bars is None else [bars, *derived_from(bars)]
     return [Piece(table, window.partition_key, str(symbol), dict(kwargs)) for table in tables]
 
 

@@ -16,7 +16,7 @@ from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.gateway.api_keys import is_off
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.providers.routing import KEYLESS, DailyBarsRouter
-from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+from financehub_dagster.tables import BARS_OF, DERIVED, LEDGER_TABLES, TABLES, filled_together, filled_with
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
@@ -31,19 +31,18 @@ ORDERS = 2
 BEHIND_OTHERS = "-1"
 CAPABILITY = "daily_bars"
 
-_FILLED_TOGETHER = {"stock_prices_daily": ("corporate_actions", INDICATORS), "crypto_prices_daily": (INDICATORS,)}
-"""What a run that fills a table of bars fills too: the same answers hold the actions, and each bar wants its row."""
+_FILLED = list(dict.fromkeys(each for table in LEDGER_TABLES for each in (table, *filled_with(table))))
 
 heal_gaps = dg.define_asset_job(
     JOB,
-    selection=dg.AssetSelection.assets(*LEDGER_TABLES, "corporate_actions"),
+    selection=dg.AssetSelection.assets(*_FILLED),
     description="Fills gaps of the ledger: launched by its sensor over the months and for the instruments concerned.",
 )
 
 
 def tables_of(order: "Order") -> tuple[str, ...]:
     """The tables that a run of `order` fills."""
-    return (order.table, *_FILLED_TOGETHER.get(order.table, ()))
+    return (order.table, *filled_together(order.table))
 
 
 def due_orders(
@@ -56,7 +55,7 @@ def due_orders(
 ) -> "list[Order]":
     """Bring the ledger up to now and plan at most `limit` orders a table, for vendors that may be asked.
 
-    Indicators are planned for instruments whose bars are not: filling the bars computes them too.
+    Computed tables are planned for instruments whose bars are not: filling the bars fills them too.
     """
     from financehub_dagster.storage.coverage import backfill_planner, ledger
     from financehub_dagster.storage.database.engine import transaction
@@ -72,9 +71,9 @@ def due_orders(
 
         bars = [table for table in tables if table in BARS_OF]
         orders = backfill_planner.plan(connection, now, limit, tables=bars, symbols=symbols, without=without, able=able)
-        if INDICATORS in tables:
-            taken = {*without, *(symbol for order in orders for symbol in order.symbols)}
-            orders += backfill_planner.plan(connection, now, limit, tables=[INDICATORS], symbols=symbols, without=taken)
+        taken = {*without, *(symbol for order in orders for symbol in order.symbols)}
+        computed = [table for table in tables if table in DERIVED]
+        orders += backfill_planner.plan(connection, now, limit, tables=computed, symbols=symbols, without=taken)
     return orders
 
 
@@ -110,7 +109,7 @@ def _request(order: "Order") -> dg.RunRequest:
     config = {"config": {"symbols": list(order.symbols)}}
     return dg.RunRequest(
         asset_selection=[dg.AssetKey(table) for table in tables],
-        run_config={"ops": {table: config for table in tables if table in LEDGER_TABLES}},
+        run_config={"ops": {table: config for table in tables if TABLES[table].filled_by == table}},
         tags={
             **range_tags(order.first.isoformat(), order.last.isoformat()),
             TABLE_TAG: order.table,

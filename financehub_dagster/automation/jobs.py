@@ -1,36 +1,20 @@
-"""Jobs under the names people know from the predecessors.
+"""All jobs, and those among them that fill no table.
 
-Belongs here: which assets a job covers and its config. Does not belong here: when it runs (schedules).
+Belongs here: which assets a job covers. Does not belong here: jobs that tables declare (`table_jobs`), when jobs run
+(`schedules`).
 """
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
+from financehub_dagster.automation.combined_jobs import COMBINED_JOBS
 from financehub_dagster.automation.connection_test import test_connection
 from financehub_dagster.automation.healing import heal_gaps
 from financehub_dagster.automation.health_check import health_check
 from financehub_dagster.automation.replay import replay_dead_letters
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
-from financehub_dagster.automation.snapshot_jobs import ANSWER_JOBS
-
-fetch_yahoo_stocks = dg.define_asset_job(
-    "fetch_yahoo_stocks",
-    selection=dg.AssetSelection.assets("stock_prices_daily", "corporate_actions"),
-    description="Daily bars and corporate actions of all active stocks, ETFs and indices from Yahoo Finance.",
-)
-
-fetch_binance_cryptos = dg.define_asset_job(
-    "fetch_binance_cryptos",
-    selection=dg.AssetSelection.assets("crypto_prices_daily"),
-    description="Daily bars of all active cryptos from Binance.",
-)
-
-calculate_indicators = dg.define_asset_job(
-    "calculate_indicators",
-    selection=dg.AssetSelection.assets("indicators_daily"),
-    description="Technical indicators of every active instrument over its full stored history.",
-)
+from financehub_dagster.automation.table_jobs import TABLE_JOBS
 
 observe_api_usage = dg.define_asset_job(
     "observe_api_usage",
@@ -51,9 +35,8 @@ audit_tables = dg.define_asset_job(
 )
 
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
-    fetch_yahoo_stocks,
-    fetch_binance_cryptos,
-    calculate_indicators,
+    *TABLE_JOBS.values(),
+    *COMBINED_JOBS,
     update_single_asset,
     historical_seed,
     test_connection,
@@ -64,5 +47,4 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     report_coverage,
     observe_api_usage,
     audit_tables,
-    *ANSWER_JOBS,
 ]

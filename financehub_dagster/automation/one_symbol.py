@@ -11,8 +11,9 @@ import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.ingest.partitions import LOOKBACK, Window
-from financehub_dagster.ingest.run_config import BARS_OF, Universe
+from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.settings import get_settings
+from financehub_dagster.tables import BARS_OF
 
 UPDATE_STEP, SEED_STEP = "update_one", "seed_one"
 STEPS_OVER_ONE_SYMBOL = frozenset({UPDATE_STEP, SEED_STEP})

@@ -17,7 +17,7 @@ from pydantic import Field
 from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_groups
 from financehub_dagster.automation.replay_groups import Group, Row, grouped, symbols_of
 from financehub_dagster.automation.runs import run_tables
-from financehub_dagster.ingest.partitions import OF_NOW, partition_at
+from financehub_dagster.ingest.partitions import is_of_now, partition_at
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
@@ -124,7 +124,7 @@ def _run(
     from dagster._core.errors import DagsterExecutionInterruptedError
 
     now = datetime.now(UTC)
-    partition = partition_at(group.task_name, now) if group.task_name in OF_NOW else group.partition_key
+    partition = partition_at(group.task_name, now) if is_of_now(group.task_name) else group.partition_key
     error: str | None
     try:
         outcome = run_tables(

@@ -22,12 +22,13 @@ from financehub_dagster.automation.one_symbol import (
 )
 from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.ingest.partitions import LOOKBACK, Window
-from financehub_dagster.ingest.run_config import BARS_OF, Universe
+from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.providers.routing import SERVE_DAILY_BARS
+from financehub_dagster.tables import BARS_OF, derived_from, filled_with
 
 
 def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) -> None:
-    from financehub_dagster.ingest.derived import update_indicators
+    from financehub_dagster.ingest.derived import update_derived
     from financehub_dagster.ingest.history import Work, update_prices
 
     window = window_of(days, datetime.now(UTC).date())
@@ -39,9 +40,10 @@ def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) ->
     work = Work(table, router, window, context.run.run_id)
     bars, actions = update_prices(work, universe.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
-    outcomes = [bars, update_indicators(window, universe, context.run.run_id, context.log)]
-    if table == "stock_prices_daily":
-        outcomes.insert(1, actions)
+    outcomes = [bars, *([actions] if actions.table in filled_with(table) else [])]
+    outcomes += [
+        update_derived(name, window, universe, context.run.run_id, context.log) for name in derived_from(table)
+    ]
     for outcome in outcomes:
         _report(context, outcome, window)
 

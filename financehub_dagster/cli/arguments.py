@@ -58,9 +58,9 @@ def table(name: str, known: Iterable[str]) -> str:
 
 def tables_like(typed: str) -> list[str]:
     """The tables whose names begin with `typed`, for completion in a shell."""
-    from financehub_dagster.tables.catalog import CATALOG
+    from financehub_dagster.tables import TABLES
 
-    return [name for name in CATALOG if name.startswith(typed)]
+    return [name for name in TABLES if name.startswith(typed)]
 
 
 def exchanges_like(typed: str) -> list[tuple[str, str]]:

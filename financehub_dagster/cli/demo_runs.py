@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from financehub_dagster.assets.snapshot_config import ANSWERS_OF
 from financehub_dagster.cli.runs import Order
 from financehub_dagster.ingest.partitions import partition_at
-from financehub_dagster.ingest.run_config import BARS_OF
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.tables import BARS_OF, DATA, SNAPSHOTS, kinds_of
 
-HISTORY = ("instruments", "stock_prices_daily", "corporate_actions", "crypto_prices_daily", "indicators_daily")
-TABLES = (*HISTORY, "quotes", "crypto_markets", "fundamentals", "news_articles")
+HISTORY = tuple(name for name in DATA if name not in SNAPSHOTS)
+TABLES = (*HISTORY, *SNAPSHOTS)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def _about_now(
     asking: Asking, chosen: Sequence[Instrument], symbols: Sequence[str] | None, now: datetime
 ) -> list[Order]:
     """The run, unless there is nothing to ask about."""
-    kinds = {kind for table in asking.tables for kind in ANSWERS_OF[table] if asking.kind in (None, kind)}
+    kinds = {kind for table in asking.tables for kind in kinds_of(table) if asking.kind in (None, kind)}
     members = [each.symbol for each in chosen if each.asset_type in kinds][: asking.most]
     if not members:
         return []

@@ -47,12 +47,12 @@ class FirstFetch:
 
 def first_fetch(now: datetime | None = None) -> FirstFetch:
     """Count what the tables of bars lack, by the vendor that is asked first."""
-    from financehub_dagster.ingest.run_config import BARS_OF
     from financehub_dagster.providers.routing import DailyBarsRouter
     from financehub_dagster.settings import get_settings
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.history import stored_spans
     from financehub_dagster.storage.queries.instruments import list_instruments
+    from financehub_dagster.tables import BARS_OF
 
     router, since = DailyBarsRouter(), get_settings().financehub_history_start
     days = ((now or datetime.now(UTC)).date() - since).days

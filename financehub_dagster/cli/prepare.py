@@ -108,13 +108,13 @@ def _note_first_day() -> None:
     """Write the platform's first day into its home, once: today, or that of the oldest answer in its database."""
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.history import first_fetched
-    from financehub_dagster.tables.catalog import SINCE_FIRST_DAY
+    from financehub_dagster.tables import TABLES
 
     settings = get_settings()
     if settings.first_day is not None:
         return
     with transaction() as connection:
-        oldest = first_fetched(connection, SINCE_FIRST_DAY)
+        oldest = first_fetched(connection, [name for name, table in TABLES.items() if table.current_only])
     whole_files.replace(settings.first_day_file, f"{(oldest or datetime.now(UTC)).astimezone(UTC).date()}\n")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.upsert import rejected_rows
+from financehub_dagster.tables import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,8 @@ def accept(
     """
     from financehub_dagster.market.quality import acceptance
 
-    good, rejected, unread = acceptance.judge(table, rows)
+    declared = TABLES[table]
+    good, rejected, unread = acceptance.judge(declared.limits, declared.rules, rows)
     for part in (rejected, unread):
         if len(part):
             rejected_rows.record_rejections(connection, table, _named(part), run_id=run_id)

@@ -14,7 +14,7 @@ from financehub_dagster.providers.base import Answers, DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import sources
-from financehub_dagster.tables.catalog import BARS_OF
+from financehub_dagster.tables import BARS_OF
 
 
 def require_bars(table: str, router: DailyBarsRouter, instrument: Instrument, got: DailyBars) -> None:

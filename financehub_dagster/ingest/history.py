@@ -31,7 +31,7 @@ from financehub_dagster.storage.lineage import stale_inputs
 from financehub_dagster.storage.queries import history
 from financehub_dagster.storage.queries.history import Surroundings
 from financehub_dagster.storage.upsert import rejected_rows, upsert, withdrawals
-from financehub_dagster.tables.catalog import BARS_OF, INDICATORS
+from financehub_dagster.tables import ACTIONS, derived_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +95,7 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
     are reported; the others are stored. Batches are committed as they come, each in one transaction with its failures,
     rejections and revisions, while the next is asked for.
     """
-    bars, actions = Outcome(work.table), Outcome("corporate_actions")
+    bars, actions = Outcome(work.table), Outcome(ACTIONS)
     with transaction() as connection:
         spans = source_priority.spans_to_ask(connection, work.table, work.router, work.window, instruments)
         asked_for = {symbol: (span.first, span.last) for symbol, span in spans.items()}
@@ -190,8 +190,8 @@ def _asked(work: Work) -> Asked:
 
 def _store(work: Work, answers: Sequence[_Answer], connection: Connection) -> tuple[Outcome, Outcome]:
     """Write a batch and all that follows from it; returns the outcomes of its bars and corporate actions."""
-    bars, actions = Outcome(work.table), Outcome("corporate_actions")
-    locks.lock_table(connection, schema.metadata.tables[work.table])
+    bars, actions = Outcome(work.table), Outcome(ACTIONS)
+    locks.lock_table(connection, schema.table(work.table))
     answers, known = _looked_at_again(work, connection, answers)
     rejected = _store_rows(work, connection, answers, known, bars, actions)
     asked = _asked(work)
@@ -226,10 +226,10 @@ def _store_rows(
     _take_back(work, connection, answers, known, earlier, bars, actions)
     good = _with_carried_over(work, connection, answers, known, good)
     every = _stack([(got, got.actions) for _, got in answered])
-    told, refused = accept(connection, "corporate_actions", every, work.run_id)
-    told = source_priority.without_outranked(connection, "corporate_actions", told, earlier)
+    told, refused = accept(connection, ACTIONS, every, work.run_id)
+    told = source_priority.without_outranked(connection, ACTIONS, told, earlier)
     bars.add(_write(connection, work.table, good, work.run_id))
-    actions.add(_write(connection, "corporate_actions", told, work.run_id))
+    actions.add(_write(connection, ACTIONS, told, work.run_id))
     bars.rejected += len(rejected)
     actions.rejected += len(refused)
     _count(work, answers, good, bars, actions)
@@ -275,12 +275,12 @@ def _take_back(
     """Delete what the vendors no longer tell of, and keep it as revisions."""
     readings = [(each.instrument, each.reading) for each in answers if each.reading is not None]
     if any(reading.got.all_actions for _, reading in readings):
-        locks.lock_table(connection, schema.corporate_actions)
+        locks.lock_table(connection, schema.table(ACTIONS))
     gone = taking_back.withdrawn(connection, work.table, readings, known, earlier)
     by = {reading.got.symbol: reading.got.source for _, reading in readings}
-    derived = (INDICATORS,)
+    derived = derived_from(work.table)
     bars.withdrawn += withdrawals.withdraw(connection, work.table, gone.bars, by, run_id=work.run_id, derived=derived)
-    actions.withdrawn += withdrawals.withdraw(connection, "corporate_actions", gone.actions, by, run_id=work.run_id)
+    actions.withdrawn += withdrawals.withdraw(connection, ACTIONS, gone.actions, by, run_id=work.run_id)
     bars.doubted += gone.doubted
     restated = {each.instrument.symbol: each.stale for each in answers if each.reading and each.reading.whole}
     stale_inputs.clear_marks(
@@ -379,11 +379,11 @@ def _count(work: Work, answers: Sequence[_Answer], good: "pd.DataFrame", bars: O
 def _write(connection: Connection, table: str, frame: "pd.DataFrame", run_id: str) -> upsert.WriteResult:
     return upsert.write(
         connection,
-        schema.metadata.tables[table],
+        schema.table(table),
         {name: _array(frame[name]) for name in frame.columns},
         run_id=run_id,
         keep_revisions=True,
-        derived=(INDICATORS,) if table in BARS_OF else (),
+        derived=derived_from(table),
     )
 
 

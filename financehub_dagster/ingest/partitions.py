@@ -16,44 +16,50 @@ from dagster._core.storage.tags import (
 
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.partition_keys import key_of
-from financehub_dagster.tables.catalog import SINCE_FIRST_DAY
+from financehub_dagster.tables import SNAPSHOTS, TABLES
 
 PROGRAM_START = date(2026, 11, 1)
 """Nobody asked vendors for quotes before this program did: the first day of a platform whose home does not say one."""
-BY_DAY = frozenset({"quotes", "crypto_markets", "news_articles"})
-"""The tables that are cut into days; the others with partitions are cut into months."""
-OF_NOW = frozenset({"quotes", "crypto_markets", "fundamentals"})
-"""The tables that hold what is so now: work on a partition that is over can only be done in the running one."""
 GRACE = timedelta(hours=1)
 LOOKBACK = timedelta(days=7)
 """How far back work on the newest sessions begins: early in a month it still finishes the last ones of the month
 before, and the longest closures of an exchange that the calendars know last a week."""
 
 
+def by_day(table: str) -> bool:
+    """Whether `table` is cut into days; the others with partitions are cut into months."""
+    return TABLES[table].partitions == "day"
+
+
+def is_of_now(table: str) -> bool:
+    """Whether `table` holds current values: work on a partition that is over can only be done in the running one."""
+    return table in SNAPSHOTS and SNAPSHOTS[table].look_back is None
+
+
 def start_of(table: str) -> date:
     """The first day of the first partition of `table`: FINANCEHUB_HISTORY_START or the platform's first day."""
     settings = get_settings()
     began = settings.first_day or PROGRAM_START
-    first = began if table in SINCE_FIRST_DAY else settings.financehub_history_start
-    return first if table in BY_DAY else first.replace(day=1)
+    first = began if TABLES[table].current_only else settings.financehub_history_start
+    return first if by_day(table) else first.replace(day=1)
 
 
 def partitions_of(table: str) -> dg.TimeWindowPartitionsDefinition:
     """The days or months, in UTC, that `table` is cut into; the running one is a partition too."""
-    kind = dg.DailyPartitionsDefinition if table in BY_DAY else dg.MonthlyPartitionsDefinition
+    kind = dg.DailyPartitionsDefinition if by_day(table) else dg.MonthlyPartitionsDefinition
     return kind(start_date=start_of(table).isoformat(), timezone="UTC", end_offset=1)
 
 
 def partition_at(table: str, moment: datetime) -> str:
     """The key of the partition of `table` that `moment` (aware) falls into."""
     day = moment.astimezone(UTC).date()
-    return (day if table in BY_DAY else day.replace(day=1)).isoformat()
+    return (day if by_day(table) else day.replace(day=1)).isoformat()
 
 
 def partitions_between(table: str, first: date, last: date) -> list[str]:
     """The keys of the partitions of `table` that hold the sessions from `first` to `last`."""
     first = max(first, start_of(table))
-    if table not in BY_DAY:
+    if not by_day(table):
         return Window.of_dates(first, last).months()
     return [(first + timedelta(days=day)).isoformat() for day in range((last - first).days + 1)]
 

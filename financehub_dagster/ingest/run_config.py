@@ -9,12 +9,6 @@ import dagster as dg
 from pydantic import Field
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.tables import catalog
-
-# Which kinds of instruments each table of bars takes.
-BARS_OF = catalog.BARS_OF
-EXCHANGE_TRADED = BARS_OF["stock_prices_daily"]
-CRYPTOS = BARS_OF["crypto_prices_daily"]
 
 
 class Universe(dg.Config):

@@ -71,9 +71,7 @@ def _write(
     connection: Connection, table: str, rows: "pd.DataFrame", run_id: str, *, keep_revisions: bool = False
 ) -> upsert.WriteResult:
     columns = {name: _plain(rows[name]) for name in rows.columns}
-    return upsert.write(
-        connection, schema.metadata.tables[table], columns, run_id=run_id, keep_revisions=keep_revisions
-    )
+    return upsert.write(connection, schema.table(table), columns, run_id=run_id, keep_revisions=keep_revisions)
 
 
 def _plain(values: "pd.Series") -> "np.ndarray":

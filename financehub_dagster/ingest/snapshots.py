@@ -25,16 +25,10 @@ from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.partition_keys import ends_of
+from financehub_dagster.tables import SNAPSHOTS
 
 type Store = Callable[[Connection, Answers, str, Outcome], None]
 """Write one vendor's answer under a run id and count what became of its rows."""
-
-TOGETHER = {"quotes": 5_000, "crypto_markets": 5_000, "fundamentals": 25, "news_articles": 100}
-"""Instruments per question and write. Where one request serves many, or all, there is one question; where each takes
-its own, a killed run loses at most so many answers."""
-
-PRICED = ("quotes", "crypto_markets")
-"""Tables of current prices, which a fallback vendor must tell near to the last stored close."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
     batch is one transaction with its failures.
     """
     outcome = Outcome(work.table)
-    for batch in batched(instruments, TOGETHER[work.table]):
+    for batch in batched(instruments, SNAPSHOTS[work.table].batch):
         routed = apart(partial(_ask, work), batch)
         outcome.include(in_transaction(partial(_store, work, batch, routed, store)))
         done, failed = len(outcome.done), len(outcome.failures)
@@ -72,14 +66,14 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
 
 
 def _ask(work: Work, batch: Sequence[Instrument]) -> Routed:
-    believed = agreement.without_strangers if work.table in PRICED else None
+    believed = agreement.without_strangers if SNAPSHOTS[work.table].priced else None
     return work.router.ask(work.vendors, batch, work.since, work.providers, believed)
 
 
 def _store(work: Work, batch: Sequence[Instrument], routed: Routed, store: Store, connection: Connection) -> Outcome:
     """Write a batch and what it settles; returns what became of its instruments."""
     outcome = Outcome(work.table)
-    locks.lock_table(connection, schema.metadata.tables[work.table])
+    locks.lock_table(connection, schema.table(work.table))
     for answer in routed.answers:
         outcome.calls += answer.calls
         if len(answer.rows):

@@ -49,7 +49,7 @@ def without_outranked(
     ranked = frame["symbol"].isin([symbol for symbol, names in earlier.items() if names])
     if not ranked.any():
         return frame
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     locks.lock_table(connection, declared)
     days = frame.loc[ranked, "date"]
     protected = sources.keys_from(connection, table, earlier, days.min().date(), days.max().date())

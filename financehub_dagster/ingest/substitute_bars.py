@@ -20,6 +20,7 @@ from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import sources
+from financehub_dagster.tables import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def judge(table: str, router: DailyBarsRouter, instrument: Instrument, got: Dail
 
     if bar_rules.all_kept(lambda name: got.bars[name].to_numpy("float64"), (*bar_rules.RULES, *bar_rules.DOUBTS)):
         return Judged(got, (), got.bars.iloc[:0])
-    possible, rejected, _ = acceptance.judge(table, got.bars)
+    possible, rejected, _ = acceptance.judge(TABLES[table].limits, TABLES[table].rules, got.bars)
     sure, doubtful = bar_rules.judge(possible, bar_rules.DOUBTS)
     in_doubt, impossible = _dates(doubtful), _dates(rejected)
     with transaction() as connection:

@@ -17,6 +17,7 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import history, sources
 from financehub_dagster.storage.queries.history import Surroundings
 from financehub_dagster.storage.upsert import rejected_rows
+from financehub_dagster.tables import ACTIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     type Days = NDArray[np.datetime64]
 
-ACTIONS = "corporate_actions"
 TOLD_TWICE, NOT_APPLIED = "split_told_twice", rejected_rows.SPLIT_NOT_APPLIED
 ONE_IN = 10
 """An answer may lack one stored session among so many, but always one; one that lacks more is incomplete."""

@@ -1,1 +1,95 @@
-"""The tables of the product: their columns, keys and meaning, as plain data that imports nothing heavy."""
+"""The tables of the platform, one file each, and the register of them that everything else reads.
+
+Belongs here: which tables there are, in the order in which writers lock them: each after those it is computed from.
+Does not belong here: SQL, Dagster, and tables for the platform's own book-keeping that no asset shows
+(`storage.database.schema`).
+
+FINANCEHUB_TABLES names modules with further declarations: each has a `TABLE`, as the files here do.
+"""
+
+from typing import Literal
+
+from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.tables import (
+    api_usage,
+    corporate_actions,
+    coverage,
+    crypto_markets,
+    crypto_prices_daily,
+    fundamentals,
+    indicators_daily,
+    instruments,
+    news_articles,
+    quotes,
+    stock_prices_daily,
+)
+from financehub_dagster.tables.declaration import Derived, FilledWith, History, Snapshots, Table
+from financehub_dagster.tables.extra import extra_tables
+
+type Period = Literal["session", "week"]
+"""What one row of a table is about that is computed from daily bars; see `market.derived`."""
+
+_DATA = (
+    instruments.TABLE,
+    stock_prices_daily.TABLE,
+    crypto_prices_daily.TABLE,
+    corporate_actions.TABLE,
+    indicators_daily.TABLE,
+    quotes.TABLE,
+    crypto_markets.TABLE,
+    fundamentals.TABLE,
+    news_articles.TABLE,
+)
+EXTRA = extra_tables()
+"""The tables that are declared beside the product."""
+
+DATA: dict[str, Table] = {table.name: table for table in (*_DATA, *EXTRA)}
+"""The tables of market data, by name."""
+TABLES: dict[str, Table] = {**DATA, "api_usage": api_usage.TABLE, "coverage": coverage.TABLE}
+"""All tables that are assets, by name."""
+
+BARS = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, History)}
+"""How each table of bars is filled."""
+BARS_OF = {name: TABLES[name].instruments for name in BARS}
+"""Which kinds of instruments each table of bars takes."""
+SNAPSHOTS = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Snapshots)}
+"""How each table of current values is filled."""
+DERIVED = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Derived)}
+"""How each table is filled that is computed from others."""
+ACTIONS = corporate_actions.TABLE.name
+"""The table of dividends and splits, which move the prices in tables of bars."""
+LEDGER_TABLES = tuple(name for name, table in TABLES.items() if table.ledger)
+"""The tables the ledger is about: those of bars, by calendar, and those with a row expected for stored bars."""
+
+
+def kinds_of(name: str) -> tuple[AssetType, ...]:
+    """The kinds of instruments that a table holds rows of; of a computed one those of its inputs."""
+    table = TABLES[name]
+    if not isinstance(table.filled, Derived):
+        return table.instruments
+    return tuple(kind for source in table.filled.inputs for kind in kinds_of(source))
+
+
+def period_of(name: str) -> Period:
+    """What one row of a computed table, or of a table of bars, is about."""
+    return "week" if TABLES[name].grain == "week" else "session"
+
+
+def derived_from(name: str) -> tuple[str, ...]:
+    """The tables that are computed from the rows of `name`."""
+    return tuple(derived for derived, filled in DERIVED.items() if name in filled.inputs)
+
+
+def expected_from(name: str) -> tuple[str, ...]:
+    """The tables in which the ledger expects rows for the stored bars of `name`."""
+    return tuple(derived for derived in derived_from(name) if TABLES[derived].ledger)
+
+
+def filled_with(name: str) -> tuple[str, ...]:
+    """The tables that the answers for `name` fill too."""
+    return tuple(other for other, table in TABLES.items() if table.filled == FilledWith(name))
+
+
+def filled_together(name: str) -> tuple[str, ...]:
+    """What a run over `name` should fill too: the tables from the same answers, and those computed from it."""
+    return (*filled_with(name), *derived_from(name))

@@ -28,7 +28,7 @@ import pandas as pd
 import psutil
 import sqlalchemy as sa
 
-from financehub_dagster.ingest.derived import computed, update_indicators
+from financehub_dagster.ingest.derived import computed, update_derived
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -61,7 +61,7 @@ def fill(instruments: int) -> Window:
         rows = instruments * HISTORY
         upsert.write(
             connection,
-            schema.stock_prices_daily,
+            schema.table("stock_prices_daily"),
             {
                 "symbol": np.repeat(np.array(names, object), HISTORY),
                 "date": np.tile(np.datetime64(START) + np.arange(HISTORY), instruments),
@@ -111,7 +111,7 @@ def server_seconds() -> float:
 
 def ours(window: Window) -> None:
     """One run of the asset's engine."""
-    update_indicators(window, Universe(), "bench", logging.getLogger("bench"))
+    update_derived("indicators_daily", window, Universe(), "bench", logging.getLogger("bench"))
 
 
 def empty() -> None:
@@ -179,7 +179,10 @@ def bare_copy(data: bytes) -> Took:
 
 def copied(symbols: Sequence[str], window: Window) -> bytes:
     """The bytes that a COPY of the indicators of `symbols` sends."""
-    batch = make_batch(schema.indicators_daily, computed("stock_prices_daily", symbols, window).columns)
+    batch = make_batch(
+        schema.table("indicators_daily"),
+        computed("indicators_daily", "stock_prices_daily", symbols, window).columns,
+    )
     return b"".join(encode(batch.fields, batch.rows))
 
 

@@ -28,7 +28,7 @@ from financehub_dagster.storage.database import embedded, migrations, schema
 from financehub_dagster.storage.database.engine import market_engine, reset_engine, transaction
 from financehub_dagster.storage.queries.instruments import list_instruments, upsert_instruments
 from financehub_dagster.storage.upsert import upsert
-from financehub_dagster.tables.catalog import BARS_OF
+from financehub_dagster.tables import BARS_OF
 
 NOW = datetime(2026, 1, 5, 22, tzinfo=UTC)
 """A Monday after all of these exchanges have closed."""
@@ -197,7 +197,9 @@ def write_with_ledger(instruments: list[Instrument]) -> tuple[float, float]:
     ]
     with transaction() as connection:
         bare = seconds(
-            lambda: upsert.write(connection, schema.stock_prices_daily, columns, run_id="bench", keep_revisions=True)
+            lambda: upsert.write(
+                connection, schema.table("stock_prices_daily"), columns, run_id="bench", keep_revisions=True
+            )
         )
         return bare, seconds(lambda: ledger.answered(connection, TABLE, given, NOW))
 

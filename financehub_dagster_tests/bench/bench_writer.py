@@ -20,13 +20,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, Engine
 
-from financehub_dagster.storage.database import embedded, migrations
+from financehub_dagster.storage.database import embedded, migrations, schema
 from financehub_dagster.storage.database.engine import make_engine, raw_cursor
-from financehub_dagster.storage.database.schema import stock_prices_daily as table
 from financehub_dagster.storage.database.urls import MARKET_DRIVER
 from financehub_dagster.storage.upsert.batch import make_batch
 from financehub_dagster.storage.upsert.binary_copy import encode
 from financehub_dagster.storage.upsert.upsert import write
+
+table = schema.table("stock_prices_daily")
 
 type Columns = dict[str, np.ndarray[Any, Any]]
 

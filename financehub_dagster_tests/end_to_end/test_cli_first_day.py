@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.cli.app import run
-from financehub_dagster.ingest.partitions import BY_DAY, OF_NOW, partitions_between, partitions_of, start_of
+from financehub_dagster.ingest.partitions import partitions_between, partitions_of, start_of
 from financehub_dagster.settings import get_settings
-from financehub_dagster.tables.catalog import SINCE_FIRST_DAY
+from financehub_dagster.tables import TABLES
 
 IN_A_CODE_LOCATION = """
 from financehub_dagster.definitions import defs
@@ -22,6 +22,8 @@ for key in graph.materializable_asset_keys:
     if partitions is not None:
         print(key.to_user_string(), partitions.get_first_partition_key())
 """
+
+CURRENT_ONLY = [name for name, table in TABLES.items() if table.current_only]
 
 
 def first_partitions() -> dict[str, str]:
@@ -43,10 +45,6 @@ def first_day_of(folder: Path) -> date:
     return date.fromisoformat((folder / ".financehub/live/first_day").read_text().strip())
 
 
-def test_these_tables_are_those_that_hold_days_or_the_present():
-    assert set(SINCE_FIRST_DAY) == BY_DAY | OF_NOW
-
-
 def test_a_new_platform_begins_today_and_stays_with_it(folder, database, capsys):
     before = datetime.now(UTC).date()
     assert run(["db", "upgrade"]) == 0
@@ -56,7 +54,7 @@ def test_a_new_platform_begins_today_and_stays_with_it(folder, database, capsys)
     assert run(["db", "upgrade"]) == 0
     assert first_day_of(folder) == date(2026, 11, 10)
     found = first_partitions()
-    assert {table: found[table] for table in SINCE_FIRST_DAY} == {
+    assert {table: found[table] for table in CURRENT_ONLY} == {
         "quotes": "2026-11-10",
         "crypto_markets": "2026-11-10",
         "news_articles": "2026-11-10",
@@ -88,7 +86,7 @@ def test_a_home_for_a_database_that_was_used_before_begins_with_its_oldest_answe
 
 
 def test_work_is_never_planned_before_the_first_partition(began):
-    for table in SINCE_FIRST_DAY:
+    for table in CURRENT_ONLY:
         planned = partitions_between(table, date(2026, 10, 1), date(2026, 11, 23))
         assert planned[0] == start_of(table).isoformat() == partitions_of(table).get_first_partition_key(), table
 

@@ -55,8 +55,9 @@ def work(environment: dict[str, str], log: Path, seed: int, rounds: int) -> None
 def _fetch(run_id: str, chance: random.Random) -> None:
     from financehub_dagster.ingest import history
     from financehub_dagster.ingest.partitions import Window
-    from financehub_dagster.ingest.run_config import BARS_OF, Universe
+    from financehub_dagster.ingest.run_config import Universe
     from financehub_dagster.providers.routing import SERVE_DAILY_BARS
+    from financehub_dagster.tables import BARS_OF
     from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
     history.BATCH = history.QUICK_BATCH = 3
@@ -74,7 +75,9 @@ def _compute(run_id: str, chance: random.Random) -> None:
 
     derived.BATCH = 3
     universe = Universe(symbols=chance.sample(SYMBOLS, len(SYMBOLS)))
-    derived.update_indicators(Window.of_dates(FIRST, LAST), universe, run_id, logging.getLogger("runs"))
+    derived.update_derived(
+        "indicators_daily", Window.of_dates(FIRST, LAST), universe, run_id, logging.getLogger("runs")
+    )
 
 
 def _take_and_give_back(run_id: str, chance: random.Random) -> None:

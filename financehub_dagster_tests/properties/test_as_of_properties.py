@@ -85,7 +85,7 @@ def drop(connection: sa.Connection, gone: list[tuple[str, date, str]]) -> None:
             {"symbol": symbol, "day": day},
         )
     since = {symbol: min(day for name, day, _ in gone if name == symbol) for symbol, _, _ in gone}
-    withdrawals.drop_derived(connection, "indicators_daily", "stock_prices_daily", since, run_id="run")
+    withdrawals.drop_derived(connection, "indicators_daily", "stock_prices_daily", "session", since, run_id="run")
 
 
 def values(column: sa.Column[Any], rows: Mapping[tuple[str, int, str], float | None], at: datetime) -> np.ndarray:
@@ -120,12 +120,12 @@ def rows_as_of(table: sa.Table, at: datetime, where: str = "true", **parameters:
 
 
 def test_before_the_first_write_there_is_nothing(shared_database: Database) -> None:
-    apply(schema.stock_prices_daily, Step({("AAPL", 0, "split"): 1.5}))
-    assert rows_as_of(schema.stock_prices_daily, datetime.fromisoformat("2020-01-01T00:00+00:00")) == []
+    apply(schema.table("stock_prices_daily"), Step({("AAPL", 0, "split"): 1.5}))
+    assert rows_as_of(schema.table("stock_prices_daily"), datetime.fromisoformat("2020-01-01T00:00+00:00")) == []
 
 
 def test_a_row_stamped_by_a_clock_that_is_ahead_is_never_missing(database: Database) -> None:
-    table = schema.stock_prices_daily
+    table = schema.table("stock_prices_daily")
     apply(table, Step({("AAPL", 0, ""): 1.5}))
     with transaction() as connection:
         ahead = connection.execute(sa.text("select clock_timestamp() + interval '1 hour'")).scalar_one()

@@ -16,10 +16,10 @@ import dagster as dg
 
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.ingest.record_table import record_table
-from financehub_dagster.ingest.run_config import BARS_OF
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import checks
+from financehub_dagster.tables import BARS_OF, DERIVED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,10 +81,10 @@ def prices_shown(
 
 
 def indicators_shown(
-    tables: Sequence[str], symbols: Sequence[str], window: Window, *, drawn: bool = True
+    table: str, symbols: Sequence[str], window: Window, *, drawn: bool = True
 ) -> dict[str, dg.MetadataValue]:
-    """Last indicators and, if `drawn`, candles with averages, bands and RSI, of the most important of `symbols`."""
-    found = _read(tables, symbols, window, "indicators_daily")
+    """Last indicators in `table` and, if `drawn`, candles with averages, bands and RSI, of the first of `symbols`."""
+    found = _read(DERIVED[table].inputs, symbols, window, table)
     return _shown(found, _indicators_row, _draw_indicators if drawn else None)
 
 

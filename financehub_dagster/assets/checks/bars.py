@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 
-from financehub_dagster.ingest.run_config import BARS_OF
 from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.tables import BARS_OF, DERIVED, TABLES, period_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +25,6 @@ KEYS = ("symbol", "date", "quoted_at", "url")
 # Rows a check result shows; the count next to them is always complete.
 SHOWN = 50
 RUNS_SHOWN = 5
-# Tables that the step of another one fills: failed work bears its name, and its config names the instruments.
-FILLED_BY = {"corporate_actions": "stock_prices_daily"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _schema(evidence: Evidence) -> Finding:
 
     frame = evidence.rows
     try:
-        schema_of(evidence.table).validate(frame, lazy=True)
+        schema_of(evidence.table, TABLES[evidence.table].limits).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         cases = error.failure_cases
         rows = [
@@ -185,17 +183,18 @@ def _no_missing_rows(evidence: Evidence) -> Finding:
     from financehub_dagster.storage.queries import checks
 
     total, count, rows = 0, 0, []
-    for table, kinds in BARS_OF.items():
-        symbols = [each.symbol for each in evidence.members if each.asset_type in kinds]
-        found = checks.bars_without_indicators(evidence.connection, table, symbols, evidence.window, SHOWN)
+    for table in DERIVED[evidence.table].inputs:
+        symbols = [each.symbol for each in evidence.members if each.asset_type in BARS_OF[table]]
+        found = checks.bars_without_rows(evidence.connection, table, evidence.table, symbols, evidence.window, SHOWN)
         total += found.bars
         count += found.lacking
         rows += [{"symbol": symbol, "date": day} for symbol, day in found.first]
-    return finding(total, count, "bars have no indicator row", rows)
+    return finding(total, count, "bars have no row", rows)
 
 
 def _freshness(evidence: Evidence) -> Finding:
     from financehub_dagster.market import calendars
+    from financehub_dagster.market.derived import period_start
     from financehub_dagster.storage.queries import history
 
     newest = history.newest_times(evidence.connection, evidence.table, evidence.symbols)
@@ -203,7 +202,7 @@ def _freshness(evidence: Evidence) -> Finding:
     for instrument in evidence.members:
         due = calendars.last_finished_session(instrument, evidence.now)
         last = newest.get(instrument.symbol)
-        if due is not None and (last is None or last < due):
+        if due is not None and (last is None or last < period_start(period_of(evidence.table), due)):
             late.append({"symbol": instrument.symbol, "newest": last, "due": due})
     return finding(len(evidence.members), len(late), "instruments lack their last finished session", late)
 
@@ -220,7 +219,7 @@ def _sessions_known(evidence: Evidence) -> Finding:
 def _no_open_failures(evidence: Evidence) -> Finding:
     from financehub_dagster.storage.dead_letters import dead_letters
 
-    rows = dead_letters.live_failures(evidence.connection, FILLED_BY.get(evidence.table, evidence.table))
+    rows = dead_letters.live_failures(evidence.connection, TABLES[evidence.table].filled_by)
     parked = sum(row["status"] == "parked" for row in rows)
     runs = dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"])
     message = _waiting("as dead letters", rows, f", {parked} of them parked")
@@ -274,7 +273,7 @@ NO_MISSING_SESSIONS = Check(
 )
 NO_MISSING_ROWS = Check(
     "no_missing_rows",
-    "Every stored bar of the days and instruments this run covered has its row of indicators.",
+    "Every stored bar of the days and instruments this run covered has its row.",
     _no_missing_rows,
     by="members",
     audited=True,

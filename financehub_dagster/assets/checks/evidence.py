@@ -12,7 +12,8 @@ from itertools import batched
 from typing import TYPE_CHECKING
 
 from financehub_dagster.assets.checks.bars import Check, Evidence, Finding, merge
-from financehub_dagster.tables.catalog import CATALOG
+from financehub_dagster.tables import SNAPSHOTS, TABLES
+from financehub_dagster.tables.declaration import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +29,15 @@ LONGEST = 11_000
 """Days of the longest history that is likely to be stored of one instrument: thirty years, without weekends off."""
 EVER = (date(1900, 1, 1), date(2200, 1, 1))
 
-# Tables to which a run adds at most one row per instrument, and whose stored rows never change.
-PRICED = frozenset({"quotes", "crypto_markets"})
-# Tables whose rows are of no time: a run is about all of them.
-WHOLE = frozenset({"instruments", "coverage"})
-# Tables whose rows are of no single instrument.
-SHARED = frozenset({"news_articles"})
+
+def _adds_one(table: str) -> bool:
+    """Whether a run adds at most one row per instrument, and stored rows never change."""
+    return table in SNAPSHOTS and SNAPSHOTS[table].keeps == "newest"
+
+
+def _is_shared(table: Table) -> bool:
+    """Whether rows are of no single instrument."""
+    return all(column.name != "symbol" for column in table.columns)
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,20 @@ class Scope:
 
     def parts(self) -> "Iterator[Scope]":
         """Scopes that make up this one, each with rows that fit into memory."""
-        if self.window is None or self.table in SHARED:
+        if self.window is None or _is_shared(TABLES[self.table]):
             yield self
             return
         beyond = [each for each in self.members if each.symbol in self.rewritten]
         within = [each for each in self.members if each.symbol not in self.rewritten]
         for members, window in ((within, self.window), (beyond, EVER)):
-            days = 1 if self.table in PRICED else min((window[1] - window[0]).days + 1, LONGEST)
+            days = 1 if _adds_one(self.table) else min((window[1] - window[0]).days + 1, LONGEST)
             for some in batched(members, max(rows_at_once(self.table) // days, 1)):
                 yield replace(self, members=some, window=window)
 
 
 def rows_at_once(table: str) -> int:
     """Rows of `table` that are read at once."""
-    return max(VALUES // len(CATALOG[table].columns), 1)
+    return max(VALUES // len(TABLES[table].columns), 1)
 
 
 @dataclass
@@ -82,9 +86,10 @@ class Covered(Evidence):
         """All columns of the rows in the window; of prices told one by one the newest of each instrument."""
         from financehub_dagster.storage.queries import checks
 
-        if self.table in PRICED:
+        if _adds_one(self.table):
             return checks.newest_rows(self.connection, self.table, self.symbols)
-        symbols = None if self.table in WHOLE | SHARED else self.symbols
+        table = TABLES[self.table]
+        symbols = None if table.time is None or _is_shared(table) else self.symbols
         return checks.read_frame(self.connection, self.table, symbols, self.days)
 
     @cached_property
@@ -119,7 +124,7 @@ class Page(Evidence):
         """All columns of the rows of this page."""
         from financehub_dagster.storage.queries import checks
 
-        key = CATALOG[self.table].key
+        key = TABLES[self.table].key
         after = None if self.previous is None else [self.previous[name].iloc[0] for name in key]
         return checks.read_page(self.connection, self.table, after, rows_at_once(self.table))
 

@@ -9,18 +9,16 @@ from typing import Any
 
 import dagster as dg
 
-from financehub_dagster.assets.checks.bars import FILLED_BY
-from financehub_dagster.assets.checks.evidence import WHOLE, Scope
-from financehub_dagster.assets.snapshot_config import ANSWERS_OF
+from financehub_dagster.assets.checks.evidence import Scope
 from financehub_dagster.ingest.outcome import REWRITTEN
 from financehub_dagster.ingest.partitions import LOOKBACK, partitions_of, range_of
-from financehub_dagster.ingest.run_config import BARS_OF, CRYPTOS, EXCHANGE_TRADED
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.tables import TABLES, kinds_of
 
 
 def scope_of(table: str, run: dg.DagsterRun, instance: dg.DagsterInstance, now: datetime) -> Scope:
     """What `run` covered of `table`; checks that are executed alone are about what its last run covered."""
-    if table in WHOLE:
+    if TABLES[table].time is None:
         return Scope(table, members_of(table), None)
     entry = instance.get_latest_materialization_event(dg.AssetKey(table))
     event = None if entry is None else entry.asset_materialization
@@ -41,7 +39,7 @@ def members_of(
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.instruments import list_instruments
 
-    kinds: Sequence[AssetType] = {**BARS_OF, **ANSWERS_OF}.get(table, (*EXCHANGE_TRADED, *CRYPTOS))
+    kinds: Sequence[AssetType] = kinds_of(table)
     if asset_types is not None:
         kinds = [kind for kind in kinds if kind in asset_types]
     with transaction() as connection:
@@ -52,7 +50,7 @@ def members_of(
 
 def _config(table: str, run: dg.DagsterRun) -> dict[str, Any]:
     ops: Any = run.run_config.get("ops") or {}
-    config: dict[str, Any] = (ops.get(FILLED_BY.get(table, table)) or {}).get("config") or {}
+    config: dict[str, Any] = (ops.get(TABLES[table].filled_by) or {}).get("config") or {}
     return config
 
 

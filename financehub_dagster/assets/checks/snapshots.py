@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 
 from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Finding, finding
 from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.tables import TABLES
 
 DELAY = timedelta(minutes=30)
 """How old a price of an open market may be: free plans tell it a quarter of an hour late, and trades have pauses."""
@@ -21,7 +22,7 @@ def _sanity(evidence: Evidence) -> Finding:
     from financehub_dagster.market.quality import snapshot_rules
 
     frame = evidence.rows
-    _, rejected = snapshot_rules.judge(evidence.table, frame)
+    _, rejected = snapshot_rules.judge(TABLES[evidence.table].rules or "", frame)
     rows = [{str(k): v for k, v in row.items()} for row in rejected.head(SHOWN).to_dict("records")]
     return finding(len(frame), len(rejected), "rows break a quality rule", rows)
 
@@ -48,9 +49,9 @@ def _fundamentals_are_fresh(evidence: Evidence) -> Finding:
 
 
 def _news_is_fresh(evidence: Evidence) -> Finding:
-    from financehub_dagster.storage.queries import news
+    from financehub_dagster.storage.queries import history
 
-    newest, due = news.newest_article(evidence.connection), evidence.now - NEWS_AGE
+    newest, due = history.newest_time(evidence.connection, evidence.table), evidence.now - NEWS_AGE
     rows = [] if newest is not None and newest >= due else [{"newest": newest, "due": due}]
     return finding(1, len(rows), "tables lack an article of the last two days", rows)
 

@@ -16,33 +16,39 @@ from financehub_dagster.assets.checks.bars import Check, Finding
 from financehub_dagster.assets.checks.evidence import judge_scope
 from financehub_dagster.assets.checks.scope import scope_of
 from financehub_dagster.ingest.record_table import record_table
+from financehub_dagster.tables import TABLES
 
-OF_EVERY_TABLE = (bars.SCHEMA, bars.NO_OPEN_FAILURES)
-OF_BARS = (
-    *OF_EVERY_TABLE,
-    bars.NO_DEFERRED_WORK,
-    bars.BAR_SANITY,
-    bars.NO_DOUBTFUL_BARS,
-    bars.NO_MISSING_SESSIONS,
-    bars.FRESHNESS,
-    bars.SESSIONS_KNOWN,
-    series.ONE_UNIT,
-    series.ONE_SECURITY,
-)
-OF_LISTED_BARS = (*OF_BARS, series.SPLITS_APPLIED, series.IN_SESSION)
-OF_ANSWERS = (*OF_EVERY_TABLE, bars.NO_DEFERRED_WORK)
+_BY_NAME: dict[str, Check] = {
+    **{
+        check.name: check
+        for check in (
+            bars.SCHEMA,
+            bars.NO_OPEN_FAILURES,
+            bars.NO_DEFERRED_WORK,
+            bars.BAR_SANITY,
+            bars.NO_DOUBTFUL_BARS,
+            bars.NO_MISSING_SESSIONS,
+            bars.NO_MISSING_ROWS,
+            bars.FRESHNESS,
+            bars.SESSIONS_KNOWN,
+            series.ONE_UNIT,
+            series.ONE_SECURITY,
+            series.SPLITS_APPLIED,
+            series.IN_SESSION,
+            snapshots.SANITY,
+            snapshots.LINKED,
+            coverage.NO_OPEN_GAPS,
+        )
+    },
+    "quotes_fresh": snapshots.QUOTES_FRESH,
+    "markets_fresh": snapshots.MARKETS_FRESH,
+    "fundamentals_fresh": snapshots.FUNDAMENTALS_FRESH,
+    "news_fresh": snapshots.NEWS_FRESH,
+}
+"""The checks by the names under which tables declare them."""
 
 CHECKS: dict[str, Sequence[Check]] = {
-    "instruments": OF_EVERY_TABLE,
-    "stock_prices_daily": OF_LISTED_BARS,
-    "crypto_prices_daily": OF_BARS,
-    "corporate_actions": OF_EVERY_TABLE,
-    "indicators_daily": (*OF_EVERY_TABLE, bars.NO_MISSING_ROWS, bars.FRESHNESS),
-    "quotes": (*OF_ANSWERS, snapshots.SANITY, snapshots.QUOTES_FRESH),
-    "crypto_markets": (*OF_ANSWERS, snapshots.SANITY, snapshots.MARKETS_FRESH),
-    "fundamentals": (*OF_ANSWERS, snapshots.SANITY, snapshots.FUNDAMENTALS_FRESH),
-    "news_articles": (*OF_ANSWERS, snapshots.LINKED, snapshots.NEWS_FRESH),
-    "coverage": (coverage.NO_OPEN_GAPS,),
+    name: [_BY_NAME[check] for check in table.checks] for name, table in TABLES.items() if table.checks
 }
 
 

@@ -53,7 +53,7 @@ def backfill(
     months = arguments.months(first, last, get_settings().financehub_history_start, datetime.now(UTC).date())
 
     from financehub_dagster.ingest.partitions import start_of
-    from financehub_dagster.ingest.run_config import BARS_OF
+    from financehub_dagster.tables import BARS_OF
 
     arguments.table(table, _partitioned_tables(code_location()))
     arguments.require_begun(table, months[0], start_of(table))
@@ -74,7 +74,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     prepare.require_migrated()
 
     from financehub_dagster.ingest.partitions import LOOKBACK
-    from financehub_dagster.ingest.run_config import BARS_OF
+    from financehub_dagster.tables import BARS_OF, filled_together
 
     wanted = [symbol.strip().upper()]
     [instrument] = arguments.instruments_for(list(BARS_OF), wanted, universe(), BARS_OF)
@@ -84,8 +84,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     start = max(today - LOOKBACK, get_settings().financehub_history_start)
     months = (start.replace(day=1), today.replace(day=1))
     # One instrument's picture would take the place of those that a run over all of them has drawn.
-    actions = ["corporate_actions"] if "stock_prices_daily" in tables else []  # told with the bars
-    filled = [*tables, *actions, "indicators_daily"]
+    filled = list(dict.fromkeys(each for table in tables for each in (table, *filled_together(table))))
     order = Order(filled, months, wanted, dict.fromkeys(tables, 1), drawn=False)
     _report(console, _run(console, order))
 

@@ -109,7 +109,7 @@ def _fill(
     from financehub_dagster.cli.demo_runs import TABLES, orders
     from financehub_dagster.cli.reports.demo import collect, show
     from financehub_dagster.cli.runs import code_location, require_stored, run_order, universe
-    from financehub_dagster.ingest.run_config import BARS_OF
+    from financehub_dagster.tables import BARS_OF
 
     chosen = arguments.instruments_for(list(BARS_OF), symbols, universe(), BARS_OF)
     code_location()  # imported while the sandbox gets ready

@@ -31,12 +31,12 @@ def gaps(
         bool, typer.Option("--rebuild", help="Compute the ledger anew first, and say how much of it was wrong.")
     ] = False,
 ) -> None:
-    """Show which sessions are stored, empty, missing, failed or put off, by table and instrument."""
+    """Show which sessions are stored, empty, missing, failed or deferred, by table and instrument."""
     from financehub_dagster.cli import arguments, prepare
     from financehub_dagster.cli.reports import gaps as report
     from financehub_dagster.cli.runs import universe
     from financehub_dagster.cli.signals import stop_signals
-    from financehub_dagster.tables.catalog import BARS_OF, LEDGER_TABLES
+    from financehub_dagster.tables import BARS_OF, LEDGER_TABLES
 
     home = prepare.act_on_home(console)
     chosen = None if table is None else arguments.table(table, LEDGER_TABLES)

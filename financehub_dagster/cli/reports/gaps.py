@@ -85,7 +85,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
     """
     from financehub_dagster.automation.healing import due_orders
     from financehub_dagster.cli.runs import code_location
-    from financehub_dagster.tables.catalog import LEDGER_TABLES
+    from financehub_dagster.tables import LEDGER_TABLES
 
     router = (code_location().resources or {})["daily_bars"]
     healed = Healed()

@@ -1,11 +1,13 @@
 """Which of the rows a vendor sent a table takes: by the limits of its columns, and by the rules about whole rows.
 
-Belongs here: judging rows of any table that vendors fill, each row alone. Does not belong here: the limits (`limits`),
-the rules (`bar_rules`, `snapshot_rules`), or writing anything down. The schema that a table's blocking check applies is
-made of the same limits: what is taken here never breaks it. Imports numpy and pandas: import it inside functions.
+Belongs here: judging rows of any table that vendors fill, each row alone. Does not belong here: the limits of a table
+(tables), the rules (`bar_rules`, `snapshot_rules`), or writing anything down. The schema that a table's blocking check
+applies is made of the same limits: what is taken here never breaks it. Imports numpy and pandas: import it inside
+functions.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from financehub_dagster.market.quality import bar_rules, snapshot_rules
-from financehub_dagster.market.quality.limits import LIMITS, Kind, Limit
+from financehub_dagster.market.quality.limits import Kind, Limit
 
 type Mask = NDArray[np.bool_]
 
@@ -31,22 +33,24 @@ class Judged(NamedTuple):
     unread: pd.DataFrame
 
 
-def judge(table: str, rows: pd.DataFrame) -> Judged:
-    """Judge rows meant for `table`. Columns without a limit, and the index, are carried along.
+def judge(limits: Mapping[str, Limit], rules: str | None, rows: pd.DataFrame) -> Judged:
+    """Judge rows by the `limits` of their columns and by the named `rules` about whole rows.
 
-    A value that breaks the limit of a column that may be unknown becomes unknown; any other costs its row.
+    Columns without a limit, and the index, are carried along. rules is "bars", one of `snapshot_rules.RULES`,
+    "articles" or None. A value that breaks the limit of a column that may be unknown becomes unknown; any other costs
+    its row.
     """
-    broken = {name: ~_keeps(limit, rows[name]) for name, limit in LIMITS[table].items() if name in rows}
+    broken = {name: ~_keeps(limit, rows[name]) for name, limit in limits.items() if name in rows}
     known = rows.copy(deep=False)
     unread = []
-    for name, limit in LIMITS[table].items():
+    for name, limit in limits.items():
         if limit.optional and name in broken and broken[name].any():
             known[name] = rows[name].mask(broken[name])
             unread.append(rows[broken[name]].assign(rule=f"{name}_{limit.rule}"))
-    good, rejected = _by_rules(table, known)
+    good, rejected = _by_rules(rules, known)
     rule = np.full(len(good), "", object)
     kept = rows.index.get_indexer(good.index) if len(rejected) else np.arange(len(rows))
-    for name, limit in LIMITS[table].items():
+    for name, limit in limits.items():
         if not limit.optional and name in broken:
             rule[(rule == "") & broken[name][kept]] = f"{name}_{limit.rule}"
     wrong = rule != ""
@@ -58,14 +62,14 @@ def judge(table: str, rows: pd.DataFrame) -> Judged:
     return Judged(good, rejected, left_out[left_out.index.isin(good.index)] if len(left_out) else left_out)
 
 
-def _by_rules(table: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    if table in snapshot_rules.RULES:
-        return snapshot_rules.judge(table, rows)
-    if table == "news_articles":
-        return snapshot_rules.judge_news(rows)
-    if table == "corporate_actions":
+def _by_rules(rules: str | None, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if rules is None:
         return rows, rows.iloc[:0].assign(rule="")
-    return bar_rules.judge(rows)
+    if rules == "bars":
+        return bar_rules.judge(rows)
+    if rules == "articles":
+        return snapshot_rules.judge_news(rows)
+    return snapshot_rules.judge(rules, rows)
 
 
 def _keeps(limit: Limit, values: "pd.Series[Any]") -> Mask:
@@ -75,6 +79,7 @@ def _keeps(limit: Limit, values: "pd.Series[Any]") -> Mask:
         numbers = values.to_numpy(np.float64, na_value=np.nan)
         with np.errstate(invalid="ignore"):
             kept = np.isfinite(numbers) & (numbers > limit.above) & (numbers >= limit.least)
+            kept &= numbers <= limit.most
     elif limit.kind is Kind.TEXT:
         codes, texts = _distinct(values)
         kept = np.array([_is_text(limit, text) for text in texts] + [False], np.bool_)[codes]
@@ -98,5 +103,5 @@ def _is_text(limit: Limit, text: object) -> bool:
     if not isinstance(text, str) or not text or "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
         return False
     if limit.choices:
-        return text in limit.choices
+        return text in limit.allowed
     return limit.pattern is None or re.match(limit.pattern, text) is not None

@@ -32,17 +32,17 @@ _NOT_AHEAD = Rule(
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "quotes": (_POSITIVE, _low_to_high("low", "high"), _NOT_AHEAD),
-    "crypto_markets": (_POSITIVE, _NOT_AHEAD),
+    "markets": (_POSITIVE, _NOT_AHEAD),
     "fundamentals": (_low_to_high("low_52w", "high_52w"),),
 }
-"""By table, in the order they are tried; a row that breaks several is rejected by the first."""
+"""By the name under which tables declare them, in the order they are tried; the first rule broken is named."""
 
 
-def judge(table: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split rows of `table` into those that keep every rule and those that do not, which get a column `rule`."""
+def judge(rules: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split rows into those that keep every one of the named `rules` and the others, which get a column `rule`."""
     if "quoted_at" not in rows:
-        return bar_rules.judge(rows, RULES[table])
-    good, rejected = bar_rules.judge(rows.assign(seconds_ahead=_seconds_ahead(rows, "quoted_at")), RULES[table])
+        return bar_rules.judge(rows, RULES[rules])
+    good, rejected = bar_rules.judge(rows.assign(seconds_ahead=_seconds_ahead(rows, "quoted_at")), RULES[rules])
     return good.drop(columns="seconds_ahead"), rejected.drop(columns="seconds_ahead")
 
 

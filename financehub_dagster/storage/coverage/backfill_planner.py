@@ -20,7 +20,7 @@ from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.storage.coverage import confirmed_empty, facts, gaps
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries.instruments import list_instruments
-from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+from financehub_dagster.tables import DERIVED, LEDGER_TABLES, kinds_of
 
 BATCH = 200
 """Instruments whose gaps are read at a time."""
@@ -83,18 +83,17 @@ def plan(
     """At most `limit` orders for each of `tables` that bring its due gaps and deferred work to an end.
 
     A gap is due unless a vendor had nothing for it and is asked again later; deferred work is due when its time has
-    come. Instruments for which no vendor is `able` to answer wait; indicators need none. `symbols` (None: all) and
+    come. Instruments for which no vendor is `able` to answer wait; computed tables need none. `symbols` (None: all) and
     `without` narrow the choice.
     """
     orders: list[Order] = []
     left_out = frozenset(without)
     for table in tables:
-        kinds = BARS_OF[table] if table in BARS_OF else [kind for group in BARS_OF.values() for kind in group]
         wanted = _with_open_work(connection, table, now, symbols)
         chosen = [
             instrument
-            for instrument in list_instruments(connection, kinds, wanted, all_known=False)
-            if instrument.symbol not in left_out and (table == INDICATORS or able(instrument))
+            for instrument in list_instruments(connection, kinds_of(table), wanted, all_known=False)
+            if instrument.symbol not in left_out and (table in DERIVED or able(instrument))
         ]
         orders += _plan_table(connection, table, now, limit, chosen)
     return orders
@@ -180,14 +179,15 @@ def _due_gaps(connection: Connection, table: str, symbols: Sequence[str], now: d
     for group in gaps.read_groups(connection, symbols):
         if table not in group.ranges or not group.sessions.size or not group.ranges[table]["gap"].rows.size:
             continue
+        axis = group.axis(table)
         missing, count = group.flags(table, "gap"), len(group.symbols)
         waiting = confirmed_empty.waiting(connection, table, group.symbols, now)
-        due = missing & ~coverage.in_ranges(group.sessions, waiting, count)
-        months = coverage.month_starts(group.sessions[0].item(), group.sessions[-1].item())
-        rows, places = np.nonzero(coverage.by_month(group.sessions, due, months))
+        due = missing & ~coverage.in_ranges(axis, waiting, count)
+        months = coverage.month_starts(axis[0].item(), axis[-1].item())
+        rows, places = np.nonzero(coverage.by_month(axis, due, months))
         if not rows.size:
             continue
-        lacking = coverage.by_month(group.sessions, missing, months)[rows, places]
+        lacking = coverage.by_month(axis, missing, months)[rows, places]
         begins = np.flatnonzero(np.r_[True, (np.diff(rows) != 0) | (np.diff(places) > SPLIT_MONTHS)])
         ends = np.r_[begins[1:], rows.size] - 1
         first = _count(months[0].item())

@@ -94,7 +94,7 @@ def known(connection: Connection, table: str, symbols: Sequence[str], span: Span
 
 def stored(connection: Connection, table: str, symbols: Sequence[str], span: Span) -> Dates:
     """The dates of the rows of `table`, packed by the server into one value per instrument."""
-    source = schema.metadata.tables[table]
+    source = schema.table(table)
     packed = sa.func.string_agg(
         sa.func.date_send(source.c.date, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
     )

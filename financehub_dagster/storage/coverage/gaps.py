@@ -13,11 +13,12 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from financehub_dagster.market import calendars, coverage
+from financehub_dagster.market import calendars, coverage, derived
 from financehub_dagster.market.coverage import NAMED, OPEN, Days, Ranges, States
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage.coverage import rows
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, expected_from, period_of
 
 BATCH = 500
 """Instruments whose states are looked at together: 2.5 MB for twenty years."""
@@ -40,55 +41,65 @@ class Group:
     settled: NDArray[np.intp]
     ranges: Mapping[str, Mapping[str, Ranges]]
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The table of bars and those with rows expected for its bars."""
+        return tuple(self.ranges)
+
+    def axis(self, table: str) -> Days:
+        """The dates of the rows of `table`: the sessions, or the periods that they belong to."""
+        return derived.axis_of(period_of(table), self.sessions)
+
     def count(self, table: str, name: str) -> NDArray[np.int64]:
-        """How many sessions of each instrument are in a state, of shape (instruments,)."""
-        ranges = self.ranges[table][name]
-        lengths = np.searchsorted(self.sessions, ranges.stops) - np.searchsorted(self.sessions, ranges.starts)
+        """How many rows of each instrument are in a state, of shape (instruments,)."""
+        ranges, axis = self.ranges[table][name], self.axis(table)
+        lengths = np.searchsorted(axis, ranges.stops) - np.searchsorted(axis, ranges.starts)
         return np.bincount(ranges.rows, lengths, len(self.symbols)).astype(np.int64)
 
+    def expected(self, table: str) -> coverage.Flags:
+        """Which rows of `table` are expected, of shape (instruments, rows of its axis)."""
+        settled = np.arange(self.sessions.size) < self.settled[:, np.newaxis]
+        if table == self.bars:
+            return settled
+        stored = coverage.decode(self.sessions, settled, self.ranges[self.bars]) == coverage.STORED
+        return derived.expected_rows(period_of(table), self.sessions, stored)
+
     def states(self, table: str) -> States:
-        """The state of every session, of shape (instruments, sessions)."""
-        expected = np.arange(self.sessions.size) < self.settled[:, np.newaxis]
-        if table == INDICATORS:
-            expected = coverage.decode(self.sessions, expected, self.ranges[self.bars]) == coverage.STORED
-        return coverage.decode(self.sessions, expected, self.ranges[table])
+        """The state of every row, of shape (instruments, rows of the table's axis)."""
+        return coverage.decode(self.axis(table), self.expected(table), self.ranges[table])
 
     def flags(self, table: str, name: str) -> coverage.Flags:
-        """Which sessions are in a state, of shape (instruments, sessions)."""
-        return coverage.in_ranges(self.sessions, self.ranges[table][name], len(self.symbols))
+        """Which rows are in a state, of shape (instruments, rows of the table's axis)."""
+        return coverage.in_ranges(self.axis(table), self.ranges[table][name], len(self.symbols))
 
 
 def read_groups(connection: Connection, symbols: Sequence[str] | None = None) -> Iterator[Group]:
     """What the ledger says of `symbols` (None: all), at most BATCH at a time."""
-    asked = {"bars": list(BARS_OF), "indicators": INDICATORS, "symbols": None if symbols is None else list(symbols)}
+    asked = {"bars": list(BARS_OF), "symbols": None if symbols is None else list(symbols)}
     found = connection.execute(_ROWS, asked)
     for (bars, exchange, kind, first), members in groupby(found, lambda row: tuple(row[:4])):
-        for rows in batched(members, BATCH):
-            one = Instrument(rows[0].symbol, rows[0].symbol, AssetType(kind), exchange)
-            sessions = calendars.known(one, first, max(row.through for row in rows)).dates
-            through = np.array([row.through for row in rows], "datetime64[D]")
+        tables = (bars, *expected_from(bars))
+        for batch in batched(members, BATCH):
+            written = rows.read(connection, tables, [each.symbol for each in batch])
+            whole = [each for each in batch if all((table, each.symbol) in written for table in tables)]
+            if not whole:
+                continue
+            one = Instrument(whole[0].symbol, whole[0].symbol, AssetType(kind), exchange)
+            sessions = calendars.known(one, first, max(each.through for each in whole)).dates
+            through = np.array([each.through for each in whole], "datetime64[D]")
             yield Group(
                 bars,
                 sessions,
-                [row.symbol for row in rows],
-                [row.rank for row in rows],
+                [each.symbol for each in whole],
+                [each.rank for each in whole],
                 np.searchsorted(sessions, through, side="right"),
-                {
-                    table: {
-                        name: Ranges.parse([row[start + place] for row in rows]) for place, name in enumerate(NAMED)
-                    }
-                    for table, start in ((bars, _BARS_AT), (INDICATORS, _INDICATORS_AT))
-                },
+                {table: rows.ranges_by_state([written[table, each.symbol] for each in whole]) for table in tables},
             )
 
 
-_BARS_AT, _INDICATORS_AT = 7, 11
 _ROWS = sa.text("""
-    SELECT b.table_name, i.exchange, i.asset_type, b.first, b.symbol, b.through, i.rank,
-        CAST(b.empty AS text), CAST(b.gap AS text), CAST(b.dead_lettered AS text), CAST(b.deferred AS text),
-        CAST(d.empty AS text), CAST(d.gap AS text), CAST(d.dead_lettered AS text), CAST(d.deferred AS text)
+    SELECT b.table_name, i.exchange, i.asset_type, b.first, b.symbol, b.through, i.rank
     FROM coverage b
-    JOIN coverage d ON d.symbol = b.symbol AND d.table_name = :indicators
     JOIN (
         SELECT symbol, exchange, asset_type, row_number() OVER (ORDER BY market_cap DESC NULLS LAST, symbol) - 1 AS rank
         FROM instruments WHERE is_active
@@ -103,13 +114,17 @@ def sessions_by_state(connection: Connection, symbols: Sequence[str] | None = No
     """How many sessions of each table of the ledger are in each state, `expected` being all of them."""
     found: dict[str, dict[str, int]] = {table: dict.fromkeys(STATES, 0) for table in LEDGER_TABLES}
     for group in read_groups(connection, symbols):
-        expected = int(group.settled.sum())
-        for table in (group.bars, INDICATORS):
+        of_bars = 0
+        for table in group.tables:
             counts = {name: int(group.count(table, name).sum()) for name in NAMED}
+            if table == group.bars:
+                expected = int(group.settled.sum())
+            else:
+                expected = of_bars if period_of(table) == "session" else int(group.expected(table).sum())
             stored = expected - sum(counts.values())
+            of_bars = stored if table == group.bars else of_bars
             for name, count in {"expected": expected, "stored": stored, **counts}.items():
                 found[table][name] += count
-            expected = stored
     return found
 
 
@@ -119,7 +134,7 @@ def open_gaps(
     """The instruments that lack most, each with what it lacks, its first and last open month, and its worst."""
     worst: list[tuple[int, str, str, Mapping[str, object]]] = []
     for group in read_groups(connection, symbols):
-        for name in (group.bars, INDICATORS):
+        for name in group.tables:
             if table in (None, name):
                 worst += _lacking(group, name, limit)
         worst = sorted(worst, key=lambda each: each[:3])[:limit]
@@ -136,11 +151,12 @@ def _lacking(group: Group, table: str, limit: int) -> list[tuple[int, str, str, 
         return []
     place = np.full(len(group.symbols), -1)
     place[chosen] = np.arange(chosen.size)
-    missing = np.zeros((chosen.size, group.sessions.size), bool)
+    axis = group.axis(table)
+    missing = np.zeros((chosen.size, axis.size), bool)
     for name in OPEN:
-        missing |= coverage.in_ranges(group.sessions, group.ranges[table][name].among(place), chosen.size)
-    months = coverage.month_starts(group.sessions[0].item(), group.sessions[-1].item())
-    by_month = coverage.by_month(group.sessions, missing, months)
+        missing |= coverage.in_ranges(axis, group.ranges[table][name].among(place), chosen.size)
+    months = coverage.month_starts(axis[0].item(), axis[-1].item())
+    by_month = coverage.by_month(axis, missing, months)
     found: list[tuple[int, str, str, Mapping[str, object]]] = []
     for row, number in enumerate(chosen.tolist()):
         lacking = np.flatnonzero(by_month[row])
@@ -182,7 +198,7 @@ def shares_by_month(connection: Connection, table_names: Sequence[str]) -> Share
     ranks: list[int] = []
     parts: list[NDArray[np.float32]] = []
     for group in read_groups(connection):
-        for table in {group.bars, INDICATORS} & set(table_names):
+        for table in set(group.tables) & set(table_names):
             part = _shares(group, table, months)
             some = np.flatnonzero(~np.isnan(part[0]).all(axis=1)).tolist()
             parts.append(part[:, some])
@@ -199,7 +215,7 @@ def _shares(group: Group, table: str, months: Days) -> NDArray[np.float32]:
     """What is accounted for and what is stored, of shape (2, instruments, months)."""
     states = group.states(table)
     expected, stored, empty = (
-        coverage.by_month(group.sessions, flags, months).astype(np.float32)
+        coverage.by_month(group.axis(table), flags, months).astype(np.float32)
         for flags in (states != coverage.UNEXPECTED, states == coverage.STORED, states == coverage.EMPTY)
     )
     expected[expected == 0] = np.nan

@@ -17,7 +17,7 @@ from itertools import batched
 
 import numpy as np
 
-from financehub_dagster.market import calendars, coverage
+from financehub_dagster.market import calendars, coverage, derived
 from financehub_dagster.market.coverage import Dates, Days, Rows, States
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import confirmed_empty, facts, rows
@@ -29,7 +29,7 @@ from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.history import stored_spans
 from financehub_dagster.storage.queries.instruments import list_instruments
-from financehub_dagster.tables.catalog import BARS_OF, INDICATORS, LEDGER_TABLES
+from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, TABLES, expected_from, period_of
 
 __all__ = ["Answer", "answered", "hold", "rebuild", "refresh", "settle"]
 
@@ -56,8 +56,8 @@ def settle(
 ) -> int:
     """Settle these months of `symbols` (None: all active) anew; returns how many rows were wrong.
 
-    Any day of a month stands for it; months outside the history are passed over. Settling a table of bars settles the
-    indicators of the same instruments too, since every bar expects its row there; other tables have no rows to settle.
+    Any day of a month stands for it; months outside the history are passed over. Settling a table of bars settles those
+    computed from it too, since every bar expects its row there; other tables have no rows to settle.
     One of `symbols` that is not active, or gone, loses its rows; instruments that left lose theirs at the next refresh.
     """
     if table not in LEDGER_TABLES:
@@ -65,12 +65,17 @@ def settle(
     hold(connection, symbols)
     span = facts.whole_months(first_month, last_month)
     changed = 0
-    for bars, kinds in BARS_OF.items():
-        if table in (bars, INDICATORS):
+    for bars, kinds in _bars().items():
+        if table in (bars, *expected_from(bars)):
             active = list_instruments(connection, kinds, symbols, all_known=False)
             for batch in batched(active, BATCH):
-                changed += _settle(connection, bars, batch, span, now, bars_too=table != INDICATORS)
+                changed += _settle(connection, bars, batch, span, now, only=None if table == bars else table)
     return changed + rows.forget_gone(connection, symbols)
+
+
+def _bars() -> dict[str, tuple[AssetType, ...]]:
+    """The tables of bars that the ledger is about, with the kinds of instruments they take."""
+    return {name: kinds for name, kinds in BARS_OF.items() if TABLES[name].ledger}
 
 
 def answered(connection: Connection, table: str, answers: Sequence[Answer], now: datetime) -> None:
@@ -162,7 +167,7 @@ def rebuild(now: datetime) -> int:
     """
     first, _ = facts.history(now)
     changed = in_transaction(_forget_all_gone)
-    for bars, kinds in BARS_OF.items():
+    for bars, kinds in _bars().items():
         with transaction() as connection:
             symbols = [each.symbol for each in list_instruments(connection, asset_types=kinds)]
         for batch in batched(symbols, BATCH):
@@ -209,6 +214,11 @@ class _Batch:
     settled: Sequence[int]
 
     @property
+    def tables(self) -> tuple[str, ...]:
+        """The table of bars and those with rows expected for its bars."""
+        return (self.bars, *expected_from(self.bars))
+
+    @property
     def symbols(self) -> list[str]:
         return [instrument.symbol for instrument in self.instruments]
 
@@ -237,20 +247,22 @@ def _settle(
     span: Span,
     now: datetime,
     *,
-    bars_too: bool = True,
+    only: str | None = None,
     stored: Dates | None = None,
     anew: bool = False,
 ) -> int:
-    """Settle `span` of these instruments, all active and taken by the table `bars`, and of their indicators.
+    """Settle `span` of these instruments, all active and taken by `bars`, there and in what is computed from it.
 
     All of the history is settled of instruments without rows to go by, and with `anew`. `stored` are the dates of the
-    rows of `bars` within `span`, by the number of the instrument. Without bars_too the rows of `bars` are right.
+    rows of `bars` within `span`, by the number of the instrument. only: the computed table that may have changed; the
+    rows of the others are right.
     """
     if not instruments:
         return 0
     first, today = facts.history(now)
     sessions = facts.finished_by_calendar(instruments, first, now)
-    found = rows.read(connection, (bars, INDICATORS), [instrument.symbol for instrument in instruments])
+    tables = (bars, *expected_from(bars))
+    found = rows.read(connection, tables, [instrument.symbol for instrument in instruments])
     settled = [None if anew else _settled_by(found, bars, each, first, sessions) for each in instruments]
     changed = 0
     for whole in (False, True):
@@ -263,9 +275,9 @@ def _settle(
         chosen = [instruments[number] for number in numbers]
         batch = _Batch(bars, chosen, first, sessions, found, [settled[number] or 0 for number in numbers])
         if whole:
-            changed += _settle_alike(connection, batch, (first, today), now, bars_too=True, stored=None)
+            changed += _settle_alike(connection, batch, (first, today), now, only=None, stored=None)
         else:
-            changed += _settle_alike(connection, batch, span, now, bars_too=bars_too, stored=has)
+            changed += _settle_alike(connection, batch, span, now, only=only, stored=has)
     return changed
 
 
@@ -273,61 +285,92 @@ def _settled_by(
     found: Mapping[Key, Row], bars: str, instrument: Instrument, first: date, sessions: Mapping[Calendar, Days]
 ) -> int | None:
     """How many of its sessions the rows of an instrument have settled; None where they are not to go by."""
-    row, other = found.get((bars, instrument.symbol)), found.get((INDICATORS, instrument.symbol))
-    if (row is None and other is not None) or (row is not None and not row.is_alike(other)):
+    row = found.get((bars, instrument.symbol))
+    others = [found.get((table, instrument.symbol)) for table in expected_from(bars)]
+    if row is None and any(other is not None for other in others):
+        return None
+    if row is not None and not all(row.is_alike(other) for other in others):
         return None
     return _settled(row, first, sessions[facts.calendar_of(instrument)])
 
 
 def _settle_alike(
-    connection: Connection, batch: _Batch, span: Span, now: datetime, *, bars_too: bool, stored: Dates | None
+    connection: Connection, batch: _Batch, span: Span, now: datetime, *, only: str | None, stored: Dates | None
 ) -> int:
     """Settle `span`, and what lies between it and what was settled, of instruments that all have rows or none."""
     symbols = batch.symbols
-    wide = batch.with_tail(span) if bars_too else span
+    wide = batch.with_tail(span) if only is None else span
     if wide != span:
         stored = None
-    of_bars = facts.known(connection, batch.bars, symbols, wide, stored) if bars_too else None
-    of_indicators = facts.known(connection, INDICATORS, symbols, wide)
+    known: dict[str, Known] = {}
+    for table in batch.tables if only is None else (only,):
+        has = stored if table == batch.bars else None
+        known[table] = facts.known(connection, table, symbols, _reached(table, wide), has)
     wanted: dict[Key, Row] = {}
     for sessions, numbers in batch.by_calendar():
-        wanted |= _rows(batch, sessions, numbers, wide, of_bars, of_indicators)
+        wanted |= _rows(batch, sessions, numbers, wide, known)
     mine = set(symbols)
     found = {key: row for key, row in batch.found.items() if key[1] in mine}
     return rows.replace(connection, found, wanted, now)
 
 
+def _reached(table: str, span: Span) -> Span:
+    """The dates of the rows of `table` that the sessions of `span` belong to."""
+    return derived.period_start(period_of(table), span[0]), span[1]
+
+
 def _rows(
-    batch: _Batch, sessions: Days, numbers: Sequence[int], span: Span, of_bars: Known | None, of_indicators: Known
+    batch: _Batch, sessions: Days, numbers: Sequence[int], span: Span, known: Mapping[str, Known]
 ) -> dict[Key, Row]:
     """The rows of those instruments of a batch, by number, that have these finished sessions."""
     place = np.full(len(batch.instruments), -1)
     place[list(numbers)] = np.arange(len(numbers))
     count = len(numbers)
     start, stop = np.searchsorted(sessions, np.array([span[0], span[1] + _DAY], "datetime64[D]")).tolist()
-    window = slice(start, stop)
     settled = np.array([batch.settled[number] for number in numbers])
-    until = settled if of_bars is None else np.maximum(settled, stop)
-    states: dict[str, States] = {}
-    expected = np.arange(sessions.size) < settled[:, np.newaxis]
-    for table, known in ((batch.bars, of_bars), (INDICATORS, of_indicators)):
+    until = np.maximum(settled, stop) if batch.bars in known else settled
+    states: dict[str, tuple[Days, States]] = {}
+    of_bars = np.zeros((count, 0), np.bool_)
+    for table in batch.tables:
+        axis, window = sessions, slice(start, stop)
+        if table == batch.bars:
+            expected = np.arange(sessions.size) < settled[:, np.newaxis]
+            wanted = np.ones((count, stop - start), bool)
+        else:
+            axis, window = _axis(table, sessions, window)
+            expected = derived.expected_rows(period_of(table), sessions, of_bars)
+            wanted = expected[:, window]
         before = rows.ranges_by_state([batch.row(table, number) for number in numbers])
-        states[table] = coverage.decode(sessions, expected, before)
-        if known is not None and start < stop:
-            wanted = np.ones((count, stop - start), bool) if table == batch.bars else expected[:, window]
-            found = known.facts(sessions[window], place, count)
-            states[table][:, window] = coverage.settle(wanted, found)
-        expected = states[table] == coverage.STORED
+        found = coverage.decode(axis, expected, before)
+        if table in known and start < stop:
+            found[:, window] = coverage.settle(wanted, known[table].facts(axis[window], place, count))
+        states[table] = axis, found
+        of_bars = found == coverage.STORED if table == batch.bars else of_bars
     return _encoded(batch, sessions, numbers, until, states)
 
 
+def _axis(table: str, sessions: Days, window: slice) -> tuple[Days, slice]:
+    """The dates of the rows of a computed table, and which of them the sessions in `window` belong to."""
+    period = period_of(table)
+    axis = derived.axis_of(period, sessions)
+    if axis is sessions or window.start >= window.stop:
+        return axis, window
+    ends = derived.period_starts(period, sessions[[window.start, window.stop - 1]])
+    return axis, slice(int(np.searchsorted(axis, ends[0])), int(np.searchsorted(axis, ends[1], side="right")))
+
+
 def _encoded(
-    batch: _Batch, sessions: Days, numbers: Sequence[int], until: Rows, states: Mapping[str, States]
+    batch: _Batch,
+    sessions: Days,
+    numbers: Sequence[int],
+    until: Rows,
+    states: Mapping[str, tuple[Days, States]],
 ) -> dict[Key, Row]:
+    """The rows that say these states, each with the sessions that its instrument has settled."""
     digests = {count: coverage.digest(sessions[:count]) for count in set(until.tolist())}
     found: dict[Key, Row] = {}
-    for table, each in states.items():
-        texts = coverage.encode(sessions, each)
+    for table, (axis, each) in states.items():
+        texts = coverage.encode(axis, each)
         for at, number in enumerate(numbers):
             if settled := int(until[at]):
                 through = sessions[settled - 1].item()

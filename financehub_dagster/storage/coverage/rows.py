@@ -14,7 +14,7 @@ from financehub_dagster.market.coverage import NAMED, Ranges
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.tables.catalog import BARS_OF, INDICATORS
+from financehub_dagster.tables import BARS_OF, TABLES, expected_from
 
 type Key = tuple[str, str]
 """A table and a symbol."""
@@ -100,10 +100,13 @@ _WRITE = sa.text("""
         dead_lettered = excluded.dead_lettered, deferred = excluded.deferred, settled_at = excluded.settled_at
 """)
 
+_BARS = {name: kinds for name, kinds in BARS_OF.items() if TABLES[name].ledger}
+_PAIRS = [(name, derived) for name in _BARS for derived in expected_from(name)]
 _KINDS = {
-    "bars": [bars for bars, kinds in BARS_OF.items() for _ in kinds],
-    "kinds": [str(kind) for kinds in BARS_OF.values() for kind in kinds],
-    "indicators": INDICATORS,
+    "bars": [name for name, kinds in _BARS.items() for _ in kinds],
+    "kinds": [str(kind) for kinds in _BARS.values() for kind in kinds],
+    "sources": [name for name, _ in _PAIRS],
+    "derived": [derived for _, derived in _PAIRS],
 }
 
 
@@ -111,20 +114,27 @@ def settled_alike(connection: Connection) -> list[sa.Row[tuple[str, str, str, Ro
     """The active instruments, grouped by what their rows are about.
 
     bars, exchange, asset_type; first, through and calendar_digest of the row in the table of bars, None without one;
-    whether the row of the indicators is alike; the symbols.
+    whether the rows of the tables computed from it are alike; the symbols.
     """
     return list(connection.execute(_ALIKE, _KINDS))
 
 
 _ALIKE = sa.text("""
-    SELECT k.bars, i.exchange, i.asset_type, b.first, b.through, b.calendar_digest,
-        (d.first, d.through, d.calendar_digest) IS NOT DISTINCT FROM (b.first, b.through, b.calendar_digest) AS alike,
-        array_agg(i.symbol ORDER BY i.symbol) AS symbols
-    FROM instruments i
-    JOIN unnest(CAST(:kinds AS text[]), CAST(:bars AS text[])) AS k(kind, bars) ON k.kind = i.asset_type
-    LEFT JOIN coverage b ON b.symbol = i.symbol AND b.table_name = k.bars
-    LEFT JOIN coverage d ON d.symbol = i.symbol AND d.table_name = :indicators
-    WHERE i.is_active
+    SELECT bars, exchange, asset_type, first, through, calendar_digest, alike,
+        array_agg(symbol ORDER BY symbol) AS symbols
+    FROM (
+        SELECT k.bars, i.exchange, i.asset_type, i.symbol, b.first, b.through, b.calendar_digest,
+            CASE WHEN b.symbol IS NULL THEN count(d.symbol) = 0 ELSE bool_and(p.derived IS NULL OR
+                (d.first, d.through, d.calendar_digest) IS NOT DISTINCT FROM (b.first, b.through, b.calendar_digest))
+            END AS alike
+        FROM instruments i
+        JOIN unnest(CAST(:kinds AS text[]), CAST(:bars AS text[])) AS k(kind, bars) ON k.kind = i.asset_type
+        LEFT JOIN coverage b ON b.symbol = i.symbol AND b.table_name = k.bars
+        LEFT JOIN unnest(CAST(:sources AS text[]), CAST(:derived AS text[])) AS p(bars, derived) ON p.bars = k.bars
+        LEFT JOIN coverage d ON d.symbol = i.symbol AND d.table_name = p.derived
+        WHERE i.is_active
+        GROUP BY k.bars, i.exchange, i.asset_type, i.symbol, b.symbol, b.first, b.through, b.calendar_digest
+    ) AS each
     GROUP BY 1, 2, 3, 4, 5, 6, 7
     ORDER BY 1, 2, 3
 """)
@@ -134,7 +144,8 @@ _GONE = """
     WHERE (CAST(:symbols AS text[]) IS NULL OR c.symbol = ANY(CAST(:symbols AS text[]))) AND NOT EXISTS (
         SELECT FROM instruments i
         JOIN unnest(CAST(:kinds AS text[]), CAST(:bars AS text[])) AS k(kind, bars) ON k.kind = i.asset_type
-        WHERE i.symbol = c.symbol AND i.is_active AND c.table_name IN (k.bars, :indicators)
+        LEFT JOIN unnest(CAST(:sources AS text[]), CAST(:derived AS text[])) AS p(bars, derived) ON p.bars = k.bars
+        WHERE i.symbol = c.symbol AND i.is_active AND c.table_name IN (k.bars, p.derived)
     )
 """
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, DATEMULTIRANGE, JSONB
 
 from financehub_dagster.storage.database import as_of_functions
-from financehub_dagster.tables import catalog
+from financehub_dagster.tables import ACTIONS, DATA, TABLES
+from financehub_dagster.tables.declaration import ColumnType, Table
 
 metadata = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"})
 
@@ -21,8 +22,9 @@ STAMP = {"stamp": True}
 """Marks a column that says when a row was made; two rows that differ in nothing else are the same row."""
 
 
-_TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
+_TYPES: dict[ColumnType, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
+    "text[]": ARRAY(sa.Text()),
     "date": sa.Date(),
     "datemultirange": DATEMULTIRANGE(),
     "integer": sa.Integer(),
@@ -34,8 +36,7 @@ _TYPES: dict[catalog.ColumnType, sa.types.TypeEngine[Any]] = {
 }
 
 
-def _from_catalog(name: str, *constraints: sa.CheckConstraint | sa.Index) -> sa.Table:
-    declared = catalog.CATALOG[name]
+def _from_declaration(declared: Table, *constraints: sa.CheckConstraint | sa.Index) -> sa.Table:
     columns = (
         sa.Column(
             column.name,
@@ -48,23 +49,36 @@ def _from_catalog(name: str, *constraints: sa.CheckConstraint | sa.Index) -> sa.
         )
         for column in declared.columns
     )
-    return sa.Table(name, metadata, *columns, *constraints, comment=declared.comment)
+    return sa.Table(declared.name, metadata, *columns, *constraints, *_time_index(declared), comment=declared.comment)
 
 
-instruments = _from_catalog(
-    "instruments",
-    sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
-)
-stock_prices_daily = _from_catalog("stock_prices_daily")
-crypto_prices_daily = _from_catalog("crypto_prices_daily")
-corporate_actions = _from_catalog("corporate_actions")
-indicators_daily = _from_catalog("indicators_daily")
-quotes = _from_catalog("quotes", sa.Index("quotes_quoted_at_idx", "quoted_at", postgresql_using="brin"))
-crypto_markets = _from_catalog(
-    "crypto_markets", sa.Index("crypto_markets_quoted_at_idx", "quoted_at", postgresql_using="brin")
-)
-fundamentals = _from_catalog("fundamentals")
-news_articles = _from_catalog("news_articles", sa.Index("news_articles_published_at_idx", "published_at"))
+def _time_index(declared: Table) -> list[sa.Index]:
+    """An index on the time alone, where rows are read across instruments."""
+    if declared.time_index is None or declared.time is None:
+        return []
+    name = f"{declared.name}_{declared.time}_idx"
+    if declared.time_index == "btree":
+        return [sa.Index(name, declared.time)]
+    return [sa.Index(name, declared.time, postgresql_using=declared.time_index)]
+
+
+_CONSTRAINTS: dict[str, tuple[sa.CheckConstraint | sa.Index, ...]] = {
+    "instruments": (
+        sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
+    ),
+}
+for _table in DATA.values():
+    _from_declaration(_table, *_CONSTRAINTS.get(_table.name, ()))
+
+
+def table(name: str) -> sa.Table:
+    """The declared table of that name; raises KeyError."""
+    return metadata.tables[name]
+
+
+instruments = table("instruments")
+corporate_actions = table(ACTIONS)
+news_articles = table("news_articles")
 
 news_links = sa.Table(
     "news_links",
@@ -193,8 +207,8 @@ empty_answers = sa.Table(
     comment="Sessions that vendors answered without a bar: what `coverage` calls empty once it is confirmed.",
 )
 
-coverage = _from_catalog(
-    "coverage",
+coverage = _from_declaration(
+    TABLES["coverage"],
     sa.CheckConstraint("first <= through", name="coverage_days_check"),
     sa.CheckConstraint(
         "not (empty && gap or empty && dead_lettered or empty && deferred"
@@ -263,7 +277,7 @@ breakers = sa.Table(
     comment="Circuit breakers, shared by every process.",
 )
 
-api_usage = _from_catalog("api_usage")
+api_usage = _from_declaration(TABLES["api_usage"])
 
 health_checks = sa.Table(
     "health_checks",

@@ -8,50 +8,20 @@ The server packs each instrument's rows into one value, in the binary form of it
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from financehub_dagster.market.bar_arrays import PRICES, BarArrays
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of
 from financehub_dagster.storage.database.engine import Connection, raw_cursor
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
-
-PRICES = ("open", "high", "low", "close", "volume")
-
-
-@dataclass(frozen=True)
-class BarArrays:
-    """Bars of several instruments, one after the other in date order.
-
-    Instrument number i is symbols[i] and has the rows offsets[i]:offsets[i + 1] of each array. date is datetime64[D] of
-    shape (rows,), the others float64 of the same shape; symbols without bars are left out.
-    """
-
-    symbols: list[str]
-    offsets: "NDArray[np.int64]"
-    date: "NDArray[np.datetime64]"
-    open: "NDArray[np.float64]"
-    high: "NDArray[np.float64]"
-    low: "NDArray[np.float64]"
-    close: "NDArray[np.float64]"
-    volume: "NDArray[np.float64]"
-
-    def frame(self) -> "pd.DataFrame":
-        """The bars as a table with the columns symbol, date (datetime64[s]), open, high, low, close, volume."""
-        import numpy as np
-        import pandas as pd
-
-        names = np.repeat(np.array(self.symbols, object), np.diff(self.offsets))
-        prices = {name: getattr(self, name) for name in PRICES}
-        return pd.DataFrame({"symbol": names, "date": self.date.astype("datetime64[s]"), **prices})
 
 
 def read_bars(
@@ -64,7 +34,7 @@ def read_bars(
     """The bars of a daily table for `symbols` (None: all) from `start` to `end`, both included and both optional."""
     import numpy as np
 
-    bars = schema.metadata.tables[table].c
+    bars = schema.table(table).c
     packed: sa.ColumnElement[bytes] = sa.func.date_send(bars.date, type_=sa.LargeBinary)
     for name in PRICES:
         packed = packed.op("||", return_type=sa.LargeBinary())(sa.func.float8send(bars[name]))

@@ -16,6 +16,7 @@ from financehub_dagster.storage.database.array_parameters import any_of, side_by
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import days
 from financehub_dagster.storage.upsert.rejected_rows import SPLIT_NOT_APPLIED
+from financehub_dagster.tables import period_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ def read_frame(
     """All columns of the rows of `symbols` (None: of all) in `window`, both days included (None: of all days)."""
     import pandas as pd
 
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     query = _between(sa.select(declared), declared, window)
     if symbols is not None:
         query = query.where(declared.c.symbol == any_of(symbols))
@@ -38,7 +39,7 @@ def read_page(connection: Connection, table: str, after: Sequence[object] | None
     """The next `limit` rows of a table in the order of its key, behind the key `after`; None: the first ones."""
     import pandas as pd
 
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     key = list(declared.primary_key.columns)
     query = sa.select(declared).order_by(*key).limit(limit)
     if after is not None:
@@ -51,7 +52,7 @@ def newest_rows(connection: Connection, table: str, symbols: Sequence[str] | Non
     """The newest row of each of `symbols` (None: of all), of a table with symbols and times, by one probe each."""
     import pandas as pd
 
-    declared, known = schema.metadata.tables[table], schema.instruments.c.symbol
+    declared, known = schema.table(table), schema.instruments.c.symbol
     own = sa.select(declared).where(declared.c.symbol == known).order_by(days.require_time(declared).desc()).limit(1)
     newest = own.lateral("newest")
     query = sa.select(newest).select_from(schema.instruments).join(newest, sa.true()).order_by(newest.c.symbol)
@@ -64,7 +65,7 @@ def last_closes_before(connection: Connection, table: str, symbols: list[str], d
     """symbol, date and close of the last row before `day` of each of `symbols`, by one probe of the key each."""
     import pandas as pd
 
-    bars = schema.metadata.tables[table].c
+    bars = schema.table(table).c
     wanted = side_by_side(symbol=(symbols, sa.Text)).alias("wanted")
     own = sa.select(bars.symbol, bars.date, bars.close).where(bars.symbol == wanted.c.symbol, bars.date < day)
     last = own.order_by(bars.date.desc()).limit(1).lateral("last")
@@ -121,37 +122,45 @@ def _between[Q: sa.Select[Any]](query: Q, table: sa.Table, window: tuple[date, d
 
 
 @dataclass(frozen=True, slots=True)
-class BarsWithoutIndicators:
-    """Of so many bars, so many have no row in indicators_daily; first: symbol and date of the first of these."""
+class BarsWithoutRows:
+    """Of so many bars, so many have no row in a table computed from them; first: symbol and date of the first."""
 
     bars: int
     lacking: int
     first: list[tuple[str, date]]
 
 
-def bars_without_indicators(
-    connection: Connection, table: str, symbols: Sequence[str], window: tuple[date, date] | None, limit: int
-) -> BarsWithoutIndicators:
-    """Of the bars of `symbols` in `window` (None: of all days): which have no row of indicators, the first `limit`."""
-    declared, computed = schema.metadata.tables[table], schema.indicators_daily.c
-    bars = declared.c
+def bars_without_rows(
+    connection: Connection,
+    table: str,
+    name: str,
+    symbols: Sequence[str],
+    window: tuple[date, date] | None,
+    limit: int,
+) -> BarsWithoutRows:
+    """Of the bars in `table` of `symbols` in `window` (None: of all days): which have no row in the table `name`."""
+    from financehub_dagster.market.derived import REACH
+
+    declared, computed = schema.table(table), schema.table(name).c
+    bars, reach = declared.c, REACH[period_of(name)].days
     asked = _between(sa.select(bars.symbol, bars.date).where(bars.symbol == any_of(symbols)), declared, window)
-    there = sa.exists().where(computed.symbol == bars.symbol, computed.date == bars.date)
+    period = computed.date == bars.date if not reach else computed.date.between(bars.date - reach, bars.date)
+    there = sa.exists().where(computed.symbol == bars.symbol, period)
     total, lacking = (
         connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
         for query in (asked, asked.where(~there))
     )
     if not lacking:
-        return BarsWithoutIndicators(total, 0, [])
+        return BarsWithoutRows(total, 0, [])
     first = connection.execute(asked.where(~there).order_by(bars.symbol, bars.date).limit(limit))
-    return BarsWithoutIndicators(total, lacking, [(symbol, day) for symbol, day in first])
+    return BarsWithoutRows(total, lacking, [(symbol, day) for symbol, day in first])
 
 
 def recent_rows(connection: Connection, table: str, symbol: str, end: date, limit: int) -> "pd.DataFrame":
     """The last `limit` rows of `symbol` up to `end`, in date order, indexed by date."""
     import pandas as pd
 
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     newest = (
         sa.select(declared)
         .where(declared.c.symbol == symbol, declared.c.date <= end)

@@ -8,8 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-TIMES = ("date", "ts", "quoted_at", "published_at")
-"""Names of the column that places a row in time; a table has one of them, or none."""
+from financehub_dagster.tables.declaration import TIMES
 
 
 def time_column(table: sa.Table) -> sa.Column[Any] | None:

@@ -30,7 +30,7 @@ class Extent:
 
 def extent(connection: Connection, table: str) -> Extent:
     """The extent of the declared table of that name; reads all of it."""
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     time = days.time_column(declared)
     asked: list[sa.ColumnElement[Any]] = [
         sa.func.count(),

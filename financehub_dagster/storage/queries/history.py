@@ -77,7 +77,7 @@ def surroundings(connection: Connection, table: str, spans: Mapping[str, tuple[d
     """What is stored around each symbol's range of sessions, both ends included, by a few probes of the key each."""
     if not spans:
         return {}
-    statement = sa.text(_SURROUNDINGS.format(table=schema.metadata.tables[table].name))
+    statement = sa.text(_SURROUNDINGS.format(table=schema.table(table).name))
     starts, ends = [span[0] for span in spans.values()], [span[1] for span in spans.values()]
     asked = {"symbols": list(spans), "starts": starts, "ends": ends, "edge": EDGE}
     found: dict[str, dict[str, list[Session]]] = {symbol: {} for symbol in spans}
@@ -112,7 +112,7 @@ def rows_of(connection: Connection, table: str, symbol: str) -> "pd.DataFrame":
     """All rows of `symbol` in a table of bars, all columns, in date order."""
     import pandas as pd
 
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     query = sa.select(declared).where(declared.c.symbol == symbol).order_by(declared.c.date)
     return pd.DataFrame(connection.execute(query).all(), columns=declared.columns.keys()).assign(
         date=lambda rows: pd.to_datetime(rows["date"]),
@@ -127,7 +127,7 @@ def dates_sent(
 
     In no order; symbols without any are left out.
     """
-    columns = schema.metadata.tables[table].c
+    columns = schema.table(table).c
     sources, starts, ends = ([each[place] for each in asked.values()] for place in range(3))
     wanted = side_by_side(
         symbol=(list(asked), sa.Text), source=(sources, sa.Text), start=(starts, sa.Date), stop=(ends, sa.Date)
@@ -139,7 +139,7 @@ def dates_sent(
 
 def stored_spans(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, tuple[date, date]]:
     """The first and last stored session of each of `symbols` that has any, by two probes of the key per symbol."""
-    columns = schema.metadata.tables[table].c
+    columns = schema.table(table).c
     wanted = sa.func.unnest(sa.cast(list(symbols), sa.ARRAY(sa.Text))).column_valued("wanted")
     first, last = (
         sa.select(pick(columns.date)).where(columns.symbol == wanted).scalar_subquery()
@@ -151,7 +151,7 @@ def stored_spans(connection: Connection, table: str, symbols: Sequence[str]) -> 
 
 def row_count(connection: Connection, table: str) -> int:
     """All rows of a table, counted: reads all of it."""
-    return connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[table])).scalar_one()
+    return connection.execute(sa.select(sa.func.count()).select_from(schema.table(table))).scalar_one()
 
 
 def row_counts(connection: Connection, names: Sequence[str]) -> dict[str, int]:
@@ -182,7 +182,7 @@ def rows_by_day(connection: Connection, table: str, start: date, end: date) -> d
 
 
 def _rows_by(connection: Connection, table: str, start: date, end: date, unit: str) -> dict[str, int]:
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     column = days.require_time(declared)
     period = sa.cast(sa.func.date_trunc(unit, days.day_of(column)), sa.Date)
     query = sa.select(period, sa.func.count()).where(days.within(column, start, end)).group_by(period)
@@ -195,14 +195,20 @@ def _rows_by(connection: Connection, table: str, start: date, end: date, unit: s
 
 def first_fetched(connection: Connection, names: Sequence[str]) -> datetime | None:
     """When the oldest stored row of these tables was fetched; None when they are empty. Reads them whole."""
-    oldest = [sa.select(sa.func.min(schema.metadata.tables[name].c.fetched_at)) for name in names]
+    oldest = [sa.select(sa.func.min(schema.table(name).c.fetched_at)) for name in names]
     found = connection.execute(sa.union_all(*oldest)).scalars()
     return min((time for time in found if time is not None), default=None)
 
 
+def newest_time(connection: Connection, table: str) -> datetime | None:
+    """The time of the newest stored row of a table that has an index on it."""
+    column = days.require_time(schema.table(table))
+    return connection.execute(sa.select(sa.func.max(column))).scalar()
+
+
 def newest_times(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, datetime]:
     """The time of the newest stored row of each of `symbols` that has any, by one probe of the key per symbol."""
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     wanted = sa.func.unnest(sa.cast(list(symbols), sa.ARRAY(sa.Text))).column_valued("wanted")
     newest = sa.select(sa.func.max(days.require_time(declared))).where(declared.c.symbol == wanted).scalar_subquery()
     return {symbol: time for symbol, time in connection.execute(sa.select(wanted, newest)) if time is not None}
@@ -212,7 +218,7 @@ def stored_dates(connection: Connection, table: str, since: Mapping[str, date]) 
     """The stored sessions of each symbol from its date in `since` on, in no order; symbols without any are left out."""
     if not since:
         return {}
-    columns = schema.metadata.tables[table].c
+    columns = schema.table(table).c
     asked = side_by_side(symbol=(list(since), sa.Text), start=(list(since.values()), sa.Date))
     behind = sa.and_(columns.symbol == asked.c.symbol, columns.date >= asked.c.start)
     return _packed_dates(connection, columns, asked, behind)

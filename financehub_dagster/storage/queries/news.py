@@ -4,7 +4,7 @@ Belongs here: what is asked of both tables together. Does not belong here: writi
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -25,11 +25,6 @@ def sources_of(connection: Connection, urls: Sequence[str]) -> dict[str, str]:
     known = articles.c.url == any_of(urls)
     rows = connection.execute(sa.select(articles.c.url, articles.c.source).where(known))
     return {url: source for url, source in rows}  # noqa: C416  (a row is not a pair to dict's type)
-
-
-def newest_article(connection: Connection) -> datetime | None:
-    """When the newest stored article was published."""
-    return connection.execute(sa.select(sa.func.max(articles.c.published_at))).scalar()
 
 
 def headlines(connection: Connection, start: date, end: date, limit: int) -> "pd.DataFrame":

@@ -23,7 +23,7 @@ def spans_of_others(
 
     Rows in whose place the first choice sent one that was rejected are left out: it has nothing better.
     """
-    columns, rejected = schema.metadata.tables[table].c, schema.rejected_rows.c
+    columns, rejected = schema.table(table).c, schema.rejected_rows.c
     wanted = _pairs(first_choice.items())
     refused = sa.exists().where(
         rejected.table_name == table,
@@ -44,7 +44,7 @@ def keys_from(
     connection: Connection, table: str, sources: Mapping[str, Sequence[str]], first: date, last: date
 ) -> list[tuple[object, ...]]:
     """The keys of the rows from `first` to `last` that one of the vendors named for their symbol sent."""
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     wanted = _pairs((symbol, source) for symbol, names in sources.items() for source in names)
     matches = sa.and_(declared.c.symbol == wanted.c.symbol, declared.c.source == wanted.c.source)
     query = sa.select(*declared.primary_key.columns).join(wanted, matches).where(declared.c.date.between(first, last))
@@ -58,7 +58,7 @@ def known_sessions(
 
     None for a session that is not stored, but for which an empty answer is not due to be asked about again.
     """
-    rows, answers = schema.metadata.tables[table].c, schema.empty_answers.c
+    rows, answers = schema.table(table).c, schema.empty_answers.c
     asked = sa.any_(sa.cast(list(days), sa.ARRAY(sa.Date)))
     day = sa.func.unnest(sa.cast(list(days), sa.ARRAY(sa.Date))).column_valued("day")
     waiting = sa.select(day, sa.null().label("source")).where(
@@ -73,7 +73,7 @@ def known_sessions(
 
 def has_rows_before(connection: Connection, table: str, symbol: str, sources: Sequence[str], day: date) -> bool:
     """Is there a row of `symbol` before `day` that one of `sources` sent?"""
-    columns = schema.metadata.tables[table].c
+    columns = schema.table(table).c
     sent = columns.source == any_of(sources)
     return connection.execute(
         sa.select(sa.exists().where(columns.symbol == symbol, columns.date < day, sent))
@@ -84,7 +84,7 @@ def closes_around(
     connection: Connection, table: str, symbol: str, sources: Sequence[str], first: date, last: date
 ) -> dict[date, float]:
     """Closes of `symbol` that one of `sources` sent: the newest MOST of `first` to `last`, and their neighbours."""
-    bars = schema.metadata.tables[table].c
+    bars = schema.table(table).c
     sent = sa.select(bars.date, bars.close).where(bars.symbol == symbol, bars.source == any_of(sources))
     parts = (
         sent.where(bars.date.between(first, last)).order_by(bars.date.desc()).limit(MOST),
@@ -96,7 +96,7 @@ def closes_around(
 
 def last_closes(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, tuple[date, float]]:
     """The newest stored session of each of `symbols` that has one, and its close."""
-    bars = schema.metadata.tables[table].c
+    bars = schema.table(table).c
     wanted = side_by_side(symbol=(list(symbols), sa.Text))
     newest = (
         sa.select(bars.date, bars.close)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.lineage import pending_materializations, stale_inputs
+from financehub_dagster.tables import Period
 
 _WITHDRAW = """
     WITH asked AS (
@@ -45,7 +46,7 @@ def withdraw(
     """
     if not keys:
         return 0
-    declared = schema.metadata.tables[table]
+    declared = schema.table(table)
     same_kind = "AND rows.kind = asked.kind" if "kind" in declared.c else ""
     asked = {
         "symbols": [symbol for symbol, _, _ in keys],
@@ -69,7 +70,10 @@ _DROP_DERIVED = """
         DELETE FROM {derived} AS rows
         USING unnest(CAST(:symbols AS text[]), CAST(:days AS date[])) AS marked(symbol, since)
         WHERE rows.symbol = marked.symbol AND rows.date >= marked.since
-            AND NOT EXISTS (SELECT FROM {table} AS input WHERE input.symbol = rows.symbol AND input.date = rows.date)
+            AND NOT EXISTS (
+                SELECT FROM {table} AS input
+                WHERE input.symbol = rows.symbol AND input.date BETWEEN rows.date AND rows.date + :reach
+            )
         RETURNING rows.symbol, rows.date, to_jsonb(rows) - 'symbol' - 'date' AS old
     )
     INSERT INTO price_revisions (table_name, symbol, date, old, run_id, withdrawn_by)
@@ -77,13 +81,18 @@ _DROP_DERIVED = """
 """
 
 
-def drop_derived(connection: Connection, derived: str, table: str, since: Mapping[str, date], *, run_id: str) -> int:
-    """Delete the rows of `derived` without a row of `table` on the same day, of each symbol from its day on.
+def drop_derived(
+    connection: Connection, derived: str, table: str, period: Period, since: Mapping[str, date], *, run_id: str
+) -> int:
+    """Delete the rows of `derived` without a row of `table` in their period, of each symbol from its day on.
 
     Each goes to price_revisions with `table` as `withdrawn_by`; returns how many there were.
     """
     if not since:
         return 0
-    names = {"derived": schema.metadata.tables[derived].name, "table": schema.metadata.tables[table].name}
-    asked = {"symbols": list(since), "days": list(since.values()), "run_id": run_id, **names}
+    from financehub_dagster.market.derived import REACH, period_start
+
+    names = {"derived": schema.table(derived).name, "table": schema.table(table).name}
+    days = [period_start(period, day) for day in since.values()]
+    asked = {"symbols": list(since), "days": days, "reach": REACH[period].days, "run_id": run_id, **names}
     return connection.execute(sa.text(_DROP_DERIVED.format(**names)), asked).rowcount

@@ -103,7 +103,7 @@ def dirty(platform) -> list[tuple]:
 def test_a_run_that_read_old_bars_does_not_overwrite_what_another_one_computed_from_new_ones(with_bars):
     window = Window.of_dates(date(2014, 1, 1), date(2015, 12, 31))
     with_bars.run("indicators_daily", "2014-01-01", "2015-12-01", symbols=["AAPL", "GE"])
-    slow = derived.computed("stock_prices_daily", ["AAPL", "GE"], window)
+    slow = derived.computed("indicators_daily", "stock_prices_daily", ["AAPL", "GE"], window)
     with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), high=99.0)
     with_bars.run("stock_prices_daily", "2014-06-01", symbols=["AAPL", "GE"])
     with_bars.run("indicators_daily", "2015-12-01", symbols=["AAPL", "GE"])

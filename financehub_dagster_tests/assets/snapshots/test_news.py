@@ -10,6 +10,7 @@ from financehub_dagster_tests.assets.snapshots.answers import days_ago, today
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = timedelta(hours=1)
+LOOK_BACK = timedelta(days=28)
 WINDOW = Window(date(2026, 11, 19), date(2026, 11, 20), "2026-11-19...2026-11-20")
 SYMBOLS = ["AAPL", "MSFT", "BTC"]
 
@@ -134,7 +135,7 @@ def test_an_article_about_nobody_and_an_address_of_no_page_are_found(keyed_platf
     ids=["nothing stored", "up to date", "after a pause", "after a long pause"],
 )
 def test_news_is_asked_for_from_the_first_day_or_from_the_last_article_on(database, newest, since):
-    from financehub_dagster.assets.snapshot_table import news_since
+    from financehub_dagster.assets.snapshot_table import since_when
 
     if newest is not None:
         with database.engine.begin() as connection:
@@ -142,11 +143,11 @@ def test_news_is_asked_for_from_the_first_day_or_from_the_last_article_on(databa
                 "insert into news_articles values ('https://a.example.com', 'A', null, null, null, %s, 'newsapi', %s)"
             )
             connection.exec_driver_sql(insert, (newest, newest))
-    assert news_since(WINDOW, NOW) == since
+    assert since_when("news_articles", WINDOW, LOOK_BACK, NOW) == since
 
 
 def test_days_that_no_vendor_looks_back_to_are_refused(database):
-    from financehub_dagster.assets.snapshot_table import news_since
+    from financehub_dagster.assets.snapshot_table import since_when
 
     with pytest.raises(dg.Failure, match="2026-11-19...2026-11-20 cannot be filled: vendors look back 28 days"):
-        news_since(WINDOW, NOW + timedelta(days=40))
+        since_when("news_articles", WINDOW, LOOK_BACK, NOW + timedelta(days=40))

@@ -8,7 +8,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -113,7 +113,8 @@ def all_dead_letters() -> list[int]:
 
 def _scale(run: Run) -> None:
     """Cut the work into as many transactions and pieces as a large run has: two instruments each, a few rows each."""
-    from financehub_dagster.ingest import derived, history, snapshots
+    from financehub_dagster import tables
+    from financehub_dagster.ingest import derived, history
     from financehub_dagster.storage.database import session_settings
     from financehub_dagster.storage.upsert import binary_copy
 
@@ -127,7 +128,7 @@ def _scale(run: Run) -> None:
     for module, name, size in sizes:
         assert hasattr(module, name), f"{module.__name__} has no {name} any more"
         setattr(module, name, size)
-    snapshots.TOGETHER["quotes"] = 2
+    tables.SNAPSHOTS["quotes"] = replace(tables.SNAPSHOTS["quotes"], batch=2)
 
 
 def _meet(run: Run, news: Connection) -> None:

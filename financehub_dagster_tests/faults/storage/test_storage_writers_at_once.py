@@ -43,7 +43,7 @@ def store(connection: sa.Connection, number: int) -> WriteResult:
         "source": np.full(ROWS, "yahoo", object),
         "fetched_at": np.full(ROWS, np.datetime64("2024-03-01")),
     }
-    table = schema.stock_prices_daily
+    table = schema.table("stock_prices_daily")
     return write(connection, table, columns, run_id=None, keep_revisions=True, derived=["indicators_daily"])
 
 
@@ -71,7 +71,7 @@ def test_eight_writers_of_the_same_rows_neither_deadlock_nor_duplicate(database:
 
 
 def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: Database) -> None:
-    table = schema.indicators_daily
+    table = schema.table("indicators_daily")
 
     def is_free(symbols: list[str] | None) -> bool:
         with transaction() as connection:
@@ -83,7 +83,7 @@ def test_writers_wait_for_each_other_by_symbol_or_for_the_whole_table(database: 
             return True
 
     with transaction() as connection:
-        lock_table(connection, schema.stock_prices_daily)
+        lock_table(connection, schema.table("stock_prices_daily"))
         lock_table(connection, table, ["MSFT", "AAPL"])
         assert is_free(["GE", "IBM"])
         assert not is_free(["GE", "AAPL"])

@@ -81,7 +81,7 @@ class World:
 
     def compute(self, instrument: Instrument, start: date, end: date) -> None:
         """A row of indicators for each stored bar."""
-        rows = schema.metadata.tables[price_table(instrument)].c
+        rows = schema.table(price_table(instrument)).c
         with transaction() as connection:
             theirs = sa.select(rows.date).where(rows.symbol == instrument.symbol, rows.date.between(start, end))
             days = list(connection.execute(theirs).scalars())
@@ -178,12 +178,12 @@ def store_bars(connection: sa.Connection, instrument: Instrument, days: Sequence
         "source": np.full(len(days), "yahoo", object),
         "fetched_at": stamp,
     }
-    table = schema.metadata.tables[price_table(instrument)]
+    table = schema.table(price_table(instrument))
     write(connection, table, columns, run_id="run-1", keep_revisions=True)
 
 
 def store_indicators(connection: sa.Connection, instrument: Instrument, days: Sequence[date]) -> None:
-    table = schema.indicators_daily
+    table = schema.table("indicators_daily")
     columns: Columns = {column.name: np.full(len(days), np.nan) for column in table.c}
     columns |= {
         "symbol": np.full(len(days), instrument.symbol, object),

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 
-from financehub_dagster.market.quality.acceptance import judge
-from financehub_dagster.market.quality.limits import LIMITS, Kind
-from financehub_dagster.market.schemas import schema_of
+from financehub_dagster.market import schemas
+from financehub_dagster.market.quality import acceptance
+from financehub_dagster.market.quality.limits import Kind
+from financehub_dagster.tables import DATA
+from financehub_dagster.tables.declaration import Derived, Maintained
 
 NOW = pd.Timestamp("2024-03-05T21:00", tz="UTC")
 SAMPLES = {Kind.NUMBER: 7.0, Kind.TEXT: "Apple", Kind.DAY: pd.Timestamp("2024-03-05"), Kind.INSTANT: NOW}
@@ -18,7 +21,16 @@ BAD: dict[Kind, list[object]] = {
     Kind.INSTANT: [pd.NaT, pd.Timestamp("1700-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")],
 }
 DTYPES = {Kind.NUMBER: "float64", Kind.TEXT: "object", Kind.DAY: "datetime64[us]", Kind.INSTANT: "datetime64[us, UTC]"}
-TABLES = list(LIMITS)
+TABLES = [name for name, table in DATA.items() if not isinstance(table.filled, Maintained | Derived)]
+LIMITS = {name: DATA[name].limits for name in TABLES}
+
+
+def judge(table: str, rows: pd.DataFrame) -> acceptance.Judged:
+    return acceptance.judge(DATA[table].limits, DATA[table].rules, rows)
+
+
+def schema_of(table: str) -> pa.DataFrameSchema:
+    return schemas.schema_of(table, DATA[table].limits)
 
 
 def frame(table: str, rows: list[dict[str, object]]) -> pd.DataFrame:

@@ -5,17 +5,22 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pandera.errors
+import pandera.pandas as pa
 import pytest
 
+from financehub_dagster.market import schemas
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster.market.instruments import default_universe
-from financehub_dagster.market.schemas import schema_of
 from financehub_dagster.storage.database import schema
+from financehub_dagster.tables import DATA
 from financehub_dagster_tests.properties.markets import random_bars
 
-TABLES = ("instruments", "stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily")
 NOW = pd.Timestamp("2024-06-01T12:00", tz="UTC")
+
+
+def schema_of(table: str) -> pa.DataFrameSchema:
+    return schemas.schema_of(table, DATA[table].limits)
 
 
 def bars(count: int = 3) -> pd.DataFrame:
@@ -65,9 +70,9 @@ def complaints(table: str, frame: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(cases["column"], cases["check"], strict=True))
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", list(DATA))
 def test_a_schema_has_the_columns_of_its_table_and_knows_which_may_be_null(table: str) -> None:
-    declared = {column.name: bool(column.nullable) for column in schema.metadata.tables[table].c}
+    declared = {column.name: bool(column.nullable) for column in schema.table(table).c}
     assert {name: column.nullable for name, column in schema_of(table).columns.items()} == declared
 
 
@@ -132,17 +137,6 @@ def test_an_instrument_on_no_known_exchange_is_named() -> None:
     assert {column for column, _ in complaints("instruments", frame)} == {"exchange", "aliases"}
 
 
-def test_a_table_without_a_schema_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^there is no schema of tulips, only of instruments, stock_prices_daily"):
-        schema_of("tulips")
-
-
-@pytest.mark.parametrize("table", ["quotes", "crypto_markets", "fundamentals", "news_articles"])
-def test_a_table_of_answers_has_the_declared_columns_nullable_alike(table: str) -> None:
-    declared = {column.name: bool(column.nullable) for column in schema.metadata.tables[table].c}
-    assert {name: column.nullable for name, column in schema_of(table).columns.items()} == declared
-
-
 def test_the_indicator_table_has_the_declared_columns_in_their_order() -> None:
-    stored = [column.name for column in schema.indicators_daily.c]
+    stored = [column.name for column in schema.table("indicators_daily").c]
     assert stored == ["symbol", "date", *INDICATOR_COLUMNS, "computed_at"]

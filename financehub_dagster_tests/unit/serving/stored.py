@@ -53,7 +53,7 @@ def actions() -> dict[str, np.ndarray]:
 
 def indicators(symbol: str = "AAPL", shift: float = 0.0) -> dict[str, np.ndarray]:
     """Indicators of which only obv is known; `shift` changes it."""
-    columns = {column.name: np.full(DAYS, np.nan) for column in schema.indicators_daily.columns}
+    columns = {column.name: np.full(DAYS, np.nan) for column in schema.table("indicators_daily").columns}
     known = {"symbol": np.array([symbol] * DAYS, object), "date": np.datetime64(FIRST) + np.arange(DAYS)}
     stamp = np.full(DAYS, np.datetime64(now().replace(tzinfo=None), "us"))
     return {**columns, **known, "obv": np.arange(DAYS) + shift, "computed_at": stamp}
@@ -61,7 +61,7 @@ def indicators(symbol: str = "AAPL", shift: float = 0.0) -> dict[str, np.ndarray
 
 def store(table: sa.Table, columns: dict[str, Any], run_id: str = "run-1") -> WriteResult:
     with transaction() as connection:
-        changes_only = table is schema.indicators_daily
+        changes_only = table is schema.table("indicators_daily")
         return write(connection, table, columns, run_id=run_id, keep_revisions=True, changes_only=changes_only)
 
 
@@ -69,12 +69,12 @@ def fill() -> datetime:
     """Instruments, bars, actions and indicators; then AAPL's bars change. Returns a time before that."""
     with transaction() as connection:
         upsert_instruments(connection, [Instrument(name, name, AssetType.STOCK, "XNAS") for name in (*SYMBOLS, "NONE")])
-    store(schema.stock_prices_daily, bars())
+    store(schema.table("stock_prices_daily"), bars())
     store(schema.corporate_actions, actions())
-    store(schema.indicators_daily, indicators())
+    store(schema.table("indicators_daily"), indicators())
     before = now()
-    store(schema.stock_prices_daily, bars(("AAPL",), raised=0.25), run_id="run-2")
-    store(schema.indicators_daily, indicators(shift=5), run_id="run-2")
+    store(schema.table("stock_prices_daily"), bars(("AAPL",), raised=0.25), run_id="run-2")
+    store(schema.table("indicators_daily"), indicators(shift=5), run_id="run-2")
     return before
 
 

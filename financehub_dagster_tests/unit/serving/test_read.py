@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("before")
 
 def test_a_table_is_read_whole_in_the_order_of_its_key() -> None:
     found = read(BARS)
-    assert list(found.columns) == list(schema.stock_prices_daily.c.keys())
+    assert list(found.columns) == list(schema.table("stock_prices_daily").c.keys())
     with transaction() as connection:
-        stored = connection.execute(sa.select(schema.stock_prices_daily).order_by("symbol", "date")).all()
+        stored = connection.execute(sa.select(schema.table("stock_prices_daily")).order_by("symbol", "date")).all()
     assert [tuple(row) for row in found.assign(date=found["date"].dt.date).itertuples(index=False)] == [
         *map(tuple, stored)
     ]

@@ -14,6 +14,8 @@ type Columns = dict[str, np.ndarray[Any, Any]]
 
 NOON = np.datetime64("2024-03-01T12:00:00")
 
+PRICES = schema.table("stock_prices_daily")
+
 
 def bars(symbols: Mapping[str, int], close: float = 10.0, first: str = "2024-01-01") -> Columns:
     """So many daily bars for each symbol, from `first` on."""
@@ -24,7 +26,7 @@ def bars(symbols: Mapping[str, int], close: float = 10.0, first: str = "2024-01-
     return {"symbol": names, "date": np.concatenate(days), **prices, **stamps}
 
 
-def store(columns: Columns, table: sa.Table = schema.stock_prices_daily, **options: Any) -> WriteResult:
+def store(columns: Columns, table: sa.Table = PRICES, **options: Any) -> WriteResult:
     with transaction() as connection:
         return write(connection, table, columns, **{"run_id": "run-1", "keep_revisions": True, **options})
 

@@ -28,7 +28,7 @@ def test_rows_symbols_days_and_sources_are_counted(database: Database) -> None:
         quote("BTC", datetime(2026, 11, 21, 12, tzinfo=UTC), "binance"),
     ]
     with transaction() as connection:
-        connection.execute(sa.insert(schema.metadata.tables["quotes"]), rows)
+        connection.execute(sa.insert(schema.table("quotes")), rows)
         found = extent(connection, "quotes")
     assert found == Extent(3, 2, date(2026, 11, 20), date(2026, 11, 22), {"yahoo": 2, "binance": 1})
 

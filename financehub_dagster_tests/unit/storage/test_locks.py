@@ -11,7 +11,7 @@ from financehub_dagster_tests.fixtures.database import Database
 def test_a_transaction_locks_tables_in_the_order_of_their_declaration(module_database: Database) -> None:
     order = [
         schema.instruments,
-        schema.stock_prices_daily,
+        schema.table("stock_prices_daily"),
         schema.corporate_actions,
         schema.task_failures,
         schema.deferred_work,
@@ -20,7 +20,7 @@ def test_a_transaction_locks_tables_in_the_order_of_their_declaration(module_dat
     with transaction() as connection:
         for table in order:
             lock_table(connection, table)
-        lock_table(connection, schema.stock_prices_daily)  # it is held already
+        lock_table(connection, schema.table("stock_prices_daily"))  # it is held already
         assert connection.get_transaction() is not None
     with transaction() as connection:
         lock_table(connection, schema.instruments)  # the next transaction holds nothing
@@ -29,10 +29,10 @@ def test_a_transaction_locks_tables_in_the_order_of_their_declaration(module_dat
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (schema.task_failures, schema.stock_prices_daily),
+        (schema.task_failures, schema.table("stock_prices_daily")),
         (schema.deferred_work, schema.task_failures),
         (schema.coverage, schema.task_failures),
-        (schema.corporate_actions, schema.stock_prices_daily),
+        (schema.corporate_actions, schema.table("stock_prices_daily")),
     ],
     ids=lambda table: table.name,
 )
@@ -53,7 +53,7 @@ def test_symbols_that_are_locked_already_may_be_locked_again(module_database: Da
 
 
 def test_a_second_set_of_symbols_of_the_same_table_is_refused(module_database: Database) -> None:
-    table = schema.indicators_daily
+    table = schema.table("indicators_daily")
     with transaction() as connection:
         lock_table(connection, table, ["AAPL"])
         with pytest.raises(LockOrder):

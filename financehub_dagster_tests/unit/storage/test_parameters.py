@@ -74,7 +74,7 @@ ONE: dict[object, Callable[[int], object]] = {
     bool: lambda _: False,
     date: lambda number: START - timedelta(days=number),
     datetime: lambda _: NOW,
-    sa.Table: lambda _: schema.metadata.tables[TABLE],
+    sa.Table: lambda _: schema.table(TABLE),
     Mark: lambda _: Mark(START, 1),
     Failure: lambda number: Failure(TABLE, "Outage", f"{START}", f"S{number:05d}", kwargs={"symbols": [f"S{number}"]}),
     Deferral: lambda number: Deferral(TABLE, f"{START}", f"S{number:05d}", "yahoo", NOW, "spent"),
@@ -103,6 +103,8 @@ NAMED: dict[str, Callable[[int], object]] = {
     "asset_types": lambda _: [AssetType.STOCK],
     "derived": lambda _: ["indicators_daily"],
     "drop_derived.derived": lambda _: "indicators_daily",
+    "drop_derived.period": lambda _: "session",
+    "bars_without_rows.name": lambda _: "indicators_daily",
 }
 """What is given to parameters of these names, or to that of one function, where its type does not say enough."""
 

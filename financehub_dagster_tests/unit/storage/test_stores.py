@@ -182,7 +182,7 @@ def stored_bars(database: Database) -> pd.DataFrame:
         columns = {str(name): frame[name].to_numpy() for name in frame}
         rest = {"adj_close": np.full(len(frame), np.nan), "source": np.full(len(frame), "yahoo", object)}
         rest["fetched_at"] = np.full(len(frame), np.datetime64("2024-03-01"))
-        table = schema.stock_prices_daily
+        table = schema.table("stock_prices_daily")
         write(connection, table, {**columns, **rest}, run_id=None, keep_revisions=False)
     return frame
 

@@ -192,4 +192,4 @@ def test_several_writes_in_one_transaction_stand_or_fall_together(database: Data
 
 
 def write_into(connection: Connection, columns: Columns) -> WriteResult:
-    return write(connection, schema.stock_prices_daily, columns, run_id=None, keep_revisions=True)
+    return write(connection, schema.table("stock_prices_daily"), columns, run_id=None, keep_revisions=True)

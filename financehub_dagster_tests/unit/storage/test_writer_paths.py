@@ -16,8 +16,10 @@ from financehub_dagster.storage.upsert.upsert import WriteResult
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.unit.storage.storage_writes import NOON, Columns, bars, rows, store
 
+PRICES = schema.table("stock_prices_daily")
 
-def told_apart(columns: Columns, table: sa.Table = schema.stock_prices_daily) -> tuple[list[str], int]:
+
+def told_apart(columns: Columns, table: sa.Table = PRICES) -> tuple[list[str], int]:
     """Symbols of which nothing is stored, and how many rows need a closer look."""
     with transaction() as connection:
         found = split(connection, table, make_batch(table, columns))
@@ -66,14 +68,14 @@ def test_values_that_are_equal_in_other_bytes_are_unchanged(database: Database) 
 
 def test_a_missing_value_and_its_neighbour_are_not_mistaken_for_each_other(database: Database) -> None:
     columns: Columns = {
-        column.name: np.array([np.nan]) for column in schema.indicators_daily.columns if not column.primary_key
+        column.name: np.array([np.nan]) for column in schema.table("indicators_daily").columns if not column.primary_key
     }
     columns |= {"symbol": np.array(["AAPL"], object), "date": np.array(["2024-01-01"], "datetime64[D]")}
     columns |= {"computed_at": np.array([NOON]), "sma_20": np.array([5.0])}
-    store(columns, schema.indicators_daily)
-    assert told_apart(columns, schema.indicators_daily) == ([], 0)
+    store(columns, schema.table("indicators_daily"))
+    assert told_apart(columns, schema.table("indicators_daily")) == ([], 0)
     moved = {**columns, "sma_20": columns["sma_50"], "sma_50": columns["sma_20"]}
-    assert store(moved, schema.indicators_daily).updated == 1
+    assert store(moved, schema.table("indicators_daily")).updated == 1
     assert rows("select sma_20, sma_50 from indicators_daily") == [(None, 5.0)]
 
 
@@ -104,7 +106,7 @@ def test_rows_keyed_by_an_instant_are_compared_to_the_microsecond(database: Data
 def test_a_row_that_another_program_stores_in_between_breaks_the_write_off(database: Database) -> None:
     waiting = sa.text("select count(*) from pg_locks where not granted and locktype = 'transactionid'")
     with ThreadPoolExecutor(1) as pool, database.engine.connect() as stranger:
-        stranger.execute(schema.stock_prices_daily.insert(), _one_row())
+        stranger.execute(schema.table("stock_prices_daily").insert(), _one_row())
         written = pool.submit(store, bars({"AAPL": 3}))
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watcher:
             while not watcher.scalar(waiting):

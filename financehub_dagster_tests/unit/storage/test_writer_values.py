@@ -26,11 +26,11 @@ def test_indicators_with_their_warm_up_gaps_come_back_as_written(database: Datab
     }
     for warm_up, name in enumerate(INDICATOR_COLUMNS):
         columns[name] = np.where(np.arange(count) < warm_up * 7, np.nan, rng.normal(size=count))
-    assert store(columns, schema.indicators_daily, keep_revisions=False).inserted == count
+    assert store(columns, schema.table("indicators_daily"), keep_revisions=False).inserted == count
     stored = rows(f"select {', '.join(INDICATOR_COLUMNS)} from indicators_daily order by date")
     expected = np.column_stack([columns[name] for name in INDICATOR_COLUMNS])
     assert np.array_equal(np.array(stored, float), expected, equal_nan=True)
-    assert store(columns, schema.indicators_daily, keep_revisions=False).unchanged == count
+    assert store(columns, schema.table("indicators_daily"), keep_revisions=False).unchanged == count
 
 
 def test_a_key_of_three_columns_works_like_one_of_two(database: Database) -> None:

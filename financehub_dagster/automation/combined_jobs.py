@@ -1,10 +1,10 @@
-"""Jobs over quotes, markets, fundamentals and news, and over these together with bars.
+"""Jobs over bars and current prices together.
 
-Belongs here: which tables and kinds of instruments each covers. Does not belong here: jobs over bars and indicators
-alone (`jobs`), when they run (`snapshot_schedules`).
+Belongs here: which tables and kinds of instruments each covers. Does not belong here: jobs over one table
+(`table_jobs`).
 
-A run has one partition, and bars are cut into months where quotes are cut into days. The jobs over both make one run
-for each length, with the checks, hooks and dead letters that any run of these tables has.
+A run has one partition, and bars are cut into months where quotes are cut into days. These jobs make one run for each
+length, with the checks, hooks and dead letters that any run of these tables has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from financehub_dagster.ingest.partitions import BY_DAY, Window
+from financehub_dagster.ingest.partitions import Window, by_day
 from financehub_dagster.ingest.run_config import Universe
+from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.tables import BARS, SNAPSHOTS, TABLES, filled_with
 
 PART_TAG = "financehub/part_of"
 """On a run that is part of a job over several partitions' lengths: the run of that job."""
-_STOCKS = ["stock", "etf"]
 _FAILURE = "Failure: "
 """What Dagster writes before the reason of a step that failed in words of its own."""
 
@@ -33,16 +33,21 @@ class Part:
 
     def partition_key(self, today: date) -> str:
         """The running day, or the month of a week ago to the running one."""
-        if set(self.tables) <= BY_DAY:
+        if all(by_day(table) for table in self.tables):
             return today.isoformat()
         return Window.recent(today).partition_key
 
 
-UNIFIED_CRYPTO = (Part(["crypto_prices_daily"]), Part(["crypto_markets", "quotes"], {"asset_types": ["crypto"]}))
-ALL_MARKETS = (
-    Part(["stock_prices_daily", "corporate_actions", "crypto_prices_daily"]),
-    Part(["crypto_markets", "quotes"]),
-)
+def _parts(kinds: Sequence[AssetType]) -> tuple[Part, ...]:
+    """The tables of bars and of current prices that take any of these kinds, those cut alike together."""
+    bars = [table for table in BARS if TABLES[table].takes(kinds)]
+    prices = [table for table, filled in SNAPSHOTS.items() if filled.priced and TABLES[table].takes(kinds)]
+    limited = {} if len(kinds) == len(AssetType) else {"asset_types": [str(kind) for kind in kinds]}
+    return Part([each for table in bars for each in (table, *filled_with(table))]), Part(prices, limited)
+
+
+UNIFIED_CRYPTO = _parts([AssetType.CRYPTO])
+ALL_MARKETS = _parts(list(AssetType))
 
 
 def run_parts(context: dg.OpExecutionContext, parts: Sequence[Part], symbols: Sequence[str] | None) -> None:
@@ -93,44 +98,4 @@ def fetch_all_markets() -> None:
     fetch_markets_together()
 
 
-def _asset_job(name: str, table: str, description: str, **config: object) -> UnresolvedAssetJobDefinition:
-    return dg.define_asset_job(
-        name,
-        selection=dg.AssetSelection.assets(table),
-        config={"ops": {table: {"config": config}}} if config else None,
-        description=description,
-    )
-
-
-fetch_alpha_stocks = dg.define_asset_job(
-    "fetch_alpha_stocks",
-    selection=dg.AssetSelection.assets("stock_prices_daily", "corporate_actions"),
-    config={"ops": {"stock_prices_daily": {"config": {"providers": ["alpha_vantage"]}}}},
-    description="Daily bars of stocks from Alpha Vantage alone, as far as the day's calls reach.",
-)
-fetch_stock_prices = _asset_job(
-    "fetch_stock_prices",
-    "quotes",
-    "Quotes of stocks and ETFs, from Finnhub first.",
-    asset_types=_STOCKS,
-    providers=["finnhub", "yahoo", "twelve_data"],
-)
-fetch_crypto_quotes = _asset_job(
-    "fetch_crypto_quotes", "quotes", "Quotes of cryptos, all in one call to Binance.", asset_types=["crypto"]
-)
-fetch_coingecko_cryptos = _asset_job(
-    "fetch_coingecko_cryptos", "crypto_markets", "Markets of cryptos, 250 in one call to CoinGecko."
-)
-fetch_fundamentals = _asset_job("fetch_fundamentals", "fundamentals", "What companies are worth and earn, as of today.")
-fetch_news = _asset_job("fetch_news", "news_articles", "What was published about instruments since yesterday.")
-
-ANSWER_JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
-    fetch_alpha_stocks,
-    fetch_stock_prices,
-    fetch_crypto_quotes,
-    fetch_coingecko_cryptos,
-    fetch_fundamentals,
-    fetch_news,
-    fetch_unified_crypto,
-    fetch_all_markets,
-]
+COMBINED_JOBS = [fetch_unified_crypto, fetch_all_markets]

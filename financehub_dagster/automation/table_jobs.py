@@ -1,0 +1,105 @@
+"""The jobs and schedules that tables declare: what each run covers, when it runs, and why a tick asks for no run.
+
+Belongs here: from a table's declaration to Dagster's jobs and schedules. Does not belong here: jobs over several tables
+of different partitions (`combined_jobs`), and jobs that fill no table (`jobs`).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from financehub_dagster.ingest.partitions import partition_at, range_tags
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.tables import SNAPSHOTS, TABLES, filled_with, kinds_of
+from financehub_dagster.tables.declaration import Job
+
+LATE = timedelta(minutes=20)
+"""How late vendors report a price: free plans a quarter of an hour, and the last of a session some minutes after it."""
+
+
+def _job(table: str, job: Job) -> UnresolvedAssetJobDefinition:
+    config = {"asset_types": list(job.asset_types), "providers": list(job.providers)}
+    config = {name: value for name, value in config.items() if value}
+    return dg.define_asset_job(
+        job.name,
+        selection=dg.AssetSelection.assets(table, *filled_with(table)),
+        config={"ops": {table: {"config": config}}} if config else None,
+        description=job.description,
+    )
+
+
+def _schedule(table: str, job: Job, definition: UnresolvedAssetJobDefinition, cron: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{job.name}_schedule",
+        job=definition,
+        cron_schedule=cron,
+        execution_timezone=job.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=job.why,
+        required_resource_keys={SNAPSHOTS[table].router} if table in SNAPSHOTS else set(),
+    )
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        reason = reason_to_skip(context, table, job)
+        if reason is not None:
+            return dg.SkipReason(reason)
+        now = context.scheduled_execution_time
+        first, last = (partition_at(table, moment) for moment in (now - timedelta(days=job.days_back), now))
+        return dg.RunRequest(run_key=now.isoformat(), run_config=_config(table, job), tags=range_tags(first, last))
+
+    return tick
+
+
+def _config(table: str, job: Job) -> dict[str, Any]:
+    if not job.tick_asset_types:
+        return {}
+    return {"ops": {table: {"config": {"asset_types": list(job.tick_asset_types)}}}}
+
+
+def reason_to_skip(context: dg.ScheduleEvaluationContext, table: str, job: Job) -> str | None:
+    """Why a tick asks for no run: vendors without keys, an unfinished run, no instrument, or all markets closed."""
+    wanted = job.tick_asset_types or job.asset_types
+    kinds = [kind for kind in kinds_of(table) if not wanted or kind in wanted]
+    if table in SNAPSHOTS:
+        off = getattr(context.resources, SNAPSHOTS[table].router).why_off(kinds)
+        if off is not None:
+            return f"{table} is {off}"
+    unfinished = dg.RunsFilter(job_name=job.name, statuses=NOT_FINISHED_STATUSES)
+    if context.instance.get_run_records(unfinished, limit=1):
+        return f"a run of {job.name} has not ended yet"
+    members = _active(kinds)
+    if not members:
+        return f"no active instrument is of type {' or '.join(kinds)}"
+    if job.while_open and not any_open(members, context.scheduled_execution_time):
+        return "no exchange of the universe is open"
+    return None
+
+
+def any_open(members: Sequence[Instrument], now: datetime) -> bool:
+    """Whether a market of `members` is open at `now` (aware), or was within LATE."""
+    from financehub_dagster.market import calendars
+
+    markets = {(each.exchange, each.asset_type is AssetType.FX): each for each in members}.values()
+    return any(calendars.is_open(each, moment) for each in markets for moment in (now, now - LATE))
+
+
+def _active(kinds: Sequence[AssetType]) -> list[Instrument]:
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
+
+    with transaction() as connection:
+        return list_instruments(connection, asset_types=kinds)
+
+
+TABLE_JOBS = {job.name: _job(name, job) for name, table in TABLES.items() for job in table.jobs}
+"""The declared jobs, by name."""
+
+TABLE_SCHEDULES = [
+    _schedule(name, job, TABLE_JOBS[job.name], job.cron)
+    for name, table in TABLES.items()
+    for job in table.jobs
+    if job.cron is not None
+]

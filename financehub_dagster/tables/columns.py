@@ -1,0 +1,46 @@
+"""Columns that several tables have: keys, origin, and what a daily bar is made of.
+
+Belongs here: columns and what makes them. Does not belong here: a table.
+"""
+
+from typing import Any
+
+from financehub_dagster.market.quality.limits import CURRENCY as CURRENCY_CODE
+from financehub_dagster.tables.declaration import Column
+
+
+def number(name: str, comment: str, **limits: Any) -> Column:
+    """A finite number; NULL is allowed with `nullable`. Limits are those of `Column`."""
+    return Column(name, "double precision", comment, **limits)
+
+
+def positive(name: str, comment: str, *, nullable: bool = False) -> Column:
+    """A number above zero."""
+    return number(name, comment, nullable=nullable, above=0)
+
+
+def not_negative(name: str, comment: str, *, nullable: bool = False) -> Column:
+    """A number of at least zero."""
+    return number(name, comment, nullable=nullable, least=0)
+
+
+SYMBOL = Column("symbol", "text", "the instrument", key=True)
+SESSION = Column("date", "date", "session date", key=True)
+QUOTED_AT = Column("quoted_at", "timestamp with time zone", "when the price was made, by the vendor", key=True)
+CURRENCY = Column("currency", "text", "ISO 4217, of all money in the row", pattern=CURRENCY_CODE)
+ORIGIN = (
+    Column("source", "text", "the provider that answered"),
+    Column("fetched_at", "timestamp with time zone", "when the provider answered", stamp=True),
+)
+COMPUTED_AT = Column("computed_at", "timestamp with time zone", "when the row was computed", stamp=True)
+DAILY_BARS = (
+    SYMBOL,
+    SESSION,
+    positive("open", "split-adjusted"),
+    positive("high", "split-adjusted"),
+    positive("low", "split-adjusted"),
+    positive("close", "split-adjusted, not adjusted for dividends"),
+    positive("adj_close", "adjusted for splits and dividends", nullable=True),
+    not_negative("volume", "units traded"),
+    *ORIGIN,
+)

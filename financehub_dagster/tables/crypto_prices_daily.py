@@ -1,0 +1,35 @@
+"""`crypto_prices_daily`: daily bars of cryptos in USD."""
+
+from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.tables import defaults
+from financehub_dagster.tables.columns import DAILY_BARS
+from financehub_dagster.tables.declaration import History, Job, Table
+
+TABLE = Table(
+    name="crypto_prices_daily",
+    comment="Daily OHLCV bars of cryptos in USD, sessions from 00:00 UTC.",
+    columns=DAILY_BARS,
+    grain="session",
+    filled=History(vendors=("binance", "yahoo", "twelve_data")),
+    group="prices",
+    source=("binance",),
+    details="One row per crypto and UTC day, priced by way of its USDT pair. `volume` counts units of the base"
+    " currency; `adj_close` equals `close`. The running day is never stored.",
+    instruments=(AssetType.CRYPTO,),
+    partitions="month",
+    rules="bars",
+    checks=defaults.BAR_CHECKS,
+    ledger=True,
+    keep_revisions=True,
+    freshness=defaults.DAILY_FRESHNESS,
+    jobs=(
+        Job(
+            "fetch_binance_cryptos",
+            "Daily bars of all active cryptos from Binance.",
+            cron="5 0 * * *",
+            why="Five minutes after the UTC day ends.",
+            days_back=7,
+        ),
+    ),
+    chart="prices",
+)
