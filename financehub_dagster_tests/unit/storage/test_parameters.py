@@ -35,6 +35,7 @@ from financehub_dagster.storage.dead_letters.dead_letters import (
 )
 from financehub_dagster.storage.dead_letters.deferred_work import Deferral
 from financehub_dagster.storage.lineage.stale_inputs import Mark
+from financehub_dagster.storage.operations.health_checks import Checked
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
 
@@ -79,6 +80,7 @@ ONE: dict[object, Callable[[int], object]] = {
     Failure: lambda number: Failure(TABLE, "Outage", f"{START}", f"S{number:05d}", kwargs={"symbols": [f"S{number}"]}),
     Deferral: lambda number: Deferral(TABLE, f"{START}", f"S{number:05d}", "yahoo", NOW, "spent"),
     Instrument: lambda number: Instrument(f"S{number:05d}", "New", AssetType.STOCK, "XNYS"),
+    Checked: lambda number: Checked(f"part:{number}", "ok", "it answers", 0.1),
     Answer: lambda number: Answer(f"S{number:05d}", "yahoo", START, END, NOW, None),
 }
 """A value of each type, by its number."""
