@@ -19,6 +19,7 @@ from financehub_dagster.cli.commands import (
     database,
     demo,
     dlq,
+    export,
     gaps,
     health,
     instruments,
@@ -37,6 +38,7 @@ database.register(app)
 instruments.register(app)
 backfill.register(app)
 gaps.register(app)
+export.register(app)
 usage.register(app)
 health.register(app)
 serve.register(app)

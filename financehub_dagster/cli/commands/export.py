@@ -1,0 +1,95 @@
+"""`export`: a table as Parquet, CSV or Arrow.
+
+Belongs here: the command's options and messages. Does not belong here: its work (serving.export).
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from financehub_dagster.cli.arguments import tables_like
+from financehub_dagster.cli.command import command
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import WrongUsage
+
+
+class Format(StrEnum):
+    """The formats of files."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    ARROW = "arrow"
+
+
+class Adjust(StrEnum):
+    """The price bases."""
+
+    SPLIT = "split"
+    ADJUSTED = "adjusted"
+    RAW = "raw"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the tree."""
+    command(app, "export", example="financehub export stock_prices_daily --symbols AAPL,MSFT --format csv")(export)
+
+
+def export(
+    console: Console,
+    table: Annotated[str, typer.Argument(help="Which table.", metavar="TABLE", autocompletion=tables_like)],
+    symbols: Annotated[
+        list[str] | None, typer.Option("--symbols", help="Only these, separated by commas.", metavar="A,B")
+    ] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day.", metavar="YYYY-MM-DD")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day, included.", metavar="YYYY-MM-DD")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--columns", help="Only these besides the key.", metavar="A,B")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="As the table was known at this time.", metavar="TIME")
+    ] = None,
+    adjust: Annotated[Adjust, typer.Option("--adjust", help="On which basis prices are.")] = Adjust.SPLIT,
+    form: Annotated[Format | None, typer.Option("--format", help="The files' format; else parquet.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", help="A folder of parts, or one file.", metavar="PATH")
+    ] = None,
+) -> None:
+    """Write a table to files; after an interruption the same command goes on with the next part."""
+    from financehub_dagster.cli import prepare
+
+    prepare.act_on_home(console)
+    prepare.require_migrated()
+    from financehub_dagster.serving import export as work
+    from financehub_dagster.serving import file_formats
+    from financehub_dagster.serving.errors import ReadError
+    from financehub_dagster.serving.questions import ask
+
+    target = Path(output or table)
+    chosen = form or _format_of(target, file_formats.SUFFIXES)
+    try:
+        question = ask(table, symbols=symbols, start=first, end=last, columns=columns, as_of=as_of, adjust=adjust.value)
+        with console.progress(table) as report:
+            done = work.export(question, target, chosen.value, report)
+    except ReadError as error:
+        raise WrongUsage(str(error)) from None
+    console.result(
+        {
+            "table": table,
+            "output": done.output,
+            "format": chosen.value,
+            "rows": done.rows,
+            "bytes": done.bytes,
+            "files": dict(done.files),
+            "resumed_parts": done.resumed,
+            "as_of": done.as_of,
+        },
+        lambda: console.say(f"{done.rows:,} rows, {done.bytes:,} bytes: {done.output}"),
+    )
+
+
+def _format_of(output: Path, suffixes: dict[str, str]) -> Format:
+    """The format that a file's name ends like; Parquet otherwise."""
+    named = {suffix: name for name, suffix in suffixes.items()}
+    return Format(named.get(output.suffix, Format.PARQUET))

@@ -1,0 +1,255 @@
+"""Tables as files: Parquet, CSV or Arrow, streamed in batches, never seen half-written, resumed after an interruption.
+
+Belongs here: what is written where, in which order, and what a second run finds. Does not belong here: file formats
+(`file_formats`), SQL.
+
+An export into a folder is a data set of parts, each the rows of some symbols. It grows in a hidden folder beside the
+target that is renamed at the end; a run that finds such a folder of the same export goes on after the last part. An
+export into a file is written to a hidden file and renamed.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import batched
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from financehub_dagster.serving import file_formats
+from financehub_dagster.serving.adjusting import Adjuster
+from financehub_dagster.serving.errors import ReadError
+from financehub_dagster.serving.questions import Question, require_known
+from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.queries import arrow
+
+SYMBOLS_PER_PART = 100
+"""252,000 rows of ten years of daily bars: a part takes half a second, so an interruption loses little."""
+NOTES = "_export.json"
+"""What an export is of, and which parts it has; readers of data sets pass over names that begin with an underscore."""
+
+type Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote: files with their rows, in order; resumed: how many of them an earlier run had written."""
+
+    output: Path
+    files: Mapping[str, int]
+    rows: int
+    bytes: int
+    as_of: datetime | None
+    resumed: int = 0
+
+
+@dataclass
+class _Notes:
+    """The content of NOTES: the question, when it was begun, and the rows of each part by its file's name."""
+
+    question: Mapping[str, Any]
+    began_at: str
+    parts: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Notes | None":
+        try:
+            return cls(**json.loads((folder / NOTES).read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def save(self, folder: Path) -> None:
+        temporary = folder / f".{NOTES}.new"
+        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        _sync(temporary)
+        temporary.replace(folder / NOTES)
+
+
+def export(question: Question, output: Path, form: str, report: Report) -> Exported:
+    """Write the answer to `question` to `output`: one file if its name ends like one of the format, else a folder.
+
+    Raises ReadError for an unknown symbol, and for a target that another export writes or that is no export; OSError
+    for a disk that is full; DatabaseError.
+    """
+    output = output.expanduser().resolve()
+    if output.suffix != file_formats.SUFFIXES[form] and output.suffix in file_formats.SUFFIXES.values():
+        raise ReadError(f"{output.name} does not end in {file_formats.SUFFIXES[form]}: change the name or the format")
+    if output.suffix == file_formats.SUFFIXES[form]:
+        return _into_file(question, output, form, report)
+    return _into_folder(question, output, form, report)
+
+
+def _into_file(question: Question, output: Path, form: str, report: Report) -> Exported:
+    if output.is_dir():
+        raise ReadError(f"{output} is a folder: name a file, or a folder that does not end in {output.suffix}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with arrow.reading() as reader, _own_file(output) as temporary:
+        writer, rows = None, 0
+        groups, adjuster = _groups(reader, question), Adjuster(reader, question)
+        for done, group in enumerate(groups):
+            for batch in _ahead(reader, replace(question.selection, symbols=group)):
+                wanted = adjuster.apply(batch)
+                writer = writer or file_formats.writer(form, temporary, wanted.schema)
+                writer.write(wanted)
+                rows += wanted.num_rows
+            report(question.table, done + 1, len(groups))
+        if writer is not None:
+            writer.close()
+        _sync(temporary)
+        temporary.replace(output)
+    return Exported(output, {output.name: rows}, rows, output.stat().st_size, question.selection.as_of)
+
+
+def _into_folder(question: Question, output: Path, form: str, report: Report) -> Exported:
+    _require_ours(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    growing = output.with_name(f".{output.name}.new")
+    with _own_folder(growing), arrow.reading() as reader:
+        groups = _groups(reader, question)
+        notes, resumed = _begin(growing, question, form)
+        if resumed and arrow.has_history(question.selection.table) and question.selection.as_of is None:
+            at = datetime.fromisoformat(notes.began_at)
+            question = replace(question, selection=replace(question.selection, as_of=at))
+        adjuster = Adjuster(reader, question)
+        for number, group in enumerate(groups):
+            name = f"part-{number:04d}{file_formats.SUFFIXES[form]}"
+            if name not in notes.parts:
+                batches = _ahead(reader, replace(question.selection, symbols=group))
+                notes.parts[name] = _write_part(
+                    growing / name, form, map(adjuster.apply, batches), keep_empty=not number
+                )
+                notes.save(growing)
+            report(question.table, number + 1, len(groups))
+        _replace_folder(growing, output)
+    files = {name: rows for name, rows in notes.parts.items() if (output / name).exists()}
+    size = sum((output / name).stat().st_size for name in files)
+    return Exported(output, files, sum(files.values()), size, question.selection.as_of, resumed)
+
+
+def _begin(growing: Path, question: Question, form: str) -> tuple[_Notes, int]:
+    """The notes of the export that is under way there if it is of the same question, or of a new one."""
+    asked = question.selection
+    same = {
+        "table": question.table,
+        "columns": list(question.columns),
+        "symbols": None if asked.symbols is None else list(asked.symbols),
+        "start": None if asked.start is None else asked.start.isoformat(),
+        "end": None if asked.end is None else asked.end.isoformat(),
+        "as_of": None if asked.as_of is None else asked.as_of.isoformat(),
+        "adjust": question.basis,
+        "format": form,
+    }
+    found = _Notes.read(growing)
+    if found is not None and found.question == same:
+        return found, len(found.parts)
+    for path in growing.iterdir():
+        path.unlink()
+    notes = _Notes(same, datetime.now(UTC).isoformat())
+    notes.save(growing)
+    return notes, 0
+
+
+def _groups(reader: arrow.Reader, question: Question) -> list[list[str] | None]:
+    """The symbols of each part, in order; [None] for a table without symbols."""
+    asked = question.selection
+    if asked.symbols is not None:
+        require_known(reader, asked.symbols)
+    if "symbol" not in asked.table.c or asked.table is schema.instruments:
+        return [None if asked.symbols is None else list(asked.symbols)]
+    symbols = reader.known_symbols() if asked.symbols is None else sorted(asked.symbols)
+    return [list(group) for group in batched(symbols, SYMBOLS_PER_PART)] or [None]
+
+
+def _ahead(reader: arrow.Reader, selection: arrow.Selection) -> Iterator[pa.Table]:
+    """The batches of a selection, each read while the one before is written; at least one, which may be empty."""
+    with reader.batches(selection) as batches, ThreadPoolExecutor(1) as pool:
+        yield batches.schema.empty_table()
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield pa.Table.from_batches([batch])
+
+
+def _write_part(path: Path, form: str, tables: Iterator[pa.Table], *, keep_empty: bool) -> int:
+    """Write a part and return its rows; one without any is left out, unless `keep_empty`: it has the columns' types."""
+    temporary = path.with_name(f".{path.name}.new")
+    first = next(tables)
+    writer, rows = file_formats.writer(form, temporary, first.schema), 0
+    for table in tables:
+        writer.write(table)
+        rows += table.num_rows
+    writer.close()
+    if rows or keep_empty:
+        _sync(temporary)
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+    return rows
+
+
+def _require_ours(output: Path) -> None:
+    if output.is_file():
+        raise ReadError(f"{output} is a file: name a folder, or a file that ends like the format")
+    if output.is_dir() and any(output.iterdir()) and _Notes.read(output) is None:
+        raise ReadError(f"{output} holds other files than an export's: choose another --output")
+
+
+def _replace_folder(growing: Path, output: Path) -> None:
+    """Put a finished folder in the place of an older export, if there is one."""
+    if output.exists():
+        old = output.with_name(f".{output.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        output.rename(old)
+        growing.rename(output)
+        shutil.rmtree(old)
+    else:
+        growing.rename(output)
+
+
+@contextmanager
+def _own_file(output: Path) -> Iterator[Path]:
+    """A hidden file beside `output` for this process alone; gone at the end, unless it was renamed."""
+    temporary = output.with_name(f".{output.name}.new")
+    with _locked(temporary, os.O_WRONLY | os.O_CREAT, output):
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _own_folder(growing: Path) -> Iterator[None]:
+    """A hidden folder for this process alone; it stays if the export does not come to its end."""
+    growing.mkdir(exist_ok=True)
+    with _locked(growing, os.O_RDONLY, growing):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, flags: int, output: Path) -> Iterator[None]:
+    handle = os.open(path, flags, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ReadError(f"another export is writing to {output}: wait for it, or choose another --output") from None
+        if not path.exists() or os.fstat(handle).st_ino != path.stat().st_ino:
+            raise ReadError(f"another export has just finished {output}: run this one again if it should be replaced")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
