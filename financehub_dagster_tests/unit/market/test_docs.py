@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from financehub_dagster.market.budget_planner import Decision
 from financehub_dagster.market.indicators.columns import INDICATORS_1H, IndicatorColumn
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
@@ -31,3 +32,10 @@ def test_the_example_of_the_page_runs() -> None:
     example = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     done = subprocess.run([sys.executable, "-c", "\n".join(example)], check=True, capture_output=True, text=True)
     assert float(done.stdout) > 29
+
+
+def test_the_page_on_intraday_bars_lists_every_decision_of_the_budget_planner() -> None:
+    page = (REPOSITORY / "docs" / "intraday.md").read_text(encoding="utf-8")
+    table = page[page.index("| decision |") :]
+    listed = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert set(listed) == {str(decision) for decision in Decision}
