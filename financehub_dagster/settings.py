@@ -5,6 +5,7 @@ that depends on which environment is running. An unusable value is reported by i
 """
 
 import os
+import re
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,11 @@ class Settings(BaseSettings):
     financehub_tables: str = Field(
         "", description="Modules that each declare a further TABLE, separated by commas (see docs/tables.md)."
     )
+    financehub_alert_urls: SecretStr | None = Field(
+        None,
+        description="Where alerts are delivered: addresses of apprise (mailto://, slack://, json://...), separated by "
+        "commas or spaces. Without any, alerts are only logged.",
+    )
     yahoo_base_url: HttpUrl | None = Field(None, description="Stands in for https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.binance.com.")
     alpha_vantage_base_url: HttpUrl | None = Field(None, description="Stands in for https://www.alphavantage.co.")
@@ -66,6 +72,12 @@ class Settings(BaseSettings):
         secret: SecretStr | None = getattr(self, f"{provider}_api_keys", None)
         parts = () if secret is None else secret.get_secret_value().split(",")
         return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+    def alert_urls(self) -> tuple[str, ...]:
+        """The addresses that alerts are delivered to, in order; a comma within an address stays part of it."""
+        text = "" if self.financehub_alert_urls is None else self.financehub_alert_urls.get_secret_value()
+        parts = re.split(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", text.strip())
+        return tuple(part.strip(" ,") for part in parts if part.strip(" ,"))
 
     def missing_keys(self) -> dict[str, str]:
         """The providers that need a key and have none, which turns them off, with the variable that turns each on."""

@@ -36,6 +36,10 @@ def health_check() -> None:
 )
 def health_check_sensor() -> dg.SkipReason:
     """Launches nothing: what it records is the result."""
+    from datetime import UTC, datetime
+
+    from financehub_dagster.operations.sla import follow_freshness
     from financehub_dagster.operations.watch import look
 
+    follow_freshness(datetime.now(UTC))
     return dg.SkipReason(str(look()))

@@ -4,7 +4,6 @@ Belongs here: routes and status codes. Does not belong here: what they show (ope
 on loopback only.
 """
 
-import logging
 import socket
 import threading
 import time
@@ -16,17 +15,13 @@ from fastapi import FastAPI, Response
 
 from financehub_dagster.operations.health import Health, check
 from financehub_dagster.operations.metrics import render
-from financehub_dagster.operations.watch import look
-from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.operations.watch import Watcher
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8710
-LOOK_SECONDS = 60.0
 FRESH_SECONDS = 3.0
 """Requests within this time get the same answer: many who ask cost no more than one."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_logger = logging.getLogger("financehub.serving")
 
 
 class PortTaken(Exception):
@@ -50,15 +45,14 @@ class _Shared[T]:
 
 def create_app(*, looks: bool = True) -> FastAPI:
     """The application. looks: whether it also looks at the platform every minute, as the daemon's sensor does."""
-    leaving = threading.Event()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watcher = threading.Thread(target=_look_every_minute, args=(leaving,), name="watch", daemon=True)
+        watcher = Watcher()
         if looks:
             watcher.start()
         yield
-        leaving.set()
+        watcher.stop()
 
     app = FastAPI(title="FinanceHub", docs_url=None, redoc_url=None, lifespan=lifespan)
     health: _Shared[Health] = _Shared(check)
@@ -82,19 +76,6 @@ def create_app(*, looks: bool = True) -> FastAPI:
         return Response(metrics.get(), media_type=METRICS_TYPE)
 
     return app
-
-
-def _look_every_minute(leaving: threading.Event) -> None:
-    """Look until the server ends; a database that does not answer is no reason to stop looking."""
-    said: str | None = None
-    while not leaving.wait(LOOK_SECONDS):
-        try:
-            look()
-            said = None
-        except DatabaseError as error:
-            if str(error) != said:
-                _logger.warning("health cannot be recorded: %s", error)
-            said = str(error)
 
 
 def bind(port: int) -> socket.socket:

@@ -55,6 +55,36 @@ def runs_from(first: int, without: Sequence[int], most: int) -> tuple[list[Numbe
         return [NumberedRun(*row) for row in rows], newest
 
 
+_STEPS = sa.text("""
+    select e.run_id, r.pipeline_name, e.step_key, min(e.timestamp),
+        extract(epoch from (clock_timestamp() at time zone 'UTC') - min(e.timestamp))
+    from runs r join event_logs e on e.run_id = r.run_id
+    where r.status in ('STARTED', 'CANCELING') and e.step_key is not null
+        and e.dagster_event_type in ('STEP_START', 'STEP_SUCCESS', 'STEP_FAILURE', 'STEP_SKIPPED')
+        and exists (select from run_tags t where t.run_id = r.run_id and t.key = 'dagster/schedule_name')
+    group by e.run_id, r.pipeline_name, e.step_key
+    having bool_and(e.dagster_event_type = 'STEP_START')
+    """)
+
+
+@dataclass(frozen=True)
+class RunningStep:
+    """A step that runs now, which is named after its table: since when (aware), and for how many seconds."""
+
+    run_id: str
+    job_name: str
+    table: str
+    started: datetime
+    seconds: float
+
+
+def scheduled_steps() -> list[RunningStep]:
+    """The steps that runs of schedules are in; raises DatabaseError."""
+    with autocommit(_address()) as connection:
+        rows = connection.execute(_STEPS)
+        return [RunningStep(row[0], row[1], row[2], row[3].replace(tzinfo=UTC), float(row[4])) for row in rows]
+
+
 @dataclass(frozen=True)
 class Activity:
     """What Dagster does: heartbeats (aware, UTC) by daemon, queued runs and the seconds that the oldest waits.

@@ -35,7 +35,10 @@ from financehub_dagster.storage.dead_letters.dead_letters import (
 )
 from financehub_dagster.storage.dead_letters.deferred_work import Deferral
 from financehub_dagster.storage.lineage.stale_inputs import Mark
+from financehub_dagster.storage.operations.alerts import Due
+from financehub_dagster.storage.operations.freshness import Freshness
 from financehub_dagster.storage.operations.health_checks import Checked
+from financehub_dagster.storage.operations.sla_breaches import Breach
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
 
@@ -81,6 +84,9 @@ ONE: dict[object, Callable[[int], object]] = {
     Deferral: lambda number: Deferral(TABLE, f"{START}", f"S{number:05d}", "yahoo", NOW, "spent"),
     Instrument: lambda number: Instrument(f"S{number:05d}", "New", AssetType.STOCK, "XNYS"),
     Checked: lambda number: Checked(f"part:{number}", "ok", "it answers", 0.1),
+    Due: lambda number: Due(number, f"health/{number}", "it failed", NOW, NOW, announced=True, recurrence=0),
+    Breach: lambda number: Breach(f"table-{number}", "XNAS", NOW, 1.0, 2.0, "late"),
+    Freshness: lambda number: Freshness(f"table-{number}", "XNAS", NOW, NOW, 1.0, 0.0),
     Answer: lambda number: Answer(f"S{number:05d}", "yahoo", START, END, NOW, None),
 }
 """A value of each type, by its number."""
@@ -93,6 +99,8 @@ NAMED: dict[str, Callable[[int], object]] = {
     "span": lambda _: (START, END),
     "has": lambda _: None,
     "read.sessions": lambda count: dict.fromkeys(symbols(count), DAYS),
+    "follow.kind": lambda _: "freshness",
+    "newest_rows.column": lambda _: "date",
     "save.known": lambda count: {symbol: asked_in_vain() for symbol in symbols(count)},
     "replace.found": lambda _: {},
     "replace.wanted": lambda count: {(TABLE, symbol): Row(START, END, 1, ("{}",) * 4) for symbol in symbols(count)},
