@@ -3,8 +3,8 @@
 Measures computing alone, in memory, arrays in and arrays out. The floor is the same aggregation by bare reduceat, with
 the borders of the bars known beforehand. The rival is what people write with pandas: floor the time from the session's
 open, group, aggregate. It neither leaves out minutes outside the trading hours nor knows which bars are final. CPU
-time; the sides take turns, and ratios are medians over the turns. The plan is that of a tick for 500 instruments of five
-markets under a limit of credits, trading hours included; it has no rival.
+time; the sides take turns, and ratios are medians over the turns. The plan is that of a tick for 500 instruments of
+five markets under a limit of credits, trading hours included; it has no rival.
 """
 
 import argparse
