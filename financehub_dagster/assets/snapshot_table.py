@@ -22,7 +22,7 @@ from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.queries import history
 from financehub_dagster.tables import SNAPSHOTS, TABLES
 
-type Shown = Callable[[Connection, date, date], dg.MetadataValue]
+type Shown = Callable[[Connection, str, date, date], dg.MetadataValue]
 
 _STORES: dict[str, Store] = {"newest": store_prices, "daily": store_fundamentals, "articles": store_news}
 """How the answers for a table are written, by what it keeps."""
@@ -78,7 +78,7 @@ def report(outcome: Outcome, window: Window) -> tuple[dict[str, dg.MetadataValue
         rows = rows_by(connection, outcome.table, window.start, window.end)
         if table.chart is not None:
             name, shown = _SHOWN[table.chart]
-            metadata[name] = shown(connection, window.start, window.end)
+            metadata[name] = shown(connection, outcome.table, window.start, window.end)
     return metadata, rows
 
 

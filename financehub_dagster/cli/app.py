@@ -26,6 +26,7 @@ from financehub_dagster.cli.commands import (
     platform,
     sandbox,
     serve,
+    tables,
     usage,
 )
 
@@ -40,6 +41,7 @@ backfill.register(app)
 gaps.register(app)
 export.register(app)
 usage.register(app)
+tables.register(app)
 health.register(app)
 serve.register(app)
 dlq.register(app)

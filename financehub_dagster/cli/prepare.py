@@ -133,6 +133,21 @@ def require_migrated() -> None:
     if current != migrations.head():
         found = f"at revision {current}, this program needs {migrations.head()}" if current else "not set up yet"
         raise CommandError(f"the database is {found}: run `financehub db upgrade`")
+    _require_extra_tables()
+
+
+def _require_extra_tables() -> None:
+    from financehub_dagster.tables import EXTRA
+
+    if not EXTRA:
+        return
+    from financehub_dagster.storage.database import extra_tables
+    from financehub_dagster.storage.database.engine import transaction
+
+    with transaction() as connection:
+        lacking = extra_tables.lacking(connection)
+    if lacking:
+        raise CommandError(f"the database lacks {', '.join(lacking)} of FINANCEHUB_TABLES: run `financehub db upgrade`")
 
 
 def _revision() -> str | None:

@@ -70,8 +70,9 @@ def _accepted(connection: Connection, rows: "pd.DataFrame", run_id: str, outcome
 def _write(
     connection: Connection, table: str, rows: "pd.DataFrame", run_id: str, *, keep_revisions: bool = False
 ) -> upsert.WriteResult:
-    columns = {name: _plain(rows[name]) for name in rows.columns}
-    return upsert.write(connection, schema.table(table), columns, run_id=run_id, keep_revisions=keep_revisions)
+    declared = schema.table(table)
+    columns = {name: _plain(rows[name]) for name in rows.columns if name in declared.c}
+    return upsert.write(connection, declared, columns, run_id=run_id, keep_revisions=keep_revisions)
 
 
 def _plain(values: "pd.Series") -> "np.ndarray":

@@ -44,6 +44,12 @@ def period_start(period: Period, day: date) -> date:
     return day - timedelta(days=day.weekday()) if period == "week" else day
 
 
+def first_period(period: Period, start: date) -> date:
+    """The first date at or after `start` on which a period begins."""
+    begun = period_start(period, start)
+    return begun if begun >= start else begun + REACH[period] + timedelta(days=1)
+
+
 def axis_of(period: Period, sessions: Days) -> Days:
     """The dates of the rows that sorted `sessions` belong to, each once."""
     return sessions if period == "session" else np.unique(period_starts(period, sessions))

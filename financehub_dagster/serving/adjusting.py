@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.market import price_bases
 from financehub_dagster.market.adjustments import CASH
-from financehub_dagster.serving.questions import ACTIONS, Question
+from financehub_dagster.serving.questions import Question
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
 
@@ -105,4 +105,4 @@ def _with(rows: pa.Table, name: str, values: NDArray[np.float64]) -> pa.Table:
     return rows.set_column(rows.column_names.index(name), name, pa.array(values, from_pandas=True))
 
 
-__all__ = ["ACTIONS", "Adjuster"]
+__all__ = ["Adjuster"]

@@ -13,11 +13,10 @@ from financehub_dagster.market.price_bases import BASES, PRICES, Basis
 from financehub_dagster.serving.errors import ReadError, unknown
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow, days
+from financehub_dagster.tables import ACTIONS
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
-
-ACTIONS = "corporate_actions"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ TABLE = Table(
     instruments=(AssetType.CRYPTO,),
     partitions="day",
     current_only=True,
-    rules="markets",
+    rules="market",
     checks=(*defaults.SNAPSHOT_CHECKS, "sanity", "markets_fresh"),
     freshness=Freshness(warn=timedelta(hours=2), fail=timedelta(hours=6)),
     jobs=(

@@ -17,7 +17,7 @@ TABLE = Table(
     " currency; `adj_close` equals `close`. The running day is never stored.",
     instruments=(AssetType.CRYPTO,),
     partitions="month",
-    rules="bars",
+    rules="bar",
     checks=defaults.BAR_CHECKS,
     ledger=True,
     keep_revisions=True,

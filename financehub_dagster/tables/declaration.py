@@ -181,7 +181,7 @@ class Table:
     instruments: tuple[AssetType, ...] = tuple(AssetType)
     partitions: Literal["month", "day"] | None = None
     current_only: bool = False
-    rules: Literal["bars", "quotes", "markets", "fundamentals", "articles"] | None = None
+    rules: Literal["bar", "quote", "market", "company", "article"] | None = None
     checks: tuple[str, ...] = ()
     ledger: bool = False
     keep_revisions: bool = False

@@ -31,7 +31,7 @@ TABLE = Table(
     instruments=(AssetType.STOCK, AssetType.ETF, AssetType.CRYPTO),
     partitions="day",
     current_only=True,
-    rules="articles",
+    rules="article",
     checks=(*defaults.SNAPSHOT_CHECKS, "linked", "news_fresh"),
     freshness=Freshness(warn=timedelta(hours=2), fail=timedelta(hours=24)),
     jobs=(

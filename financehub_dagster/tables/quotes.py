@@ -31,7 +31,7 @@ TABLE = Table(
     " values: only the running day can be filled, and after a close its rows stand under the day of the close.",
     partitions="day",
     current_only=True,
-    rules="quotes",
+    rules="quote",
     checks=(*defaults.SNAPSHOT_CHECKS, "sanity", "quotes_fresh"),
     freshness=Freshness(warn=timedelta(minutes=15), fail=timedelta(hours=1)),
     jobs=(

@@ -20,7 +20,7 @@ TABLE = Table(
     " withdrawn. Replaced and withdrawn rows are kept in `price_revisions`.",
     instruments=(AssetType.STOCK, AssetType.ETF, AssetType.INDEX),
     partitions="month",
-    rules="bars",
+    rules="bar",
     checks=defaults.LISTED_BAR_CHECKS,
     ledger=True,
     keep_revisions=True,

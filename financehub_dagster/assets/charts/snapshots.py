@@ -21,32 +21,32 @@ SHOWN = 10
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~])")
 
 
-def movers(connection: Connection, _start: date, _end: date) -> dg.TableMetadataValue:
+def movers(connection: Connection, table: str, _start: date, _end: date) -> dg.TableMetadataValue:
     """The newest quotes that differ most from the session before, cryptos: from 24 hours ago."""
-    rows = checks.newest_rows(connection, "quotes")
+    rows = checks.newest_rows(connection, table)
     before = rows["previous_close"].fillna(rows["open"]).astype(float)
     rows = rows.assign(change=(rows["price"] / before - 1) * 100)
     rows = rows.reindex(rows["change"].abs().sort_values(ascending=False, na_position="last").index)
     return _table(rows, {"change": "{:+.2f} %", "price": "{:,.10g}"}, ("symbol", "price", "change", "currency"))
 
 
-def markets(connection: Connection, _start: date, _end: date) -> dg.TableMetadataValue:
+def markets(connection: Connection, table: str, _start: date, _end: date) -> dg.TableMetadataValue:
     """The largest cryptos."""
-    rows = checks.newest_rows(connection, "crypto_markets")
+    rows = checks.newest_rows(connection, table)
     rows = rows.sort_values("market_cap", ascending=False, na_position="last")
     formats = {"price": "{:,.10g}", "market_cap": "{:,.0f}", "volume_24h": "{:,.0f}", "change_24h": "{:+.2f} %"}
     return _table(rows, formats, ("symbol", "price", "change_24h", "market_cap", "volume_24h", "currency"))
 
 
-def companies(connection: Connection, _start: date, _end: date) -> dg.TableMetadataValue:
+def companies(connection: Connection, table: str, _start: date, _end: date) -> dg.TableMetadataValue:
     """The largest companies."""
-    rows = checks.newest_rows(connection, "fundamentals")
+    rows = checks.newest_rows(connection, table)
     rows = rows.sort_values("market_cap", ascending=False, na_position="last")
     formats = {"market_cap": "{:,.0f}", "pe_ratio": "{:.1f}", "eps": "{:.2f}", "dividend_yield": "{:.2%}"}
     return _table(rows, formats, ("symbol", "market_cap", "pe_ratio", "eps", "dividend_yield", "currency"))
 
 
-def headlines(connection: Connection, start: date, end: date) -> dg.MarkdownMetadataValue:
+def headlines(connection: Connection, _table: str, start: date, end: date) -> dg.MarkdownMetadataValue:
     """The newest articles as links."""
     lines = [
         f"- {article.published_at:%Y-%m-%d %H:%M} {_linked(str(article.title), str(article.url))} {article.symbols}"

@@ -180,12 +180,16 @@ def _no_missing_sessions(evidence: Evidence) -> Finding:
 
 
 def _no_missing_rows(evidence: Evidence) -> Finding:
+    from financehub_dagster.ingest.partitions import start_of
+    from financehub_dagster.market.derived import first_period
     from financehub_dagster.storage.queries import checks
 
     total, count, rows = 0, 0, []
+    first, last = evidence.window or (date.min, date.max)
+    window = max(first, first_period(period_of(evidence.table), start_of(evidence.table))), last
     for table in DERIVED[evidence.table].inputs:
         symbols = [each.symbol for each in evidence.members if each.asset_type in BARS_OF[table]]
-        found = checks.bars_without_rows(evidence.connection, table, evidence.table, symbols, evidence.window, SHOWN)
+        found = checks.bars_without_rows(evidence.connection, table, evidence.table, symbols, window, SHOWN)
         total += found.bars
         count += found.lacking
         rows += [{"symbol": symbol, "date": day} for symbol, day in found.first]

@@ -36,8 +36,8 @@ class Judged(NamedTuple):
 def judge(limits: Mapping[str, Limit], rules: str | None, rows: pd.DataFrame) -> Judged:
     """Judge rows by the `limits` of their columns and by the named `rules` about whole rows.
 
-    Columns without a limit, and the index, are carried along. rules is "bars", one of `snapshot_rules.RULES`,
-    "articles" or None. A value that breaks the limit of a column that may be unknown becomes unknown; any other costs
+    Columns without a limit, and the index, are carried along. rules is "bar", one of `snapshot_rules.RULES`,
+    "article" or None. A value that breaks the limit of a column that may be unknown becomes unknown; any other costs
     its row.
     """
     broken = {name: ~_keeps(limit, rows[name]) for name, limit in limits.items() if name in rows}
@@ -65,9 +65,9 @@ def judge(limits: Mapping[str, Limit], rules: str | None, rows: pd.DataFrame) ->
 def _by_rules(rules: str | None, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if rules is None:
         return rows, rows.iloc[:0].assign(rule="")
-    if rules == "bars":
+    if rules == "bar":
         return bar_rules.judge(rows)
-    if rules == "articles":
+    if rules == "article":
         return snapshot_rules.judge_news(rows)
     return snapshot_rules.judge(rules, rows)
 

@@ -31,9 +31,9 @@ _NOT_AHEAD = Rule(
 )
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "quotes": (_POSITIVE, _low_to_high("low", "high"), _NOT_AHEAD),
-    "markets": (_POSITIVE, _NOT_AHEAD),
-    "fundamentals": (_low_to_high("low_52w", "high_52w"),),
+    "quote": (_POSITIVE, _low_to_high("low", "high"), _NOT_AHEAD),
+    "market": (_POSITIVE, _NOT_AHEAD),
+    "company": (_low_to_high("low_52w", "high_52w"),),
 }
 """By the name under which tables declare them, in the order they are tried; the first rule broken is named."""
 

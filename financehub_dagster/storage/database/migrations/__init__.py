@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
-from financehub_dagster.storage.database import as_of_functions, schema
+from financehub_dagster.storage.database import as_of_functions, extra_tables, schema
 from financehub_dagster.storage.database.creation import ensure_database
 from financehub_dagster.storage.database.engine import make_engine
 from financehub_dagster.storage.database.errors import DatabaseError
@@ -32,7 +32,8 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
 
     Returns the revisions before and after. One transaction: a step that fails leaves the database as it was. Concurrent
     calls wait for each other. At the newest step the functions that read tables as of a time follow the declared tables
-    (`as_of_functions`). Raises DatabaseError, also for a database that a newer program has migrated.
+    (`as_of_functions`), and tables that are declared beside the product are created. Raises DatabaseError, also for a
+    database that a newer program has migrated.
     """
     from alembic import command
 
@@ -46,7 +47,8 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
             as_of_functions.drop(connection)
         command.upgrade(config, revision)
         after = _revision(connection)
-        if before != after == head():
+        created = extra_tables.create(connection) if after == head() else []
+        if after == head() and (before != after or created):
             as_of_functions.create(connection, schema.metadata)
         return before, after
 

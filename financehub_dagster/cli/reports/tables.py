@@ -1,0 +1,66 @@
+"""What `financehub tables` shows, read off the declarations; `docs/tables.md` holds the same.
+
+Belongs here: rows and their Markdown. Does not belong here: the declarations (tables).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from financehub_dagster.cli.console import Cell, Console
+from financehub_dagster.tables import TABLES
+from financehub_dagster.tables.declaration import Derived, FilledWith, History, Snapshots, Table
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A table: what it holds, where its rows come from, how it is cut, and the jobs over it with their cadence."""
+
+    table: str
+    holds: str
+    source: str
+    partitions: str
+    jobs: list[str]
+
+    def as_dict(self) -> dict[str, object]:
+        """For --json."""
+        return asdict(self)
+
+
+def collect() -> list[TableRow]:
+    """One row for each table, in the order of the register."""
+    return [_row(table) for table in TABLES.values()]
+
+
+def _row(table: Table) -> TableRow:
+    jobs = [f"{job.name} ({f'{job.cron} {job.timezone}' if job.cron else 'on request'})" for job in table.jobs]
+    return TableRow(
+        table.name, table.comment, _source(table), f"by {table.partitions}" if table.partitions else "", jobs
+    )
+
+
+def _source(table: Table) -> str:
+    filled = table.filled
+    if isinstance(filled, History):
+        return "vendors: " + ", ".join(filled.vendors)
+    if isinstance(filled, Snapshots):
+        from financehub_dagster.providers.snapshot_routing import answer_routers
+
+        return "vendors: " + ", ".join(answer_routers()[filled.router].able)
+    if isinstance(filled, FilledWith):
+        return f"the answers for {filled.table}"
+    return "computed from " + ", ".join(filled.inputs) if isinstance(filled, Derived) else "the platform"
+
+
+def as_markdown(rows: Sequence[TableRow]) -> str:
+    """A Markdown table; bars within cells are escaped."""
+    lines = ["| table | holds | rows come from | partitions | jobs |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = [f"`{row.table}`", row.holds, row.source, row.partitions, "<br>".join(row.jobs)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def show(console: Console, rows: Sequence[TableRow]) -> None:
+    """Print the table to the terminal."""
+    cells: list[list[Cell]] = [[row.table, row.holds, row.source, row.partitions] for row in rows]
+    console.table(f"{len(rows)} tables", ["table", "holds", "rows come from", "partitions"], cells)
