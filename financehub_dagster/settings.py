@@ -52,6 +52,22 @@ class Settings(BaseSettings):
         description="Where alerts are delivered: addresses of apprise (mailto://, slack://, json://...), separated by "
         "commas or spaces. Without any, alerts are only logged.",
     )
+    financehub_keep_runs_days: int = Field(
+        14, ge=1, description="Days for which Dagster's successful runs, their events and logs are kept."
+    )
+    financehub_keep_failed_runs_days: int = Field(
+        30, ge=1, description="Days for which failed runs and settled dead letters are kept."
+    )
+    financehub_keep_quotes_days: int = Field(
+        30, ge=1, description="Days after which quotes and markets are thinned to one row an hour."
+    )
+    financehub_keep_health_days: int = Field(
+        90, ge=1, description="Days for which health, SLA breaches and alerts that are over are kept."
+    )
+    financehub_keep_rejected_days: int = Field(365, ge=1, description="Days for which rejected rows are kept.")
+    financehub_keep_revisions_days: int | None = Field(
+        None, ge=1, description="Days for which replaced rows are kept; without a value for ever."
+    )
     yahoo_base_url: HttpUrl | None = Field(None, description="Stands in for https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.binance.com.")
     alpha_vantage_base_url: HttpUrl | None = Field(None, description="Stands in for https://www.alphavantage.co.")

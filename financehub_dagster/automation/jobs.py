@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
+from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.combined_jobs import COMBINED_JOBS
 from financehub_dagster.automation.connection_test import test_connection
 from financehub_dagster.automation.healing import heal_gaps
@@ -42,6 +43,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     test_connection,
     replay_dead_letters,
     cleanup_failed_tasks,
+    cleanup_old_data,
     heal_gaps,
     health_check,
     report_coverage,

@@ -8,6 +8,7 @@ import dagster as dg
 
 from financehub_dagster.automation import jobs
 from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
+from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.table_jobs import TABLE_SCHEDULES
 
 SCHEDULES = [
@@ -32,6 +33,13 @@ SCHEDULES = [
         cron_schedule="40 3 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Every night: dead letters that were settled a month ago leave the table.",
+    ),
+    dg.ScheduleDefinition(
+        name="cleanup_old_data_schedule",
+        job=cleanup_old_data,
+        cron_schedule="20 3 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night: what is old is deleted, so that nothing grows without bound.",
     ),
     dg.ScheduleDefinition(
         name="audit_tables_schedule",

@@ -5,6 +5,7 @@ Each child leads a session: its descendants stay in it when their parent dies, s
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -23,7 +24,7 @@ GRACE_SECONDS = 30.0
 KILL_SECONDS = 10.0
 """A process that was killed is gone at once, but on a machine that is too busy to see to it."""
 MAX_LOG_BYTES = 10_000_000
-"""A log larger than this is set aside when its process starts again."""
+"""A log larger than this is set aside, and the one before it deleted."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], folder: Path, log
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def rotate(log: Path) -> None:
+    """Keep a log below MAX_LOG_BYTES while its process writes to it: what it holds goes to the file before it.
+
+    The process appends, so it goes on at the beginning of the emptied file. A line that it writes between copying and
+    emptying is lost.
+    """
+    try:
+        if log.stat().st_size <= MAX_LOG_BYTES:
+            return
+        shutil.copyfile(log, log.with_suffix(".old.log"))
+        os.truncate(log, 0)
+    except FileNotFoundError:
+        return
 
 
 def last_line(log: Path) -> str:

@@ -20,7 +20,15 @@ from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor import state
 from financehub_dagster.cli.supervisor.judging import AwakeClock, Judge
-from financehub_dagster.cli.supervisor.processes import Leader, any_stopped, end_sessions, last_line, let_go_on, spawn
+from financehub_dagster.cli.supervisor.processes import (
+    Leader,
+    any_stopped,
+    end_sessions,
+    last_line,
+    let_go_on,
+    rotate,
+    spawn,
+)
 from financehub_dagster.cli.supervisor.services import Database, Service, nothing_to_wait_for
 from financehub_dagster.operations.probes import Trouble
 
@@ -28,6 +36,8 @@ WATCH_SECONDS = 0.2
 TOLD_SECONDS = 60.0
 """A sleep as long as this is told; shorter ones come from waiting for a part to end, too."""
 ENDED = "its server has ended, and whoever needed it first has started it again"
+ROTATE_SECONDS = 30.0
+"""How often logs are measured."""
 HUNG_GRACE_SECONDS = 10.0
 """What does not answer gets this long to end by itself; its runs write their dead letters meanwhile."""
 
@@ -83,6 +93,7 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._database: _DatabaseWatch | None = None
         self._clock = AwakeClock()
+        self._rotate_at = 0.0
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
@@ -223,8 +234,16 @@ class Supervisor:
                         self._look_after(child)
                         self._look_at_work(child)
                     self._look_after_database()
+                self._rotate_logs()
             except Exception as error:  # noqa: BLE001 - whatever stops supervision has to stop the platform too
                 self.failure = f"processes can no longer be supervised: {error}"
+
+    def _rotate_logs(self) -> None:
+        if self._clock.now() >= self._rotate_at:
+            self._rotate_at = self._clock.now() + ROTATE_SECONDS
+            for name in self._children:
+                with suppress(OSError):  # a full disk: there is no room to set a log aside, and more is told elsewhere
+                    rotate(self.log(name))
 
     def _look_after(self, child: _Child) -> None:
         """Start a process again that has ended."""

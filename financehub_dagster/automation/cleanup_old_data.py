@@ -1,0 +1,52 @@
+"""`cleanup_old_data`: everything that grows is bounded.
+
+Belongs here: this job, and the sizes it shows. Does not belong here: what is deleted when (operations.retention).
+"""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.op
+def delete_old_data(context: dg.OpExecutionContext) -> None:
+    """Delete and thin what is old, in small transactions; the metadata has each table's size before and after."""
+    from financehub_dagster.ingest.record_table import record_table
+    from financehub_dagster.operations.retention import clean_up
+    from financehub_dagster.settings import get_settings
+
+    found = clean_up(get_settings(), _compute_logs(context.instance), context.log.info)
+    columns = {"what": "string", "deleted": "int", "mb_before": "string", "mb_after": "string"}
+    rows = [
+        {
+            "what": each.name,
+            "deleted": each.deleted,
+            "mb_before": f"{each.before / 1e6:,.1f}",
+            "mb_after": f"{each.after / 1e6:,.1f}",
+        }
+        for each in found
+    ]
+    context.add_output_metadata(
+        {
+            "sizes": record_table(columns, rows),
+            "mb before": round(sum(each.before for each in found) / 1e6, 1),
+            "mb after": round(sum(each.after for each in found) / 1e6, 1),
+            "deleted": sum(each.deleted for each in found),
+        }
+    )
+
+
+def _compute_logs(instance: dg.DagsterInstance) -> Path | None:
+    """The folder of what steps wrote; None where another manager keeps it elsewhere."""
+    from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+
+    manager = instance.compute_log_manager
+    return Path(manager._base_dir) if isinstance(manager, LocalComputeLogManager) else None
+
+
+@dg.job(
+    description="Delete runs, events, logs, settled dead letters and health rows that are old; thin out old quotes."
+)
+def cleanup_old_data() -> None:
+    """Runs daily."""
+    delete_old_data()

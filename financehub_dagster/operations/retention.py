@@ -1,0 +1,134 @@
+"""How long everything is kept, and deleting what is older.
+
+Belongs here: the ages, and the order of a clean-up. Does not belong here: SQL (storage), rotating the logs of running
+processes (cli.supervisor), ticks (Dagster deletes them: `retention` in dagster.yaml).
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from financehub_dagster.settings import Settings
+
+THINNED = {"quotes": "quoted_at", "crypto_markets": "quoted_at"}
+"""Tables of which one row an hour is kept after a while, and their column of time."""
+USAGE_AGE = timedelta(days=400)
+"""The longest window of a plan is a month, and a year is what people compare."""
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a clean-up did to one thing: rows or folders deleted, bytes on disk before and after.
+
+    PostgreSQL keeps the space of deleted rows for new ones, so a table stops growing and does not shrink.
+    """
+
+    name: str
+    deleted: int
+    before: int
+    after: int
+
+
+def clean_up(settings: Settings, compute_logs: Path | None, log: Callable[[str], object]) -> list[Cleaned]:
+    """Delete everything that is older than its age, and report each thing; raises DatabaseError.
+
+    compute_logs: the folder of what steps wrote, None where it is not a folder of this machine. Whatever is deleted is
+    deleted in small transactions, so that this may be ended and repeated at any point.
+    """
+    before = _sizes(compute_logs)
+    deleted: dict[str, int] = {}
+    for name, work in _works(settings, compute_logs).items():
+        began = time.monotonic()
+        counts = work()
+        deleted |= counts
+        log(
+            f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())} deleted, "
+            f"in {time.monotonic() - began:.1f} s"
+        )
+    after = _sizes(compute_logs)
+    return [Cleaned(name, deleted.get(name, 0), before.get(name, 0), size) for name, size in sorted(after.items())]
+
+
+def _works(settings: Settings, compute_logs: Path | None) -> dict[str, Callable[[], dict[str, int]]]:
+    from financehub_dagster.storage.operations import retention
+
+    now = datetime.now(UTC)
+    ages = {
+        "health_checks": settings.financehub_keep_health_days,
+        "sla_breaches": settings.financehub_keep_health_days,
+        "alerts": settings.financehub_keep_health_days,
+        "rejected_rows": settings.financehub_keep_rejected_days,
+        "price_revisions": settings.financehub_keep_revisions_days,
+    }
+    works: dict[str, Callable[[], dict[str, int]]] = {
+        "dagster": lambda: _dagster(settings),
+        "dead letters": lambda: {"task_failures": _dead_letters(settings)},
+        "api_usage": lambda: {"api_usage": retention.delete_old("api_usage", USAGE_AGE)},
+    }
+    for table, days in ages.items():
+        if days is not None:
+            works[table] = lambda table=table, age=timedelta(days=days): {table: retention.delete_old(table, age)}  # type: ignore[misc]
+    full = now - timedelta(days=settings.financehub_keep_quotes_days)
+    for table, column in THINNED.items():
+        works[table] = lambda table=table, column=column: {table: retention.thin_to_hourly(table, column, full)}  # type: ignore[misc]
+    if compute_logs is not None:
+        oldest = now - timedelta(days=settings.financehub_keep_runs_days)
+        works["compute logs"] = lambda: {"compute logs": delete_folders(compute_logs, oldest)}
+    return works
+
+
+def _dagster(settings: Settings) -> dict[str, int]:
+    from financehub_dagster.storage.database.dagster_retention import delete_old_runs
+
+    found = delete_old_runs(
+        timedelta(days=settings.financehub_keep_runs_days), timedelta(days=settings.financehub_keep_failed_runs_days)
+    )
+    return {
+        "dagster runs": found.runs,
+        "dagster event_logs": found.events,
+        "dagster asset_check_executions": found.checks,
+    }
+
+
+def _dead_letters(settings: Settings) -> int:
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.dead_letters.dead_letters import delete_settled
+
+    age = timedelta(days=settings.financehub_keep_failed_runs_days)
+    return in_transaction(lambda connection: delete_settled(connection, age))
+
+
+def delete_folders(parent: Path, oldest: datetime) -> int:
+    """Delete the folders of runs in `parent` that nothing was written to since `oldest` (aware); returns how many.
+
+    Whatever is not named like a run stays.
+    """
+    deleted = 0
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        if _RUN_ID.fullmatch(folder.name) and folder.is_dir() and _written(folder) < oldest.timestamp():
+            shutil.rmtree(folder, ignore_errors=True)
+            deleted += not folder.exists()
+    return deleted
+
+
+def _written(folder: Path) -> float:
+    return max((path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path.exists()), default=0.0)
+
+
+def _sizes(compute_logs: Path | None) -> dict[str, int]:
+    from financehub_dagster.storage.database import dagster_retention
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.schema import metadata
+    from financehub_dagster.storage.operations import retention
+
+    with transaction() as connection:
+        found = retention.sizes(connection, list(metadata.tables))
+    found |= dagster_retention.sizes()
+    if compute_logs is not None:
+        found["compute logs"] = sum(path.stat().st_size for path in compute_logs.rglob("*") if path.is_file())
+    return found
