@@ -1,4 +1,4 @@
-"""Finnhub: quotes, fundamentals and news of stocks, and with a paid plan their daily bars.
+"""Finnhub: quotes, fundamentals and news of stocks, and with a paid plan their bars.
 
 Belongs here: the resource, its limits, its questions and what its answers mean. Does not belong here: HTTP and frames.
 Source: https://finnhub.io/docs/api (and its swagger file); a free key may send 60 requests a minute and 30 a second.
@@ -14,9 +14,20 @@ from pydantic import Field
 from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, burst_limit
+from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes
+from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, IntradayBars, News, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, Bar, actions_table, bars_table
+from financehub_dagster.providers.intraday import (
+    COLUMNS,
+    Minutes,
+    Range,
+    answer,
+    asked,
+    regular,
+    require_range,
+    require_readable,
+)
 from financehub_dagster.providers.items import (
     known,
     last_price,
@@ -45,6 +56,9 @@ NAME = "finnhub"
 STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})
 PER_SECOND = 30
 """Every plan's hard limit (https://finnhub.io/docs/api/rate-limit)."""
+MONTH_SECONDS = 30 * 86_400
+"""Of bars within days, one request gives a month (https://finnhub.io/docs/api/stock-candles)."""
+MINUTES = (1, 5, 15)
 MILLIONS, PERCENT, PLAIN = 6, -2, 0
 """Finnhub's units, as powers of ten."""
 METRICS = {
@@ -165,6 +179,26 @@ def read_candles(document: Any, of: Instrument, first: date, last: date) -> list
     return bars
 
 
+def read_minutes(document: Any, of: Range) -> Minutes:
+    """/stock/candle within days, as traded, of the regular sessions; times are epoch seconds."""
+    said = member(document, "s")
+    if said not in ("ok", "no_data"):
+        raise ValueError(f"the candles are {said!r}, not ok")
+    if said == "no_data":
+        return Minutes.of([], [[]] * len(COLUMNS))
+    power = power_of_untold(NAME, of.instrument)
+    opens, rows = [], []
+    for opened, *prices, volume in zip(*(document[name] for name in "tohlcv"), strict=True):
+        at = read_or_none(number, opened)
+        if at is not None:
+            opens.append(int(at))
+            rows.append([*(scaled(known(price), power) for price in prices), known(volume)])
+    found = Minutes.of(opens, list(zip(*rows, strict=True)) or [[]] * len(COLUMNS))
+    require_readable(found)
+    require_range(found, of)
+    return found.kept(regular(of.instrument, found.opens))
+
+
 def read_market_status(document: Any) -> str:
     """/stock/market-status in one line."""
     return f"the US market is {'open' if member(document, 'isOpen') else 'closed'}"
@@ -181,6 +215,7 @@ class FinnhubProvider(RestProvider):
         "fundamentals": STOCKS,
         "news": STOCKS,
         "daily_bars": STOCKS,
+        "intraday_bars": STOCKS,
     }
 
     requests_per_minute: int = Field(default=60, ge=1, description="Most requests per minute with one key.")
@@ -231,6 +266,25 @@ class FinnhubProvider(RestProvider):
         bars = self.ask("daily_bars", question, tally)
         table = bars_table(bars, instrument, start, end, tally.clock)
         return DailyBars(instrument.symbol, table, actions_table([], start, end), NAME, datetime.now(UTC), tally.calls)
+
+    def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
+        """Finished bars within regular sessions that open in [start, end); not in the free plan: NotInPlan.
+
+        One request per 30 days, of 1, 5 or 15 minutes, since its hours begin at full hours. Prices are as traded: days
+        before a split are on another basis.
+        """
+        self.check("intraday_bars", instrument)
+        whole = asked(NAME, instrument, interval, start, end)
+        if interval not in MINUTES:
+            problem = "its hours begin at full hours, not with the session: ask for minutes"
+            raise BadRequest(NAME, problem, symbol=instrument.symbol)
+        tally, parts = Tally(), []
+        for first in range(whole.first, whole.last, MONTH_SECONDS):
+            of = Range(instrument, interval, first, min(first + MONTH_SECONDS, whole.last))
+            span = {"from": str(of.first), "to": str(of.last - 1), "resolution": str(interval)}
+            question = _question("/stock/candle", instrument, partial(read_minutes, of=of), **span)
+            parts.append(self.ask("intraday_bars", question, tally))
+        return answer(whole, Minutes.joined(parts), NAME, tally.calls, tally.reply)
 
     def test_connection(self) -> ConnectionReport:
         """Whether New York is open, by Finnhub's reckoning; raises ProviderError."""

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.errors import BadRequest, NotInPlan
@@ -29,6 +30,8 @@ SETTLES = timedelta(minutes=20)
 15 to 20 minutes for most): until then a minute without a bar may still get one."""
 CLOCK_TOLERANCE = 60.0
 """Seconds our clock may be off before it is said, and no longer believed."""
+FEW = 3
+"""So many bars of another time may be what a vendor appends to any answer."""
 COLUMNS = ("open", "high", "low", "close", "volume")
 
 _logger = logging.getLogger("financehub.providers")
@@ -139,7 +142,7 @@ def answer(
     offset = 0.0 if reply is None or reply.told_time is None else (reply.told_time - now).total_seconds()
     off = abs(offset) > CLOCK_TOLERANCE
     if off:
-        _logger.warning("this machine's clock is %.0f s off by the clock of %s: set it right", -offset, source)
+        _tell_clock(source, round(-offset / 60))
     return IntradayBars(
         of.instrument.symbol,
         of.interval,
@@ -151,6 +154,12 @@ def answer(
         told_since,
         offset if off else 0.0,
     )
+
+
+@cache
+def _tell_clock(source: str, minutes: int) -> None:
+    """Once per process, vendor and difference."""
+    _logger.warning("this machine's clock is %d min off by the clock of %s: set it right", minutes, source)
 
 
 def clock_of(reply: Reply | None) -> datetime:
@@ -188,8 +197,9 @@ def _complete_to(of: Range, found: Minutes, clock: datetime, settles: timedelta,
     known = now - int(settles.total_seconds())
     told = found.opens[found.opens < of.last]
     if len(told):
-        newest = int(told.max()) // 60 * 60
-        known = max(known, newest + of.seconds if newest + of.seconds <= now else newest)
+        newest = int(told.max())
+        over = newest % 60 == 0 and newest + of.seconds <= now
+        known = max(known, newest + of.seconds if over else newest)
     if traded_to is not None:
         known = max(known, traded_to)
     return datetime.fromtimestamp(min(known, now, of.last) // 60 * 60, UTC)
@@ -218,14 +228,59 @@ def regular(of: Instrument, opens: "NDArray[np.int64]") -> "NDArray[np.bool_]":
     return np.asarray(inside | ~np.isin(opens // 86_400, days))
 
 
-def require_step(found: Minutes, of: Range) -> None:
-    """Raise OtherQuestion where bars lie off the minutes, or are all outside of the range that was asked for."""
-    if not len(found.opens):
-        return
-    off = found.opens[(found.opens % 60 != 0)]
-    if len(off) > 1:
-        raise OtherQuestion(f"asked for bars of {of.interval} minutes, got one that opens at {int(off[0])} s")
-    inside = (found.opens >= of.first - of.seconds) & (found.opens <= of.last + of.seconds)
-    if not inside.any():
-        opened = datetime.fromtimestamp(int(found.opens[0]), UTC)
+def require_range(found: Minutes, of: Range) -> None:
+    """Raise OtherQuestion where bars lie off the minutes, or are all outside of the range that was asked for.
+
+    A few of either may be what vendors append to any answer: the running bar, or the latest price.
+    """
+    opens = found.opens
+    if int((opens % 60 != 0).sum()) > FEW:
+        odd = int(opens[opens % 60 != 0][0])
+        raise OtherQuestion(f"asked for bars of {of.interval} minutes, got one that opens at {odd} s")
+    inside = (opens >= of.first - of.seconds) & (opens <= of.last + of.seconds)
+    if len(opens) > FEW and not inside.any():
+        opened = datetime.fromtimestamp(int(opens[0]), UTC)
         raise OtherQuestion(f"asked for {of.start} to {of.end}, got bars of {opened}")
+
+
+def require_readable(found: Minutes) -> None:
+    """Raise ValueError where there are bars, and the prices of not one can be read."""
+    import numpy as np
+
+    if len(found.opens) and np.isnan(found.columns[:4]).any(axis=0).all():
+        opened = datetime.fromtimestamp(int(found.opens[0]), UTC)
+        raise ValueError(f"the prices of {opened:%Y-%m-%d %H:%M} cannot be read")
+
+
+def told_in(opens: "NDArray[np.int64]", zone: str) -> "NDArray[np.int64]":
+    """Epoch seconds of times that were read as if the clock on the wall in `zone` were UTC's.
+
+    A time that the clock skips is taken to be an hour later, one that it shows twice the first of them.
+    """
+    import numpy as np
+    import pandas as pd
+
+    local = pd.DatetimeIndex(opens.astype("datetime64[s]"))
+    there = local.tz_localize(zone, ambiguous=np.ones(len(local), np.bool_), nonexistent="shift_forward")
+    return there.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+
+
+def in_utc(opens: "NDArray[np.int64]", of: Range) -> "NDArray[np.int64]":
+    """Times that were asked for in UTC, put right where a vendor gave them in exchange time all the same.
+
+    It did so where they all fit sessions and range by the exchange's clock, and by UTC's some do not.
+    """
+    import numpy as np
+
+    zone = of.instrument.timezone
+    if of.instrument.asset_type in (AssetType.CRYPTO, AssetType.FX) or zone == "UTC" or not len(opens):
+        return opens
+
+    def fits(times: "NDArray[np.int64]") -> bool:
+        inside = (times >= of.first) & (times <= of.last)
+        return bool((inside & regular(of.instrument, times)).all())
+
+    if fits(opens):
+        return opens
+    there = told_in(opens, zone)
+    return there if fits(there) and not np.array_equal(there, opens) else opens

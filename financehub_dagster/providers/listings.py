@@ -13,6 +13,8 @@ from financehub_dagster.market.currencies import unit_of
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 
+PAIR = 6
+"""Letters in a pair of ISO 4217 codes."""
 LISTED = frozenset({AssetType.STOCK, AssetType.ETF})
 YAHOO_SUFFIXES = {
     "AIMX": ".L", "BVMF": ".SA", "MTAA": ".MI", "ROCO": ".TWO", "XAMS": ".AS", "XASX": ".AX", "XBOM": ".BO",
@@ -99,6 +101,18 @@ def symbol_at(vendor: str, instrument: Instrument) -> str | None:
     return None
 
 
+def pair_of(vendor: str, instrument: Instrument) -> tuple[str, str]:
+    """The two currencies of a pair, the one it is quoted in last: EURUSD, EUR/USD and EURUSD=X are EUR and USD.
+
+    Raises BadRequest where its symbol is no pair, or the pair is not quoted in the instrument's currency.
+    """
+    letters = instrument.symbol_at(vendor).upper().removesuffix("=X").replace("/", "")
+    if len(letters) != PAIR or letters[3:] != instrument.currency:
+        problem = f"{letters} is no pair of currencies quoted in {instrument.currency}: correct its `{vendor}` alias"
+        raise BadRequest(vendor, problem, symbol=instrument.symbol)
+    return letters[:3], letters[3:]
+
+
 def require_symbol(vendor: str, instrument: Instrument) -> str:
     """`symbol_at`; raises BadRequest where it is not known."""
     found = symbol_at(vendor, instrument)
@@ -164,6 +178,8 @@ def power_of_untold(vendor: str, instrument: Instrument) -> int:
 
     Raises BadRequest where nobody knows the unit.
     """
+    if instrument.asset_type is AssetType.FX:
+        return 0  # a pair is priced in its second currency
     naming, exchange = NAMINGS[vendor], _exchange_at(vendor, instrument)
     if exchange in IN_MINOR_UNITS:
         if exchange not in naming.units or instrument.asset_type is not AssetType.STOCK:

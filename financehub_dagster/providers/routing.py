@@ -6,7 +6,7 @@ the next one is asked (gateway.failover), or anything of one vendor.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Protocol, Self
 
 from pydantic import Field, PrivateAttr
 
@@ -14,9 +14,9 @@ from financehub_dagster.gateway.api_keys import is_off, not_configured
 from financehub_dagster.gateway.deadline import haste
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.failover import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
-from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
-from financehub_dagster.providers.base import Answers, DailyBars
+from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.resource import Resource
 
 KEYLESS = ("yahoo", "binance")
@@ -27,24 +27,39 @@ SERVE_DAILY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub
 _BARS = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
 
 
-class DailyBarsRouter(Resource):
-    """Daily bars from the first provider of the instrument's list that can answer.
+class Router(Resource):
+    """Lists of providers, one for each kind of instrument; providers without a key are left out."""
 
-    Providers without a key are left out. Every answer's `source` is the provider that gave it.
+    def kinds(self) -> list[AssetType]:
+        """The kinds of instruments there is a list for."""
+        return [kind for kind in AssetType if kind.value in type(self).model_fields]
+
+    def order(self, kind: AssetType) -> list[str]:
+        """The providers for one kind of instrument, in order."""
+        return list(getattr(self, kind.value))
+
+    def why_off(self, kinds: Sequence[AssetType] | None = None, providers: Sequence[str] | None = None) -> str | None:
+        """One line that says what to set, when no provider for any of `kinds` (None: all) has a key; None otherwise.
+
+        `providers` takes the place of the lists.
+        """
+        chosen = self.kinds() if kinds is None else [kind for kind in kinds if kind in self.kinds()]
+        names = list(dict.fromkeys(name for kind in chosen for name in providers or self.order(kind)))
+        if not names or any(name in KEYLESS or not is_off(name) for name in names):
+            return None
+        return "off: set " + " or ".join(f"{name.upper()}_API_KEYS" for name in names)
+
+
+class BarsRouter(Router):
+    """Bars of one instrument after another, each from the first provider of its list that can answer.
+
+    Every answer's `source` is the provider that gave it.
     """
-
-    stock: list[str] = Field(default=_BARS, description="Providers of daily bars of stocks, in order.")
-    etf: list[str] = Field(default=_BARS, description="Providers of daily bars of ETFs, in order.")
-    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of indices, in order.")
-    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
-    crypto: list[str] = Field(
-        default=["binance", "yahoo", "twelve_data"], description="Providers of daily bars of cryptos, in order."
-    )
 
     _providers: Mapping[str, Any] = PrivateAttr(default_factory=dict)
     _only: Sequence[str] | None = PrivateAttr(default=None)
 
-    def over(self, providers: Mapping[str, Any], only: Sequence[str] | None = None) -> "DailyBarsRouter":
+    def over(self, providers: Mapping[str, Any], only: Sequence[str] | None = None) -> Self:
         """This router over these providers by name; without it, all providers with their defaults.
 
         only: ask these and nobody else, in this order, whatever is configured.
@@ -58,8 +73,7 @@ class DailyBarsRouter(Resource):
 
         It says nothing of who is asked: that may be restricted.
         """
-        order: Sequence[str] = getattr(self, str(instrument.asset_type))
-        return order
+        return self.order(instrument.asset_type)
 
     def asked(self, instrument: Instrument) -> Sequence[str]:
         """Who is asked about `instrument`, in order."""
@@ -68,7 +82,9 @@ class DailyBarsRouter(Resource):
     def first_choice(self, instrument: Instrument) -> str | None:
         """The provider whose rows replace everybody's, if it is on and asked first; else None."""
         first = self.precedence(instrument)[:1]
-        return next((name for name in _on(self._bound(), self.asked(instrument))[:1] if [name] == list(first)), None)
+        return next(
+            (name for name in switched_on(self._bound(), self.asked(instrument))[:1] if [name] == list(first)), None
+        )
 
     def earlier_than(self, instrument: Instrument, source: str) -> Sequence[str]:
         """The providers whose rows count for more than those of `source`."""
@@ -79,6 +95,25 @@ class DailyBarsRouter(Resource):
         """Who is asked about `instrument` where `source` has nothing good enough, in order."""
         order = list(self.asked(instrument))
         return order[order.index(source) + 1 :] if source in order else []
+
+    def _bound(self) -> Mapping[str, Any]:
+        if not self._providers:
+            from financehub_dagster.providers import all_providers
+
+            self._providers = all_providers()
+        return self._providers
+
+
+class DailyBarsRouter(BarsRouter):
+    """Daily bars from the first provider of the instrument's list that can answer."""
+
+    stock: list[str] = Field(default=_BARS, description="Providers of daily bars of stocks, in order.")
+    etf: list[str] = Field(default=_BARS, description="Providers of daily bars of ETFs, in order.")
+    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of indices, in order.")
+    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
+    crypto: list[str] = Field(
+        default=["binance", "yahoo", "twelve_data"], description="Providers of daily bars of cryptos, in order."
+    )
 
     def daily_bars(
         self,
@@ -104,17 +139,10 @@ class DailyBarsRouter(Resource):
         order = self.asked(instrument) if after is None else self.asked_after(instrument, after)
         return first_answer(candidates(self._bound(), order, instrument), ask)
 
-    def _bound(self) -> Mapping[str, Any]:
-        if not self._providers:
-            from financehub_dagster.providers import all_providers
-
-            self._providers = all_providers()
-        return self._providers
-
 
 def candidates(providers: Mapping[str, Any], order: Sequence[str], instrument: Instrument) -> list[Candidate[Any]]:
     """Who can be asked about `instrument`, in order; raises ProviderError when that is nobody."""
-    on = _on(providers, order)
+    on = switched_on(providers, order)
     if not on:
         raise not_configured(order[0])
     named = [name for name in on if listings.symbol_at(name, instrument) is not None]
@@ -123,7 +151,16 @@ def candidates(providers: Mapping[str, Any], order: Sequence[str], instrument: I
     return [Candidate(name, providers[name], name in instrument.aliases) for name in named]
 
 
-def answers_in_turn[A: Answers](
+class Partial(Protocol):
+    """An answer about several instruments that says, by our symbol, of which it has nothing and why."""
+
+    @property
+    def failed(self) -> Mapping[str, ProviderError]:
+        """Why instruments have no row."""
+        ...
+
+
+def answers_in_turn[A: Partial](
     providers: Mapping[str, Any],
     order: Sequence[str],
     instruments: Sequence[Instrument],
@@ -137,7 +174,7 @@ def answers_in_turn[A: Answers](
     answers: list[A] = []
     reasons: dict[str, list[ProviderError]] = {each.symbol: [] for each in instruments}
     left = list(instruments)
-    on = _on(providers, order)
+    on = switched_on(providers, order)
     if not on:
         raise not_configured(order[0])
     for position, name in enumerate(on):
@@ -161,7 +198,8 @@ def answers_in_turn[A: Answers](
     return answers, {symbol: with_others(errors[0], errors[1:]) for symbol, errors in why.items()}
 
 
-def _on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+def switched_on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+    """The providers of an order that have a key or need none; raises ValueError for one that there is not."""
     unknown = [name for name in order if name not in providers]
     if unknown or not order:
         known = ", ".join(sorted(providers))

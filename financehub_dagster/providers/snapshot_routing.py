@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from financehub_dagster.gateway.api_keys import is_off, not_configured
+from financehub_dagster.gateway.api_keys import not_configured
 from financehub_dagster.gateway.errors import NotConfigured, ProviderError
-from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.providers.resource import Resource
-from financehub_dagster.providers.routing import KEYLESS, answers_in_turn
+from financehub_dagster.providers.routing import Router, answers_in_turn
 
 _STOCK_QUOTES = ["yahoo", "finnhub", "twelve_data"]
 _STOCK_NEWS = ["finnhub", "newsapi", "alpha_vantage"]
@@ -34,35 +33,16 @@ class Routed:
     failed: dict[str, ProviderError] = field(default_factory=dict)
 
 
-class AnswersRouter(Resource):
+class AnswersRouter(Router):
     """Answers about many instruments, each from the first provider of its kind's list that has one.
 
-    Providers without a key are left out. Kinds with one and the same list are asked about together.
+    Kinds with one and the same list are asked about together.
     """
 
     capability: ClassVar[str]
     """What providers call the question."""
     able: ClassVar[tuple[str, ...]]
     """Providers that can be asked at all."""
-
-    def kinds(self) -> list[AssetType]:
-        """The kinds of instruments there is a list for."""
-        return [kind for kind in AssetType if kind.value in type(self).model_fields]
-
-    def order(self, kind: AssetType) -> list[str]:
-        """The providers for one kind of instrument, in order."""
-        return list(getattr(self, kind.value))
-
-    def why_off(self, kinds: Sequence[AssetType] | None = None, providers: Sequence[str] | None = None) -> str | None:
-        """One line that says what to set, when no provider for any of `kinds` (None: all) has a key; None otherwise.
-
-        `providers` takes the place of the lists.
-        """
-        chosen = self.kinds() if kinds is None else [kind for kind in kinds if kind in self.kinds()]
-        names = list(dict.fromkeys(name for kind in chosen for name in providers or self.order(kind)))
-        if not names or any(name in KEYLESS or not is_off(name) for name in names):
-            return None
-        return "off: set " + " or ".join(f"{name.upper()}_API_KEYS" for name in names)
 
     def ask(
         self,

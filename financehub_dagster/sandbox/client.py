@@ -60,7 +60,8 @@ class Sandbox:
         """Spoil requests.
 
         Kinds: status, error, timeout, reset, slow, trickle, truncated, garbage, empty, html, wrong_symbol, shuffled,
-        duplicated, strings, nan. Options: vendor, path (part of it), symbol (ours), status, situation, in_200,
+        duplicated, strings, nan; closing_bar, extended_hours, exchange_time, microseconds, null_rows of vendors that do
+        so. Options: vendor, path (part of it), symbol (ours), status, situation, in_200,
         retry_after, retry_after_as, seconds, times, after.
         """
         self._control("POST", "faults", {"kind": kind, **options})

@@ -36,7 +36,7 @@ from financehub_dagster.sandbox.vendors.coinmarketcap.routes import CoinMarketCa
 from financehub_dagster.sandbox.vendors.finnhub.routes import Finnhub
 from financehub_dagster.sandbox.vendors.newsapi import NewsApi
 from financehub_dagster.sandbox.vendors.twelve_data.routes import TwelveData
-from financehub_dagster.sandbox.vendors.vendor import Identity, Vendor, path_of
+from financehub_dagster.sandbox.vendors.vendor import QUIRK, Identity, Vendor, path_of
 from financehub_dagster.sandbox.vendors.yahoo.routes import Yahoo
 
 DEFAULT_PORT = 8765
@@ -150,6 +150,8 @@ class _Gate:
             asked = scope
             if fault is not None and fault.kind == "wrong_symbol":
                 asked = asking_for(scope, self._control.market.listed.swaps(identity.symbols, self._vendor.spelling))
+            if fault is not None and fault.quirk is not None:
+                asked = {**scope, QUIRK: fault.quirk}
             response = await self._answer(asked, receive)
         response.headers.update(self._vendor.headers(identity, at))
         response.headers["date"] = formatdate(self._control.market.now(), usegmt=True)

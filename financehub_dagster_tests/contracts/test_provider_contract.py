@@ -16,6 +16,7 @@ from financehub_dagster.gateway import errors
 from financehub_dagster.gateway.errors import Limited, Malformed, ProviderError, QuotaSpent
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.intraday import Minutes
 from financehub_dagster.providers.reading import Part, answer_of
 from financehub_dagster_tests.contracts.vendor_cases import FIXTURES, VENDORS, Document, Vendor
 
@@ -78,6 +79,8 @@ def outcome(got: Reply, vendor: Vendor, document: Document) -> Any:
 
 def rows(answer: Any) -> list[Any]:
     """What an answer holds, whichever kind it is."""
+    if isinstance(answer, Minutes):
+        return list(zip(answer.opens.tolist(), *answer.columns.tolist(), strict=True))
     return list(answer.rows) if isinstance(answer, Part) else list(answer[0] if isinstance(answer, tuple) else answer)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from financehub_dagster.gateway.errors import BadKey, Malformed, NotConfigured, ProviderError, QuotaSpent
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import DailyBars
+from financehub_dagster.providers.base import DailyBars, IntradayBars
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, FUNDAMENTALS, NEWS, QUOTES
 from financehub_dagster.providers.yahoo.provider import YahooProvider
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("books", "keys")
 
 COLUMNS = {"quotes": QUOTES, "crypto_markets": CRYPTO_MARKETS, "fundamentals": FUNDAMENTALS, "news": NEWS}
 BARS = ["datetime64[s]", *["float64"] * 6]
+MINUTES = ["datetime64[s]", *["float64"] * 5]
 CASES = [
     pytest.param(vendor, document, id=f"{vendor.name}-{document.answers[0]}-{document.capability}")
     for vendor in VENDORS
@@ -66,11 +67,14 @@ def test_a_recorded_answer_becomes_the_declared_rows(
     vendor: Vendor, document: Document, server: ScriptedVendor
 ) -> None:
     answer = asked(vendor, server, document, *recorded(vendor, document))
-    frame: pd.DataFrame = answer.bars if isinstance(answer, DailyBars) else answer.rows
+    frame: pd.DataFrame = answer.bars if isinstance(answer, DailyBars | IntradayBars) else answer.rows
     if isinstance(answer, DailyBars):
         assert frame.dtypes.astype(str).tolist() == BARS
         assert frame["date"].is_monotonic_increasing
         assert frame["date"].is_unique
+    elif isinstance(answer, IntradayBars):
+        assert frame.dtypes.astype(str).tolist() == MINUTES
+        assert frame["ts"].is_monotonic_increasing
     else:
         assert frame.dtypes.astype(str).to_dict() == COLUMNS[document.capability]
         assert {symbol: type(error).__name__ for symbol, error in answer.failed.items()} == document.failed

@@ -6,15 +6,16 @@ The documents themselves are in `fixtures/`, by vendor; its README says where ea
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import coingecko, coinmarketcap, finnhub, newsapi
+from financehub_dagster.providers import coingecko, coinmarketcap, finnhub, intraday, newsapi
 from financehub_dagster.providers.alpha_vantage import responses as alpha_vantage_wire
 from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
+from financehub_dagster.providers.intraday import Range
 from financehub_dagster.providers.reading import Refusal
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.twelve_data import responses as twelve_data_wire
@@ -93,6 +94,18 @@ def _bars(instrument: Instrument) -> Callable[[Any], Any]:
     return lambda provider: provider.daily_bars(instrument, date(2019, 1, 1), date(2025, 1, 1))
 
 
+def _minutes(instrument: Instrument, day: date, **plan: Any) -> Callable[[Any], Any]:
+    """Ask for the minutes of a day, on a plan of these settings."""
+    start = datetime.combine(day, time(), UTC)
+    end = start + timedelta(days=1)
+    return lambda provider: provider.model_copy(update=plan).intraday_bars(instrument, 1, start, end)
+
+
+def _day(instrument: Instrument, day: date) -> Range:
+    start = datetime.combine(day, time(), UTC)
+    return intraday.asked("test", instrument, 1, start, start + timedelta(days=1))
+
+
 _DAILY = {"date": datetime(2024, 5, 1), "open": 165.69 / 2, "close": 164.43 / 2, "volume": 4030961.0 * 2}  # noqa: DTZ001
 ALPHA_VANTAGE = Vendor(
     AlphaVantageProvider,
@@ -104,6 +117,13 @@ ALPHA_VANTAGE = Vendor(
             partial(alpha_vantage_wire.read_daily, of=IBM),
             _bars(IBM),
             _DAILY,
+        ),
+        Document(
+            "intraday_bars",
+            ("time_series_intraday", "splits"),
+            partial(alpha_vantage_wire.read_minutes, of=_day(MSFT, date(2017, 12, 18))),
+            _minutes(MSFT, date(2017, 12, 18), premium=True),
+            {"ts": datetime(2017, 12, 18, 19, 53), "close": 86.47 / 2},  # noqa: DTZ001
         ),
         Document(
             "quotes",
@@ -200,6 +220,14 @@ FINNHUB = Vendor(
             silent=True,
         ),
         Document(
+            "intraday_bars",
+            ("stock_candle_minutes",),
+            partial(finnhub.read_minutes, of=_day(AAPL, date(2019, 9, 24))),
+            _minutes(AAPL, date(2019, 9, 24)),
+            {"ts": datetime(2019, 9, 24, 13, 30), "open": 217.68, "volume": 812000.0},  # noqa: DTZ001
+            silent=True,
+        ),
+        Document(
             "fundamentals",
             ("stock_metric",),
             partial(finnhub.read_metric, of=AAPL),
@@ -227,6 +255,13 @@ TWELVE_DATA = Vendor(
             partial(twelve_data_wire.read_bars, of=AAPL, first=date(2019, 1, 1), last=date(2025, 1, 1)),
             _bars(AAPL),
             {"date": datetime(2024, 11, 22), "close": 229.87, "volume": 35462000.0},  # noqa: DTZ001
+        ),
+        Document(
+            "intraday_bars",
+            ("time_series_minutes",),
+            partial(twelve_data_wire.read_minutes, of=_day(AAPL, date(2024, 11, 22))),
+            _minutes(AAPL, date(2024, 11, 22)),
+            {"ts": datetime(2024, 11, 22, 14, 30), "close": 229.3, "volume": 8130.0},  # noqa: DTZ001
         ),
         Document(
             "quotes",

@@ -125,7 +125,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
 @pytest.mark.slow
 def test_up_says_what_it_will_ask_before_it_asks(started):
     said = started.says(until="`financehub gaps` shows")
-    assert "70 from the default universe (`financehub up --empty` starts with none)" in said
+    assert "75 from the default universe (`financehub up --empty` starts with none)" in said
     assert "instruments have no bars yet. From now on vendors are asked: yahoo for " in said
     assert "binance for " in said
     assert "daily bars since 2016-01-01" in said

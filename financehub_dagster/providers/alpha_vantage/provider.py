@@ -1,24 +1,26 @@
-"""Alpha Vantage: daily bars, quotes, fundamentals and news of stocks and ETFs.
+"""Alpha Vantage: bars, quotes, fundamentals and news of stocks and ETFs, and daily bars of currencies.
 
 Belongs here: the resource, its limits and its questions. Does not belong here: what its answers mean
 (alpha_vantage_wire), HTTP and frames. Source: https://www.alphavantage.co/documentation and /premium.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
-from financehub_dagster.gateway.errors import NotInPlan
+from financehub_dagster.gateway.errors import BadRequest, NotInPlan
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers import intraday
 from financehub_dagster.providers.alpha_vantage import responses as wire
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, News, Quotes
-from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, actions_table, bars_table
-from financehub_dagster.providers.listings import power_of_untold, require_symbol
+from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, IntradayBars, News, Quotes
+from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, Bar, actions_table, bars_table
+from financehub_dagster.providers.listings import pair_of, power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.storage.rate_limits.limiter import Limit
@@ -28,6 +30,9 @@ NAME = wire.NAME
 STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})
 COMPACT = 100
 """Bars a free key gets, the newest ones."""
+COMPACT_REACH = timedelta(minutes=80)
+"""A compact answer holds the newest 100 bars: with room for our clock, bars of a minute so far back."""
+MINUTES = (1, 5, 15)
 MOST_ARTICLES = 1000
 DAY_SECONDS = 86_400.0
 
@@ -39,7 +44,8 @@ class AlphaVantageProvider(RestProvider):
     address: ClassVar[str] = "https://www.alphavantage.co"
     auth: ClassVar[Auth] = Auth(query="apikey")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
-        "daily_bars": STOCKS,
+        "daily_bars": STOCKS | {AssetType.FX},
+        "intraday_bars": STOCKS,
         "quotes": STOCKS,
         "fundamentals": frozenset({AssetType.STOCK}),
         "news": STOCKS,
@@ -71,6 +77,8 @@ class AlphaVantageProvider(RestProvider):
         premium key: also adj_close, dividends and all history.
         """
         self.check("daily_bars", instrument)
+        if instrument.asset_type is AssetType.FX:
+            return self._fx_daily(instrument, start, end)
         tally, told_since = Tally(), None
         if self.premium:
             read = partial(wire.read_adjusted, of=instrument)
@@ -80,10 +88,7 @@ class AlphaVantageProvider(RestProvider):
             # Both are booked with the first: at the end of a day's budget one without the other would be wasted.
             series = _question("TIME_SERIES_DAILY", instrument, partial(wire.read_daily, of=instrument), weight=2)
             traded = self.ask("daily_bars", series, tally)
-            told_since = min(bar.date for bar in traded) if len(traded) >= COMPACT else None
-            if told_since is not None and told_since > end:
-                problem = f"a free key gets the newest {COMPACT} sessions only, since {told_since}"
-                raise NotInPlan(NAME, problem, symbol=instrument.symbol)
+            told_since = _told_since(instrument, traded, end)
             splits = _question("SPLITS", instrument, wire.read_splits, weight=0)
             actions = self.ask("daily_bars", splits, tally)
             bars = wire.split_adjusted(traded, actions)
@@ -98,6 +103,48 @@ class AlphaVantageProvider(RestProvider):
             all_actions=self.premium and not power_of_untold(NAME, instrument),
             told_since=told_since,
         )
+
+    def _fx_daily(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+        """Days of a pair, which end at midnight UTC, for one request; a free key gets the newest 100. No volume: 0."""
+        base, quoted = pair_of(NAME, instrument)
+        tally = Tally()
+        params = {"function": "FX_DAILY", "from_symbol": base, "to_symbol": quoted}
+        params["outputsize"] = "full" if self.premium else "compact"
+        read = partial(wire.read_fx_daily, pair=(base, quoted))
+        bars = self.ask("daily_bars", Question("/query", params, read, instrument.symbol), tally)
+        told_since = None if self.premium else _told_since(instrument, bars, end)
+        table = bars_table(bars, instrument, start, end, tally.clock)
+        actions = actions_table([], start, end)
+        return DailyBars(instrument.symbol, table, actions, NAME, datetime.now(UTC), tally.calls, told_since=told_since)
+
+    def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
+        """Finished bars within regular sessions that open in [start, end), split-adjusted; raises ProviderError.
+
+        For premium keys. One request per month, and for days before today one for the splits; of 1, 5 or 15 minutes,
+        since its hours begin at full hours and not with the session.
+        """
+        self.check("intraday_bars", instrument)
+        of = intraday.asked(NAME, instrument, interval, start, end)
+        if interval not in MINUTES:
+            problem = "its hours begin at full hours, not with the session: ask for minutes"
+            raise BadRequest(NAME, problem, symbol=instrument.symbol)
+        if not self.premium:
+            raise NotInPlan(NAME, "only premium keys get intraday bars", symbol=instrument.symbol)
+        tally = Tally()
+        read = partial(wire.read_minutes, of=of)
+        parts = []
+        for month in _months(of):
+            options = {"interval": f"{interval}min", "adjusted": "false", "extended_hours": "false"}
+            span = {"outputsize": "compact"} if month is None else {"outputsize": "full", "month": month}
+            params = {"function": "TIME_SERIES_INTRADAY", "symbol": require_symbol(NAME, instrument), **options, **span}
+            question = Question("/query", params, read, instrument.symbol)
+            parts.append(self.ask("intraday_bars", question, tally))
+        found = intraday.Minutes.joined(parts)
+        reply = tally.reply
+        if of.start.astimezone(wire.EASTERN).date() < tally.clock.astimezone(wire.EASTERN).date():
+            splits = self.ask("intraday_bars", _question("SPLITS", instrument, wire.read_splits), tally)
+            found = wire.split_adjusted_minutes(found, ZoneInfo(instrument.timezone), splits)
+        return intraday.answer(of, found, NAME, tally.calls, reply)
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each, one request per instrument; the time is known to the session only."""
@@ -125,6 +172,24 @@ class AlphaVantageProvider(RestProvider):
     def test_connection(self) -> ConnectionReport:
         """The market's status, which costs one of the day's requests; raises ProviderError."""
         return self.connection(Question("/query", {"function": "MARKET_STATUS"}, wire.read_market_status))
+
+
+def _told_since(instrument: Instrument, bars: Sequence[Bar], end: date) -> date | None:
+    """The first session of a full compact answer; raises NotInPlan where that is after `end`."""
+    since = min(bar.date for bar in bars) if len(bars) >= COMPACT else None
+    if since is not None and since > end:
+        problem = f"a free key gets the newest {COMPACT} sessions only, since {since}"
+        raise NotInPlan(NAME, problem, symbol=instrument.symbol)
+    return since
+
+
+def _months(of: intraday.Range) -> list[str | None]:
+    """The months of a range in New York; None for one that the newest bars of a compact answer hold."""
+    if of.start >= datetime.now(UTC) - COMPACT_REACH * of.interval:
+        return [None]
+    first, last = (edge.astimezone(wire.EASTERN).date() for edge in (of.start, of.end))
+    count = 12 * (last.year - first.year) + last.month - first.month + 1
+    return [f"{first.year + (first.month - 1 + n) // 12}-{(first.month - 1 + n) % 12 + 1:02}" for n in range(count)]
 
 
 def _parts(

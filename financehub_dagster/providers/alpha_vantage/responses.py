@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, burst_limit
+from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
+from financehub_dagster.providers.intraday import COLUMNS, Minutes, Range, regular, require_readable, told_in
 from financehub_dagster.providers.items import (
     known,
     last_price,
@@ -24,7 +26,7 @@ from financehub_dagster.providers.items import (
 )
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Part, Verdict
-from financehub_dagster.providers.values import OtherQuestion, day, maybe, maybe_price, member, text
+from financehub_dagster.providers.values import OtherQuestion, day, instant, maybe, maybe_price, member, text
 
 NAME = "alpha_vantage"
 EASTERN = ZoneInfo("America/New_York")
@@ -92,6 +94,24 @@ def read_daily(document: Any, of: Instrument) -> list[Bar]:
         return Bar(day(label), *numbers)
 
     return _until_now(read_bars(_series(document, of).items(), bar, power_of_untold(NAME, of)))
+
+
+def read_fx_daily(document: Any, pair: tuple[str, str]) -> list[Bar]:
+    """FX_DAILY of a pair of currencies."""
+    meta = member(document, "Meta Data")
+    told = (str(member(meta, "2. From Symbol")), str(member(meta, "3. To Symbol")))
+    if told != pair:
+        raise OtherQuestion(f"asked for {'/'.join(pair)}, got {'/'.join(told)}")
+    series = member(document, "Time Series FX (Daily)")
+    if not isinstance(series, Mapping):
+        raise ValueError("the answer has no time series")
+
+    def bar(labelled: tuple[str, Any]) -> Bar:
+        label, row = labelled
+        opened, high, low, close = (known(row.get(name)) for name in ("1. open", "2. high", "3. low", "4. close"))
+        return Bar(day(label), opened, high, low, close, 0.0)
+
+    return _until_now(read_bars(series.items(), bar))
 
 
 def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action]]:
@@ -183,6 +203,46 @@ def _series(document: Any, of: Instrument) -> Mapping[str, Any]:
     if not isinstance(series, Mapping):
         raise ValueError("the answer has no time series")
     return series
+
+
+def read_minutes(document: Any, of: Range) -> Minutes:
+    """TIME_SERIES_INTRADAY, unadjusted: prices as traded, of the regular sessions.
+
+    The zone of its times stands in the answer. Bars before and after the market are left out, which come unasked.
+    """
+    meta, name = member(document, "Meta Data"), f"{of.interval}min"
+    _check(member(meta, "2. Symbol"), of.instrument)
+    interval, zone = member(meta, "4. Interval"), str(member(meta, "6. Time Zone"))
+    if interval != name:
+        raise OtherQuestion(f"asked for bars of {name}, got bars of {interval}")
+    series, power = member(document, f"Time Series ({name})"), power_of_untold(NAME, of.instrument)
+    if not isinstance(series, Mapping):
+        raise ValueError("the answer has no time series")
+    opens, rows = [], []
+    for label, row in series.items():
+        opened = read_or_none(instant, label)
+        if opened is not None and isinstance(row, Mapping):
+            prices = [scaled(known(row.get(each)), power) for each in ("1. open", "2. high", "3. low", "4. close")]
+            opens.append(int(opened.timestamp()))
+            rows.append([*prices, known(row.get("5. volume"))])
+    found = Minutes.of(opens, list(zip(*rows, strict=True)) or [[]] * len(COLUMNS))
+    found = Minutes(told_in(found.opens, zone), found.columns)
+    require_readable(found)
+    return found.kept(regular(of.instrument, found.opens))
+
+
+def split_adjusted_minutes(found: Minutes, zone: ZoneInfo, actions: Sequence[Action]) -> Minutes:
+    """Prices as traded, on the basis after every split; volumes multiplied."""
+    import numpy as np
+
+    columns = found.columns.copy()
+    for split in actions:
+        if split.kind == "split":
+            begins = datetime.combine(split.date, time(), zone).timestamp()
+            earlier = found.opens < begins
+            columns[:4, earlier] /= split.value
+            columns[4, earlier] *= split.value
+    return Minutes(found.opens, np.asarray(columns))
 
 
 def read_quote(document: Any, of: Instrument) -> Part:

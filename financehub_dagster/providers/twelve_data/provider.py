@@ -1,10 +1,11 @@
-"""Twelve Data: daily bars and quotes of stocks, ETFs, currencies and cryptos, paid in credits.
+"""Twelve Data: daily and intraday bars and quotes of stocks, ETFs, currencies and cryptos, paid in credits.
 
 Belongs here: the resource, its limits and its questions. Does not belong here: what its answers mean
 (twelve_data_wire), HTTP and frames. Source: https://twelvedata.com/docs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -13,13 +14,22 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
-from financehub_dagster.gateway.errors import NotInPlan
+from financehub_dagster.gateway.errors import BadKey, BadRequest, Limited, NotInPlan, ProviderError, Unreachable
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, PlanUsage, Quotes
+from financehub_dagster.providers import intraday
+from financehub_dagster.providers.base import (
+    ConnectionReport,
+    DailyBars,
+    Fundamentals,
+    IntradayAnswers,
+    IntradayBars,
+    PlanUsage,
+    Quotes,
+)
 from financehub_dagster.providers.frames import FUNDAMENTALS, QUOTES, actions_table, bars_table
 from financehub_dagster.providers.listings import mic_at
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches
+from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, about_the_instrument, batches
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.twelve_data import responses as wire
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
@@ -43,6 +53,7 @@ class TwelveDataProvider(RestProvider):
     auth: ClassVar[Auth] = Auth(header="Authorization", prefix="apikey ")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
         "daily_bars": PRICED,
+        "intraday_bars": PRICED,
         "quotes": PRICED,
         "fundamentals": COMPANIES,
     }
@@ -91,6 +102,94 @@ class TwelveDataProvider(RestProvider):
         table = bars_table(bars, instrument, start, end, tally.clock)
         return DailyBars(instrument.symbol, table, actions_table([], start, end), NAME, datetime.now(UTC), tally.calls)
 
+    def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
+        """Finished bars of `interval` minutes within regular sessions that open in [start, end); raises ProviderError.
+
+        One credit per 5,000 bars; split-adjusted.
+        """
+        self.check("intraday_bars", instrument)
+        of = intraday.asked(NAME, instrument, interval, start, end)
+        tally = Tally()
+        found = self._minutes(of, tally)
+        return intraday.answer(of, found, NAME, tally.calls, tally.reply)
+
+    def intraday_batch(
+        self, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
+    ) -> IntradayAnswers:
+        """Like intraday_bars of each, as many in one request as the minute's credits allow, one credit each.
+
+        One that has more than 5,000 bars costs another request. Raises ProviderError where nobody got an answer.
+        """
+        answers: dict[str, IntradayBars] = {}
+        failed: dict[str, ProviderError] = {}
+        served: list[Instrument] = []
+        for each in instruments:
+            try:
+                self.check("intraday_bars", each)
+                served.append(each)
+            except BadRequest as error:
+                failed[each.symbol] = error
+        end_of_asking: ProviderError | None = None
+        for _, members in groupby(sorted(served, key=_market), key=_market):
+            for together in batches(members, self._batch(), wire.symbol_of):
+                of = {name: intraday.asked(NAME, each, interval, start, end) for name, each in together.items()}
+                if end_of_asking is not None:
+                    failed.update(dict.fromkeys((each.symbol for each in together.values()), end_of_asking))
+                    continue
+                try:
+                    found, unserved = self._batch_of_minutes(of)
+                    answers.update(found)
+                    failed.update(unserved)
+                except ProviderError as error:
+                    failed.update(dict.fromkeys((each.symbol for each in together.values()), error))
+                    end_of_asking = error if isinstance(error, Limited | BadKey | Unreachable) else None
+        if failed and not answers and not any(about_the_instrument(each) for each in failed.values()):
+            raise next(iter(failed.values()))
+        return IntradayAnswers(answers, failed)
+
+    def batch_of(self, instruments: Sequence[Instrument]) -> int:  # noqa: ARG002  (others may go by the instruments)
+        """How many instruments one request of intraday bars may have."""
+        return self._batch()
+
+    def _batch_of_minutes(
+        self, of: Mapping[str, intraday.Range]
+    ) -> tuple[dict[str, IntradayBars], dict[str, ProviderError]]:
+        """One request for one range of several instruments of one market, by their symbols there."""
+        some = next(iter(of.values()))
+        if len(of) == 1:
+            alone = Tally()
+            found = self._minutes(some, alone)
+            return {some.instrument.symbol: intraday.answer(some, found, NAME, alone.calls, alone.reply)}, {}
+        tally = Tally()
+        params = {**wire.params_of(some.instrument), "symbol": ",".join(of), **_range_of(some)}
+        question = Question("/time_series", params, partial(wire.read_batch, of=of), weight=len(of))
+        batch = self.ask("intraday_bars", question, tally)
+        answers, calls = {}, tally.calls
+        for each in of.values():
+            symbol, more = each.instrument.symbol, Tally()
+            if symbol not in batch.minutes:
+                continue
+            minutes = batch.minutes[symbol]
+            if batch.sizes[symbol] >= MOST_BARS and len(minutes.opens):
+                earlier = self._minutes(replace(each, last=int(minutes.opens.min())), more)
+                minutes = intraday.Minutes.joined([earlier, minutes])
+            answers[symbol] = intraday.answer(each, minutes, NAME, calls + more.calls, tally.reply)
+            calls = 0
+        return answers, dict(batch.failed)
+
+    def _minutes(self, of: intraday.Range, tally: Tally) -> intraday.Minutes:
+        """All bars of a range, the newest 5,000 first."""
+        parts = [intraday.Minutes.of([], [[]] * len(intraday.COLUMNS))]
+        while of.last > of.first:
+            params = {**wire.params_of(of.instrument), **_range_of(of)}
+            read = partial(_with_size, of=of)
+            page, size = self.ask("intraday_bars", Question("/time_series", params, read, of.instrument.symbol), tally)
+            parts.append(page)
+            if size < MOST_BARS or not len(page.opens):
+                break
+            of = replace(of, last=int(page.opens.min()))
+        return intraday.Minutes.joined(parts)
+
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each, as many in one request as the minute's credits allow, one credit each."""
 
@@ -133,6 +232,24 @@ class TwelveDataProvider(RestProvider):
 
     def _batch(self) -> int:
         return min(self.credits_per_minute, MOST_SYMBOLS)
+
+
+def _range_of(of: intraday.Range) -> dict[str, str]:
+    """A range in UTC; both ends are inside at Twelve Data."""
+    return {
+        "interval": wire.INTERVALS[of.interval],
+        "start_date": f"{of.start:%Y-%m-%d %H:%M:%S}",
+        "end_date": f"{of.end - timedelta(seconds=1):%Y-%m-%d %H:%M:%S}",
+        "outputsize": str(MOST_BARS),
+        "timezone": "UTC",
+        "order": "desc",
+    }
+
+
+def _with_size(document: Any, of: intraday.Range) -> tuple[intraday.Minutes, int]:
+    """The bars of an answer, and how many rows it had."""
+    values = document.get("values") if isinstance(document, Mapping) else None
+    return wire.read_minutes(document, of), len(values) if isinstance(values, list) else 0
 
 
 def _market(instrument: Instrument) -> str:

@@ -5,6 +5,7 @@ Source: https://twelvedata.com/docs and its OpenAPI description. The HTTP status
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -17,11 +18,21 @@ from financehub_dagster.gateway.errors import (
     UnknownSymbol,
 )
 from financehub_dagster.gateway.response import Reply, burst_limit
+from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import items
 from financehub_dagster.providers.base import Window
 from financehub_dagster.providers.frames import Bar
+from financehub_dagster.providers.intraday import (
+    COLUMNS,
+    Minutes,
+    Range,
+    in_utc,
+    regular,
+    require_range,
+    require_readable,
+)
 from financehub_dagster.providers.listings import (
     is_listed_there,
     mic_at,
@@ -30,11 +41,13 @@ from financehub_dagster.providers.listings import (
     require_symbol,
 )
 from financehub_dagster.providers.reading import Part, Verdict, each_of, quota_spent, until_next
-from financehub_dagster.providers.values import OtherQuestion, day, epoch, maybe, maybe_price, member, text
+from financehub_dagster.providers.values import OtherQuestion, day, epoch, instant, maybe, maybe_price, member, text
 
 NAME = "twelve_data"
 PAIRS = (AssetType.CRYPTO, AssetType.FX)
 WITHOUT_VOLUME = (*PAIRS, AssetType.INDEX)
+INTERVALS = {1: "1min", 5: "5min", 15: "15min", 60: "1h"}
+"""By minutes; hours begin with the session."""
 STATISTICS = {
     "market_cap": ("valuations_metrics", "market_capitalization"),
     "pe_ratio": ("valuations_metrics", "trailing_pe"),
@@ -132,6 +145,56 @@ def read_bars(document: Any, of: Instrument, first: date, last: date) -> list[Ba
     bars = items.read_bars(member(document, "values"), bar, power)
     items.require_any_inside(bars, first, last)
     return bars
+
+
+def read_minutes(document: Any, of: Range) -> Minutes:
+    """/time_series of one symbol, asked for in UTC, as split-adjusted bars within the regular sessions."""
+    if no_data(document):
+        return Minutes.of([], [[]] * len(COLUMNS))
+    meta = member(document, "meta")
+    interval = member(meta, "interval")
+    if interval != INTERVALS[of.interval]:
+        raise OtherQuestion(f"asked for bars of {INTERVALS[of.interval]}, got bars of {interval}")
+    power = _check(meta, of.instrument)
+    without_volume = of.instrument.asset_type in WITHOUT_VOLUME
+    opens, rows = [], []
+    for row in member(document, "values"):
+        opened = items.read_or_none(lambda each: instant(member(each, "datetime")), row)
+        if opened is not None:
+            prices = [scaled(items.known(row.get(name)), power) for name in COLUMNS[:4]]
+            traded = row.get("volume")
+            opens.append(int(opened.timestamp()))
+            rows.append([*prices, 0.0 if traded is None and without_volume else items.known(traded)])
+    found = Minutes.of(opens, list(zip(*rows, strict=True)) or [[]] * len(COLUMNS))
+    found = Minutes(in_utc(found.opens, of), found.columns)
+    require_readable(found)
+    require_range(found, of)
+    return found.kept(regular(of.instrument, found.opens))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """/time_series of several symbols, by ours: bars, how many rows the answer had of each, and errors."""
+
+    minutes: Mapping[str, Minutes]
+    sizes: Mapping[str, int]
+    failed: Mapping[str, ProviderError]
+
+
+def read_batch(document: Any, of: Mapping[str, Range]) -> Batch:
+    """/time_series of several symbols, an object by symbol whose members may be errors."""
+    if not isinstance(document, Mapping):
+        raise ValueError("the answer is not an object by symbol")
+    minutes: dict[str, Minutes] = {}
+
+    def row(instrument: Instrument, series: Any) -> dict[str, Any]:
+        if isinstance(series, Mapping) and series.get("status") == "error" and not no_data(series):
+            raise meaning(Reply(NAME, "/time_series", 200, {}, b""), series, instrument.symbol)
+        minutes[instrument.symbol] = read_minutes(series, of[symbol_of(instrument)])
+        return {"symbol": instrument.symbol, "size": 0 if no_data(series) else len(series["values"])}
+
+    part = each_of(NAME, {name: each.instrument for name, each in of.items()}, document, row)
+    return Batch(minutes, {each["symbol"]: each["size"] for each in part.rows}, part.failed)
 
 
 def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:

@@ -77,9 +77,7 @@ class Chart:
         open_day = min(_day(last) + 1, self._unfinished(now))
         kept = (self.days >= _day(first)) & (self.days < open_day) & self._traded(_day(first))
         kept &= ~np.isnan(self.prices[:4]).any(axis=0) | self.unread
-        prices = self.prices[:, kept]
-        single = prices.astype(np.float32).astype(np.float64) == prices
-        decimals = scaled_all(np.where(single, shortest_float32(prices), prices), power)
+        decimals = as_quoted(self.prices[:, kept], power)
         decimals[4, self._unadjusted()[kept]] = nan
         # One block for all numbers: pandas takes three times as long for six columns.
         bars = pd.DataFrame(np.vstack([decimals, self.volume[kept]]).T, columns=_NUMBERED, copy=False)
@@ -153,6 +151,12 @@ class Chart:
         return max(session + 1, _day(now.astimezone(self.opens.tzinfo)))
 
 
+def as_quoted(prices: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+    """Prices times 10 to the `power`; those that are float32 as the decimals they were made from."""
+    single = prices.astype(np.float32).astype(np.float64) == prices
+    return scaled_all(np.where(single, shortest_float32(prices), prices), power)
+
+
 def read(document: Mapping[str, Any], end: int, start: int = EARLIEST) -> Chart | None:
     """The chart as asked for from `start` to `end` (epoch seconds, the latter excluded); None when it has no bars.
 
@@ -204,8 +208,8 @@ def _rows(result: Mapping[str, Any], zone: ZoneInfo, start: int, end: int) -> tu
     if len(stamps) > FEW and not ((stamps >= start - DAY) & (stamps < end + DAY)).any():
         told = date.fromordinal(int(stamps[order[0]]) // DAY + _EPOCH)
         raise ValueError(f"asked for another range than that of its {len(stamps)} bars from {told} on")
-    columns, unread = zip(*(_numbers(quote[name]) for name in (*PRICES[:4], "volume")), strict=True)
-    closes = _numbers(adjusted[0]["adjclose"])[0] if adjusted else np.full(len(columns[0]), nan)
+    columns, unread = zip(*(numbers(quote[name]) for name in (*PRICES[:4], "volume")), strict=True)
+    closes = numbers(adjusted[0]["adjclose"])[0] if adjusted else np.full(len(columns[0]), nan)
     # Yahoo has no volume of what is not traded by number, and says null; 0, as everywhere.
     volume = np.where(unread[4], nan, np.nan_to_num(columns[4], nan=0.0, posinf=inf, neginf=-inf))
     every, wrong = np.array([*columns[:4], closes, volume]), np.logical_or.reduce(unread)
@@ -215,7 +219,7 @@ def _rows(result: Mapping[str, Any], zone: ZoneInfo, start: int, end: int) -> tu
     return _local_days(stamps[order].tobytes(), zone), every[:, rows], wrong[rows]
 
 
-def _numbers(column: Sequence[Any]) -> tuple[NDArray[np.float64], Mask]:
+def numbers(column: Sequence[Any]) -> tuple[NDArray[np.float64], Mask]:
     """The numbers of a column, NaN for null, and where something stands that is no number."""
     plain = set(map(type, column)) <= _NUMBERS
     values = np.array(column if plain else [known(each) for each in column], np.float64)

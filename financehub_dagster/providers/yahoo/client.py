@@ -16,6 +16,7 @@ yfinance sends the question; its frames are not used (docs/adr/0027). What it do
 
 import threading
 import warnings
+from collections.abc import Callable
 from datetime import date, datetime, time
 from functools import cache
 from typing import Any, override
@@ -26,7 +27,8 @@ from curl_cffi.requests import Response
 from financehub_dagster.gateway.errors import Malformed
 from financehub_dagster.gateway.http.curl_session import GovernedCurlSession
 from financehub_dagster.gateway.request_context import current_call
-from financehub_dagster.providers.yahoo import charts, errors
+from financehub_dagster.providers.intraday import Range
+from financehub_dagster.providers.yahoo import charts, errors, intraday
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas 3 deprecations inside yfinance
@@ -79,19 +81,30 @@ def history(symbol: str, timezone: str, start: date, end: date) -> charts.Chart 
     """The chart of [start, end) within the current call, or None when Yahoo has no bars; raises ProviderError."""
     zone = ZoneInfo(timezone)
     first, last = (int(datetime.combine(day, time(), zone).timestamp()) for day in (start, end))
-    params = {
-        "period1": first,
-        "period2": last,
-        "interval": "1d",
-        "includePrePost": False,
-        "events": "div,splits,capitalGains",
-    }
+    return _chart(
+        symbol,
+        {"period1": first, "period2": last, "interval": "1d", "events": "div,splits,capitalGains"},
+        lambda document: charts.read(document, last, first),
+    )
+
+
+def minutes(symbol: str, of: Range) -> intraday.Chart | None:
+    """The chart of one page of a range in the current call, or None when Yahoo has no bars; raises ProviderError."""
+    interval = intraday.INTERVALS[of.interval].name
+    return _chart(
+        symbol,
+        {"period1": of.first, "period2": of.last - 1, "interval": interval},
+        lambda document: intraday.read(document, of),
+    )
+
+
+def _chart[C](symbol: str, params: dict[str, Any], read: Callable[[Any], C | None]) -> C | None:
     try:
-        client().get(f"{HOST}{errors.CHART}{symbol}", params=params)
+        client().get(f"{HOST}{errors.CHART}{symbol}", params={**params, "includePrePost": False})
     except NoBars:
         return None
     try:
-        return charts.read(current_call().document(), last, first)
+        return read(current_call().document())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         provider = current_call().governor.policy.provider
         message = f"the chart cannot be read ({type(error).__name__}: {error})"

@@ -37,8 +37,8 @@ NO_DATA = "data doesn't exist for startdate"
 """How Yahoo answers a range before a symbol's first trade: with HTTP 400."""
 
 
-def refusal(reply: Reply) -> ProviderError | None:
-    """The error this answer stands for; None for bars, and for the statement that there are none."""
+def refusal(reply: Reply, interval: str = INTERVAL) -> ProviderError | None:
+    """The error this answer stands for; None for bars of `interval`, and for the statement that there are none."""
     # Yahoo's edge servers refuse robots with 999, and sometimes throttle with a text under any status.
     if reply.status == 999 or reply.body[: len(THROTTLED)] == THROTTLED:
         return burst_limit(reply, f"HTTP {reply.status}: {reply.excerpt()}")
@@ -47,7 +47,7 @@ def refusal(reply: Reply) -> ProviderError | None:
     if reply.status >= 400:
         return _refused(reply)
     error = refusal_of_status(reply)
-    return error if error is not None else _unreadable(reply, reply.json())
+    return error if error is not None else _unreadable(reply, reply.json(), interval)
 
 
 def _refused_quote(reply: Reply) -> ProviderError | None:
@@ -120,14 +120,14 @@ def _meaning(reply: Reply, code: str, description: str) -> ProviderError | None:
     return BadRequest(provider, said, symbol=symbol)
 
 
-def _unreadable(reply: Reply, answer: Any) -> ProviderError | None:
+def _unreadable(reply: Reply, answer: Any, interval: str) -> ProviderError | None:
     """Is a 200 the chart that was asked for, in the documented shape?"""
     said = _said(answer)
     if said is not None:
         return _meaning(reply, *said)
     try:
         result = answer["chart"]["result"][0]
-        return _about_another(reply, result["meta"]) or _unusable(reply, result)
+        return _about_another(reply, result["meta"]) or _unusable(reply, result, interval)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError) as error:
         problem = f"the chart lacks {error}" if isinstance(error, KeyError) else "the answer is not a chart"
         return Malformed(reply.provider, problem, symbol=reply.symbol)
@@ -146,7 +146,7 @@ def renamed(now: str, symbol: str | None) -> UnknownSymbol:
     )
 
 
-def _unusable(reply: Reply, result: Any) -> ProviderError | None:
+def _unusable(reply: Reply, result: Any, interval: str) -> ProviderError | None:
     """What is wrong with the chart of the right symbol, by what it says about itself; None where it can be read."""
     meta, prices = result["meta"], result["indicators"]["quote"][0]
     if not result.get("timestamp"):
@@ -162,17 +162,17 @@ def _unusable(reply: Reply, result: Any) -> ProviderError | None:
     if not missing and not meta.get("currency"):
         problem = "Yahoo does not say in which currency it is quoted, so that its prices mean nothing"
         return BadRequest(reply.provider, problem, symbol=reply.symbol)
-    wrong = f"its meta has no {', '.join(missing)}" if missing else _contradiction(meta) or _ragged(result)
+    wrong = f"its meta has no {', '.join(missing)}" if missing else _contradiction(meta, interval) or _ragged(result)
     error = None if wrong is None else Malformed(reply.provider, wrong, symbol=reply.symbol)
-    if error is not None and not missing and meta["dataGranularity"] != INTERVAL:
+    if error is not None and not missing and meta["dataGranularity"] != interval:
         error.retryable = False
     return error
 
 
-def _contradiction(meta: Any) -> str | None:
+def _contradiction(meta: Any, interval: str) -> str | None:
     """Where what a chart says about itself is not what was asked for, or cannot be so."""
-    if meta["dataGranularity"] != INTERVAL:
-        return f"asked for bars of {INTERVAL}, got bars of {meta['dataGranularity']}"
+    if meta["dataGranularity"] != interval:
+        return f"asked for bars of {interval}, got bars of {meta['dataGranularity']}"
     period = meta["currentTradingPeriod"]["regular"]
     if not all(type(period[edge]) is int for edge in ("start", "end")) or type(meta["regularMarketTime"]) is not int:
         return "its trading period is not in seconds"

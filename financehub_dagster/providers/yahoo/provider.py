@@ -1,4 +1,4 @@
-"""Yahoo Finance, by way of yfinance: daily bars and corporate actions of stocks, ETFs, indices, currencies and cryptos.
+"""Yahoo Finance, by way of yfinance: bars, actions and quotes of stocks, ETFs, indices, currencies and cryptos.
 
 Belongs here: the resource and its limits. Does not belong here: what an answer on the wire means (yahoo_wire), reading
 charts (yahoo_chart), and keeping yfinance from asking more than it should (yahoo_client).
@@ -6,6 +6,7 @@ charts (yahoo_chart), and keeping yfinance from asking more than it should (yaho
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,7 +20,8 @@ from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, Quotes
+from financehub_dagster.providers import intraday
+from financehub_dagster.providers.base import ConnectionReport, DailyBars, IntradayBars, Quotes
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.listings import power_of_told
 from financehub_dagster.providers.reading import about_the_instrument, batches
@@ -34,6 +36,8 @@ SYMBOLS = 50
 """In one request of quotes; the address stays well below what servers take."""
 
 
+FX_DAYS = "Europe/London"
+"""Yahoo's days of currencies begin at midnight there: a day is finished two hours after the close in New York."""
 ONE_COUNTRY = timedelta(hours=3)
 """How far the clocks of one country's exchanges may be apart: New York and Los Angeles, Sydney and Perth."""
 
@@ -59,7 +63,8 @@ class YahooProvider(Resource):
 
         symbol = instrument.symbol_at(NAME).upper()
         with calling(self._call("daily_bars", symbol)) as call:
-            answer = client.history(symbol, instrument.timezone, start, end + timedelta(days=1))
+            zone = FX_DAYS if instrument.asset_type is AssetType.FX else instrument.timezone
+            answer = client.history(symbol, zone, start, end + timedelta(days=1))
         bars, actions, listed_since = charts.no_bars(), charts.no_actions(), None
         if answer is not None:
             errors.require_kind(instrument, answer.instrument_type)
@@ -77,6 +82,35 @@ class YahooProvider(Resource):
             all_actions=True,
             listed_since=listed_since,
             holes=() if answer is None else answer.holes(start, end),
+        )
+
+    def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
+        """Finished bars of `interval` minutes within regular sessions that open in [start, end); raises ProviderError.
+
+        One request per seven days of minutes. Yahoo keeps minutes for 30 days, bars of 5 and 15 minutes for 60, hours,
+        which begin with the session, for 730: of earlier ones told_since is the end, NotInPlan when that is all.
+        """
+        from financehub_dagster.providers.yahoo import client
+        from financehub_dagster.providers.yahoo import intraday as charts
+
+        symbol = instrument.symbol_at(NAME).upper()
+        whole = intraday.asked(NAME, instrument, interval, start, end)
+        kept = charts.INTERVALS[interval]
+        of, told_since = intraday.within_reach(NAME, whole, kept.reach - charts.MARGIN)
+        parts, traded_to = [], None
+        with calling(self._call("intraday_bars", symbol, kept.name)) as call:
+            for page in charts.pages(of):
+                found = client.minutes(symbol, page)
+                if found is None:
+                    continue
+                errors.require_kind(instrument, found.instrument_type)
+                power = power_of_told(NAME, instrument, found.quoted)
+                _require_zone(instrument, found.opens)
+                parts.append(charts.scaled(found.minutes, power))
+                traded_to = found.traded_to
+        found_all = intraday.Minutes.joined(parts)
+        return intraday.answer(
+            of, found_all, NAME, call.requests, call.reply, traded_to=traded_to, told_since=told_since
         )
 
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
@@ -122,10 +156,10 @@ class YahooProvider(Resource):
         detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.last_trade}"
         return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
 
-    def _call(self, capability: str, symbol: str | None) -> Call:
+    def _call(self, capability: str, symbol: str | None, interval: str = errors.INTERVAL) -> Call:
         configured = self.base_url or get_settings().yahoo_base_url
         stand_in = None if configured is None else str(configured)
-        return Call(Governor(self._policy(place_of(stand_in))), capability, symbol, stand_in)
+        return Call(Governor(self._policy(place_of(stand_in), interval)), capability, symbol, stand_in)
 
     def limits(self) -> tuple[Limit, ...]:
         """What this address keeps to."""
@@ -135,11 +169,11 @@ class YahooProvider(Resource):
         """None: Yahoo has no budgets."""
         return ()
 
-    def _policy(self, place: str) -> Policy:
+    def _policy(self, place: str, interval: str) -> Policy:
         return Policy(
             provider=NAME,
             limits=self.limits(),
-            meaning=Meaning(refusal=errors.refusal),
+            meaning=Meaning(refusal=partial(errors.refusal, interval=interval)),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place,

@@ -175,6 +175,9 @@ class Control:
             if fault.situation not in vendor.situations:
                 known = ", ".join(sorted(vendor.situations))
                 raise SandboxError(f"vendor {vendor.name} knows no {fault.situation}; there are {known}")
+        if fault.quirk is not None and (vendor is None or fault.quirk not in vendor.quirks):
+            able = ", ".join(name for name, each in self.vendors.items() if fault.quirk in each.quirks)
+            raise SandboxError(f"kind {fault.quirk} needs a vendor that does so: {able}")
         self.faults.add(fault if vendor is None else fault.model_copy(update={"vendor": vendor.name}))
         return self._faults()
 

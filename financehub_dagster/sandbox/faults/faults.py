@@ -9,18 +9,19 @@ import socket
 import struct
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from financehub_dagster.sandbox.faults.distortions import distorted
-from financehub_dagster.sandbox.vendors.vendor import Situation
+from financehub_dagster.sandbox.vendors.vendor import Quirk, Situation
 
 Kind = Literal[
     "status", "error", "timeout", "reset", "slow", "trickle", "truncated", "garbage", "empty", "html",
     "wrong_symbol", "shuffled", "duplicated", "strings", "nan",
+    "closing_bar", "extended_hours", "exchange_time", "microseconds", "null_rows",
 ]  # fmt: skip
 
 _HTML = b"<!doctype html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
@@ -54,6 +55,11 @@ class Fault(BaseModel):
     times: int | None = Field(None, ge=1)
     after: int = Field(0, ge=0)
     served: int = Field(0, description="Requests spoilt so far; set by the sandbox.")
+
+    @property
+    def quirk(self) -> Quirk | None:
+        """What the vendor itself does differently; None where its answer is spoilt afterwards."""
+        return next((each for each in get_args(Quirk) if each == self.kind), None)
 
     @model_validator(mode="after")
     def _situation_belongs_to_error(self) -> Self:
@@ -135,10 +141,10 @@ class Wire:
                 await self.answer(Response(b"", 200, media_type=response.headers.get("content-type")))
             case "html":
                 await self.answer(Response(_HTML, 200, media_type="text/html"))
-            case "status" | "error" | "wrong_symbol":
-                await self.answer(response)
             case "shuffled" | "duplicated" | "strings" | "nan":
                 await self.answer(distorted(response, fault.kind))
+            case _:  # a refusal or an answer of the vendor's own
+                await self.answer(response)
 
     async def answer(self, response: Response) -> None:
         """Send `response` as it is."""

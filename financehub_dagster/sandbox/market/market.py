@@ -5,7 +5,7 @@ that a test makes to the market. Does not belong here: anything of a vendor's wi
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from datetime import time as clock_time
@@ -39,6 +39,7 @@ from financehub_dagster.sandbox.market.sessions import Sessions, breaks_of, curr
 #: First trading days of what was not recorded: the recordings' own first day, and Binance's.
 _FIRST_DAY = {AssetType.CRYPTO: np.datetime64("2017-08-17", "D")}
 _FIRST_DAY_OTHERWISE = np.datetime64("2013-02-08", "D")
+_EVENING = 4 * 3600
 _MANY_COINS = 1e7
 _DIVIDEND_MONTHS = (2, 5, 8, 11)
 
@@ -83,13 +84,14 @@ class Market:
         limit: int | None = None,
         newest: bool = False,
         by_the_clock: bool = False,
+        as_traded: bool = False,
     ) -> Bars:
         """Bars of `seconds` that open from `first` to `last`, both included, the running one as it is now.
 
         limit: at most so many, the oldest ones or the `newest`. Longer bars begin with their session or,
-        `by_the_clock`, at full hours of UTC.
+        `by_the_clock`, at full hours of UTC. as_traded: before anybody adjusted prices for later splits.
         """
-        days = self._days(instrument)
+        days = self._days(instrument).as_traded() if as_traded else self._days(instrument)
         opens, closes = days.opens, days.closes
         rows = np.flatnonzero((closes > first - seconds) & (opens <= last)).tolist()
         breaks = breaks_of(instrument.exchange)
@@ -107,6 +109,23 @@ class Market:
         if limit is None:
             return joined
         return joined[max(len(joined) - limit, 0) :] if newest else joined[:limit]
+
+    def beside(self, instrument: Instrument, first: float, last: float, minutes: Sequence[int], volume: float) -> Bars:
+        """Bars that are not of the regular sessions: so many minutes after each close, before the open if negative.
+
+        Those of them that open from `first` to `last` and have begun, at the session's last or first price.
+        """
+        days = self._days(instrument)
+        found: list[tuple[int, float]] = []
+        for row in np.flatnonzero((days.closes > first - _EVENING) & (days.opens < last + _EVENING)).tolist():
+            for after in minutes:
+                edge, price = (days.closes[row], days.close[row]) if after >= 0 else (days.opens[row], days.open[row])
+                found.append((int(edge) + 60 * after, float(price)))
+        times = np.array([at for at, _ in found], np.int64)
+        prices = np.array([price for _, price in found], np.float64)
+        volumes, generated = np.full(len(times), volume), np.zeros(len(times), np.bool_)
+        bars = Bars(times, prices, prices, prices, prices, volumes, generated)
+        return bars[(times >= first) & (times <= min(last, self.now()))]
 
     def _days(self, instrument: Instrument) -> History:
         """Every session that has opened, with the daily bar that it will have in the end."""

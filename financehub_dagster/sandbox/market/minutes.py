@@ -48,6 +48,11 @@ class Bars:
             return cls.none()
         return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
+    def with_more(self, more: Self) -> Self:
+        """These and `more`, in order of time."""
+        both = type(self).joined([self, more])
+        return both[np.argsort(both.open_time, kind="stable")]
+
     def __len__(self) -> int:
         return len(self.open_time)
 

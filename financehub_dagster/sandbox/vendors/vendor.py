@@ -24,6 +24,12 @@ ORIGIN_HEADER = "X-FinanceHub-Sandbox"
 Situation = Literal["bad_key", "burst", "day_quota", "month_quota", "not_in_plan", "banned", "unknown_symbol"]
 
 
+#: What a vendor does now and then although nobody asked for it.
+Quirk = Literal["closing_bar", "extended_hours", "exchange_time", "microseconds", "null_rows"]
+#: Key under which the server leaves the quirk of a request in its ASGI scope.
+QUIRK = "financehub.quirk"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a request asks for: symbols (ours where known, else as sent), the API key it carries, its cost in weight."""
@@ -40,6 +46,8 @@ class Vendor(Protocol):
     name: str
     #: The situations for which the vendor has words of its own.
     situations: Collection[Situation] = ()
+    #: The quirks that the vendor can be told to have.
+    quirks: Collection[Quirk] = ()
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
@@ -81,6 +89,12 @@ class Vendor(Protocol):
     def reset(self) -> None:
         """Forget what was counted and changed."""
         ...
+
+
+def quirk_of(request: Request) -> Quirk | None:
+    """The quirk that the vendor is to have in answering this request."""
+    found: Quirk | None = request.scope.get(QUIRK)
+    return found
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -85,7 +85,10 @@ def test_the_whole_history_is_for_customers_and_as_traded(paid: Sandbox) -> None
 
 def test_recorded_minutes_come_back_by_their_start_at_the_exchange(sandbox: Sandbox) -> None:
     sandbox.freeze(datetime(2020, 12, 18, 23, 0, tzinfo=UTC))
-    document = query(sandbox, "TIME_SERIES_INTRADAY", symbol="SPY", interval="1min")
+    asked = {"function": "TIME_SERIES_INTRADAY", "symbol": "SPY", "interval": "1min"}
+    with_evening = next(iter(query(sandbox, **asked)["Time Series (1min)"]))
+    assert with_evening == "2020-12-18 18:00:00"
+    document = query(sandbox, **asked, extended_hours="false")
     recording = next(each for each in recorded_intraday() if each.symbol == "SPY")
     rows = document["Time Series (1min)"]
     assert document["Meta Data"]["6. Time Zone"] == "US/Eastern"

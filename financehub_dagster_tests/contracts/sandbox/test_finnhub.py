@@ -68,7 +68,7 @@ def test_candles_are_for_customers(sandbox: Sandbox) -> None:
     assert newest.isoformat() == "2018-02-07T00:00:00-05:00"
     assert candles(sandbox, last, first).json() == {"s": "no_data"}
     assert candles(sandbox, first, last, symbol="NOSUCH").json() == {"s": "no_data"}
-    assert candles(sandbox, first, last, resolution="5").status_code == 501
+    assert candles(sandbox, first, last, resolution="W").status_code == 501
 
 
 def test_figures_follow_the_price_and_are_in_millions(sandbox: Sandbox) -> None:

@@ -49,6 +49,7 @@ def note(overheard: Overheard, vendor: Vendor, capability: str) -> bool:
     overheard.add("providers", repr(provider), str(provider), repr(vars(provider)), repr(provider.model_dump()))
     asked: dict[str, Any] = {
         "daily_bars": (vendor.spoilt, *SPAN),
+        "intraday_bars": (vendor.spoilt, 1, CLOCK - timedelta(days=3), CLOCK),
         "news": ([vendor.spoilt, vendor.other], CLOCK - timedelta(days=14)),
         **dict.fromkeys(GENERAL, ()),
     }

@@ -34,11 +34,13 @@ def complaint(path: Path) -> str:
     return message
 
 
-def test_the_default_universe_has_fifty_stocks_and_twenty_cryptos() -> None:
+def test_the_default_universe_has_fifty_stocks_twenty_cryptos_three_indices_and_two_pairs() -> None:
     universe = default_universe()
     kinds = [instrument.asset_type for instrument in universe]
-    assert (kinds.count(AssetType.STOCK), kinds.count(AssetType.CRYPTO), len(kinds)) == (50, 20, 70)
-    assert all(instrument.market_cap for instrument in universe)
+    counts = {kind: kinds.count(kind) for kind in AssetType if kind in kinds}
+    assert counts == {AssetType.STOCK: 50, AssetType.CRYPTO: 20, AssetType.INDEX: 3, AssetType.FX: 2}
+    worth = {AssetType.STOCK, AssetType.CRYPTO}
+    assert all(bool(each.market_cap) == (each.asset_type in worth) for each in universe)
     by_symbol = {instrument.symbol: instrument for instrument in universe}
     assert by_symbol["BRK.B"].symbol_at("yahoo") == "BRK-B"
     assert by_symbol["BRK.B"].symbol_at("finnhub") == "BRK.B"

@@ -41,6 +41,24 @@ def daily(symbol: str, history: History, size: str, adjusted: bool) -> dict[str,
     return {"Meta Data": meta, "Time Series (Daily)": dict(reversed(rows.items()))}
 
 
+def fx_daily(base: str, quoted: str, history: History, size: str) -> dict[str, Any]:
+    """FX_DAILY: without a volume."""
+    columns = (history.open, history.high, history.low, history.close)
+    rows = {
+        day: {field: f"{column[place]:.5f}" for field, column in zip(_FIELDS, columns, strict=True)}
+        for place, day in enumerate(history.date.astype(str).tolist())
+    }
+    meta = {
+        "1. Information": "Forex Daily Prices (open, high, low, close)",
+        "2. From Symbol": base,
+        "3. To Symbol": quoted,
+        "4. Output Size": "Full size" if size == "full" else "Compact",
+        "5. Last Refreshed": next(reversed(rows), ""),
+        "6. Time Zone": "UTC",
+    }
+    return {"Meta Data": meta, "Time Series FX (Daily)": dict(reversed(rows.items()))}
+
+
 def daily_csv(history: History) -> str:
     """TIME_SERIES_DAILY as the table that datatype=csv gives."""
     days = history.date.astype(str).tolist()

@@ -20,7 +20,7 @@ from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.alpha_vantage import prices, reports
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
 from financehub_dagster.sandbox.vendors.limits import Window
-from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response
+from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
 
 #: 25 a day, one a second; a paid key 75 a minute (www.alphavantage.co/premium). The day is taken to be New York's.
 FREE = (Window(86_400, 25, aligned=True, zone="America/New_York"), Window(1, 1))
@@ -28,6 +28,8 @@ PAID = (Window(60, 75),)
 _COMPACT = 100
 _DAY_SECONDS = 86_400
 _MOST_BULK_SYMBOLS = 100
+#: Some minutes of the hours before and after the market, as offsets from open (negative) and close.
+_EXTENDED = (-120, -30, -5, 0, 5, 120)
 _THANKS = "Thank you for using Alpha Vantage! "
 _PREMIUM = "https://www.alphavantage.co/premium/"
 _SUPPORT = "https://www.alphavantage.co/support/#api-key"
@@ -37,6 +39,7 @@ class AlphaVantage(KeyedVendor):
     """Stocks: daily and recorded intraday bars, quotes, company overviews, corporate actions and news."""
 
     name = "alpha_vantage"
+    quirks: tuple[Quirk, ...] = ("extended_hours",)
     situations = ("bad_key", "burst", "day_quota", "not_in_plan", "unknown_symbol")
     # Every error is a 200; these are only what a fault of kind status puts under its number.
     statuses = {401: "bad_key", 429: "burst"}  # noqa: RUF012
@@ -59,7 +62,8 @@ class AlphaVantage(KeyedVendor):
     def symbols_of(self, request: Request) -> Iterable[str]:
         """`symbol`, or `tickers` of the news."""
         query = request.query_params
-        asked = query.get("symbol") or query.get("tickers") or ""
+        pair = f"{query.get('from_symbol', '')}{query.get('to_symbol', '')}"
+        asked = query.get("symbol") or query.get("tickers") or pair
         return [name.upper().removeprefix("CRYPTO:") for name in asked.split(",")]
 
     @override
@@ -99,6 +103,7 @@ class AlphaVantage(KeyedVendor):
             "TIME_SERIES_DAILY": self._daily,
             "TIME_SERIES_DAILY_ADJUSTED": self._daily,
             "TIME_SERIES_INTRADAY": self._intraday,
+            "FX_DAILY": self._fx_daily,
             "GLOBAL_QUOTE": self._quote,
             "REALTIME_BULK_QUOTES": self._bulk_quotes,
             "OVERVIEW": self._overview,
@@ -139,6 +144,19 @@ class AlphaVantage(KeyedVendor):
         shown = query["symbol"].upper()
         return json_response(prices.daily(shown, history, size, adjusted), headers=headers)
 
+    def _fx_daily(self, request: Request) -> Response:
+        query, size = request.query_params, request.query_params.get("outputsize", "compact").lower()
+        pair = f"{query.get('from_symbol', '')}{query.get('to_symbol', '')}".upper()
+        instrument = self.market.listed.get(pair)
+        if instrument is None or instrument.asset_type is not AssetType.FX or size not in ("compact", "full"):
+            return _invalid_call("FX_DAILY")
+        if size == "full" and not self.paid(request):
+            return _full_is_premium("FX_DAILY")
+        history = self.market.daily(instrument)
+        history = history[-_COMPACT:] if size == "compact" else history
+        document = prices.fx_daily(pair[:3], pair[3:], history, size)
+        return json_response(document, headers={ORIGIN_HEADER: history.origin})
+
     def _intraday(self, request: Request) -> Response:
         query = request.query_params
         minutes = re.fullmatch(r"(1|5|15|30|60)min", query.get("interval", ""))
@@ -154,9 +172,21 @@ class AlphaVantage(KeyedVendor):
         except ValueError:
             return _invalid_call("TIME_SERIES_INTRADAY")
         count = _COMPACT if size == "compact" else None
+        as_traded = query.get("adjusted", "true").lower() == "false"
         bars = self.market.intraday(
-            instrument, 60 * int(minutes[1]), first, last, vendor=self.name, limit=count, newest=True, by_the_clock=True
+            instrument,
+            60 * int(minutes[1]),
+            first,
+            last,
+            vendor=self.name,
+            limit=count,
+            newest=True,
+            by_the_clock=True,
+            as_traded=as_traded,
         )
+        if query.get("extended_hours", "true").lower() != "false" or quirk_of(request) == "extended_hours":
+            bars = bars.with_more(self.market.beside(instrument, first, last, _EXTENDED, 1.0))
+            bars = bars if count is None else bars[-count:]
         document = prices.intraday(query["symbol"].upper(), bars, minutes[0], size)
         return json_response(document, headers={ORIGIN_HEADER: bars.origin})
 

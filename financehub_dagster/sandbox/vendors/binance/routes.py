@@ -22,9 +22,11 @@ from financehub_dagster.sandbox.vendors.limits import FixedMinute
 from financehub_dagster.sandbox.vendors.vendor import (
     ORIGIN_HEADER,
     Identity,
+    Quirk,
     Situation,
     Vendor,
     json_response,
+    quirk_of,
     retry_headers,
 )
 from financehub_dagster.sandbox.wall import wall_clock
@@ -56,6 +58,7 @@ class Binance(Vendor):
     """The spot REST interface without orders and accounts."""
 
     name = "binance"
+    quirks: tuple[Quirk, ...] = ("microseconds",)
     situations = ("burst", "banned", "unknown_symbol")
 
     def __init__(self, market: Market) -> None:
@@ -200,6 +203,8 @@ class Binance(Vendor):
         if found is None:
             raise BinanceError(501, -1000, f"The sandbox has no {interval} bars of {query['symbol']}; ask for 1d.")
         rows, origin = found
+        if quirk_of(request) == "microseconds":
+            rows = [[row[0] * 1000, *row[1:6], row[6] * 1000 + 999, *row[7:]] for row in rows]
         return json_response(rows, headers={ORIGIN_HEADER: origin})
 
     def _day_ticker(self, request: Request) -> Response:

@@ -60,6 +60,20 @@ def candles(market: Market, instrument: Instrument | None, first: int, last: int
     return body | {"s": "ok", "t": labels[rows].tolist(), "v": chosen.volume.tolist()}, chosen.origin
 
 
+def minute_candles(
+    market: Market, instrument: Instrument | None, minutes: int, first: int, last: int
+) -> tuple[dict[str, Any], str]:
+    """Candles of so many minutes that open from `first` to `last`, as traded, and their origin."""
+    if instrument is None:
+        return {"s": "no_data"}, "none"
+    bars = market.intraday(instrument, 60 * minutes, first, last, vendor="finnhub", by_the_clock=True, as_traded=True)
+    if not len(bars):
+        return {"s": "no_data"}, "none"
+    columns = {"c": bars.close, "h": bars.high, "l": bars.low, "o": bars.open}
+    body = {name: column.tolist() for name, column in columns.items()}
+    return body | {"s": "ok", "t": bars.open_time.tolist(), "v": bars.volume.tolist()}, bars.origin
+
+
 def metric(market: Market, symbol: str, instrument: Instrument | None) -> dict[str, Any]:
     """/stock/metric with metric=all; empty objects for an unknown symbol."""
     found = None if instrument is None else company(market, instrument)

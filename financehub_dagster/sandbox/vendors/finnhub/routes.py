@@ -26,6 +26,8 @@ _EVERYBODY = Window(1, 30)
 FREE = (Window(60, 60, aligned=True), _EVERYBODY)
 PAID = (Window(60, 300, aligned=True), _EVERYBODY)
 _DAY = 86_400
+_MINUTES = ("1", "5", "15", "30", "60")
+_MONTH_SECONDS = 31 * _DAY
 _NEWS_DAYS = 365
 _GENERAL_NEWS_DAYS = 3
 
@@ -113,9 +115,16 @@ class Finnhub(KeyedVendor):
         first, last = query.get("from", ""), query.get("to", "")
         if not first.isdigit() or not last.isdigit():
             raise Refused(json_response({"error": "Missing parameters"}, 422))
-        if query.get("resolution") != "D":
-            raise Refused(json_response({"error": "The sandbox has daily candles only; ask for resolution=D."}, 501))
-        body, origin = documents.candles(self.market, instrument, int(first), int(last))
+        resolution = query.get("resolution", "")
+        if resolution == "D":
+            body, origin = documents.candles(self.market, instrument, int(first), int(last))
+        elif resolution in _MINUTES:
+            # A month of them at once, the newest one.
+            begins = max(int(first), int(last) - _MONTH_SECONDS)
+            body, origin = documents.minute_candles(self.market, instrument, int(resolution), begins, int(last))
+        else:
+            words = "The sandbox has days and minutes; ask for resolution=D, 1, 5, 15, 30 or 60."
+            raise Refused(json_response({"error": words}, 501))
         return json_response(body, headers={ORIGIN_HEADER: origin})
 
     def _metric(self, request: Request) -> Response:

@@ -26,6 +26,7 @@ INTERVALS = {
     "1min": 60, "5min": 300, "15min": 900, "30min": 1800, "45min": 2700, "1h": 3600, "2h": 7200, "4h": 14_400,
     "8h": 28_800, "1day": 86_400, "1week": 604_800, "1month": 2_592_000,
 }  # fmt: skip
+_TYPES = {AssetType.ETF: "ETF", AssetType.INDEX: "Index"}
 _WITHOUT_VOLUME = (AssetType.CRYPTO, AssetType.FX, AssetType.INDEX)
 NO_DATA = "No data is available on the specified dates. Try setting different start/end dates."
 _EXCHANGES = {"XNAS": ("NASDAQ", "XNGS"), "XNYS": ("NYSE", "XNYS"), "ARCX": ("NYSE", "ARCX")}
@@ -33,13 +34,17 @@ _EXCHANGES = {"XNAS": ("NASDAQ", "XNGS"), "XNYS": ("NYSE", "XNYS"), "ARCX": ("NY
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Parameters of a time series; first and last are UTC epoch seconds, both included, None where open."""
+    """Parameters of a time series; first and last are UTC epoch seconds, both included, None where open.
+
+    Times are asked for in `zone` and answered in that of `labels`.
+    """
 
     interval: str
     first: float | None
     last: float | None
     size: int
     zone: ZoneInfo
+    labels: ZoneInfo
     order: str
     decimals: int
 
@@ -58,7 +63,7 @@ def time_series(
             return f"The sandbox has no {asked.interval} bars of {instrument.symbol}; ask for 1day."
         first, last = (0.0 if asked.first is None else asked.first), (asked.last or market.now())
         bars = market.intraday(instrument, seconds, first, last, vendor="twelve_data", limit=asked.size, newest=True)
-        labels = [f"{datetime.fromtimestamp(at, asked.zone):%Y-%m-%d %H:%M:%S}" for at in bars.open_time.tolist()]
+        labels = [f"{datetime.fromtimestamp(at, asked.labels):%Y-%m-%d %H:%M:%S}" for at in bars.open_time.tolist()]
     if not len(bars):
         return NO_DATA
     columns = {name: _strings(getattr(bars, name), asked.decimals) for name in ("open", "high", "low", "close")}
@@ -97,6 +102,10 @@ def _meta(instrument: Instrument, interval: str) -> dict[str, Any]:
             "exchange": "Coinbase Pro",
             "type": "Digital Currency",
         }
+    if instrument.asset_type is AssetType.FX:
+        base, _, quoted = _name(instrument).partition("/")
+        pair = {"currency_base": base, "currency_quote": quoted, "type": "Physical Currency"}
+        return {"symbol": _name(instrument), "interval": interval, **pair}
     exchange, mic = _EXCHANGES.get(instrument.exchange, (instrument.exchange, instrument.exchange))
     return {
         "symbol": _name(instrument),
@@ -105,7 +114,7 @@ def _meta(instrument: Instrument, interval: str) -> dict[str, Any]:
         "exchange_timezone": instrument.timezone,
         "exchange": exchange,
         "mic_code": mic,
-        "type": "ETF" if instrument.asset_type is AssetType.ETF else "Common Stock",
+        "type": _TYPES.get(instrument.asset_type, "Common Stock"),
     }
 
 
@@ -118,7 +127,7 @@ def quote(market: Market, instrument: Instrument, decimals: int) -> tuple[dict[s
         name: value for name, value in _meta(instrument, "1day").items() if name in ("exchange", "mic_code", "currency")
     }
     volumes = {"volume": f"{found.volume:.0f}", "average_volume": f"{found.average_volume:.0f}"}
-    crypto = instrument.asset_type is AssetType.CRYPTO
+    crypto = instrument.asset_type in (AssetType.CRYPTO, AssetType.FX)
     body = {
         "symbol": _name(instrument),
         "name": f"{instrument.name} US Dollar" if crypto else instrument.name,

@@ -20,7 +20,7 @@ from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
 from financehub_dagster.sandbox.vendors.limits import Window
 from financehub_dagster.sandbox.vendors.twelve_data import documents
-from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response
+from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
 from financehub_dagster.sandbox.wall import wall_clock
 
 _DAY = 86_400
@@ -37,13 +37,14 @@ _STATISTICS_CREDITS = 50
 _PRICING = "https://twelvedata.com/pricing"
 _REFERENCE = "https://twelvedata.com/docs#reference-data"
 
-Member = Callable[[Instrument, dict[str, str]], tuple[dict[str, Any], str]]
+Member = Callable[[Instrument, dict[str, str], Quirk | None], tuple[dict[str, Any], str]]
 
 
 class TwelveData(KeyedVendor):
     """Time series, quotes, prices and closes of stocks, funds and cryptos, and the account's usage."""
 
     name = "twelve_data"
+    quirks: tuple[Quirk, ...] = ("exchange_time",)
     situations = ("bad_key", "burst", "day_quota", "not_in_plan", "unknown_symbol")
     statuses = {401: "bad_key", 403: "not_in_plan", 404: "unknown_symbol", 429: "burst"}  # noqa: RUF012
 
@@ -54,7 +55,12 @@ class TwelveData(KeyedVendor):
     @override
     def routes(self) -> Sequence[BaseRoute]:
         """The endpoints, of which the fundamentals are for customers only."""
-        batches = {"/time_series": self._series, "/quote": self._quote, "/price": self._price, "/eod": self._close}
+        batches: dict[str, Member] = {
+            "/time_series": self._series,
+            "/quote": self._quote,
+            "/price": self._price,
+            "/eod": self._close,
+        }
         return [
             *(Route(path, self.answering(self._each(member))) for path, member in batches.items()),
             *(Route(f"/{name}", self.answering(self._fundamentals)) for name in _CUSTOMERS_ONLY),
@@ -126,6 +132,7 @@ class TwelveData(KeyedVendor):
 
         def endpoint(request: Request) -> Response:
             names, carried, query = _names(request), self.carried(), dict(request.query_params)
+            quirk = quirk_of(request)
             if not names:
                 raise Refused(_error(400, f"There is an error in the query. {_unknown_alone()}"))
             if len(names) > _MOST_SYMBOLS:
@@ -135,10 +142,11 @@ class TwelveData(KeyedVendor):
             if len(names) == 1:
                 if names[0] not in carried:
                     raise Refused(self.situation("unknown_symbol", self.identify(request), 0.0))
-                body, origin = member(carried[names[0]], query)
+                body, origin = member(carried[names[0]], query, quirk)
                 return json_response(body, body.get("code", 200), {ORIGIN_HEADER: origin})
             members = {
-                name: member(carried[name], query) if name in carried else (_unknown(name), "none") for name in names
+                name: member(carried[name], query, quirk) if name in carried else (_unknown(name), "none")
+                for name in names
             }
             origins = {origin for _, origin in members.values()} - {"none"}
             headers = {ORIGIN_HEADER: "mixed" if len(origins) > 1 else next(iter(origins), "none")}
@@ -146,7 +154,7 @@ class TwelveData(KeyedVendor):
 
         return endpoint
 
-    def _series(self, instrument: Instrument, query: dict[str, str]) -> tuple[dict[str, Any], str]:
+    def _series(self, instrument: Instrument, query: dict[str, str], quirk: Quirk | None) -> tuple[dict[str, Any], str]:
         interval = query.get("interval", "")
         if interval not in documents.INTERVALS:
             raise Refused(_error(400, _parameter("interval", interval, "one of " + ", ".join(documents.INTERVALS))))
@@ -155,7 +163,9 @@ class TwelveData(KeyedVendor):
         size = query.get("outputsize", str(_MOST_ROWS if first or last else 30))
         if not size.isdigit() or not 1 <= int(size) <= _MOST_ROWS:
             raise Refused(_error(400, _parameter("outputsize", size, f"a number from 1 to {_MOST_ROWS}")))
-        asked = documents.Asked(interval, first, last, int(size), zone, query.get("order", "desc"), _decimals(query))
+        labels = ZoneInfo(instrument.timezone) if quirk == "exchange_time" else zone
+        order, decimals = query.get("order", "desc"), _decimals(query)
+        asked = documents.Asked(interval, first, last, int(size), zone, labels, order, decimals)
         adjust = query.get("adjust", "splits")
         if adjust not in ("splits", "none", "all", "dividends"):
             raise Refused(_error(400, _parameter("adjust", adjust, "one of all, splits, dividends, none")))
@@ -164,13 +174,13 @@ class TwelveData(KeyedVendor):
             return _member(400 if "No data" in found else 501, found), "none"
         return found
 
-    def _quote(self, instrument: Instrument, query: dict[str, str]) -> tuple[dict[str, Any], str]:
+    def _quote(self, instrument: Instrument, query: dict[str, str], _: Quirk | None) -> tuple[dict[str, Any], str]:
         return documents.quote(self.market, instrument, _decimals(query)) or (_no_data(), "none")
 
-    def _price(self, instrument: Instrument, query: dict[str, str]) -> tuple[dict[str, Any], str]:
+    def _price(self, instrument: Instrument, query: dict[str, str], _: Quirk | None) -> tuple[dict[str, Any], str]:
         return documents.price(self.market, instrument, _decimals(query)) or (_no_data(), "none")
 
-    def _close(self, instrument: Instrument, query: dict[str, str]) -> tuple[dict[str, Any], str]:
+    def _close(self, instrument: Instrument, query: dict[str, str], _: Quirk | None) -> tuple[dict[str, Any], str]:
         return documents.end_of_day(self.market, instrument, _decimals(query)) or (_no_data(), "none")
 
     def _fundamentals(self, request: Request) -> Response:

@@ -4,6 +4,7 @@ Belongs here: the shape of that one document. Does not belong here: the endpoint
 off recorded answers; numbers are float32 written out as doubles, which is how the vendor sends them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +16,13 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.recordings import Floats
-from financehub_dagster.sandbox.vendors.yahoo.meta import VALID_RANGES, chart_meta, shortest
+from financehub_dagster.sandbox.vendors.vendor import Quirk
+from financehub_dagster.sandbox.vendors.yahoo.meta import VALID_RANGES, chart_meta, day_labels, shortest
 
 _DAY = 86_400
 _INTRADAY = {"1m": 60, "2m": 120, "5m": 300, "15m": 900, "30m": 1800, "60m": 3600, "90m": 5400, "1h": 3600}
+#: Some minutes of the hours before and after the market, as offsets from open (negative) and close.
+_EXTENDED = (-30, -15, -5, 0, 5, 30)
 _NOT_SIMULATED = ("4h", "5d", "1wk", "1mo", "3mo")
 _VALID_INTERVALS = "[1m, 2m, 5m, 15m, 30m, 60m, 90m, 1h, 4h, 1d, 5d, 1wk, 1mo, 3mo]"
 #: Days per request and days back from now that Yahoo serves of each intraday interval.
@@ -41,7 +45,9 @@ def chart_error(code: str, description: str) -> dict[str, Any]:
     return {"chart": {"result": None, "error": {"code": code, "description": description}}}
 
 
-def chart_document(market: Market, instrument: Instrument, query: dict[str, str]) -> tuple[dict[str, Any], str]:
+def chart_document(
+    market: Market, instrument: Instrument, query: dict[str, str], quirk: Quirk | None = None
+) -> tuple[dict[str, Any], str]:
     """The chart of one instrument and the origin of its bars; raises ChartError.
 
     query holds Yahoo's own parameters: period1 and period2 (epoch seconds, both included) or range, interval, events.
@@ -59,7 +65,12 @@ def chart_document(market: Market, instrument: Instrument, query: dict[str, str]
     if interval == "1d":
         result, origin = _daily(instrument, history, start, end, query.get("events", ""), market.now(), meta)
     else:
-        result, origin = _intraday(market, instrument, interval, start, end, meta)
+        extended = query.get("includePrePost", "false").lower() == "true" or quirk == "extended_hours"
+        beside = _EXTENDED if extended else (0,) if quirk == "closing_bar" else ()
+        result, origin = _intraday(market, instrument, interval, start, end, meta, beside)
+        if quirk == "null_rows" and "timestamp" in result:
+            quotes = result["indicators"]["quote"][0]
+            result["indicators"]["quote"] = [{name: _with_nulls(column) for name, column in quotes.items()}]
     return {"chart": {"result": [result], "error": None}}, origin
 
 
@@ -99,14 +110,15 @@ def _range_start(asked: str, history: History, now: float) -> int:
 def _daily(
     instrument: Instrument, history: History, start: int, end: int, events: str, now: float, meta: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    chosen = (history.opens >= start) & (history.opens <= end)
+    labels = day_labels(instrument, history)
+    chosen = (labels >= start) & (labels <= min(end, now))
     if not chosen.any():
         return {"meta": meta, "indicators": {"quote": [{}]}}, "none"
     first = int(np.argmax(chosen))
     meta["chartPreviousClose"] = shortest(history.close[max(first - 1, 0)])
     bars = history[chosen]
-    stamps = bars.opens.copy()
-    if bars.closes[-1] > now:
+    stamps = labels[chosen].copy()
+    if bars.closes[-1] > now and instrument.asset_type is not AssetType.FX:
         # The running session is labelled by the time of its last trade, not by its open.
         stamps[-1] = int(now) if instrument.asset_type is not AssetType.CRYPTO else int(now) // 60 * 60
     adjusted = _dividend_adjusted(history)[chosen]
@@ -117,6 +129,11 @@ def _daily(
     quote = _quote(bars.open, bars.high, bars.low, bars.close, volume)
     result["indicators"] = {"quote": [quote], "adjclose": [{"adjclose": _float32(adjusted)}]}
     return result, bars.origin
+
+
+def _with_nulls(column: Any) -> list[Any]:
+    """Every seventh row without a value, as Yahoo writes minutes in which it saw no trade."""
+    return [None if row % 7 == 3 else value for row, value in enumerate(list(column))]
 
 
 def _dividend_adjusted(history: History) -> Floats:
@@ -150,8 +167,15 @@ def _ratio(split: float) -> dict[str, object]:
 
 
 def _intraday(
-    market: Market, instrument: Instrument, interval: str, start: int, end: int, meta: dict[str, Any]
+    market: Market,
+    instrument: Instrument,
+    interval: str,
+    start: int,
+    end: int,
+    meta: dict[str, Any],
+    beside: Sequence[int],
 ) -> tuple[dict[str, Any], str]:
+    """beside: minutes before the open and after the close at which there are bars too."""
     _check_reach(interval, start, end, market.now())
     sessions = market.sessions(instrument)
     touched = (sessions.closes > start) & (sessions.opens <= end)
@@ -160,6 +184,8 @@ def _intraday(
         for opens, closes in zip(sessions.opens[touched], sessions.closes[touched], strict=True)
     ]
     bars = market.intraday(instrument, _INTRADAY[interval], start, end, vendor="yahoo")
+    if beside:
+        bars = bars.with_more(market.beside(instrument, start, end, beside, float(beside != (0,))))
     if not len(bars):
         return {"meta": meta, "indicators": {"quote": [{}]}}, "none"
     stamps = bars.open_time.copy()

@@ -3,10 +3,11 @@
 Belongs here: Yahoo's codes and the description of an instrument in a chart. Does not belong here: bars and events.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.history import History
@@ -17,8 +18,10 @@ EXCHANGE_NAMES = {
     "XNAS": ("NMS", "NasdaqGS"),
     "XNYS": ("NYQ", "NYSE"),
     "ARCX": ("PCX", "NYSEArca"),
+    "XETR": ("GER", "XETRA"),
     NO_MARKET: ("CCC", "CCC"),
 }
+_LONDON = ZoneInfo("Europe/London")
 QUOTE_TYPES = {
     AssetType.STOCK: "EQUITY",
     AssetType.ETF: "ETF",
@@ -38,12 +41,33 @@ def shortest(value: float) -> float | None:
     return float(str(np.float32(value))) if np.isfinite(value) else None
 
 
+def exchange_name(instrument: Instrument) -> tuple[str, str]:
+    """Yahoo's code and name of where an instrument is traded."""
+    if instrument.asset_type is AssetType.FX:
+        return "CCY", "CCY"
+    return EXCHANGE_NAMES.get(instrument.exchange, (instrument.exchange, instrument.exchange))
+
+
+def zone_of(instrument: Instrument) -> ZoneInfo:
+    """The zone whose days an instrument's bars are: of currencies London's."""
+    return _LONDON if instrument.asset_type is AssetType.FX else ZoneInfo(instrument.timezone)
+
+
+def day_labels(instrument: Instrument, history: History) -> NDArray[np.int64]:
+    """The times by which daily bars are labelled: the session's open, of currencies midnight in London."""
+    if instrument.asset_type is not AssetType.FX:
+        return history.opens
+    midnights = [datetime.combine(day, time(), _LONDON).timestamp() for day in history.date.tolist()]
+    return np.array(midnights, np.int64)
+
+
 def chart_meta(instrument: Instrument, history: History, sessions: Sessions, now: float) -> dict[str, object]:
     """Everything but previous close, granularity and range; `history` is whole and may be empty."""
-    local = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(instrument.timezone))
+    zone = zone_of(instrument)
+    local = datetime.fromtimestamp(now, UTC).astimezone(zone)
     offset = local.utcoffset()
     gmtoffset = int(offset.total_seconds()) if offset else 0
-    code, name = EXCHANGE_NAMES.get(instrument.exchange, (instrument.exchange, instrument.exchange))
+    code, name = exchange_name(instrument)
     meta: dict[str, object] = {
         "currency": instrument.currency,
         "symbol": instrument.symbol_at("yahoo"),
@@ -55,7 +79,7 @@ def chart_meta(instrument: Instrument, history: History, sessions: Sessions, now
         "hasPrePostMarketData": instrument.exchange != NO_MARKET,
         "gmtoffset": gmtoffset,
         "timezone": local.tzname(),
-        "exchangeTimezoneName": instrument.timezone,
+        "exchangeTimezoneName": zone.key,
     }
     if len(history):
         meta |= {
@@ -83,6 +107,9 @@ def _current_period(
     """Pre, regular and post market of the session that runs at `now` or comes next."""
     row = int(np.searchsorted(sessions.closes, now, side="right"))
     opens, closes = int(sessions.opens[row]), int(sessions.closes[row])
+    if instrument.asset_type is AssetType.FX:
+        today = datetime.fromtimestamp(now, _LONDON).date()
+        opens, closes = (int(datetime.combine(today, at, _LONDON).timestamp()) for at in (time(), time(23, 59)))
     extended = instrument.exchange != NO_MARKET
     bounds = {
         "pre": (opens - _PRE_SECONDS * extended, opens),

@@ -19,13 +19,15 @@ from financehub_dagster.sandbox.vendors.limits import SlidingWindow
 from financehub_dagster.sandbox.vendors.vendor import (
     ORIGIN_HEADER,
     Identity,
+    Quirk,
     Situation,
     Vendor,
     json_response,
+    quirk_of,
     retry_headers,
 )
 from financehub_dagster.sandbox.vendors.yahoo.charts import ChartError, chart_document, chart_error
-from financehub_dagster.sandbox.vendors.yahoo.meta import EXCHANGE_NAMES, QUOTE_TYPES, shortest
+from financehub_dagster.sandbox.vendors.yahoo.meta import QUOTE_TYPES, exchange_name, shortest
 
 #: Any crumb would do; Yahoo's are 11 characters, like this one.
 CRUMB = "sAnDb0xCrUm"
@@ -39,6 +41,7 @@ class Yahoo(Vendor):
     """chart, quote, and the cookie and crumb dance before them."""
 
     name = "yahoo"
+    quirks: tuple[Quirk, ...] = ("closing_bar", "extended_hours", "null_rows")
     situations = ("burst", "unknown_symbol")
 
     def __init__(self, market: Market) -> None:
@@ -135,7 +138,7 @@ class Yahoo(Vendor):
         if instrument is None:
             return self.refusal(404, None)
         try:
-            document, origin = chart_document(self._market, instrument, dict(request.query_params))
+            document, origin = chart_document(self._market, instrument, dict(request.query_params), quirk_of(request))
         except ChartError as error:
             return json_response(chart_error(error.code, error.description), error.status)
         return json_response(document, headers={ORIGIN_HEADER: origin})
@@ -158,7 +161,7 @@ class Yahoo(Vendor):
         now = self._market.now()
         previous = history.close[-2] if len(history) > 1 else history.open[-1]
         change = history.close[-1] - previous
-        code, name = EXCHANGE_NAMES.get(instrument.exchange, (instrument.exchange, instrument.exchange))
+        code, name = exchange_name(instrument)
         return {
             "language": "en-US",
             "region": "US",

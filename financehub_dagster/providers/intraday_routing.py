@@ -1,0 +1,130 @@
+"""Which vendors are asked for the bars within days, in which order, and how many instruments at once.
+
+Belongs here: the orders, as configuration that the webserver shows, and asking along them. Does not belong here: what
+orders of any kind have in common (`routing`), when the next vendor is asked (gateway.failover), or anything of one
+vendor.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from pydantic import Field
+
+from financehub_dagster.gateway.api_keys import not_configured
+from financehub_dagster.gateway.errors import BadKey, Limited, NotConfigured, ProviderError, Unreachable
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers.base import IntradayAnswers, IntradayBars
+from financehub_dagster.providers.routing import BarsRouter, answers_in_turn, switched_on
+
+SERVE_INTRADAY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")
+"""Providers that have bars within days of anything."""
+
+_LISTED = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
+
+
+class IntradayRouter(BarsRouter):
+    """Bars of 1, 5, 15 or 60 minutes from the first provider of the instrument's list that can answer."""
+
+    stock: list[str] = Field(default=_LISTED, description="Providers of intraday bars of stocks, in order.")
+    etf: list[str] = Field(default=_LISTED, description="Providers of intraday bars of ETFs, in order.")
+    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of indices, in order.")
+    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
+    crypto: list[str] = Field(
+        default=["binance", "yahoo", "twelve_data"], description="Providers of intraday bars of cryptos, in order."
+    )
+
+    def batches(self, instruments: Sequence[Instrument]) -> list[list[Instrument]]:
+        """The instruments in groups that cost the fewest requests when each group is asked for together.
+
+        A vendor without requests for several instruments, or one that is off, makes groups of one.
+        """
+        groups: list[list[Instrument]] = []
+        by_first = sorted(instruments, key=self._first_asked)
+        for name, members in groupby(by_first, key=self._first_asked):
+            listed, vendor = list(members), self._bound().get(name)
+            size = vendor.batch_of(listed) if vendor is not None and hasattr(vendor, "intraday_batch") else 1
+            groups += [listed[start : start + size] for start in range(0, len(listed), size)]
+        return groups
+
+    def intraday_bars(
+        self,
+        instruments: Sequence[Instrument],
+        interval: int,
+        start: datetime,
+        end: datetime,
+        require: Callable[[IntradayBars], None] | None = None,
+        *,
+        after: str | None = None,
+    ) -> IntradayAnswers:
+        """Finished bars of `interval` minutes that open in [start, end), of each instrument; raises nothing.
+
+        `require` raises ProviderError for an answer that is not to be believed: the next provider is asked. after: ask
+        only who comes after this provider. An instrument whose providers are all without a key has NotConfigured for a
+        reason. Several threads may ask at once.
+        """
+
+        def ask(provider: Any, of: Sequence[Instrument]) -> IntradayAnswers:
+            answers = _ask(provider, of, interval, start, end)
+            return answers if require is None else _believed(answers, require)
+
+        found: dict[str, IntradayBars] = {}
+        failed: dict[str, ProviderError] = {}
+        orders: dict[tuple[str, ...], list[Instrument]] = {}
+        for each in instruments:
+            order = self.asked(each) if after is None else self.asked_after(each, after)
+            orders.setdefault(tuple(order), []).append(each)
+        for order, members in orders.items():
+            if not order:
+                failed.update({each.symbol: not_configured(after or "") for each in members})
+                continue
+            try:
+                parts, without = answers_in_turn(self._bound(), order, members, ask)
+            except NotConfigured:
+                without = {each.symbol: not_configured(order[0]) for each in members}
+                parts = []
+            for part in parts:
+                found.update(part.answers)
+            failed.update(without)
+        return IntradayAnswers(found, failed)
+
+    def _first_asked(self, instrument: Instrument) -> str:
+        return next(iter(switched_on(self._bound(), self.asked(instrument))), "")
+
+
+def _ask(
+    provider: Any, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
+) -> IntradayAnswers:
+    """One provider's answers: of several instruments in one request where it has such, else one after another.
+
+    What would hit the next instrument too (a limit, a key, no connection) ends the asking.
+    """
+    if len(instruments) > 1 and hasattr(provider, "intraday_batch"):
+        together: IntradayAnswers = provider.intraday_batch(instruments, interval, start, end)
+        return together
+    answers: dict[str, IntradayBars] = {}
+    failed: dict[str, ProviderError] = {}
+    over: ProviderError | None = None
+    for each in instruments:
+        try:
+            if over is not None:
+                raise over
+            answers[each.symbol] = provider.intraday_bars(each, interval, start, end)
+        except ProviderError as error:
+            failed[each.symbol] = error
+            over = error if isinstance(error, Limited | BadKey | Unreachable) else None
+    return IntradayAnswers(answers, failed)
+
+
+def _believed(answers: IntradayAnswers, require: Callable[[IntradayBars], None]) -> IntradayAnswers:
+    """The answers that `require` takes; of the others, why it does not."""
+    kept: dict[str, IntradayBars] = {}
+    failed = dict(answers.failed)
+    for symbol, answer in answers.answers.items():
+        try:
+            require(answer)
+            kept[symbol] = answer
+        except ProviderError as error:
+            failed[symbol] = error
+    return IntradayAnswers(kept, failed)
