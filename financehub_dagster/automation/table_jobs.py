@@ -82,7 +82,7 @@ def any_open(members: Sequence[Instrument], now: datetime) -> bool:
     """Whether a market of `members` is open at `now` (aware), or was within LATE."""
     from financehub_dagster.market import calendars
 
-    markets = {(each.exchange, each.asset_type is AssetType.FX): each for each in members}.values()
+    markets = {calendars.market_of(each): each for each in members}.values()
     return any(calendars.is_open(each, moment) for each in markets for moment in (now, now - LATE))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Finding, finding
-from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.instruments import Instrument
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,9 +82,11 @@ def _sessions(evidence: Evidence) -> Finding:
 
 def _by_calendar(instruments: Sequence[Instrument]) -> Iterator[tuple[Instrument, list[str]]]:
     """One instrument of each calendar, and the symbols of all of them."""
-    groups: dict[tuple[str, bool], list[Instrument]] = {}
+    from financehub_dagster.market.calendars import Market, market_of
+
+    groups: dict[Market, list[Instrument]] = {}
     for each in instruments:
-        groups.setdefault((each.exchange, each.asset_type is AssetType.FX), []).append(each)
+        groups.setdefault(market_of(each), []).append(each)
     return ((group[0], [each.symbol for each in group]) for group in groups.values())
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from financehub_dagster.market import calendars
+from financehub_dagster.market.calendars import Market, market_of
 from financehub_dagster.market.coverage import Dates, Days, Facts, Ranges, Rows, at_dates, in_ranges
-from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import confirmed_empty
 from financehub_dagster.storage.database import schema
@@ -28,8 +29,6 @@ EPOCH = np.datetime64("2000-01-01", "D")
 
 type Span = tuple[date, date]
 """The first and the last day."""
-type Calendar = tuple[str, bool]
-"""What sessions depend on: the exchange, and whether the instrument is a currency."""
 
 
 def history(now: datetime) -> Span:
@@ -43,11 +42,6 @@ def whole_months(first: date, last: date) -> Span:
     return first.replace(day=1), after - timedelta(days=1)
 
 
-def calendar_of(instrument: Instrument) -> Calendar:
-    """What the sessions of `instrument` depend on."""
-    return instrument.exchange, instrument.asset_type is AssetType.FX
-
-
 def finished(of: Instrument, first: date, now: datetime) -> Days:
     """The sessions since `first` that had finished at `now`; of unknown sessions none is expected."""
     if first > now.date():
@@ -56,12 +50,12 @@ def finished(of: Instrument, first: date, now: datetime) -> Days:
     return days[calendars.finished(of, days, now)]
 
 
-def finished_by_calendar(instruments: Iterable[Instrument], first: date, now: datetime) -> dict[Calendar, Days]:
+def finished_by_calendar(instruments: Iterable[Instrument], first: date, now: datetime) -> dict[Market, Days]:
     """The finished sessions since `first`, for the calendars of `instruments`."""
-    found: dict[Calendar, Days] = {}
+    found: dict[Market, Days] = {}
     for instrument in instruments:
-        if calendar_of(instrument) not in found:
-            found[calendar_of(instrument)] = finished(instrument, first, now)
+        if market_of(instrument) not in found:
+            found[market_of(instrument)] = finished(instrument, first, now)
     return found
 
 

@@ -18,11 +18,12 @@ from itertools import batched
 import numpy as np
 
 from financehub_dagster.market import calendars, coverage, derived
+from financehub_dagster.market.calendars import Market, market_of
 from financehub_dagster.market.coverage import Dates, Days, Rows, States
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import confirmed_empty, facts, rows
 from financehub_dagster.storage.coverage.confirmed_empty import Answer, EmptySessions
-from financehub_dagster.storage.coverage.facts import Calendar, Known, Span
+from financehub_dagster.storage.coverage.facts import Known, Span
 from financehub_dagster.storage.coverage.rows import Key, Row
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
@@ -91,7 +92,7 @@ def answered(connection: Connection, table: str, answers: Sequence[Answer], now:
     own = [answer for answer in answers if answer.symbol in active]
     first, today = facts.history(now)
     ever = facts.finished_by_calendar(active.values(), min(first, _EARLIEST), now)
-    sessions = {symbol: ever[facts.calendar_of(each)] for symbol, each in active.items()}
+    sessions = {symbol: ever[market_of(each)] for symbol, each in active.items()}
     known = confirmed_empty.read(connection, table, sessions)
     days = [day for answer in own for day in (answer.start, answer.end)] + _reopened(connection, table, known)
     span = max(min(days), first), min(max(days), today)
@@ -144,10 +145,10 @@ def refresh(now: datetime) -> int:
         groups = rows.settled_alike(connection)
         gone = rows.any_gone(connection)
     changed = in_transaction(_forget_all_gone) if gone else 0
-    sessions: dict[Calendar, Days] = {}
+    sessions: dict[Market, Days] = {}
     for group in groups:
         one = Instrument(group.symbols[0], group.symbols[0], AssetType(group.asset_type), group.exchange)
-        calendar = facts.calendar_of(one)
+        calendar = market_of(one)
         if calendar not in sessions:
             sessions[calendar] = facts.finished(one, first, now)
         row = None if group.first is None else Row(group.first, group.through, group.calendar_digest, ())
@@ -209,7 +210,7 @@ class _Batch:
     bars: str
     instruments: Sequence[Instrument]
     first: date
-    sessions: Mapping[Calendar, Days]
+    sessions: Mapping[Market, Days]
     found: Mapping[Key, Row]
     settled: Sequence[int]
 
@@ -228,9 +229,9 @@ class _Batch:
 
     def by_calendar(self) -> Iterator[tuple[Days, list[int]]]:
         """Finished sessions, and the numbers of the instruments that have them."""
-        members: dict[Calendar, list[int]] = {}
+        members: dict[Market, list[int]] = {}
         for number, instrument in enumerate(self.instruments):
-            members.setdefault(facts.calendar_of(instrument), []).append(number)
+            members.setdefault(market_of(instrument), []).append(number)
         return ((self.sessions[calendar], numbers) for calendar, numbers in members.items())
 
     def with_tail(self, span: Span) -> Span:
@@ -282,7 +283,7 @@ def _settle(
 
 
 def _settled_by(
-    found: Mapping[Key, Row], bars: str, instrument: Instrument, first: date, sessions: Mapping[Calendar, Days]
+    found: Mapping[Key, Row], bars: str, instrument: Instrument, first: date, sessions: Mapping[Market, Days]
 ) -> int | None:
     """How many of its sessions the rows of an instrument have settled; None where they are not to go by."""
     row = found.get((bars, instrument.symbol))
@@ -291,7 +292,7 @@ def _settled_by(
         return None
     if row is not None and not all(row.is_alike(other) for other in others):
         return None
-    return _settled(row, first, sessions[facts.calendar_of(instrument)])
+    return _settled(row, first, sessions[market_of(instrument)])
 
 
 def _settle_alike(

@@ -168,6 +168,16 @@ def test_many_instruments_of_many_markets_give_what_each_gives_alone() -> None:
                 np.testing.assert_array_equal(here[mine], there)
 
 
+def test_instruments_that_have_the_same_minute_only_are_not_merged() -> None:
+    ts = np.array(["2024-11-04T14:32"] * 3, "datetime64[s]")
+    hours = [trading_hours("XNYS")] * 4
+    minutes = invented(ts, np.array([0, 1, 3]))
+    found = resample(minutes, hours, [5], np.array([at("2024-11-04T15:00")] * 3 + [at("2024-11-04T14:33")]))[5]
+    assert found.bars.rows.tolist() == [0, 1, 3]
+    assert found.final.tolist() == [True, True, False]
+    np.testing.assert_array_equal(found.bars.close, minutes.close)
+
+
 def test_a_session_is_one_bar_over_lunch_and_over_midnight() -> None:
     def sessions(of: Instrument | str, start: str, stop: str) -> DerivedBars:
         hours = trading_hours(of)
