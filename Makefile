@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test faults lint format bench build clean
+.PHONY: help setup demo up test faults lint format bench soak build clean
 
 # Containers often set this; without bytecode every process compiles all it imports anew, several seconds of it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,6 +43,9 @@ format: setup ## rewrite the sources the way lint wants them
 
 bench: setup ## run the benchmarks and print their ratios (ARGS="writer --markdown out.md")
 	@$(BIN)/python -m financehub_dagster_tests.bench $(ARGS)
+
+soak: setup ## run the platform for an hour on the sample market: CPU, memory, disk (ARGS=--quick: 3 minutes)
+	@$(BIN)/python -m financehub_dagster_tests.bench soak $(ARGS)
 
 build: setup ## build the wheel and source archive into dist/
 	@$$(scripts/ensure-uv.sh) build

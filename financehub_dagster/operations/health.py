@@ -110,20 +110,19 @@ def daemon(found: Parts | None) -> Checked:
 
 def runs() -> list[Checked]:
     """The queue, and how the runs of the last hour ended."""
-    from financehub_dagster.storage.database.dagster_state import activity
+    from financehub_dagster.storage.database.dagster_state import activity, ended_within
 
-    found = activity(WINDOW)
+    found, (succeeded, failed) = activity(), ended_within(WINDOW)
     waiting = f"{found.queued} queued, {found.running} in progress"
     late = found.oldest_queued > LONG_WAIT_SECONDS
     longest = f"; the oldest has waited for {found.oldest_queued / 60:.0f} minutes" if found.queued else ""
-    ended = found.succeeded + found.failed
-    bad = found.failed >= FEWEST_FAILURES and found.failed > MOST_FAILED * ended
+    bad = failed >= FEWEST_FAILURES and failed > MOST_FAILED * (succeeded + failed)
     return [
         Checked("queue", "degraded" if late else "ok", waiting + longest),
         Checked(
             "runs",
             "degraded" if bad else "ok",
-            f"{found.succeeded} succeeded and {found.failed} failed in the last hour",
+            f"{succeeded} succeeded and {failed} failed in the last hour",
         ),
     ]
 

@@ -5,7 +5,7 @@ HTTP (serving). Counters are kept in the database, so a restart resets none of t
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -158,7 +158,7 @@ def _vendors() -> Iterator[Metric]:
 
 
 def _dagster() -> Iterator[Metric]:
-    found, now = activity(timedelta(hours=1)), datetime.now(UTC)
+    found, now = activity(), datetime.now(UTC)
     yield _gauge("financehub_runs_queued", "Runs that wait in the queue.", found.queued)
     yield _gauge("financehub_runs_in_progress", "Runs that have started and not ended.", found.running)
     yield _gauge("financehub_queue_wait_seconds", "How long the oldest queued run has waited.", found.oldest_queued)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PREFIX = "bench_"
+LONG = frozenset({"soak"})
+"""Benchmarks that run only when they are named: an hour each."""
 REPORTED_PACKAGES = ("dagster", "sqlalchemy", "psycopg", "pandas", "numpy", "TA-Lib", "numba")
 
 
@@ -59,8 +61,14 @@ def markdown(results: dict[str, str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benchmarks, or all; the exit code is 1 if any of them failed, after all have run."""
     known = benchmarks()
+    named_only = ", ".join(sorted(LONG))
     parser = argparse.ArgumentParser(prog="make bench", description="Run the benchmarks and print their ratios.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(known)} (default: all)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of: {', '.join(known)} (default: all but {named_only})",
+    )
     parser.add_argument("--list", action="store_true", help="list the benchmarks and run none")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, rougher figures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write what was printed as a page for docs/")
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     results, failed = {}, []
-    for name in options.names or known:
+    for name in options.names or [name for name in known if name not in LONG]:
         print(f"== {name}", flush=True)
         code, results[name] = run(name, *(["--quick"] if options.quick else []))
         if code:

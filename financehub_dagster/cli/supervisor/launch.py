@@ -17,7 +17,13 @@ from financehub_dagster.settings import get_settings
 DEFAULT_PORT = 8710
 """Of health and metrics (serving.http)."""
 # One transaction for the events of many partitions: it halves the bookkeeping of long backfills.
-RUN_ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "500", "PYTHONUNBUFFERED": "1"}
+RUN_ENVIRONMENT = {
+    "DAGSTER_EVENT_BATCH_SIZE": "500",
+    "PYTHONUNBUFFERED": "1",
+    # Run status sensors look at five of 25 runs a tick unless told otherwise: a storm would keep them busy for days.
+    "DAGSTER_RUN_STATUS_SENSOR_FETCH_LIMIT": "2000",
+    "DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT": "2000",
+}
 
 
 def enter_home(home: Home, mode: Mode, console: Console) -> str | None:

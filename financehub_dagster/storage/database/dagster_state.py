@@ -89,26 +89,28 @@ def scheduled_steps() -> list[RunningStep]:
 class Activity:
     """What Dagster does: heartbeats (aware, UTC) by daemon, queued runs and the seconds that the oldest waits.
 
-    running: runs that were started and have not ended. succeeded and failed: runs that ended within the window.
+    running: runs that were started and have not ended.
     """
 
     heartbeats: dict[str, datetime]
     queued: int
     oldest_queued: float
     running: int
-    succeeded: int
-    failed: int
 
 
-def activity(window: timedelta) -> Activity:
-    """What Dagster does now, and how the runs of the last `window` ended; raises DatabaseError."""
+def activity() -> Activity:
+    """What Dagster does now; raises DatabaseError."""
     with autocommit(_address()) as connection:
         queued, oldest = connection.execute(_QUEUE).one()
         running = connection.execute(_RUNS, {"statuses": ["STARTING", "STARTED", "CANCELING"]})
+        return Activity(_heartbeats(connection), queued, float(oldest), sum(count for _, count in running))
+
+
+def ended_within(window: timedelta) -> tuple[int, int]:
+    """How many runs succeeded and failed within the last `window`; raises DatabaseError."""
+    with autocommit(_address()) as connection:
         succeeded, failed = connection.execute(_ENDED, {"window": window}).one()
-        return Activity(
-            _heartbeats(connection), queued, float(oldest), sum(count for _, count in running), succeeded, failed
-        )
+        return int(succeeded), int(failed)
 
 
 def heartbeats() -> dict[str, datetime]:
