@@ -6,7 +6,7 @@ here: reading (`read`, `export`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from financehub_dagster.market.price_bases import BASES, PRICES, Basis
@@ -53,7 +53,7 @@ def ask(
     first, last = _time("start", start), _time("end", end)
     if (first is not None or last is not None) and days.time_column(declared) is None:
         raise ReadError(f"the rows of {table} have no date: leave start and end out")
-    if first is not None and last is not None and _instant(first) > _instant(last):
+    if first is not None and last is not None and _instant(first) >= _instant(last) + _length(last):
         raise ReadError(f"start {start} is after end {end}: exchange them")
     named = split_names(symbols)
     if named is not None and "symbol" not in declared.c:
@@ -134,6 +134,11 @@ def _time(name: str, text: date | str | None) -> date | None:
     if isinstance(text, datetime):
         return text.replace(tzinfo=text.tzinfo or UTC)
     return text
+
+
+def _length(time: date) -> timedelta:
+    """A day lasts until its end, a time does not."""
+    return timedelta(microseconds=1) if isinstance(time, datetime) else timedelta(days=1)
 
 
 def _instant(time: date) -> datetime:

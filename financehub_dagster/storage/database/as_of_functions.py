@@ -17,19 +17,18 @@ from sqlalchemy.dialects import postgresql
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
-_FUNCTION = """
-CREATE OR REPLACE FUNCTION {function}(at timestamp with time zone) RETURNS SETOF {table} LANGUAGE sql STABLE AS $body$
-    SELECT {own} FROM {table} AS t
+_BODY = """
+    (SELECT {own} FROM {table} AS t
     WHERE t.{stamp} <= $1 AND NOT EXISTS (
         SELECT FROM price_revisions AS r
         WHERE r.table_name = {name} AND r.symbol = t.symbol AND r.date = {day}{same_rest} AND r.replaced_at > $1
-    )
+    ) ORDER BY {own_key})
     UNION ALL
-    SELECT {kept} FROM ({first}) AS f{base}
+    (SELECT {kept} FROM ({first}) AS f{base}
     CROSS JOIN LATERAL jsonb_populate_record({record}, f.old) AS v
-    WHERE v.{stamp} <= $1
-$body$
+    WHERE v.{stamp} <= $1 ORDER BY {kept_key})
 """
+"""The text of a function. Both parts are in the order of the key: a query in that order merges them."""
 
 _WHOLE = """
         SELECT DISTINCT ON (r.symbol, r.date{rest}) r.symbol, r.date, r.old FROM price_revisions AS r
@@ -56,9 +55,15 @@ def function_name(table: sa.Table) -> str:
 
 
 def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
-    """Create the functions of all tables of `metadata`, or bring them to the declared columns."""
+    """Create the functions of all tables of `metadata`, or bring those that differ to the declared columns."""
+    there = {row.proname: row.prosrc for row in connection.execute(_BODIES)}
     for table in tables(metadata):
-        connection.exec_driver_sql(_statement(table))
+        name, body = function_name(table), _body(table)
+        if there.get(name) != body:
+            arguments = f"{_quoted(name)}(at timestamp with time zone) RETURNS SETOF {_quoted(table.name)}"
+            connection.exec_driver_sql(
+                f"CREATE OR REPLACE FUNCTION {arguments} LANGUAGE sql STABLE AS $body${body}$body$"
+            )
 
 
 def drop(connection: sa.Connection) -> None:
@@ -67,6 +72,10 @@ def drop(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"DROP FUNCTION {name}")
 
 
+_BODIES = sa.text(
+    "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())::oid"
+    " AND proname LIKE '%\\_as\\_of'"
+)
 _THERE = sa.text("""
     SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_type AS t ON t.oid = p.prorettype
     JOIN pg_class AS c ON c.oid = t.typrelid
@@ -74,20 +83,23 @@ _THERE = sa.text("""
 """)
 
 
-def _statement(table: sa.Table) -> str:
-    columns = [_quoted(column.name) for column in table.columns]
+def _body(table: sa.Table) -> str:
+    own = {column.name: f"t.{_quoted(column.name)}" for column in table.columns}
+    kept = {name: f"{'f' if name in ('symbol', 'date') else 'v'}.{_quoted(name)}" for name in own}
+    key = table.primary_key.columns.keys()
     rest = [column for column in table.primary_key.columns if column.name not in ("symbol", "date")]
     first = (_CHANGES if _keeps_changes(table) else _WHOLE).format(
         name=f"'{table.name}'", rest="".join(f", r.old ->> '{column.name}'" for column in rest)
     )
     base = f" LEFT JOIN {_quoted(table.name)} AS b ON b.symbol = f.symbol AND {_day(table, 'b')} = f.date"
-    return _FUNCTION.format(
-        function=_quoted(function_name(table)),
+    return _BODY.format(
         table=_quoted(table.name),
         name=f"'{table.name}'",
         stamp=_quoted(_stamp(table) or ""),
-        own=", ".join(f"t.{column}" for column in columns),
-        kept=", ".join(f"{'f' if column in ('symbol', 'date') else 'v'}.{column}" for column in columns),
+        own=", ".join(own.values()),
+        own_key=", ".join(own[name] for name in key),
+        kept=", ".join(kept.values()),
+        kept_key=", ".join(kept[name] for name in key),
         day=_day(table, "t"),
         same_rest=_same(rest, "t", "r"),
         first=first,

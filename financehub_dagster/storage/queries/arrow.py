@@ -30,6 +30,9 @@ from financehub_dagster.storage.database.errors import DatabaseError, StatementF
 from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
 from financehub_dagster.storage.queries import days
 
+NARROW = timedelta(days=7)
+"""Up to here a range of all symbols is read symbol by symbol."""
+
 BATCH_BYTES = 8 << 20
 """Size of the batches in which rows arrive: about 80,000 bars."""
 
@@ -223,6 +226,8 @@ def _conditions(selection: Selection) -> Iterator[sql.Composable]:
             yield sql.SQL("symbol = {}").format(sql.Literal(selection.symbols[0]))
         else:
             yield sql.SQL("symbol = ANY ({}::text[])").format(sql.Literal(list(selection.symbols)))
+    elif _is_narrow(selection):
+        yield sql.SQL("symbol = ANY (ARRAY(SELECT symbol FROM instruments))")
     if selection.start is None and selection.end is None:
         return
     time = days.require_time(selection.table)
@@ -236,11 +241,24 @@ def _conditions(selection: Selection) -> Iterator[sql.Composable]:
             yield sql.SQL("{} < {}").format(name, _bound(selection.end + timedelta(days=1), by_day=False))
 
 
+def _is_narrow(selection: Selection) -> bool:
+    """Whether it is about few days of all symbols: the key finds them three times faster if it is given the symbols."""
+    key = selection.table.primary_key.columns.keys()[:2]
+    if selection.start is None or selection.end is None or key[0] != "symbol":
+        return False
+    length = _instant_of(selection.end) - _instant_of(selection.start)
+    return key[1:] == [days.require_time(selection.table).name] and length <= NARROW
+
+
 def _bound(time: date, *, by_day: bool) -> sql.Composable:
     if by_day:
         day = time.astimezone(UTC).date() if isinstance(time, datetime) else time
         return sql.SQL("{}::date").format(sql.Literal(day.isoformat()))
-    return _instant(time if isinstance(time, datetime) else datetime(time.year, time.month, time.day, tzinfo=UTC))
+    return _instant(_instant_of(time))
+
+
+def _instant_of(time: date) -> datetime:
+    return time if isinstance(time, datetime) else datetime(time.year, time.month, time.day, tzinfo=UTC)
 
 
 def _instant(at: datetime) -> sql.Composable:

@@ -47,6 +47,13 @@ def test_symbols_days_and_columns_narrow_the_rows() -> None:
     assert len(read(BARS, symbols=["BRK.B"])) == DAYS
 
 
+def test_a_day_of_all_symbols_and_a_range_with_times_are_read() -> None:
+    found = read(BARS, start="2024-01-03", end="2024-01-03")
+    assert [*found["symbol"]] == list(SYMBOLS)
+    assert len(read(BARS, start="2024-01-03", end="2024-01-04T12:00Z")) == 2 * len(SYMBOLS)
+    assert len(read("quotes", start="2024-01-03T10:00", end="2024-01-03")) == 0
+
+
 def test_a_symbol_without_rows_gives_no_rows_and_an_unknown_one_is_refused() -> None:
     assert read(BARS, symbols=["NONE", "AAPL"])["symbol"].unique().tolist() == ["AAPL"]
     with pytest.raises(ReadError, match=r"^unknown symbol APPL: did you mean AAPL\?$"):

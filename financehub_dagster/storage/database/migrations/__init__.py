@@ -47,8 +47,8 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
             as_of_functions.drop(connection)
         command.upgrade(config, revision)
         after = _revision(connection)
-        created = extra_tables.create(connection) if after == head() else []
-        if after == head() and (before != after or created):
+        if after == head():
+            extra_tables.create(connection)
             as_of_functions.create(connection, schema.metadata)
         return before, after
 
