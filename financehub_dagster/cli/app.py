@@ -19,6 +19,7 @@ from financehub_dagster.cli.commands import (
     database,
     demo,
     dlq,
+    explain,
     export,
     gaps,
     health,
@@ -39,6 +40,7 @@ database.register(app)
 instruments.register(app)
 backfill.register(app)
 gaps.register(app)
+explain.register(app)
 export.register(app)
 usage.register(app)
 tables.register(app)

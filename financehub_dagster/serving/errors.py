@@ -11,12 +11,12 @@ class ReadError(Exception):
     """The question cannot be answered; the message is one line with the remedy."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str], hint: str) -> ReadError:
-    """The error for a name that does not exist; `hint` says where all of many names are listed."""
+def unknown(kind: str, name: str, known: Iterable[str], hint: str, *, of: str = "") -> ReadError:
+    """The error for a name that does not exist, among those `of` something; hint says where all names are listed."""
     names = list(known)
     close = get_close_matches(name, names, n=3)
     if close:
         meant = f"did you mean {' or '.join(close)}?"
     else:
         meant = f"there are {', '.join(names)}" if 0 < len(names) <= MOST else hint
-    return ReadError(f"unknown {kind} {name}: {meant}")
+    return ReadError(f"unknown {kind} {name}{f' of {of}' if of else ''}: {meant}")

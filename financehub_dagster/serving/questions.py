@@ -99,7 +99,7 @@ def _columns(table: "sa.Table", columns: str | Sequence[str] | None) -> tuple[st
         return tuple(table.c.keys())
     for name in names:
         if name not in table.c:
-            raise unknown("column", f"{name} of {table.name}", table.c.keys(), f"it has {', '.join(table.c.keys())}")
+            raise unknown("column", name, table.c.keys(), f"it has {', '.join(table.c.keys())}", of=table.name)
     return tuple(dict.fromkeys([*table.primary_key.columns.keys(), *names]))
 
 

@@ -3,6 +3,7 @@
 Belongs here: small questions to Dagster's database. Does not belong here: writing to it (Dagster alone does).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -128,6 +129,25 @@ def heartbeats_and_runs(statuses: Sequence[str]) -> tuple[dict[str, datetime], d
 
 def _heartbeats(connection: Connection) -> dict[str, datetime]:
     return {name: at.replace(tzinfo=UTC) for name, at in connection.execute(_HEARTBEATS)}
+
+
+_STORED = sa.text("""
+    select e.run_id from event_logs e join runs r on r.run_id = e.run_id
+    where e.asset_key = :asset and e.dagster_event_type = 'ASSET_MATERIALIZATION' and e.timestamp >= :at
+        and (e.partition is null or e.partition = :partition) and r.start_time <= :seconds
+    order by e.timestamp limit 1
+    """)
+
+
+def run_that_stored(table: str, partition: str, at: datetime) -> str | None:
+    """The run that was under way at `at` (aware) and then reported `partition` of `table`; None if Dagster keeps none.
+
+    Raises DatabaseError.
+    """
+    asked = {"asset": json.dumps([table]), "partition": partition, "seconds": at.timestamp()}
+    with autocommit(_address()) as connection:
+        found = connection.execute(_STORED, {**asked, "at": at.astimezone(UTC).replace(tzinfo=None)}).scalar()
+        return None if found is None else str(found)
 
 
 def _address() -> sa.URL:

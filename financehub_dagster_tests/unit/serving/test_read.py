@@ -70,7 +70,7 @@ def test_text_that_is_sql_is_a_symbol_like_any_other() -> None:
     ("asked", "message"),
     [
         ({"table": "stock_price_daily"}, "unknown table stock_price_daily: did you mean stock_prices_daily"),
-        ({"columns": "closing"}, "unknown column closing of stock_prices_daily: there are symbol, date, open"),
+        ({"columns": "closing"}, "unknown column closing of stock_prices_daily: did you mean close?"),
         ({"start": "soon"}, "start soon: write a day as 2026-11-01 or a time as 2026-11-01T14:30Z"),
         ({"start": "2024-02-01", "end": "2024-01-01"}, "start 2024-02-01 is after end 2024-01-01: exchange them"),
         ({"adjust": "none"}, "unknown adjust none: there are adjusted, split, raw"),

@@ -1,0 +1,52 @@
+"""`explain`: where a stored number comes from.
+
+Belongs here: the command's options. Does not belong here: its work (serving.explain) and its words (reports.explain).
+"""
+
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from financehub_dagster.cli.arguments import tables_like
+from financehub_dagster.cli.command import command
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import WrongUsage
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the tree."""
+    command(app, "explain", example="financehub explain AAPL 2015-06-12 --column rsi_14")(explain)
+
+
+def explain(
+    console: Console,
+    symbol: Annotated[str, typer.Argument(help="Which instrument.", metavar="SYMBOL")],
+    day: Annotated[str, typer.Argument(help="Which session.", metavar="YYYY-MM-DD")],
+    column: Annotated[
+        str | None,
+        typer.Option("--column", help="One value: a price, or an indicator with its inputs.", metavar="NAME"),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--table", help="Not the daily bars or indicators.", metavar="TABLE", autocompletion=tables_like),
+    ] = None,
+) -> None:
+    """Show where a stored value comes from: vendor, run, revisions, actions, refused rows, ledger, inputs."""
+    from financehub_dagster.cli import prepare
+
+    try:
+        session = date.fromisoformat(day)
+    except ValueError:
+        raise WrongUsage(f"{day}: write the day as 2015-06-12") from None
+    prepare.act_on_home(console)
+    prepare.require_migrated()
+    from financehub_dagster.cli.reports import explain as report
+    from financehub_dagster.serving import explain as work
+    from financehub_dagster.serving.errors import ReadError
+
+    try:
+        found = work.explain(symbol, session, column=column, table=table)
+    except ReadError as error:
+        raise WrongUsage(str(error)) from None
+    console.result(report.as_dict(found), lambda: report.show(console, found))
