@@ -18,6 +18,7 @@ from financehub_dagster.automation.jobs import JOBS
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.providers.snapshot_routing import answer_routers
 
@@ -45,6 +46,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         resources={
             **all_providers(),
             "daily_bars": DailyBarsRouter(),
+            "intraday_bars": IntradayRouter(),
             **answer_routers(),
             **(resource_overrides or {}),
         },

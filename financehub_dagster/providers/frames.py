@@ -6,10 +6,10 @@ and each vendor's file).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.market.instruments import AssetType, Instrument
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,10 @@ class Action:
 
 
 def bars_table(bars: Iterable[Bar], of: Instrument, start: date, end: date, now: datetime) -> "pd.DataFrame":
-    """Finished sessions of [start, end] in date order, each once, the last said wins; `now`: the vendor's clock."""
+    """Finished sessions of [start, end] in date order, each once, the last said wins; `now`: the vendor's clock.
+
+    Of currencies, vendors cut the day at midnight UTC: a day is finished when that has passed, too.
+    """
     import numpy as np
     import pandas as pd
 
@@ -146,7 +149,10 @@ def bars_table(bars: Iterable[Bar], of: Instrument, start: date, end: date, now:
     frame = pd.DataFrame({"date": pd.Series(dates.astype("datetime64[s]"))})
     for name in ("open", "high", "low", "close", "adj_close", "volume"):
         frame[name] = np.array([getattr(bar, name) for bar in listed], dtype="float64")
-    frame = frame[calendars.finished(of, dates, now)] if listed else frame
+    finished = calendars.finished(of, dates, now)
+    if of.asset_type is AssetType.FX:
+        finished &= dates < np.datetime64(now.astimezone(UTC).date(), "D")
+    frame = frame[finished] if listed else frame
     return frame.drop_duplicates("date", keep="last").sort_values("date", ignore_index=True)
 
 

@@ -206,26 +206,21 @@ def _complete_to(of: Range, found: Minutes, clock: datetime, settles: timedelta,
 
 
 def regular(of: Instrument, opens: "NDArray[np.int64]") -> "NDArray[np.bool_]":
-    """Which bars open within a session of the exchange; on days without a known session, all of them do.
+    """Which bars open in the trading hours of the exchange; on days without a known session, all of them do.
 
     Bars before and after the market, and one that repeats the last price at the close, are none of ours. Cryptos and
     currencies have no such hours.
     """
     import numpy as np
 
-    from financehub_dagster.market import calendars
+    from financehub_dagster.market.trading_hours import trading_hours
 
     if of.asset_type in (AssetType.CRYPTO, AssetType.FX) or not len(opens):
         return np.ones(len(opens), np.bool_)
-    first, last = (datetime.fromtimestamp(int(edge), UTC).date() for edge in (opens.min(), opens.max()))
-    sessions = calendars.known(of, first - timedelta(days=1), last + timedelta(days=1))
-    starts, ends = sessions.opens.astype(np.int64), sessions.closes.astype(np.int64)
-    if not len(starts):
-        return np.ones(len(opens), np.bool_)
-    row = np.searchsorted(starts, opens, side="right") - 1
-    inside = (row >= 0) & (opens < ends[row.clip(min=0)])
-    days = sessions.opens.astype("datetime64[D]").astype(np.int64)
-    return np.asarray(inside | ~np.isin(opens // 86_400, days))
+    hours = trading_hours(of, datetime.fromtimestamp(int(opens.max()), UTC).date())
+    days = opens.astype("datetime64[s]").astype("datetime64[D]")
+    known = hours.starts.astype("datetime64[D]")
+    return np.asarray(hours.is_open(opens.astype("datetime64[s]")) | ~np.isin(days, known))
 
 
 def require_range(found: Minutes, of: Range) -> None:

@@ -210,13 +210,28 @@ def test_a_batch_is_as_large_as_the_minutes_credits_and_long_ranges_are_paged(sa
 
 @pytest.mark.parametrize("vendor", ["yahoo", "twelve_data", "alpha_vantage"])
 def test_currencies_have_daily_bars_that_are_over_when_new_york_has_closed(sandbox: Sandbox, vendor: str) -> None:
-    for now, last in (((24, 21, 30), 23), ((25, 1, 0), 24), ((28, 2, 0), 27), ((29, 23, 30), 27)):
-        day, hour, minute = now
+    # Yahoo's are made of hours; the others are cut at midnight UTC, too, and change until then.
+    evening = 24 if vendor == "yahoo" else 23
+    moments = ((24, 21, 59, 23), (24, 22, 30, evening), (25, 1, 0, 24), (28, 2, 0, 27), (29, 23, 30, 27))
+    for day, hour, minute, last in moments:
         sandbox.freeze(datetime(2026, 11, day, hour, minute, tzinfo=UTC))
         bars = provider(vendor).daily_bars(UNIVERSE["EURUSD"], date(2026, 11, 9), date(2026, 11, 30)).bars
-        assert bars["date"].max().date() == date(2026, 11, last)
-        assert bars["date"].min().date() == date(2026, 11, 9)
+        assert (bars["date"].min().date(), bars["date"].max().date()) == (date(2026, 11, 9), date(2026, 11, last))
         assert {at.weekday() for at in bars["date"]} == {0, 1, 2, 3, 4}
+        assert bars["volume"].eq(0).all()
+
+
+def test_yahoos_currencies_end_in_new_york_for_two_years_and_in_london_before(sandbox: Sandbox) -> None:
+    sandbox.freeze(None)
+    pair, today = UNIVERSE["GBPUSD"], datetime.now(UTC).date()
+    found = provider("yahoo").daily_bars(pair, today - timedelta(days=800), today - timedelta(days=3))
+    assert found.calls == 2
+    assert found.bars["date"].is_unique
+    assert found.bars["date"].is_monotonic_increasing
+    one = provider("twelve_data").daily_bars(pair, today - timedelta(days=800), today - timedelta(days=3)).bars
+    assert found.bars["date"].tolist() == one["date"].tolist()
+    for column in ("open", "high", "low", "close"):
+        assert found.bars[column].to_numpy() == pytest.approx(one[column].to_numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize("vendor", ["yahoo", "twelve_data"])

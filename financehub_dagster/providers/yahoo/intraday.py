@@ -7,15 +7,19 @@ functions only.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.market import calendars, resampling
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.trading_hours import trading_hours
 from financehub_dagster.providers import intraday
+from financehub_dagster.providers.base import IntradayBars
 from financehub_dagster.providers.intraday import Minutes, Range
 from financehub_dagster.providers.yahoo import charts, errors
 
@@ -91,6 +95,33 @@ def read(document: Mapping[str, Any], of: Range) -> Chart | None:
     return Chart(
         str(meta["currency"]), str(meta["instrumentType"]), opened, int(meta["regularMarketTime"]), found.kept(kept)
     )
+
+
+def oldest_day() -> date:
+    """The first day of which Yahoo still keeps all hours, by our clock and with room for it."""
+    return (datetime.now(UTC) - INTERVALS[60].reach + timedelta(days=3)).date()
+
+
+def hours_of_sessions(of: Instrument, start: date, end: date) -> Range | None:
+    """From the open of the first session from `start` on to the close of the last one up to `end`; None without one."""
+    sessions = calendars.known(of, start, end)
+    if not len(sessions.dates):
+        return None
+    return Range(of, 60, int(sessions.opens[0].astype(np.int64)), int(sessions.closes[-1].astype(np.int64)))
+
+
+def sessions(found: IntradayBars, of: Instrument) -> pd.DataFrame:
+    """Daily bars of the sessions that are over and confirmed, made of bars within them; adj_close is the close."""
+    readable = found.bars.dropna()
+    hours = trading_hours(of, found.complete_to.date())
+    columns = (readable[name].to_numpy() for name in intraday.COLUMNS)
+    rows, ts = np.zeros(len(readable), np.int64), readable["ts"].to_numpy().astype("datetime64[s]")
+    complete_to = np.array([found.complete_to.replace(tzinfo=None)], "datetime64[s]")
+    made = resampling.resample_sessions(resampling.IntradayBars.of(rows, ts, *columns), [hours], complete_to)
+    bars = made.finals()
+    prices = {"open": bars.open, "high": bars.high, "low": bars.low, "close": bars.close}
+    days = made.days[made.final].astype("datetime64[s]")
+    return pd.DataFrame({"date": days, **prices, "adj_close": bars.close, "volume": bars.volume})
 
 
 def scaled(found: Minutes, power: int) -> Minutes:

@@ -37,7 +37,7 @@ SYMBOLS = 50
 
 
 FX_DAYS = "Europe/London"
-"""Yahoo's days of currencies begin at midnight there: a day is finished two hours after the close in New York."""
+"""Yahoo's days of currencies begin at midnight there (exchangeTimezoneName of their charts)."""
 ONE_COUNTRY = timedelta(hours=3)
 """How far the clocks of one country's exchanges may be apart: New York and Los Angeles, Sydney and Perth."""
 
@@ -57,13 +57,41 @@ class YahooProvider(Resource):
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions from `start` to `end`, both included, and the actions in that range; raises ProviderError.
 
-        One request. Prices are split-adjusted as of today; adj_close is adjusted for dividends as well.
+        One request. Prices are split-adjusted as of today; adj_close is adjusted for dividends as well. Days of
+        currencies end at 17:00 in New York.
         """
+        if instrument.asset_type is AssetType.FX:
+            return self._fx_daily(instrument, start, end)
+        return self._daily(instrument, start, end, instrument.timezone)
+
+    def _fx_daily(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+        """Days of a pair that end at 17:00 in New York, made of Yahoo's hours as far back as it keeps them.
+
+        Earlier ones are Yahoo's own, which end at midnight in London, for one more request.
+        """
+        import pandas as pd
+
+        from financehub_dagster.providers.yahoo import charts
+        from financehub_dagster.providers.yahoo import intraday as hours
+
+        of = hours.hours_of_sessions(instrument, max(start, hours.oldest_day()), end)
+        parts, calls, actions = [], 0, charts.no_actions()
+        if start < hours.oldest_day():
+            earlier = self._daily(instrument, start, min(end, hours.oldest_day() - timedelta(days=1)), FX_DAYS)
+            parts, calls = [earlier.bars], earlier.calls
+        if of is not None:
+            found = self.intraday_bars(instrument, 60, of.start, of.end)
+            parts.append(hours.sessions(found, instrument))
+            calls += found.calls
+        bars = pd.concat(parts, ignore_index=True) if parts else charts.no_bars()
+        return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), calls, all_actions=True)
+
+    def _daily(self, instrument: Instrument, start: date, end: date, zone: str) -> DailyBars:
+        """Days as Yahoo cuts them; zone: where the days of the range begin."""
         from financehub_dagster.providers.yahoo import charts, client
 
         symbol = instrument.symbol_at(NAME).upper()
         with calling(self._call("daily_bars", symbol)) as call:
-            zone = FX_DAYS if instrument.asset_type is AssetType.FX else instrument.timezone
             answer = client.history(symbol, zone, start, end + timedelta(days=1))
         bars, actions, listed_since = charts.no_bars(), charts.no_actions(), None
         if answer is not None:

@@ -6,20 +6,17 @@ a session.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, time
 from functools import cache
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from financehub_dagster.market.instruments import AssetType, Instrument
+
 _FIRST_DAY = date(2009, 1, 1)
 _LAST_DAY = date(2035, 12, 31)
 _DAY_SECONDS = 86_400
-
-_NEW_YORK = ZoneInfo("America/New_York")
-#: The hour at which a session of currencies ends and the next one begins, in New York.
-_FX_HOUR = time(17)
 
 #: ISO 10383: "no market", the exchange of every crypto in the universe.
 NO_MARKET = "XXXX"
@@ -48,11 +45,11 @@ def sessions_of(exchange: str) -> Sessions:
 @cache
 def currency_sessions() -> Sessions:
     """Monday to Friday; a session begins at 17:00 in New York on the day before, Monday's on Sunday."""
-    days = np.arange(np.datetime64(_FIRST_DAY, "D"), np.datetime64(_LAST_DAY, "D") + 1)
-    dates = days[np.is_busday(days)]
-    closes = [datetime.combine(day, _FX_HOUR, _NEW_YORK).timestamp() for day in dates.tolist()]
-    opens = [datetime.combine(day - timedelta(days=1), _FX_HOUR, _NEW_YORK).timestamp() for day in dates.tolist()]
-    return Sessions(dates, np.array(opens, np.int64), np.array(closes, np.int64))
+    from financehub_dagster.market import calendars
+
+    pair = Instrument("EURUSD", "Euro / US Dollar", AssetType.FX, NO_MARKET)
+    found = calendars.schedule(pair, _FIRST_DAY, _LAST_DAY, assume=True)
+    return Sessions(found.dates, found.opens.astype(np.int64), found.closes.astype(np.int64))
 
 
 @cache
