@@ -41,10 +41,14 @@ def judge(limits: Mapping[str, Limit], rules: str | None, rows: pd.DataFrame) ->
     its row.
     """
     broken = {name: ~_keeps(limit, rows[name]) for name, limit in limits.items() if name in rows}
+    broken = {name: mask for name, mask in broken.items() if mask.any()}
+    if not broken:
+        good, rejected = _by_rules(rules, rows)
+        return Judged(good, rejected, rows.iloc[:0].assign(rule=""))
     known = rows.copy(deep=False)
     unread = []
     for name, limit in limits.items():
-        if limit.optional and name in broken and broken[name].any():
+        if limit.optional and name in broken:
             known[name] = rows[name].mask(broken[name])
             unread.append(rows[broken[name]].assign(rule=f"{name}_{limit.rule}"))
     good, rejected = _by_rules(rules, known)

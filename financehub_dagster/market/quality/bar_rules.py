@@ -48,7 +48,7 @@ def _positive(of: Column) -> NDArray[np.bool_]:
     return np.asarray((np.column_stack([of(name) for name in _PRICES]) > 0).all(axis=1))
 
 
-def _outside(of: Column) -> NDArray[np.float64]:
+def outside(of: Column) -> NDArray[np.float64]:
     """By how much open or close lies outside of low to high."""
     below = of("low") - np.minimum(of("open"), of("close"))
     above = np.maximum(of("open"), of("close")) - of("high")
@@ -57,7 +57,7 @@ def _outside(of: Column) -> NDArray[np.float64]:
 
 
 def _ordered(of: Column) -> NDArray[np.bool_]:
-    return (of("low") <= of("high")) & (_outside(of) <= PLAUSIBLE * of("close"))
+    return (of("low") <= of("high")) & (outside(of) <= PLAUSIBLE * of("close"))
 
 
 RULES: tuple[Rule, ...] = (
@@ -69,7 +69,7 @@ RULES: tuple[Rule, ...] = (
 )
 """In the order they are tried; a bar that breaks several is rejected by the first."""
 
-DOUBTS: tuple[Rule, ...] = (Rule("enclosed", "open and close lie between low and high", lambda of: _outside(of) == 0),)
+DOUBTS: tuple[Rule, ...] = (Rule("enclosed", "open and close lie between low and high", lambda of: outside(of) == 0),)
 """What a bar that keeps RULES may still break."""
 
 
@@ -93,6 +93,8 @@ def judge(bars: "pd.DataFrame", rules: Sequence[Rule] = RULES) -> tuple["pd.Data
             arrays[name] = bars[name].to_numpy(np.float64, na_value=np.nan) if known else np.full(len(bars), np.nan)
         return arrays[name]
 
+    if all_kept(of, rules):
+        return bars, bars.iloc[:0].assign(rule="")
     broken = np.full(len(bars), "", dtype=object)
     with np.errstate(invalid="ignore"):
         for rule in rules:

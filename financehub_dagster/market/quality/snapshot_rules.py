@@ -4,6 +4,8 @@ Belongs here: rules that a row keeps or breaks by its own numbers. Does not belo
 (`bar_rules`), types of columns (`schemas`). Imports numpy, so it is itself imported only where rows are judged.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,6 +15,10 @@ from financehub_dagster.market.quality.bar_rules import Column, Rule
 
 CLOCK_SECONDS = 300.0
 """How far a vendor's clock may be ahead of ours. One row from the future would make all that follow it look old."""
+
+
+_ADDRESS = re.compile(r"https?://[^\s]+$")
+"""Matched text by text: a column of texts cannot hold half of a surrogate pair, which vendors send."""
 
 
 def _price_above_zero(of: Column) -> NDArray[np.bool_]:
@@ -49,7 +55,8 @@ def judge(rules: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def judge_news(articles: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split articles into those at the address of a page and of a known past, and the others with a column `rule`."""
     broken = np.where(_seconds_ahead(articles, "published_at") > CLOCK_SECONDS, "not_ahead", "").astype(object)
-    broken[~articles["url"].astype(str).str.match(r"https?://[^\s]+$").to_numpy(bool)] = "address"
+    addressed = [isinstance(url, str) and _ADDRESS.match(url) is not None for url in articles["url"]]
+    broken[~np.array(addressed, np.bool_)] = "address"
     broken[articles["published_at"].isna().to_numpy()] = "dated"
     good = broken == ""
     return articles[good], articles[~good].assign(rule=broken[~good])
