@@ -1,42 +1,35 @@
-"""How late rows of a table may be, and how long a scheduled run of it may take.
+"""The bounds of the SLA, as the tables declare them.
 
-Belongs here: the bounds. Does not belong here: measuring (freshness, runtimes).
+Belongs here: one row for each bound. Does not belong here: the bounds themselves (tables), measuring (freshness, sla).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
-type Follows = Literal["sessions", "open markets", "always"]
-"""When new rows are due: after each session's close; all the time that a market is open; at any time of any day."""
+from financehub_dagster.tables import TABLES
+from financehub_dagster.tables.declaration import Due, Table
 
 
 @dataclass(frozen=True)
-class Bound:
-    """What a table promises. runtime: of a scheduled run's step; None where freshness alone counts.
-
-    late: how long after they are due rows may be missing. follows: when they are due; None where nobody can say, as
-    with news. kinds: the kinds of instruments it holds. time: its column with the time of a row.
-    """
+class LateBound:
+    """How late rows of a table may be, of these kinds of instruments; time is the column that places a row in time."""
 
     table: str
-    kinds: tuple[str, ...] = ()
-    follows: Follows | None = None
-    late: timedelta = timedelta()
-    time: str = "date"
-    runtime: timedelta | None = None
+    kinds: tuple[str, ...]
+    due: Due
+    late: timedelta
+    time: str
 
 
-_LISTED = ("stock", "etf", "index")
+def late_bounds(tables: Iterable[Table] = tuple(TABLES.values())) -> Iterator[LateBound]:
+    """The bounds on lateness of all tables whose rows have a time."""
+    for table in tables:
+        if table.time is not None:
+            for each in table.lateness:
+                yield LateBound(table.name, each.kinds or table.instruments, each.due, each.bound, table.time)
 
-BOUNDS: tuple[Bound, ...] = (
-    Bound("stock_prices_daily", _LISTED, "sessions", timedelta(hours=6), runtime=timedelta(hours=1)),
-    Bound("crypto_prices_daily", ("crypto",), "sessions", timedelta(hours=3), runtime=timedelta(hours=1)),
-    Bound("indicators_daily", (*_LISTED, "crypto"), "sessions", timedelta(hours=8), runtime=timedelta(minutes=30)),
-    # Vendors' free plans tell prices up to a quarter of an hour late.
-    Bound("quotes", (*_LISTED, "fx"), "open markets", timedelta(minutes=40), "quoted_at", timedelta(minutes=5)),
-    Bound("quotes", ("crypto",), "open markets", timedelta(minutes=10), "quoted_at"),
-    Bound("crypto_markets", ("crypto",), "always", timedelta(hours=3), "quoted_at", timedelta(minutes=15)),
-    Bound("fundamentals", ("stock",), "always", timedelta(days=3), "date", timedelta(hours=2)),
-    Bound("news_articles", runtime=timedelta(minutes=25)),
-)
+
+def runtimes(tables: Iterable[Table] = tuple(TABLES.values())) -> dict[str, timedelta]:
+    """How long the step of a scheduled run may take, by table."""
+    return {table.name: table.runtime for table in tables if table.runtime is not None}

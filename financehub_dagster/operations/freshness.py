@@ -4,7 +4,7 @@ Belongs here: when rows are due. Does not belong here: the bounds (bounds), and 
 Imports exchange_calendars, which takes a second: only where freshness is measured.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from financehub_dagster.market import calendars
 from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.operations.bounds import BOUNDS, Bound
+from financehub_dagster.operations.bounds import LateBound, late_bounds
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.operations.freshness import Freshness, NewestRow, newest_rows
 
@@ -20,11 +20,11 @@ WEEK = timedelta(days=14)
 """Further ahead than this no session is looked for: the longest holidays take a week."""
 
 
-def measure(connection: Connection, now: datetime, bounds: Sequence[Bound] = BOUNDS) -> list[Freshness]:
+def measure(connection: Connection, now: datetime, bounds: Iterable[LateBound] | None = None) -> list[Freshness]:
     """The freshness of every table and market with active instruments at `now` (aware)."""
     found: dict[tuple[str, str], Freshness] = {}
-    for bound in bounds:
-        rows = newest_rows(connection, bound.table, bound.time, bound.kinds) if bound.follows is not None else []
+    for bound in late_bounds() if bounds is None else bounds:
+        rows = newest_rows(connection, bound.table, bound.time, bound.kinds)
         for fresh in (each for row in rows for each in _of(bound, row, now)):
             worst = found.setdefault((fresh.table, fresh.subject), fresh)
             if fresh.late > worst.late:
@@ -32,8 +32,8 @@ def measure(connection: Connection, now: datetime, bounds: Sequence[Bound] = BOU
     return list(found.values())
 
 
-def _of(bound: Bound, row: NewestRow, now: datetime) -> Iterator[Freshness]:
-    if row.at is None and bound.follows == "always":
+def _of(bound: LateBound, row: NewestRow, now: datetime) -> Iterator[Freshness]:
+    if row.at is None and bound.due == "always":
         return  # nothing was ever fetched: its vendors may be disabled
     market = Instrument(row.symbol, row.symbol, AssetType.FX if row.is_fx else _kind(bound), row.exchange)
     due = when_due(bound, market, row, now)
@@ -41,16 +41,16 @@ def _of(bound: Bound, row: NewestRow, now: datetime) -> Iterator[Freshness]:
     yield Freshness(bound.table, "FX" if row.is_fx else row.exchange, row.at, due, bound.late.total_seconds(), late)
 
 
-def _kind(bound: Bound) -> AssetType:
+def _kind(bound: LateBound) -> AssetType:
     return AssetType(bound.kinds[0])
 
 
-def when_due(bound: Bound, market: Instrument, row: NewestRow, now: datetime) -> datetime | None:
+def when_due(bound: LateBound, market: Instrument, row: NewestRow, now: datetime) -> datetime | None:
     """When rows that are newer than the newest one were due or will be; None where no session is known to come.
 
     Before there is any row: from when the instruments were listed.
     """
-    if bound.follows != "sessions":
+    if bound.due != "sessions":
         return row.expected_since if row.at is None else row.at
     first = row.expected_since.date() if row.at is None else row.at.date() + timedelta(days=1)
     ahead = calendars.known(market, first, max(now.date(), first) + WEEK)
@@ -58,8 +58,8 @@ def when_due(bound: Bound, market: Instrument, row: NewestRow, now: datetime) ->
     return None if close is None else close.replace(tzinfo=UTC)
 
 
-def _late(bound: Bound, market: Instrument, due: datetime, now: datetime) -> float:
-    if bound.follows == "open markets":
+def _late(bound: LateBound, market: Instrument, due: datetime, now: datetime) -> float:
+    if bound.due == "open markets":
         return open_seconds(market, due, now)
     return (now - due).total_seconds()
 

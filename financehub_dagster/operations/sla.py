@@ -3,14 +3,15 @@
 Belongs here: comparing what is measured with the bounds. Does not belong here: telling people (alerts).
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from financehub_dagster.operations.bounds import BOUNDS, Bound
+from financehub_dagster.operations.bounds import runtimes
 from financehub_dagster.storage.operations.sla_breaches import Breach
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from financehub_dagster.storage.database.dagster_state import RunningStep
     from financehub_dagster.storage.operations.freshness import Freshness
 
@@ -34,9 +35,9 @@ def late_tables(found: "Iterable[Freshness]") -> list[Breach]:
     ]
 
 
-def slow_steps(steps: "Iterable[RunningStep]", bounds: Sequence[Bound] = BOUNDS) -> list[Breach]:
+def slow_steps(steps: "Iterable[RunningStep]") -> list[Breach]:
     """Steps of scheduled runs that take longer than their table allows; a backfill takes as long as it takes."""
-    allowed = {bound.table: bound.runtime for bound in bounds if bound.runtime is not None}
+    allowed = runtimes()
     return [
         Breach(
             step.table,

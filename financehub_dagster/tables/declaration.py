@@ -137,6 +137,19 @@ class Freshness:
     fail: timedelta
 
 
+type Due = Literal["sessions", "open markets", "always"]
+"""When newer rows are due: after each session's close; all the time that a market is open; at any time of any day."""
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """How long after they are due newer rows may be missing before the table is late; kinds: of these only."""
+
+    due: Due
+    bound: timedelta
+    kinds: tuple[AssetType, ...] = ()
+
+
 @dataclass(frozen=True)
 class Job:
     """A job over the table, under a predecessor's name where it had one, and its schedule.
@@ -167,7 +180,8 @@ class Table:
     with the platform's first day. rules names the quality rules of whole rows (`market.quality.acceptance`), checks
     those of its asset (`assets.checks.steps`).
     ledger: whether each row is expected, so that a missing one is a gap. keep_revisions: replaced rows go to
-    price_revisions. time_index: an index on the time alone, for tables that are read across instruments.
+    price_revisions. lateness is the bound of its SLA, runtime that of a scheduled run's step.
+    time_index: an index on the time alone, for tables that are read across instruments.
     """
 
     name: str
@@ -186,6 +200,8 @@ class Table:
     ledger: bool = False
     keep_revisions: bool = False
     freshness: Freshness | None = None
+    lateness: tuple[Lateness, ...] = ()
+    runtime: timedelta | None = None
     jobs: tuple[Job, ...] = ()
     chart: str | None = None
     time_index: Literal["brin", "btree"] | None = None

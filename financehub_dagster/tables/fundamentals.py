@@ -1,9 +1,11 @@
 """`fundamentals`: what companies are worth and earn, as known on each day."""
 
+from datetime import timedelta
+
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import CURRENCY, ORIGIN, SYMBOL, not_negative, number, positive
-from financehub_dagster.tables.declaration import Column, Job, Snapshots, Table
+from financehub_dagster.tables.declaration import Column, Job, Lateness, Snapshots, Table
 
 TABLE = Table(
     name="fundamentals",
@@ -50,6 +52,8 @@ TABLE = Table(
     checks=(*defaults.SNAPSHOT_CHECKS, "sanity", "fundamentals_fresh"),
     keep_revisions=True,
     freshness=defaults.DAILY_FRESHNESS,
+    lateness=(Lateness("always", timedelta(days=3)),),
+    runtime=timedelta(hours=2),
     jobs=(
         Job(
             "fetch_fundamentals",

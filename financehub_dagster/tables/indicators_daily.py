@@ -1,9 +1,11 @@
 """`indicators_daily`: technical indicators of every instrument with daily bars."""
 
+from datetime import timedelta
+
 from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import COMPUTED_AT, SESSION, SYMBOL, number
-from financehub_dagster.tables.declaration import Column, Derived, Job, Table
+from financehub_dagster.tables.declaration import Column, Derived, Job, Lateness, Table
 
 ROUNDING = 1e-6
 """How far a running sum may carry a bounded indicator over its bound."""
@@ -37,6 +39,8 @@ TABLE = Table(
     ledger=True,
     keep_revisions=True,
     freshness=defaults.DAILY_FRESHNESS,
+    lateness=(Lateness("sessions", timedelta(hours=8)),),
+    runtime=timedelta(minutes=30),
     jobs=(
         Job(
             "calculate_indicators",

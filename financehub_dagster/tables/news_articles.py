@@ -34,6 +34,7 @@ TABLE = Table(
     rules="article",
     checks=(*defaults.SNAPSHOT_CHECKS, "linked", "news_fresh"),
     freshness=Freshness(warn=timedelta(hours=2), fail=timedelta(hours=24)),
+    runtime=timedelta(minutes=25),
     jobs=(
         Job(
             "fetch_news",

@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import CURRENCY, ORIGIN, QUOTED_AT, SYMBOL, not_negative, positive
-from financehub_dagster.tables.declaration import Freshness, Job, Snapshots, Table
+from financehub_dagster.tables.declaration import Freshness, Job, Lateness, Snapshots, Table
+
+_EXCHANGE_TRADED = (AssetType.STOCK, AssetType.ETF, AssetType.INDEX, AssetType.FX)
 
 TABLE = Table(
     name="quotes",
@@ -34,6 +37,14 @@ TABLE = Table(
     rules="quote",
     checks=(*defaults.SNAPSHOT_CHECKS, "sanity", "quotes_fresh"),
     freshness=Freshness(warn=timedelta(minutes=15), fail=timedelta(hours=1)),
+    # Vendors' free plans report prices up to a quarter of an hour late.
+    lateness=(
+        Lateness(
+            "open markets", timedelta(minutes=40), (AssetType.STOCK, AssetType.ETF, AssetType.INDEX, AssetType.FX)
+        ),
+        Lateness("open markets", timedelta(minutes=10), (AssetType.CRYPTO,)),
+    ),
+    runtime=timedelta(minutes=5),
     jobs=(
         Job(
             "fetch_stock_prices",
