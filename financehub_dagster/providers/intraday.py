@@ -28,6 +28,8 @@ INTERVALS = (1, 5, 15, 60)
 SETTLES = timedelta(minutes=20)
 """Vendors publish some exchanges' trades so much later (Yahoo's list of delays: https://help.yahoo.com/kb/SLN2310.html,
 15 to 20 minutes for most): until then a minute without a bar may still get one."""
+MARGIN = timedelta(hours=2)
+"""So much less than a vendor keeps is asked for."""
 CLOCK_TOLERANCE = 60.0
 """Seconds our clock may be off before it is said, and no longer believed."""
 FEW = 3
@@ -79,14 +81,15 @@ def asked(provider: str, instrument: Instrument, interval: int, start: datetime,
 def within_reach(provider: str, of: Range, reach: timedelta) -> tuple[Range, datetime | None]:
     """The part of a range that a vendor keeps for `reach`, and its beginning where that is not the whole range's.
 
-    Raises NotInPlan where it keeps nothing of it.
+    A little less than that is asked for, whole days of UTC: our clock may be off. Raises NotInPlan where it keeps
+    nothing of it.
     """
-    oldest = datetime.now(UTC) - reach
+    oldest = datetime.now(UTC) - reach + MARGIN
     if of.start >= oldest:
         return of, None
     first = -(-int(oldest.timestamp()) // 86_400) * 86_400
     if first >= of.last:
-        problem = f"keeps bars of {of.interval} minutes for {reach.days} days only"
+        problem = f"keeps bars of {of.interval} min for {reach.days} days only"
         raise NotInPlan(provider, problem, symbol=of.instrument.symbol)
     return Range(of.instrument, of.interval, first, of.last), datetime.fromtimestamp(first, UTC)
 

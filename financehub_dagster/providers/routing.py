@@ -110,7 +110,9 @@ class DailyBarsRouter(BarsRouter):
     stock: list[str] = Field(default=_BARS, description="Providers of daily bars of stocks, in order.")
     etf: list[str] = Field(default=_BARS, description="Providers of daily bars of ETFs, in order.")
     index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of indices, in order.")
-    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
+    fx: list[str] = Field(
+        default=["yahoo", "twelve_data", "alpha_vantage"], description="Providers of currency pairs, in order."
+    )
     crypto: list[str] = Field(
         default=["binance", "yahoo", "twelve_data"], description="Providers of daily bars of cryptos, in order."
     )

@@ -141,7 +141,7 @@ def test_yahoos_minutes_come_by_the_week_for_thirty_days(sandbox: Sandbox) -> No
     assert now - timedelta(days=30) < answer.told_since < now - timedelta(days=28)
     assert opened(answer)[0] >= answer.told_since
     assert (answer.calls, sandbox.calls()["by_path"]) == (5, {"/v8/finance/chart/AAPL": 5})
-    with pytest.raises(NotInPlan, match="keeps bars of 1 minutes for 29 days only"):
+    with pytest.raises(NotInPlan, match="keeps bars of 1 min for 30 days only"):
         ask("yahoo", start=now - timedelta(days=45), end=now - timedelta(days=35))
     hours = ask("yahoo", start=now - timedelta(days=45), end=now - timedelta(days=35), minutes=60)
     assert hours.calls == 1

@@ -25,8 +25,6 @@ from financehub_dagster.providers.yahoo import charts, errors
 
 AROUND_THE_CLOCK = (AssetType.CRYPTO, AssetType.FX)
 """Their days end at 23:59 in Yahoo's words, and have a bar that opens then."""
-MARGIN = timedelta(hours=2)
-"""So much less than Yahoo keeps is asked for: our clock may be off."""
 
 
 @dataclass(frozen=True, slots=True)

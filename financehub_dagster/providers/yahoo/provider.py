@@ -124,7 +124,7 @@ class YahooProvider(Resource):
         symbol = instrument.symbol_at(NAME).upper()
         whole = intraday.asked(NAME, instrument, interval, start, end)
         kept = charts.INTERVALS[interval]
-        of, told_since = intraday.within_reach(NAME, whole, kept.reach - charts.MARGIN)
+        of, told_since = intraday.within_reach(NAME, whole, kept.reach)
         parts, traded_to = [], None
         with calling(self._call("intraday_bars", symbol, kept.name)) as call:
             for page in charts.pages(of):
