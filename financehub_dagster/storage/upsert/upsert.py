@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection, raw_cursor
@@ -231,20 +231,10 @@ def _keep(
 
 def _changes(table: sa.Table, incoming: sa.Table, old: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Of the stored row `old` its key, its stamps and the values that the incoming row replaces."""
-    new = sa.func.to_jsonb(incoming.table_valued(), type_=JSONB)
-    before, after = (
-        sa.func.jsonb_each(row).table_valued(sa.column("key", sa.Text), sa.column("value", JSONB), name=name)
-        for row, name in ((old, "before"), (new, "after"))
-    )
-    always = [*table.primary_key.columns.keys(), *_stamps(table)]
-    kept = sa.or_(before.c.key.in_(always), before.c.value.is_distinct_from(after.c.value))
-    return (
-        sa.select(sa.func.jsonb_object_agg(before.c.key, before.c.value))
-        .select_from(sa.join(before, after, before.c.key == after.c.key))
-        .where(kept)
-        .correlate(table, incoming)
-        .scalar_subquery()
-    )
+    always = {*table.primary_key.columns.keys(), *_stamps(table)}
+    names = [column.name for column in table.columns if column.name not in always]
+    same = [sa.case((table.c[name].is_not_distinct_from(incoming.c[name]), name)) for name in names]
+    return old.op("-", return_type=JSONB())(sa.cast(array(same), ARRAY(sa.Text)))
 
 
 def _stamps(table: sa.Table) -> list[str]:
