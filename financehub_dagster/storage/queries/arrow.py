@@ -12,8 +12,9 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -26,10 +27,12 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
 from financehub_dagster.storage.database import as_of_functions, schema, session_settings, urls
-from financehub_dagster.storage.database.errors import DatabaseError, StatementFailed
+from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable, StatementFailed
 from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
 from financehub_dagster.storage.queries import days
 
+MANY = 100
+"""Instruments from which on a whole table is read through two connections."""
 NARROW = timedelta(days=7)
 """Up to here a range of all symbols is read symbol by symbol."""
 
@@ -47,7 +50,8 @@ _PREFIX = re.compile(r"^[A-Z_]+: (\[libpq\] )?")
 class Selection:
     """Rows and columns of a table: columns in the order given, rows in the order of the key.
 
-    symbols None: of all. start and end: days or instants, both included; None: no limit. as_of: as it was known then.
+    symbols None: of all, or of those from `since` to before `before`. start and end: days or instants, both included;
+    None: no limit. as_of: as it was known then.
     """
 
     table: sa.Table
@@ -56,6 +60,8 @@ class Selection:
     start: date | None = None
     end: date | None = None
     as_of: datetime | None = None
+    since: str | None = None
+    before: str | None = None
 
 
 def has_history(table: sa.Table) -> bool:
@@ -71,14 +77,44 @@ class Reader:
         self._url = url
 
     def table(self, selection: Selection) -> pa.Table:
-        """The selected rows at once."""
-        with self.batches(selection) as batches:
+        """The selected rows at once; those of many symbols through two connections: the server works on two cores."""
+        middle = self._middle(selection)
+        if middle is None:
+            return self._whole(selection)
+        snapshot = self._whole_of("SELECT pg_export_snapshot()").column(0)[0].as_py()
+        with ExitStack() as stack:
+            try:
+                other = stack.enter_context(reading(snapshot))
+            except DatabaseUnreachable:  # no connection is left for a second one
+                return self._whole(selection)
+            pool = stack.enter_context(ThreadPoolExecutor(1))
+            rest = pool.submit(other._whole, replace(selection, since=middle))
+            return pa.concat_tables([self._whole(replace(selection, before=middle)), rest.result()])
+
+    def _middle(self, selection: Selection) -> str | None:
+        """The symbol in the middle of all; None where the rows are too few for a second connection."""
+        keyed = next(iter(selection.table.primary_key.columns.keys())) == "symbol"
+        if not keyed or selection.symbols is not None or selection.table is schema.instruments or _is_narrow(selection):
+            return None
+        symbols = self.known_symbols()
+        return symbols[len(symbols) // 2] if len(symbols) >= MANY else None
+
+    def _whole(self, selection: Selection) -> pa.Table:
+        return self._whole_of(_statement(selection))
+
+    def _whole_of(self, statement: str) -> pa.Table:
+        with self._stream(statement) as batches:
             return batches.read_all()
 
     @contextmanager
     def batches(self, selection: Selection) -> Iterator[pa.RecordBatchReader]:
         """The selected rows in batches of some megabytes, as they arrive."""
-        with self._run(_statement(selection)) as cursor:
+        with self._stream(_statement(selection)) as batches:
+            yield batches
+
+    @contextmanager
+    def _stream(self, statement: str) -> Iterator[pa.RecordBatchReader]:
+        with self._run(statement) as cursor:
             found = cursor.fetch_record_batch()
             plain = pa.schema([field.remove_metadata() for field in found.schema])
             yield pa.RecordBatchReader.from_batches(plain, _plain(found, plain, self._url))
@@ -105,14 +141,17 @@ def _plain(found: pa.RecordBatchReader, plain: pa.Schema, url: URL) -> Iterator[
 
 
 @contextmanager
-def reading() -> Iterator[Reader]:
-    """A snapshot of the market database, whose embedded server is started if it is the one to use.
+def reading(snapshot: str | None = None) -> Iterator[Reader]:
+    """A snapshot of the market database, whose embedded server is started if it is the one to use; or an exported one.
 
     Raises DatabaseError. Connections are kept for the next reader: opening one takes longer than reading ten years.
     """
     url = urls.market_url()
     connection = _begin(url)
     try:
+        if snapshot is not None:
+            with _translated(url):
+                _execute(connection, f"SET TRANSACTION SNAPSHOT '{snapshot}'")
         yield Reader(connection, url)
     except BaseException:
         connection.close()
@@ -221,6 +260,10 @@ def _column(column: sa.Column[Any]) -> sql.Composable:
 
 
 def _conditions(selection: Selection) -> Iterator[sql.Composable]:
+    if selection.since is not None:
+        yield sql.SQL("symbol >= {}").format(sql.Literal(selection.since))
+    if selection.before is not None:
+        yield sql.SQL("symbol < {}").format(sql.Literal(selection.before))
     if selection.symbols is not None:
         if len(selection.symbols) == 1:  # so that the key gives the order
             yield sql.SQL("symbol = {}").format(sql.Literal(selection.symbols[0]))

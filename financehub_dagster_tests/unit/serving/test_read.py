@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from financehub_dagster import read
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries import arrow
 from financehub_dagster_tests.unit.serving.stored import DAYS, DIVIDEND, FIRST, SPLIT, SYMBOLS
 
 BARS = "stock_prices_daily"
@@ -94,11 +96,11 @@ def test_what_cannot_be_meant_is_refused_in_one_line(asked: dict[str, str], mess
 
 
 def test_pandas_polars_and_arrow_hold_the_same() -> None:
-    arrow, polars, pandas = read(BARS, to="arrow"), read(BARS, to="polars"), read(BARS)
-    assert isinstance(arrow, pa.Table)
+    table, polars, pandas = read(BARS, to="arrow"), read(BARS, to="polars"), read(BARS)
+    assert isinstance(table, pa.Table)
     assert isinstance(polars, pl.DataFrame)
-    pd.testing.assert_frame_equal(arrow.to_pandas(date_as_object=False), pandas)
-    assert polars.equals(pl.DataFrame(pl.from_arrow(arrow)))
+    pd.testing.assert_frame_equal(table.to_pandas(date_as_object=False), pandas)
+    assert polars.equals(pl.DataFrame(pl.from_arrow(table)))
     assert polars.schema["date"] == pl.Date
 
 
@@ -148,9 +150,20 @@ def test_a_wide_frame_has_a_row_per_day_and_a_column_per_symbol() -> None:
     assert found["MSFT"].tolist() == [100.0 + day for day in range(DAYS)]
     several = read(BARS, layout="wide", columns="open,close", end="2024-01-02")
     assert several["close", "AAPL"].tolist() == [100.25, 101.25]
-    arrow = read(BARS, layout="wide", columns="open,close", end="2024-01-02", to="arrow")
-    assert arrow.column_names == ["date", *(f"{name}.{each}" for name in ("open", "close") for each in SYMBOLS)]
+    table = read(BARS, layout="wide", columns="open,close", end="2024-01-02", to="arrow")
+    assert table.column_names == ["date", *(f"{name}.{each}" for name in ("open", "close") for each in SYMBOLS)]
     assert read(BARS, layout="wide", to="polars").columns == ["date", *SYMBOLS]
+
+
+@pytest.mark.parametrize("adjust", ["split", "raw"])
+def test_a_whole_table_is_the_same_through_two_connections(
+    before: datetime, adjust: Literal["split", "raw"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = [read(BARS, adjust=adjust, as_of=as_of, to="arrow") for as_of in (None, before)]
+    monkeypatch.setattr(arrow, "MANY", 1)
+    two = [read(BARS, adjust=adjust, as_of=as_of, to="arrow") for as_of in (None, before)]
+    assert [table.column("symbol").num_chunks for table in one] != [table.column("symbol").num_chunks for table in two]
+    assert one == two
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
