@@ -59,6 +59,10 @@ class CallCost:
     symbols: int = 1
     minutes: int = 5000
 
+    def __post_init__(self) -> None:
+        if min(self.per_symbol, self.per_call) < 0 or min(self.symbols, self.minutes) < 1:
+            raise ValueError(f"{self}: credits are not negative, and a call has at least one symbol and one minute")
+
     def of(self, symbols: int) -> int:
         """Credits for pulling so many symbols once, in as few calls as possible."""
         return symbols * self.per_symbol + -(-symbols // self.symbols) * self.per_call
@@ -202,9 +206,12 @@ def candidates(
 
     weight: of `importance`. complete_to: the instant up to which every minute is stored or confirmed empty; for one
     without minutes, where they shall begin. asked_at: the last request, NaT for none. resets_at: `Budget.resets_at`,
-    NaT without a limit.
+    NaT without a limit. Raises ValueError for a weight that is not a positive number: such an instrument would starve.
     """
     count = len(instruments)
+    light = ~((weight > 0) & np.isfinite(weight))
+    if light.any():
+        raise ValueError(f"{instruments[int(light.argmax())].symbol}: its weight is {weight[light][0]}, not above 0")
     due, waited, left = np.zeros((3, count), np.int64)
     closed_at, closes_at, next_due = np.full((3, count), np.datetime64("NaT", "s"))
     trades = np.zeros(count, bool)

@@ -24,7 +24,7 @@ MARKETS = [
 MIDNIGHTS = [f"{day}T00:00" for day in ("2024-03-10", "2024-10-27", "2024-11-04", "2024-11-28", "2025-01-08")]
 COSTS = [CallCost(1, 0, 8), CallCost(1, 0, 1), CallCost(0, 1, 5), CallCost(1, 1, 3), CallCost(2, 0, 4, 500)]
 
-quickly = settings(max_examples=15, deadline=None)
+quickly = settings(max_examples=10, deadline=None)
 
 
 @dataclass
@@ -106,7 +106,7 @@ def test_nothing_starves_even_if_the_credits_never_suffice(scene: Scene, pulls: 
     assert not np.isnat(world.asked_at).any()
     # The weights differ by at most 9: what waits three times as long as the others comes first.
     patience = (4 * len(world.instruments) // pulls + 6) * 1440 * MINUTE
-    assert (world.now - world.complete_to <= patience).all()
+    assert (world.now - world.asked_at <= patience).all()
 
 
 @quickly

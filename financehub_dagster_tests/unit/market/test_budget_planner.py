@@ -216,3 +216,25 @@ def test_bitcoins_day_is_completed_from_the_next_days_credits() -> None:
     assert asked[:3] == ["04T23:53", "04T23:56", "04T23:58"]
     assert asked[3] == "05T00:01"
     assert NOT not in world.complete_to
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_weight_that_would_starve_its_instrument_is_refused(weight: float) -> None:
+    world = World([APPLE, TOYOTA], np.array([1.0, weight]), at("2024-11-04T15:00"))
+    with pytest.raises(ValueError, match=r"^7203: its weight is"):
+        world.tick()
+
+
+@pytest.mark.parametrize("wrong", [(-1, 0, 1, 1), (1, -1, 1, 1), (1, 0, 0, 1), (1, 0, 1, 0)])
+def test_costs_that_make_no_sense_are_refused(wrong: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="credits are not negative"):
+        CallCost(*wrong)
+
+
+def test_a_machine_that_slept_for_a_night_catches_up_with_one_pull_each() -> None:
+    world = World(TRADE_MATRIX, np.ones(5), at("2024-11-04T14:00:00"))
+    list(world.until(at("2024-11-04T14:10")))
+    world.now = at("2024-11-05T09:30:10")
+    asked = [symbol for _, found in world.until(at("2024-11-05T09:32")) for symbol in found.asked]
+    assert sorted(asked) == sorted(each.symbol for each in TRADE_MATRIX)
+    assert (world.complete_to == at("2024-11-05T09:30")).all()
