@@ -68,14 +68,18 @@ class Settings(BaseSettings):
     financehub_keep_revisions_days: int | None = Field(
         None, ge=1, description="Days for which replaced rows are kept; without a value for ever."
     )
-    yahoo_base_url: HttpUrl | None = Field(None, description="Stands in for https://*.yahoo.com.")
-    binance_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.binance.com.")
-    alpha_vantage_base_url: HttpUrl | None = Field(None, description="Stands in for https://www.alphavantage.co.")
-    coingecko_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.coingecko.com.")
-    coinmarketcap_base_url: HttpUrl | None = Field(None, description="Stands in for https://pro-api.coinmarketcap.com.")
-    finnhub_base_url: HttpUrl | None = Field(None, description="Stands in for https://finnhub.io.")
-    twelve_data_base_url: HttpUrl | None = Field(None, description="Stands in for https://api.twelvedata.com.")
-    newsapi_base_url: HttpUrl | None = Field(None, description="Stands in for https://newsapi.org.")
+    yahoo_base_url: HttpUrl | None = Field(None, description="Base URL override of https://*.yahoo.com.")
+    binance_base_url: HttpUrl | None = Field(None, description="Base URL override of https://api.binance.com.")
+    alpha_vantage_base_url: HttpUrl | None = Field(
+        None, description="Base URL override of https://www.alphavantage.co."
+    )
+    coingecko_base_url: HttpUrl | None = Field(None, description="Base URL override of https://api.coingecko.com.")
+    coinmarketcap_base_url: HttpUrl | None = Field(
+        None, description="Base URL override of https://pro-api.coinmarketcap.com."
+    )
+    finnhub_base_url: HttpUrl | None = Field(None, description="Base URL override of https://finnhub.io.")
+    twelve_data_base_url: HttpUrl | None = Field(None, description="Base URL override of https://api.twelvedata.com.")
+    newsapi_base_url: HttpUrl | None = Field(None, description="Base URL override of https://newsapi.org.")
     alpha_vantage_api_keys: SecretStr | None = Field(None, description="Alpha Vantage keys, separated by commas.")
     coingecko_api_keys: SecretStr | None = Field(None, description="CoinGecko keys, separated by commas.")
     coinmarketcap_api_keys: SecretStr | None = Field(None, description="CoinMarketCap keys, separated by commas.")
@@ -107,7 +111,7 @@ class Settings(BaseSettings):
         return tuple(name for name in every if name not in off)
 
     def base_url(self, provider: str) -> str | None:
-        """The address that stands in for a provider's, without a slash at its end; None for the vendor itself."""
+        """The base URL override of a provider, without a slash at its end; None for the vendor itself."""
         url: HttpUrl | None = getattr(self, f"{provider}_base_url")
         return None if url is None else str(url).rstrip("/")
 

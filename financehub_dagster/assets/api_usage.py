@@ -72,7 +72,7 @@ def _table(windows: Sequence[Budget]) -> dg.TableMetadataValue:
         "left": "string",
         "calls_today": "int",
         "free_again_utc": "string",
-        "stand_in": "string",
+        "override": "string",
         "rests_until_utc": "string",
         "reason": "string",
     }

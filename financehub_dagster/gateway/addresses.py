@@ -8,7 +8,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 
-def stand_in(url: str, base_url: str) -> str:
+def overridden(url: str, base_url: str) -> str:
     """`url` with its scheme and host replaced by `base_url`."""
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
@@ -21,7 +21,7 @@ def host_of(url: str) -> str:
 
 
 def place_of(base_url: str | None) -> str:
-    """What tells the books of a stand-in from those of the vendor: @host:port, nothing for the vendor itself."""
+    """The suffix under which an override's limits and usage are kept: @host:port, empty for the vendor itself."""
     return "" if base_url is None else f"@{urlsplit(base_url).netloc}"
 
 

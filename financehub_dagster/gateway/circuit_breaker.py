@@ -15,9 +15,9 @@ from financehub_dagster.gateway.errors import (
     BreakerOpen,
     BurstLimit,
     Limited,
+    OverrideDown,
     ProviderError,
     QuotaSpent,
-    StandInDown,
     Transient,
 )
 from financehub_dagster.gateway.policy import BreakerSettings
@@ -37,7 +37,7 @@ _seen_closed: "WeakKeyDictionary[Engine, dict[tuple[str, str], float]]" = WeakKe
 class Breaker:
     """Opens after failures in a row, or at once and for all of a provider when the vendor asks for silence.
 
-    place tells a stand-in, whose failures are not the vendor's, from the vendor itself.
+    place is that of a base URL override, whose failures are not the vendor's.
     """
 
     engine: Callable[[], "Engine"]
@@ -94,7 +94,7 @@ class Breaker:
     def failed(self, error: ProviderError) -> None:
         """This call is given up for now; a limit without an end is respected for longer each time it is met."""
         limited = isinstance(error, Limited)
-        certain = limited or isinstance(error, StandInDown)
+        certain = limited or isinstance(error, OverrideDown)
         if isinstance(error, Limited) and error.retry_after is not None:
             circuit_breakers.hold(self.engine(), self.provider, self._all, str(error), error.retry_after)
         else:

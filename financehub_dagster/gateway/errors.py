@@ -13,7 +13,7 @@
     ├── BreakerOpen        too many failures lately                     not sent at all
     └── Transient          may go away by itself                        retried in the call
         ├── Unreachable    no connection
-        │   └── StandInDown  to a stand-in on this machine              never retried
+        │   └── OverrideDown  at a base URL override on this machine    never retried
         └── Malformed      an answer that cannot be read
 
 An empty answer is not an error: it is an answer with no rows. Messages carry no URL and no key: they are redacted here,
@@ -112,8 +112,8 @@ class Unreachable(Transient):
     """No connection to the vendor could be made."""
 
 
-class StandInDown(Unreachable):
-    """Nothing listens where something on this machine should stand in for the vendor."""
+class OverrideDown(Unreachable):
+    """Nothing listens at a base URL override on this machine."""
 
     retryable = False
 

@@ -1,7 +1,7 @@
 """Asking one vendor after another until one answers.
 
-Belongs here: when the next one is asked, how long an earlier one may take, and until when work is put off that nobody
-may be asked for. Does not belong here: which vendors stand in which order (providers.routing, from configuration).
+Belongs here: when the next one is asked, how long an earlier one may take, and until when work is deferred that no
+vendor accepts. Does not belong here: the order of vendors (providers.routing, from configuration).
 """
 
 import logging
@@ -25,11 +25,11 @@ HASTE_SECONDS = 4.0
 outage is bridged within five seconds."""
 
 LONGEST_WAIT = timedelta(seconds=60)
-"""What a run may wait for a vendor; work that has to wait for longer is put off."""
+"""Seconds a run may wait for a vendor; work that has to wait longer is deferred."""
 PROBE = timedelta(minutes=1)
-"""For how long work is put off that waits for the probe of a breaker."""
+"""How long work is deferred that waits for the probe of a circuit breaker."""
 UNKNOWN_END = timedelta(hours=1)
-"""For how long work is put off by a limit that does not say when it ends."""
+"""How long work is deferred after a limit that does not say when it ends."""
 
 _logger = logging.getLogger("financehub.gateway")
 

@@ -66,8 +66,8 @@ class Policy:
     """Everything the governor has to know about one vendor.
 
     The vendor counts per address, or per key where `auth` says how a key travels: then each of `keys` has limits and
-    quotas of its own, and a provider without any is off. place is empty, or @host:port of a stand-in: what a stand-in
-    was asked is not held against the vendor.
+    quotas of its own, and a provider without any is off. place is empty, or @host:port of a base URL
+    override: requests to it are not counted against the vendor.
     """
 
     provider: str

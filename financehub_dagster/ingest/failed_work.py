@@ -1,4 +1,4 @@
-"""An instrument's work that a run leaves undone: put off where only time helps, else a dead letter, never both.
+"""An instrument's work that a run leaves undone: deferred where only time helps, else a dead letter, never both.
 
 Belongs here: writing it down and striking the other. Does not belong here: what becomes of either (replays, schedules,
 healing).
@@ -45,7 +45,7 @@ class Asked:
         dead_letters.resolve_failures(connection, task_name=self.table, partition_key=key, symbols=symbols)
 
     def settle_deferrals(self, connection: Connection, symbols: Sequence[str]) -> None:
-        """Forget what was put off of `symbols` within these days."""
+        """Forget the deferred work on `symbols` within these days."""
         deferred_work.resolve_deferrals(connection, self.table, self.first, self.last, symbols)
 
 

@@ -91,7 +91,7 @@ class _Answer:
 def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) -> tuple[Outcome, Outcome]:
     """Fetch and store the window for each instrument; returns the outcomes of the bars and of the corporate actions.
 
-    An instrument that fails is recorded as a dead letter, one that nobody may be asked about for now is put off, both
+    An instrument that fails is recorded as a dead letter, one that no vendor accepts for now is deferred, both
     are reported; the others are stored. Batches are committed as they come, each in one transaction with its failures,
     rejections and revisions, while the next is asked for.
     """
@@ -110,7 +110,7 @@ def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) ->
                 outcome.include(part)
             for each in batch:
                 _warn(each, log)
-            counts = f"{len(bars.failures)} failed, {len(bars.deferred)} put off"
+            counts = f"{len(bars.failures)} failed, {len(bars.deferred)} deferred"
             log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
     actions.failures, actions.deferred = bars.failures, bars.deferred
     return bars, actions

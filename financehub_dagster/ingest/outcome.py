@@ -84,7 +84,7 @@ class Outcome:
 
     @property
     def nothing_worked(self) -> bool:
-        """Whether instruments failed and none is done; work that was put off is neither."""
+        """Whether instruments failed and none is done; deferred work is neither."""
         return bool(self.failures) and not self.done
 
 
@@ -94,7 +94,7 @@ def failures_table(failures: Iterable[tuple[str, str]]) -> dg.TableMetadataValue
 
 
 def deferred_table(deferred: Iterable[tuple[str, PutOff]]) -> dg.TableMetadataValue:
-    """Instruments whose work was put off, until when and why."""
+    """Instruments whose work was deferred, until when and why."""
     return record_table(
         ("symbol", "until", "reason"),
         (
@@ -152,10 +152,10 @@ def raise_if_nothing_worked(outcome: Outcome) -> None:
     """Fail the step when no instrument could be stored; one line names how many and the first reason."""
     if outcome.nothing_worked:
         symbol, reason = next(iter(outcome.failures.items()))
-        put_off = f", and {len(outcome.deferred)} more were put off" if outcome.deferred else ""
+        deferred = f", and {len(outcome.deferred)} more were deferred" if outcome.deferred else ""
         count = len(outcome.failures)
         raise dg.Failure(
-            f"{outcome.table}: none of {count} instruments could be stored{put_off}; {symbol}: {reason}",
+            f"{outcome.table}: none of {count} instruments could be stored{deferred}; {symbol}: {reason}",
             metadata={"failures": failures_table(outcome.failures.items())},
             allow_retries=False,
         )

@@ -51,7 +51,7 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
     """Ask about the instruments, store what is said and return what became of each.
 
     An instrument that fails is recorded as a dead letter and reported; the others are stored. One whose vendors have
-    spent their budgets is put off to the reset, one whose vendors have no key is only reported: nothing failed. Each
+    spent their budgets is deferred to the reset, one whose vendors have no key is only reported: nothing failed. Each
     batch is one transaction with its failures.
     """
     outcome = Outcome(work.table)

@@ -3,7 +3,7 @@
 Belongs here: what an earlier vendor's rows protect, and when a later one's are asked for again. Does not belong here:
 the order itself (providers.routing, from configuration) and who is asked.
 
-A vendor that stands in fills what is missing and replaces its own rows and those of later vendors. When the first
+A fallback vendor fills what is missing and replaces its own rows and those of later vendors. When the first
 choice answers again, it replaces them all: what lies outside the run's window is asked for along with it.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def spans_to_ask(
     connection: Connection, table: str, router: DailyBarsRouter, window: Window, instruments: Sequence[Instrument]
 ) -> dict[str, restating.Span]:
-    """What to ask for, by symbol: the window, and on to the rows others stand in with, and to a stored neighbour."""
+    """What to ask for, by symbol: the window, extended to rows of fallback vendors and to a stored neighbour."""
     choices = {each.symbol: router.first_choice(each) for each in instruments}
     others = sources.spans_of_others(
         connection, table, {symbol: choice for symbol, choice in choices.items() if choice is not None}

@@ -132,7 +132,7 @@ class PlanUsage:
 
 @runtime_checkable
 class Planned(Protocol):
-    """A vendor whose plan is known; base_url is None unless something was configured to stand in for it."""
+    """A vendor whose plan is known; base_url is its base URL override, None without one."""
 
     base_url: str | None
 

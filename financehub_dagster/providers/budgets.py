@@ -24,10 +24,10 @@ _UNITS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day"}
 class Budget:
     """What one account at one provider used of one window of its plan.
 
-    key is a fingerprint, None where the vendor counts the address; place is empty or @host:port of a stand-in. A window
-    that paces calls evenly has nothing that could be used up: used and left are None. resets_at is when everything
-    booked has expired. calls are those of the account on this UTC day. benched_until and reason are set while the key
-    rests. configured: is this account one that would be used now?
+    key is a fingerprint, None where the vendor counts the address; place is empty or @host:port of a base URL override.
+    A window that paces calls evenly has nothing that could be used up: used and left are None. resets_at is when
+    everything booked has expired. calls are those of the account on this UTC day. benched_until and reason are set
+    while the key rests. configured: is this account one that would be used now?
     """
 
     provider: str

@@ -105,7 +105,7 @@ class RestProvider(Resource):
                 return error
             return None
 
-        base = self._stand_in() or self.vendor_address()
+        base = self._base_url_override() or self.vendor_address()
         with calling(Call(Governor(self._policy(refusal, question.weight)), capability, question.symbol)) as call:
             try:
                 self._http(base).get(f"{base}{question.path}", params=dict(question.params))
@@ -182,7 +182,7 @@ class RestProvider(Resource):
             meaning=Meaning(refusal=refusal, weight=lambda _path: weight, cost=self.cost, readings=self.readings),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
-            place=place_of(self._stand_in()),
+            place=place_of(self._base_url_override()),
             quotas=self.quotas(),
             auth=self.key_place(),
             keys=keys_of(self.name),
@@ -200,5 +200,5 @@ class RestProvider(Resource):
             held: GovernedSession = self._session
         return held
 
-    def _stand_in(self) -> str | None:
+    def _base_url_override(self) -> str | None:
         return self.base_url.rstrip("/") if self.base_url else get_settings().base_url(self.name)

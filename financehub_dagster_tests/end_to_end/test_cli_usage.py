@@ -77,7 +77,7 @@ def test_people_see_a_table_with_stand_ins_resting_keys_and_vendors_that_are_off
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     [yahoo] = [line for line in lines if line.startswith("yahoo")]
     assert yahoo.split()[:3] == ["yahoo", "ip*", "second"]
-    assert any(line.startswith("* answered by a stand-in at 127.0.0.1:") for line in lines)
+    assert any(line.startswith("* base URL override 127.0.0.1:") for line in lines)
     [resting] = [line for line in lines if "rests until" in line]
     assert resting.startswith("finnhub 4711-abcd rests until 20")
     assert resting.endswith(" UTC: finnhub: refused")

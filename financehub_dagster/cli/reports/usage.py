@@ -51,7 +51,7 @@ def show(console: Console, summary: UsageSummary) -> None:
     console.table("", columns, _rows(summary.windows))
     places = sorted({window.place.removeprefix("@") for window in summary.windows if window.place})
     if places:
-        console.say(f"* answered by a stand-in at {', '.join(places)}, not by the vendor")
+        console.say(f"* base URL override {', '.join(places)}, not the vendor itself")
     for window in _one_per_account(summary.windows):
         if window.benched_until is not None:
             console.say(f"{window.provider} {_account(window)} rests until {_instant(window)} UTC: {window.reason}")

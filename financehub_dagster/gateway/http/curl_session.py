@@ -1,6 +1,6 @@
 """The governed session for client libraries built on curl_cffi.
 
-Belongs here: one try over curl_cffi with bounded time and size, its failures as typed errors, and stand-in addresses.
+Belongs here: one try over curl_cffi with bounded time and size, its failures as typed errors, and base URL overrides.
 Does not belong here: limits, retries and the meaning of answers (the governor). Imports curl_cffi: import this module
 inside functions only.
 """
@@ -12,7 +12,7 @@ from curl_cffi import Curl, CurlOpt, ffi, lib
 from curl_cffi.requests import Response, Session
 from curl_cffi.requests import exceptions as curl
 
-from financehub_dagster.gateway.addresses import host_of, stand_in
+from financehub_dagster.gateway.addresses import host_of, overridden
 from financehub_dagster.gateway.api_keys import Credentials
 from financehub_dagster.gateway.client import Exchange
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, Transient, Unreachable
@@ -53,7 +53,7 @@ class GovernedCurlSession(Session[Response]):
     """A curl_cffi `Session` that sends nothing outside of a call, and everything through its governor.
 
     A usable answer is returned; anything else raises ProviderError. Redirects are not followed. The timeout a caller
-    passes is ignored in favour of the policy's. Safe to share between threads: the governor and the stand-in address
+    passes is ignored in favour of the policy's. Safe to share between threads: the client and the base URL override
     are those of the calling thread's call.
     """
 
@@ -79,7 +79,7 @@ class GovernedCurlSession(Session[Response]):
         kwargs = {**kwargs, "allow_redirects": False}
         target = url
         if call.base_url is not None:
-            target = stand_in(url, call.base_url)
+            target = overridden(url, call.base_url)
             kwargs["headers"] = {**(kwargs.get("headers") or {}), "Host": host_of(url)}
             kwargs["http_version"] = "v1"  # without TLS, curl would ask for an upgrade that plain servers refuse
 

@@ -180,10 +180,10 @@ class BinanceProvider(Resource):
 
         with self._lock:
             if self._client is None:
-                self._client = make_client(self._stand_in() or BASE_URL)
+                self._client = make_client(self._base_url_override() or BASE_URL)
             return self._client  # type: ignore[no-any-return]
 
-    def _stand_in(self) -> str | None:
+    def _base_url_override(self) -> str | None:
         configured = self.base_url or get_settings().binance_base_url
         return None if configured is None else str(configured).rstrip("/")
 
@@ -206,7 +206,7 @@ class BinanceProvider(Resource):
             ),
             patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
-            place=place_of(self._stand_in()),
+            place=place_of(self._base_url_override()),
         )
         return Call(Governor(policy), capability, symbol)
 

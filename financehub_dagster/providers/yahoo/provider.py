@@ -186,8 +186,8 @@ class YahooProvider(Resource):
 
     def _call(self, capability: str, symbol: str | None, interval: str = errors.INTERVAL) -> Call:
         configured = self.base_url or get_settings().yahoo_base_url
-        stand_in = None if configured is None else str(configured)
-        return Call(Governor(self._policy(place_of(stand_in), interval)), capability, symbol, stand_in)
+        override = None if configured is None else str(configured)
+        return Call(Governor(self._policy(place_of(override), interval)), capability, symbol, override)
 
     def limits(self) -> tuple[Limit, ...]:
         """What this address keeps to."""

@@ -1,4 +1,4 @@
-"""Work that was put off because no vendor may be asked before a time: a spent budget, a ban, an open breaker.
+"""Work that was deferred because no vendor accepts requests before a time: a spent budget, a ban, an open breaker.
 
 Belongs here: putting off, settling and reading it. Does not belong here: doing it once it is due. Put-off work is not
 failed work: it is no dead letter and counts no attempts.

@@ -96,9 +96,9 @@ def read(engine: "sa.Engine", since: date) -> list[Usage]:
 class UsageRow:
     """What one account at one provider used of one window.
 
-    key is a fingerprint, None where the vendor counts the address; place is empty or @host:port of a stand-in. window
-    is the name of a quota, or "today" for the calls and weight of this UTC day, which have no amount and no end. left
-    may not be negative; resets_at is when the last booking expires. benched_until and reason are set while the key
+    key is a fingerprint, None where the vendor counts the address; place is empty or @host:port of a base URL override.
+    window is the name of a quota, or "today" for the calls and weight of this UTC day, which have no amount and no end.
+    left may not be negative; resets_at is when the last booking expires. benched_until and reason are set while the key
     rests.
     """
 

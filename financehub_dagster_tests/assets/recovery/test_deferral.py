@@ -1,4 +1,4 @@
-"""Work that no vendor may be asked for is put off to the reset: it is neither lost, nor a failure, nor waited for."""
+"""Work that no vendor accepts is deferred to the reset: it is neither lost nor a failure, and the run does not wait."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

@@ -12,8 +12,8 @@ from financehub_dagster.gateway.errors import (
     BreakerOpen,
     BurstLimit,
     Malformed,
+    OverrideDown,
     ProviderError,
-    StandInDown,
     Transient,
     UnknownSymbol,
 )
@@ -82,7 +82,7 @@ def test_an_outage_that_lasts_longer_than_a_call_is_not_tried_again(vendor: Vend
 def test_a_stand_in_that_does_not_run_is_named_after_one_try_and_not_asked_again(vendor: Vendor) -> None:
     started = time.monotonic()
     caught = failure(lambda: vendor.ask(base_url="http://127.0.0.1:1", first_pause=10.0))
-    assert type(caught) is StandInDown
+    assert type(caught) is OverrideDown
     assert "nothing answers at 127.0.0.1:1" in str(caught)
     assert "`financehub up --sandbox`" in str(caught)
     assert type(failure(lambda: vendor.ask(base_url="http://127.0.0.1:1"))) is BreakerOpen

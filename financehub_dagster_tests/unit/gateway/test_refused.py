@@ -3,7 +3,7 @@
 import pytest
 
 from financehub_dagster.gateway.client import Governor
-from financehub_dagster.gateway.errors import StandInDown, Unreachable
+from financehub_dagster.gateway.errors import OverrideDown, Unreachable
 from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.policy import Meaning, Policy
 from financehub_dagster.gateway.request_context import Call
@@ -24,7 +24,7 @@ def test_a_network_may_come_back(place: str) -> None:
 @pytest.mark.parametrize("place", ["@127.0.0.1:8080", "@localhost:8080", "@[::1]:8080"])
 def test_a_stand_in_on_this_machine_has_to_be_started(place: str) -> None:
     error = refused(call(place))
-    assert type(error) is StandInDown
+    assert type(error) is OverrideDown
     assert not error.retryable
     assert f"nothing answers at {place[1:]}" in str(error)
     assert str(error).endswith("start the sandbox: `financehub up --sandbox`")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from financehub_dagster.gateway.addresses import is_loopback, stand_in
+from financehub_dagster.gateway.addresses import is_loopback, overridden
 from financehub_dagster.gateway.errors import (
     BadKey,
     BadRequest,
@@ -87,7 +87,7 @@ def test_the_vendors_clock_is_ours_where_it_sends_none() -> None:
     ],
 )
 def test_a_stand_in_keeps_path_and_query(url: str, base: str, expected: str) -> None:
-    assert stand_in(url, base) == expected
+    assert overridden(url, base) == expected
 
 
 def test_loopback_is_told_from_the_world() -> None:
