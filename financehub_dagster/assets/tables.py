@@ -12,7 +12,7 @@ from financehub_dagster.assets.snapshot_config import SnapshotConfig
 from financehub_dagster.ingest.partitions import partitions_of
 from financehub_dagster.ingest.run_config import Fetch, Universe
 from financehub_dagster.tables import TABLES, filled_with
-from financehub_dagster.tables.declaration import Derived, FilledWith, History, Maintained, Snapshots, Table
+from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Maintained, Snapshots, Table
 
 OWNERS = ["team:market-data"]
 
@@ -53,6 +53,8 @@ def table_spec(name: str, *, deps: tuple[str, ...] | None = None) -> dg.AssetSpe
 def _inputs(table: Table) -> tuple[str, ...]:
     if isinstance(table.filled, Derived):
         return (*table.filled.inputs, *table.filled.after)
+    if isinstance(table.filled, FilledWith) and isinstance(TABLES[table.filled.table].filled, Intraday):
+        return (table.filled.table,)  # made of its rows, where others come with its answers
     return () if isinstance(table.filled, Maintained) else ("instruments",)
 
 
@@ -79,7 +81,7 @@ def _filled(name: str) -> dg.AssetsDefinition:
 
 
 def _resources(table: Table) -> set[str]:
-    if isinstance(table.filled, History):
+    if isinstance(table.filled, History | Intraday):
         return {table.filled.router, *table.filled.vendors}
     if isinstance(table.filled, Snapshots):
         from financehub_dagster.providers.snapshot_routing import answer_routers

@@ -13,7 +13,7 @@ from financehub_dagster.tables import TABLES
 if TYPE_CHECKING:
     import pandas as pd
 
-_TIMES = ("quoted_at", "published_at", "fetched_at")
+_TIMES = ("ts", "quoted_at", "published_at", "fetched_at")
 """What dates a row without a date of its own, the first that is known."""
 
 

@@ -7,7 +7,7 @@ belong here: formulas (the function that a table declares), and SQL.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache, partial
 from importlib import import_module
 from itertools import batched
@@ -83,10 +83,31 @@ def computed(name: str, source: str, symbols: Sequence[str], window: Window) -> 
 
 
 @cache
-def _function(name: str) -> "Callable[[BarArrays, np.ndarray], DerivedRows]":
+def _function(name: str) -> "Callable[..., DerivedRows]":
     module, _, function = DERIVED[name].function.partition(":")
-    found: Callable[[BarArrays, np.ndarray], DerivedRows] = getattr(import_module(module), function)
+    found: Callable[..., DerivedRows] = getattr(import_module(module), function)
     return found
+
+
+def made_of(connection: Connection, name: str, source: str, stored: BarArrays) -> "DerivedRows":
+    """The rows of table `name` that the bars `stored`, of table `source`, make."""
+    traded = ~_untraded(connection, source, stored)
+    if not DERIVED[name].sessions:
+        return _function(name)(stored, traded)
+    return _function(name)(stored, traded, _sessions(connection, source, stored))
+
+
+def _sessions(connection: Connection, source: str, stored: BarArrays) -> "Sequence[np.ndarray]":
+    """The session dates of each instrument, from its first stored bar to some weeks after its last."""
+    from financehub_dagster.market.levels import next_trade_dates
+    from financehub_dagster.storage.queries.instruments import list_instruments
+
+    if not len(stored.date):
+        return [stored.date for _ in stored.symbols]
+    found = list_instruments(connection, BARS_OF[source], stored.symbols, active=None, all_known=False)
+    by_symbol = {each.symbol: each for each in found}
+    first, last = stored.date.min().item(), stored.date.max().item()
+    return next_trade_dates([by_symbol[symbol] for symbol in stored.symbols], first, last)
 
 
 def _compute(connection: Connection, name: str, source: str, symbols: Sequence[str], window: Window) -> Computed:
@@ -99,7 +120,7 @@ def _compute(connection: Connection, name: str, source: str, symbols: Sequence[s
     wrong = _wrong_bars(stored)
     if wrong:
         stored = bars.read_bars(connection, source, [symbol for symbol in symbols if symbol not in wrong])
-    rows = _function(name)(stored, ~_untraded(connection, source, stored))
+    rows = made_of(connection, name, source, stored)
     wanted = _wanted(connection, name, stored.symbols, rows, window, dirty)
     columns = {"symbol": np.array(stored.symbols, dtype=object)[rows.instruments], "date": rows.date, **rows.values}
     if not wanted.all():
@@ -171,7 +192,7 @@ def _wanted(
 
     from financehub_dagster.market.derived import period_start
 
-    wanted = (rows.date >= np.datetime64(window.start)) & (rows.date <= np.datetime64(window.end))
+    wanted = (rows.date >= np.datetime64(window.start)) & (rows.date <= np.datetime64(_last_date(name, window)))
     since = {
         symbol: period_start(period_of(name), mark.dirty_from)
         for symbol, mark in dirty.items()
@@ -183,6 +204,15 @@ def _wanted(
     for symbol, dates in history.stored_dates(connection, name, concerned).items():
         wanted |= behind & (rows.instruments == symbols.index(symbol)) & np.isin(rows.date, dates)
     return wanted
+
+
+def _last_date(name: str, window: Window) -> date:
+    """The last date of a row that the window asks for: if it reaches today, the row of a session still to come too.
+
+    The row of the next session is made of the bar of one that has closed.
+    """
+    ahead = period_of(name) == "next session" and window.end >= datetime.now(UTC).date()
+    return date.max if ahead else window.end
 
 
 def _untraded(connection: Connection, table: str, stored: BarArrays) -> "np.ndarray":

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 type Days = NDArray[np.datetime64]
 type Flags = NDArray[np.bool_]
-type Period = Literal["session", "week"]
-"""What one computed row is about: the session of its date, or the week that begins on its date, a Monday."""
+type Period = Literal["session", "week", "next session"]
+"""What one computed row is about: the session of its date; the week that begins on its date, a Monday; or the session
+of its date, made of the session before it, which its column `session` names."""
 
-REACH = {"session": timedelta(), "week": timedelta(days=6)}
+REACH = {"session": timedelta(), "week": timedelta(days=6), "next session": timedelta()}
 """How far after the date of a row the sessions lie that it is computed from."""
 
 
@@ -40,7 +41,7 @@ def period_starts(period: Period, days: Days) -> Days:
 
 
 def period_start(period: Period, day: date) -> date:
-    """The date of the row that the session of `day` belongs to."""
+    """The date of the row that the session of `day` belongs to, or one before it."""
     return day - timedelta(days=day.weekday()) if period == "week" else day
 
 

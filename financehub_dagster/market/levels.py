@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from financehub_dagster.market import calendars
+from financehub_dagster.market.bar_arrays import BarArrays
 from financehub_dagster.market.calendar_source import Days
 from financehub_dagster.market.calendars import Market, market_of
+from financehub_dagster.market.derived import DerivedRows
 from financehub_dagster.market.instruments import Instrument
 
 type Floats = NDArray[np.float64]
@@ -111,6 +113,20 @@ def pivot_points(high: ArrayLike, low: ArrayLike, close: ArrayLike) -> dict[str,
         "r2": pivot + reach,
         "s2": pivot - reach,
     }
+
+
+def levels_of_bars(bars: BarArrays, _: NDArray[np.bool_], sessions: Sequence[Days]) -> DerivedRows:
+    """The rows of levels that daily bars make; sessions as `levels` takes them."""
+    found = levels(bars.offsets, bars.date, bars.high, bars.low, bars.close, sessions)
+    values = {"session": found.sessions, "high": found.high, "low": found.low, "close": found.close}
+    return DerivedRows(found.rows, found.dates, values)
+
+
+def pivots_of_bars(bars: BarArrays, _: NDArray[np.bool_], sessions: Sequence[Days]) -> DerivedRows:
+    """The rows of pivot points that daily bars make; sessions as `levels` takes them."""
+    found = levels(bars.offsets, bars.date, bars.high, bars.low, bars.close, sessions)
+    values = {"session": found.sessions, **pivot_points(found.high, found.low, found.close)}
+    return DerivedRows(found.rows, found.dates, values)
 
 
 _LONGEST_CLOSURE = np.timedelta64(28, "D").item()

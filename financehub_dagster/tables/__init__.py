@@ -17,24 +17,30 @@ from financehub_dagster.tables import (
     crypto_markets,
     crypto_prices_daily,
     fundamentals,
+    fx_prices_daily,
     indicators_daily,
     instruments,
+    levels_daily,
     news_articles,
+    pivot_points,
     quotes,
     stock_prices_daily,
 )
-from financehub_dagster.tables.declaration import Derived, FilledWith, History, Snapshots, Table
+from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table
 from financehub_dagster.tables.extra import extra_tables
 
-type Period = Literal["session", "week"]
+type Period = Literal["session", "week", "next session"]
 """What one row of a table is about that is computed from daily bars; see `market.derived`."""
 
 _DATA = (
     instruments.TABLE,
     stock_prices_daily.TABLE,
     crypto_prices_daily.TABLE,
+    fx_prices_daily.TABLE,
     corporate_actions.TABLE,
     indicators_daily.TABLE,
+    levels_daily.TABLE,
+    pivot_points.TABLE,
     quotes.TABLE,
     crypto_markets.TABLE,
     fundamentals.TABLE,
@@ -52,6 +58,8 @@ BARS = {name: table.filled for name, table in TABLES.items() if isinstance(table
 """How each table of bars is filled."""
 BARS_OF = {name: TABLES[name].instruments for name in BARS}
 """Which kinds of instruments each table of bars takes."""
+INTRADAY = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Intraday)}
+"""How each table of bars within the day is filled that vendors fill."""
 SNAPSHOTS = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Snapshots)}
 """How each table of current values is filled."""
 DERIVED = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Derived)}
@@ -72,7 +80,8 @@ def kinds_of(name: str) -> tuple[AssetType, ...]:
 
 def period_of(name: str) -> Period:
     """What one row of a computed table, or of a table of bars, is about."""
-    return "week" if TABLES[name].grain == "week" else "session"
+    grain = TABLES[name].grain
+    return grain if grain == "week" or grain == "next session" else "session"
 
 
 def derived_from(name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Columns that several tables have: keys, origin, and what a daily bar is made of.
+"""Columns that several tables have: keys, origin, and what a bar is made of.
 
 Belongs here: columns and what makes them. Does not belong here: a table.
 """
@@ -26,6 +26,9 @@ def not_negative(name: str, comment: str, *, nullable: bool = False) -> Column:
 
 SYMBOL = Column("symbol", "text", "the instrument", key=True)
 SESSION = Column("date", "date", "session date", key=True)
+TRADE_DATE = Column("date", "date", "trade date: the session the row is for", key=True)
+PREVIOUS_SESSION = Column("session", "date", "the session before it, whose bar the row is made of")
+OPENS_AT = Column("ts", "timestamp with time zone", "when the bar opens", key=True)
 QUOTED_AT = Column("quoted_at", "timestamp with time zone", "when the price was made, by the vendor", key=True)
 CURRENCY = Column("currency", "text", "ISO 4217, of all money in the row", pattern=CURRENCY_CODE)
 ORIGIN = (
@@ -42,5 +45,15 @@ DAILY_BARS = (
     positive("close", "split-adjusted, not adjusted for dividends"),
     positive("adj_close", "adjusted for splits and dividends", nullable=True),
     not_negative("volume", "units traded"),
+    *ORIGIN,
+)
+INTRADAY_BARS = (
+    SYMBOL,
+    OPENS_AT,
+    positive("open", "of the first trade"),
+    positive("high", "of all trades"),
+    positive("low", "of all trades"),
+    positive("close", "of the last trade"),
+    not_negative("volume", "units traded; 0 where the vendor has none"),
     *ORIGIN,
 )

@@ -77,6 +77,14 @@ class History:
 
 
 @dataclass(frozen=True)
+class Intraday:
+    """Filled with bars within the day, from where each instrument's are complete, by the resource `router`."""
+
+    vendors: tuple[str, ...]
+    router: str = "intraday_bars"
+
+
+@dataclass(frozen=True)
 class FilledWith:
     """Filled from the answers that fill another table."""
 
@@ -106,12 +114,14 @@ class Derived:
 
     inputs: the tables of bars it reads, each for its own instruments. after: other tables whose changes count as
     changes of the inputs, for lineage alone. The function takes `market.bar_arrays.BarArrays` and a flag for each bar,
-    whether it was a trade, and returns `market.derived.DerivedRows`.
+    whether it was a trade, and returns `market.derived.DerivedRows`. sessions: it also takes each instrument's session
+    dates, from those of its first bar to some weeks after its last.
     """
 
     inputs: tuple[str, ...]
     function: str
     after: tuple[str, ...] = ()
+    sessions: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,11 +132,11 @@ class Maintained:
 TIMES = ("date", "ts", "quoted_at", "published_at")
 """Names of the column that places a row in time; a table has one of them, or none."""
 
-type Filling = History | FilledWith | Snapshots | Derived | Maintained
+type Filling = History | Intraday | FilledWith | Snapshots | Derived | Maintained
 
-type Grain = Literal["session", "week", "instant", "day", "none"]
-"""What one row of an instrument is about: a session, the week from a Monday, an instant, the day on which it was known,
-or no time at all."""
+type Grain = Literal["session", "week", "next session", "bar", "instant", "day", "none"]
+"""What one row of an instrument is about: a session, the week from a Monday, the session after the one it is made of, a
+bar within the day, an instant, the day on which it was known, or no time at all."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +189,8 @@ class Table:
     instruments are the kinds it takes. partitions: cut into months or days, None: not at all; current_only: they begin
     with the platform's first day. rules names the quality rules of whole rows (`market.quality.acceptance`), checks
     those of its asset (`assets.checks.steps`).
+    bar_minutes: how long a bar within the day is. range_partitioned: PostgreSQL keeps each month of its rows as a
+    partition, so that months can be dropped.
     ledger: whether each row is expected, so that a missing one is a gap. keep_revisions: replaced rows go to
     price_revisions. lateness is the bound of its SLA, runtime that of a scheduled run's step.
     time_index: an index on the time alone, for tables that are read across instruments.
@@ -205,6 +217,8 @@ class Table:
     jobs: tuple[Job, ...] = ()
     chart: str | None = None
     time_index: Literal["brin", "btree"] | None = None
+    bar_minutes: int = 0
+    range_partitioned: bool = False
     asset: bool = True
 
     @property

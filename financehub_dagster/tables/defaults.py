@@ -21,6 +21,14 @@ BAR_CHECKS = (
     "one_security",
 )
 LISTED_BAR_CHECKS = (*BAR_CHECKS, "splits_applied", "in_session")
+INTRADAY_CHECKS = (
+    *CHECKS,
+    "no_deferred_work",
+    "bar_sanity",
+    "no_doubtful_bars",
+)
+LONGER_BAR_CHECKS = (*CHECKS, "bar_sanity")
+LEVEL_CHECKS = (*CHECKS, "no_missing_levels", "freshness")
 DERIVED_CHECKS = (*CHECKS, "no_missing_rows", "freshness")
 SNAPSHOT_CHECKS = (*CHECKS, "no_deferred_work")
 

@@ -7,7 +7,8 @@ from financehub_dagster.assets.checks.steps import CHECKS
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.storage.database import schema as tables
 
-DAILY_BARS = ["stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily"]
+PRICES = ["stock_prices_daily", "crypto_prices_daily", "fx_prices_daily"]
+DAILY_BARS = [*PRICES, "corporate_actions", "indicators_daily", "levels_daily", "pivot_points"]
 ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "news_articles": "day"}
 TABLES = ["instruments", *DAILY_BARS, *ANSWERS, "coverage"]
 OBSERVED = ["api_usage"]
@@ -43,9 +44,11 @@ def test_lineage_runs_from_instruments_to_indicators(graph):
     def parents(name: str) -> set[str]:
         return {key.to_user_string() for key in graph.get(dg.AssetKey(name)).parent_keys}
 
-    for table in ("stock_prices_daily", "crypto_prices_daily", "corporate_actions"):
+    for table in (*PRICES, "corporate_actions"):
         assert parents(table) == {"instruments"}
     assert parents("indicators_daily") == {"stock_prices_daily", "crypto_prices_daily", "corporate_actions"}
+    assert parents("levels_daily") == {*PRICES}
+    assert parents("pivot_points") == {*PRICES, "levels_daily"}
 
 
 def test_daily_tables_have_monthly_partitions_in_a_single_run(graph):
@@ -83,6 +86,9 @@ def test_jobs_carry_the_predecessors_names():
     assert names == {
         "fetch_yahoo_stocks",
         "fetch_binance_cryptos",
+        "fetch_fx_prices",
+        "daily_close",
+        "calculate_pivots",
         "calculate_indicators",
         "update_single_asset",
         "historical_seed",
@@ -111,6 +117,9 @@ def test_schedules_are_on_by_default():
     assert {schedule.name for schedule in schedules} == {
         "fetch_yahoo_stocks_schedule",
         "fetch_binance_cryptos_schedule",
+        "fetch_fx_prices_schedule",
+        "daily_close_schedule",
+        "calculate_pivots_schedule",
         "calculate_indicators_schedule",
         "cleanup_failed_tasks_schedule",
         "cleanup_old_data_schedule",

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from financehub_dagster.assets import coverage
-from financehub_dagster.assets.checks import bars, series, snapshots
+from financehub_dagster.assets.checks import bars, levels, series, snapshots
 from financehub_dagster.assets.checks.bars import Check, Finding
 from financehub_dagster.assets.checks.evidence import judge_scope
 from financehub_dagster.assets.checks.scope import scope_of
@@ -30,6 +30,7 @@ _BY_NAME: dict[str, Check] = {
             bars.NO_MISSING_SESSIONS,
             bars.NO_MISSING_ROWS,
             bars.FRESHNESS,
+            levels.NO_MISSING_LEVELS,
             bars.SESSIONS_KNOWN,
             series.ONE_UNIT,
             series.ONE_SECURITY,

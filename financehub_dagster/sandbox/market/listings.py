@@ -11,14 +11,30 @@ from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
 from financehub_dagster.sandbox.errors import SandboxError
 
-#: Recorded by the minute but no part of the default universe; vendors' health probes ask for it.
-_SPY = Instrument("SPY", "SPDR S&P 500 ETF Trust", AssetType.ETF, "ARCX", "USD", "America/New_York")
+#: No part of the default universe: SPY is recorded by the minute, and vendors' health probes ask for it; the others are
+#: two currency pairs.
+_BEYOND = (
+    Instrument("SPY", "SPDR S&P 500 ETF Trust", AssetType.ETF, "ARCX", "USD", "America/New_York"),
+    *(
+        Instrument(
+            f"{base}USD",
+            f"{name} in US dollars",
+            AssetType.FX,
+            "XXXX",
+            "USD",
+            "America/New_York",
+            aliases={"yahoo": f"{base}USD=X", "twelve_data": f"{base}/USD"},
+        )
+        for base, name in (("EUR", "Euro"), ("GBP", "Pound sterling"))
+    ),
+)
 
 
 def default_listing() -> tuple[Instrument, ...]:
-    """The platform's default universe and SPY."""
+    """The platform's default universe, SPY and currency pairs."""
     universe = tuple(default_universe())
-    return universe if any(each.symbol == _SPY.symbol for each in universe) else (*universe, _SPY)
+    known = {each.symbol for each in universe}
+    return (*universe, *(each for each in _BEYOND if each.symbol not in known))
 
 
 def synthetic(

@@ -49,7 +49,15 @@ def _from_declaration(declared: Table, *constraints: sa.CheckConstraint | sa.Ind
         )
         for column in declared.columns
     )
-    return sa.Table(declared.name, metadata, *columns, *constraints, *_time_index(declared), comment=declared.comment)
+    return sa.Table(
+        declared.name,
+        metadata,
+        *columns,
+        *constraints,
+        *_time_index(declared),
+        comment=declared.comment,
+        postgresql_partition_by=f"RANGE ({declared.time})" if declared.range_partitioned else None,
+    )
 
 
 def _time_index(declared: Table) -> list[sa.Index]:

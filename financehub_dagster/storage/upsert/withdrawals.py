@@ -72,7 +72,7 @@ _DROP_DERIVED = """
         WHERE rows.symbol = marked.symbol AND rows.date >= marked.since
             AND NOT EXISTS (
                 SELECT FROM {table} AS input
-                WHERE input.symbol = rows.symbol AND input.date BETWEEN rows.date AND rows.date + :reach
+                WHERE input.symbol = rows.symbol AND input.date BETWEEN {input} AND {input} + :reach
             )
         RETURNING rows.symbol, rows.date, to_jsonb(rows) - 'symbol' - 'date' AS old
     )
@@ -95,4 +95,5 @@ def drop_derived(
     names = {"derived": schema.table(derived).name, "table": schema.table(table).name}
     days = [period_start(period, day) for day in since.values()]
     asked = {"symbols": list(since), "days": days, "reach": REACH[period].days, "run_id": run_id, **names}
-    return connection.execute(sa.text(_DROP_DERIVED.format(**names)), asked).rowcount
+    read = "rows.session" if period == "next session" else "rows.date"
+    return connection.execute(sa.text(_DROP_DERIVED.format(**names, input=read)), asked).rowcount

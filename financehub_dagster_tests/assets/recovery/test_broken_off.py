@@ -12,7 +12,10 @@ from financehub_dagster_tests.assets.snapshots.answers import days_ago, today
 from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes, never_written
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
+LEVELS = ("levels_daily", "pivot_points")
+EURUSD = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX", "USD", aliases={"yahoo": "EURUSD=X"})
 MARCH = "2015-03-01"
+WEEKDAYS = 22
 ACCEPTED = 21
 """Sessions of the month, one of which has an impossible bar."""
 
@@ -27,10 +30,13 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
     sandbox.dividend("AAPL", date(2015, 3, 12), 0.5)
     break_off_first_writes(platform.engine)
     in_transaction(
-        lambda connection: upsert_instruments(connection, [Instrument("NEW", "New", AssetType.STOCK, "XNYS")])
+        lambda connection: upsert_instruments(
+            connection,
+            [Instrument("NEW", "New", AssetType.STOCK, "XNYS"), EURUSD],
+        )
     )
 
-    stocks = platform.run([STOCKS, "corporate_actions", INDICATORS], MARCH, symbols=["AAPL", "GE"])
+    stocks = platform.run([STOCKS, "corporate_actions", INDICATORS, *LEVELS], MARCH, symbols=["AAPL", "GE"])
     assert stocks.success, stocks.error
     said = stocks.tables[STOCKS]
     assert (said["rows_inserted"], said["instruments_done"], said["instruments_failed"]) == (ACCEPTED, 1, 1)
@@ -38,6 +44,9 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
     sandbox.set_bar("AAPL", date(2015, 3, 11), volume=1.0)
     assert platform.run(STOCKS, MARCH, symbols=["AAPL"]).tables[STOCKS]["rows_updated"] == 1
     assert platform.run(CRYPTOS, "2018-03-01", symbols=["BTC"]).tables[CRYPTOS]["rows_inserted"] == 31
+    currencies = platform.run("fx_prices_daily", "2018-03-01", symbols=["EURUSD"])
+    assert currencies.success, currencies.error
+    assert currencies.tables["fx_prices_daily"]["rows_inserted"] == WEEKDAYS
     month = datetime.now(UTC).date().replace(day=1).isoformat()
     for table, partition in {"quotes": today(), "crypto_markets": today(), "fundamentals": month}.items():
         outcome = platform.run(table, partition, symbols=["AAPL", "BTC"])

@@ -155,7 +155,9 @@ def test_jobs_on_one_symbol_leave_the_rows_of_their_tables(platform, repository,
     config = {"ops": {"seed_one": {"config": {"symbol": "GE", "days": 40}}}}
     outcome = run_job(repository, "historical_seed", config, instance=platform.instance)
     assert not outcome.success
-    assert {(row[0], row[2]) for row in letters(platform)} == {(STOCKS, "GE"), (INDICATORS, "GE")}
+    assert {(row[0], row[2]) for row in letters(platform)} == {
+        (table, "GE") for table in (STOCKS, INDICATORS, "levels_daily", "pivot_points")
+    }
     assert len({row[1] for row in letters(platform)}) == 1
     sandbox.reset()
     make_due(platform)

@@ -1,0 +1,37 @@
+"""`fx_prices_daily`: daily bars of currency pairs."""
+
+from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.tables import defaults
+from financehub_dagster.tables.columns import DAILY_BARS
+from financehub_dagster.tables.declaration import History, Job, Table
+
+TABLE = Table(
+    name="fx_prices_daily",
+    comment="Daily OHLC bars of currency pairs, sessions that end at 17:00 New York.",
+    columns=DAILY_BARS,
+    grain="session",
+    filled=History(vendors=("yahoo", "twelve_data")),
+    group="prices",
+    source=("yahoo",),
+    details="One row per pair and session, Monday to Friday; Sunday evening belongs to Monday's. Prices are units of"
+    " the second currency for one of the first. `volume` is 0 where the vendor has none, since currencies trade on no"
+    " exchange; `adj_close` equals `close`. A session is stored once it has ended.",
+    instruments=(AssetType.FX,),
+    partitions="month",
+    rules="bar",
+    checks=defaults.BAR_CHECKS,
+    ledger=True,
+    keep_revisions=True,
+    freshness=defaults.DAILY_FRESHNESS,
+    jobs=(
+        Job(
+            "fetch_fx_prices",
+            "Daily bars of all active currency pairs.",
+            cron="15 17 * * 1-5",
+            timezone="America/New_York",
+            why="A quarter of an hour after the session of currencies ends in New York.",
+            days_back=7,
+        ),
+    ),
+    chart="prices",
+)
