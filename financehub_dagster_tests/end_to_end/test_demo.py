@@ -74,7 +74,7 @@ def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platf
     assert demo.returncode == 0, demo.stderr
     summary = json.loads(demo.stdout)
     rows = {table["table"]: (table["rows"], table["instruments"]) for table in summary["tables"]}
-    assert rows["instruments"] == (70, 70)
+    assert rows["instruments"] == (75, 75)
     assert rows["stock_prices_daily"] == (2 * 22, 2)
     assert rows["crypto_prices_daily"] == (31, 1)
     assert rows["indicators_daily"] == (2 * 22 + 31, 3)
