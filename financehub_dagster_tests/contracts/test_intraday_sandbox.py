@@ -127,6 +127,26 @@ def test_a_changed_minute_is_answered_as_it_is_now_and_a_silent_stretch_has_no_b
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("minutes", [-61, 61])
+def test_a_machine_whose_clock_is_off_gets_only_bars_that_are_over_at_the_vendor(
+    sandbox: Sandbox, vendor: str, minutes: int
+) -> None:
+    """The tick asks for what is due by this machine's clock; the vendor's is so many minutes ahead of it."""
+    sandbox.freeze(None)
+    there = datetime.now(UTC) + timedelta(minutes=minutes)
+    sandbox.set_clock(there)
+    for symbol in ("AAPL", "EURUSD"):
+        if vendor in ("alpha_vantage", "finnhub") and symbol == "EURUSD":
+            continue
+        answer = ask(vendor, UNIVERSE[symbol], there - timedelta(hours=2), datetime.now(UTC) + timedelta(hours=1))
+        now = datetime.now(UTC) + timedelta(minutes=minutes)
+        assert all(at + timedelta(minutes=1) <= now for at in opened(answer))
+        assert answer.complete_to <= now
+        assert answer.clock_offset == pytest.approx(60 * minutes, abs=10)
+        assert abs(answer.fetched_at - now) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
 def test_before_the_open_nothing_is_there_and_after_a_while_that_is_confirmed(sandbox: Sandbox, vendor: str) -> None:
     sandbox.freeze(OPEN + timedelta(seconds=30))
     answer = ask(vendor, start=OPEN, end=OPEN + timedelta(minutes=5))
