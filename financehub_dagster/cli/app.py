@@ -16,6 +16,7 @@ from financehub_dagster.cli import errors
 from financehub_dagster.cli.command import ReaderGone, new_app
 from financehub_dagster.cli.commands import (
     backfill,
+    backup,
     database,
     demo,
     dlq,
@@ -37,6 +38,7 @@ app = new_app(
 demo.register(app)
 platform.register(app)
 database.register(app)
+backup.register(app)
 instruments.register(app)
 backfill.register(app)
 gaps.register(app)

@@ -56,19 +56,24 @@ def function_name(table: sa.Table) -> str:
 
 def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
     """Create the functions of all tables of `metadata`, or bring those that differ to the declared columns."""
-    there = {row.proname: row.prosrc for row in connection.execute(_BODIES)}
+    bodies = {row.proname: row.prosrc for row in connection.execute(_BODIES)}
     for table in tables(metadata):
         name, body = function_name(table), _body(table)
-        if there.get(name) != body:
+        if bodies.get(name) != body:
             arguments = f"{_quoted(name)}(at timestamp with time zone) RETURNS SETOF {_quoted(table.name)}"
             connection.exec_driver_sql(
                 f"CREATE OR REPLACE FUNCTION {arguments} LANGUAGE sql STABLE AS $body${body}$body$"
             )
 
 
+def there(connection: sa.Connection) -> list[str]:
+    """The functions that the database has, quoted and with their arguments."""
+    return list(connection.execute(_THERE).scalars())
+
+
 def drop(connection: sa.Connection) -> None:
     """Drop every such function there is: a table cannot be dropped or changed while its function is there."""
-    for name in connection.execute(_THERE).scalars().all():
+    for name in there(connection):
         connection.exec_driver_sql(f"DROP FUNCTION {name}")
 
 
