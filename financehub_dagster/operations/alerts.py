@@ -24,6 +24,8 @@ _logger = logging.getLogger("financehub.alerts")
 
 SOON, LATER = timedelta(seconds=90), timedelta(minutes=10)
 """How long a component has to be bad before it is an incident: an essential one that failed, and any other."""
+CATCHING_UP = timedelta(minutes=10)
+"""How long a table has to be late before it is an incident: after a night asleep the next ticks make it fresh."""
 STALE = timedelta(minutes=5)
 """A component that was not checked for longer is no part of the platform any more."""
 MOST_LINES = 20
@@ -46,6 +48,8 @@ def incidents(rows: "Iterable[StatusRow]", breaches: "Iterable[OpenBreach]") -> 
             found[f"health/{row.component}"] = f"{row.component} is {row.status}: {row.detail}"
     late: dict[str, list[str]] = {}
     for breach in breaches:
+        if breach.kind == "freshness" and breach.checked_at - breach.began_at < CATCHING_UP:
+            continue
         late.setdefault(f"{breach.kind}/{breach.table}", []).append(breach.detail)
     for name, details in late.items():
         kind, table = name.split("/")

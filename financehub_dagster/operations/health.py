@@ -12,13 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.operations import probes
 from financehub_dagster.operations.parts import Parts, parts
 from financehub_dagster.settings import Settings, get_settings
 from financehub_dagster.storage.operations.health_checks import Checked, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from financehub_dagster.storage.database.engine import Connection
+    from financehub_dagster.storage.rate_limits.usage import VendorState
 
 ESSENTIAL = frozenset({"database", "daemon", "code-server", "disk"})
 """The platform is unhealthy when one of these has failed; with anything else it is degraded."""
@@ -146,10 +152,9 @@ def vendors(settings: Settings) -> list[Checked]:
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.rate_limits.usage import vendor_states
 
-    places = {name: place_of(settings.base_url(name)) for name in settings.configured_vendors()}
-    with transaction() as connection:
-        states = vendor_states(connection, places)
     now = datetime.now(UTC)
+    with transaction() as connection:
+        states = vendor_states(connection, _places(settings))
     found = []
     for state in states:
         last = "no calls yet" if state.last_at is None else f"last call {state.outcome} {_ago(now, state.last_at)}"
@@ -157,12 +162,30 @@ def vendors(settings: Settings) -> list[Checked]:
         shut = state.open_until is not None
         why = f"no calls until {state.open_until:%H:%M:%S} UTC ({state.reason}); " if shut else ""
         found.append(Checked(f"vendor:{state.provider}", "degraded" if shut else "ok", f"{why}{last}; {today}"))
-    offsets = [
+    return [*found, clock(_offsets(states, now))]
+
+
+def vendors_ahead(connection: "Connection", now: datetime) -> float | None:
+    """By how many seconds the vendors' clocks are ahead of ours, the median; None where none was read of late."""
+    from financehub_dagster.storage.rate_limits.usage import vendor_states
+
+    offsets = _offsets(vendor_states(connection, _places(get_settings())), now)
+    return median(offsets) if offsets else None
+
+
+def _places(settings: Settings) -> dict[str, str]:
+    return {name: place_of(settings.base_url(name)) for name in settings.configured_vendors()}
+
+
+def _offsets(states: "Iterable[VendorState]", now: datetime) -> list[float]:
+    """The offsets that were read of late, by a clock like the one of `now`: one that was set since reads another."""
+    return [
         state.clock_offset
         for state in states
-        if state.clock_offset is not None and state.clock_read_at is not None and now - state.clock_read_at < WINDOW
+        if state.clock_offset is not None
+        and state.clock_read_at is not None
+        and abs(now - state.clock_read_at) < WINDOW
     ]
-    return [*found, clock(offsets)]
 
 
 def clock(offsets: Sequence[float]) -> Checked:

@@ -25,7 +25,6 @@ def late_tables(found: "Iterable[Freshness]") -> list[Breach]:
         Breach(
             each.table,
             each.subject,
-            each.due + timedelta(seconds=each.bound),
             each.bound,
             each.late,
             f"{each.subject}: rows newer than {_stamp(each.newest)} were due {_stamp(each.due)}",
@@ -42,7 +41,6 @@ def slow_steps(steps: "Iterable[RunningStep]") -> list[Breach]:
         Breach(
             step.table,
             step.run_id,
-            step.started + allowed[step.table],
             allowed[step.table].total_seconds(),
             step.seconds,
             f"run {step.run_id[:8]} of {step.job_name} has taken {step.seconds / 60:.0f} minutes",
@@ -65,9 +63,11 @@ def follow_runtimes() -> None:
 def follow_freshness(now: datetime) -> bool:
     """Measure the freshness of every table, unless somebody has just done so; raises DatabaseError.
 
-    Loads exchange_calendars: for the daemon's sensor, whose process has it anyway. Returns whether it was measured.
+    `now` (aware) is corrected by the vendors' clocks where it is far off: a wrong clock makes no table late. Loads
+    exchange_calendars: for the daemon's sensor, whose process has it anyway. Returns whether it was measured.
     """
     from financehub_dagster.operations.freshness import measure
+    from financehub_dagster.operations.health import CLOCK_OFF, vendors_ahead
     from financehub_dagster.storage.database.engine import Connection, transaction
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.operations import freshness, sla_breaches
@@ -76,7 +76,9 @@ def follow_freshness(now: datetime) -> bool:
         age = freshness.seconds_since_measured(connection)
         if age is not None and 0 <= age < FRESH_SECONDS:
             return False
-        found = measure(connection, now)
+        ahead = vendors_ahead(connection, now)
+        corrected = now if ahead is None or abs(ahead) < CLOCK_OFF else now + timedelta(seconds=ahead)
+        found = measure(connection, corrected)
 
     def write(connection: Connection) -> None:
         sla_breaches.follow(connection, "freshness", late_tables(found))

@@ -89,6 +89,25 @@ def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_i
     assert counts[INDICATORS]["stored"] == counts[STOCKS]["stored"] + counts[CRYPTOS]["stored"] > 150
 
 
+def test_health_and_metrics_tell_of_the_running_platform(platform, started):
+    def metrics() -> str:
+        with urlopen(f"{started['serve']}/metrics") as answer:
+            return str(answer.read().decode())
+
+    with urlopen(f"{started['serve']}/health") as answer:
+        components = json.load(answer)["components"]
+    assert {name for name, each in components.items() if each["status"] == "failed"} == set()
+    assert {"database", "daemon", "code-server", "webserver", "sandbox", "disk", "vendor:yahoo"} <= set(components)
+    shown = platform.run("health", "--json")
+    assert shown.returncode == 0, shown.stdout
+    assert set(json.loads(shown.stdout)["components"]) == set(components)
+    # A minute's look has counted the runs that brought the history of the newcomers.
+    eventually(lambda: 'financehub_runs_total{job="heal_gaps",outcome="success"}' in metrics(), PATIENCE)
+    tasks = {task["job"]: task for task in json.loads(platform.run("status", "--tasks", "--json").stdout)["tasks"]}
+    assert tasks["heal_gaps"]["succeeded"] > 0
+    assert "financehub_database_up 1.0" in metrics()
+
+
 def test_a_platform_stops_without_a_trace(platform, started):
     state = platform.state()
     down = json.loads(platform.run("down", "--json").stdout)

@@ -308,7 +308,7 @@ sla_breaches = sa.Table(
     sa.Column("table_name", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False, comment="freshness or runtime"),
     sa.Column("subject", sa.Text, nullable=False, comment="what is late: an exchange, or a run"),
-    sa.Column("began_at", Instant, nullable=False, comment="when the bound was passed"),
+    sa.Column("began_at", Instant, nullable=False, comment="when it was noticed that the bound had passed"),
     sa.Column("ended_at", Instant, comment="NULL: it lasts"),
     sa.Column("checked_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("bound", Double, nullable=False, comment="seconds that were allowed"),

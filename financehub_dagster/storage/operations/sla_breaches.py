@@ -16,11 +16,10 @@ from financehub_dagster.storage.database.schema import sla_breaches
 
 @dataclass(frozen=True)
 class Breach:
-    """A bound that is not kept now: of which table and what, since when (aware), seconds allowed and taken so far."""
+    """A bound that is not kept now: of which table and what, seconds allowed and taken so far, and one line of text."""
 
     table: str
     subject: str
-    began_at: datetime
     bound: float
     taken: float
     detail: str
@@ -28,9 +27,9 @@ class Breach:
 
 _FOLLOW = sa.text("""
     insert into sla_breaches as s (table_name, kind, subject, began_at, bound, worst, detail)
-    select t, :kind, u, b, o, w, d from unnest(cast(:tables as text[]), cast(:subjects as text[]),
-        cast(:began as timestamptz[]), cast(:bounds as double precision[]), cast(:taken as double precision[]),
-        cast(:details as text[])) as f(t, u, b, o, w, d)
+    select t, :kind, u, now(), o, w, d from unnest(cast(:tables as text[]), cast(:subjects as text[]),
+        cast(:bounds as double precision[]), cast(:taken as double precision[]), cast(:details as text[]))
+        as f(t, u, o, w, d)
     on conflict (table_name, kind, subject) where ended_at is null
     do update set worst = greatest(s.worst, excluded.worst), detail = excluded.detail, checked_at = now()
     """)
@@ -55,7 +54,6 @@ def follow(connection: Connection, kind: str, found: Sequence[Breach]) -> None:
         _FOLLOW,
         names
         | {
-            "began": [each.began_at for each in found],
             "bounds": [each.bound for each in found],
             "taken": [each.taken for each in found],
             "details": [each.detail for each in found],
@@ -65,17 +63,18 @@ def follow(connection: Connection, kind: str, found: Sequence[Breach]) -> None:
 
 @dataclass(frozen=True)
 class OpenBreach:
-    """A breach that lasts."""
+    """A breach that lasts: when it was noticed, and when it was seen last (aware)."""
 
     table: str
     kind: str
     subject: str
     began_at: datetime
+    checked_at: datetime
     detail: str
 
 
 def open_breaches(connection: Connection) -> list[OpenBreach]:
     """Breaches that last, the oldest first."""
     c = sla_breaches.c
-    query = sa.select(c.table_name, c.kind, c.subject, c.began_at, c.detail).where(c.ended_at.is_(None))
+    query = sa.select(c.table_name, c.kind, c.subject, c.began_at, c.checked_at, c.detail).where(c.ended_at.is_(None))
     return [OpenBreach(*row) for row in connection.execute(query.order_by(c.began_at, c.id))]

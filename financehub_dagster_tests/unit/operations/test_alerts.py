@@ -218,7 +218,9 @@ def test_only_what_lasts_is_an_incident():
 
 
 def test_late_exchanges_of_a_table_are_one_incident():
-    breaches = [OpenBreach("quotes", "freshness", name, NOW, f"{name}: late") for name in "ABCDE"]
+    later = NOW + alerts.CATCHING_UP
+    breaches = [OpenBreach("quotes", "freshness", name, NOW, later, f"{name}: late") for name in "ABCDE"]
+    breaches.append(OpenBreach("fundamentals", "freshness", "XNAS", NOW + timedelta(minutes=1), later, "catches up"))
     assert alerts.incidents([], breaches) == {
         "freshness/quotes": "quotes is late: A: late; B: late; C: late and 2 more"
     }

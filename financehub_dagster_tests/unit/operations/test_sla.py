@@ -9,8 +9,10 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.operations.bounds import late_bounds, runtimes
 from financehub_dagster.operations.freshness import measure, open_seconds
 from financehub_dagster.operations.sla import follow_freshness, follow_runtimes, late_tables
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.operations.freshness import Freshness
 from financehub_dagster.storage.queries.instruments import upsert_instruments
+from financehub_dagster.storage.rate_limits import usage
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
@@ -163,7 +165,7 @@ def test_a_breach_says_what_was_due_when():
     due = datetime(2026, 11, 27, 18, tzinfo=UTC)
     fresh = Freshness("stock_prices_daily", "XNAS", datetime(2026, 11, 25, tzinfo=UTC), due, 3600.0, 7200.0)
     [breach] = late_tables([fresh, Freshness("quotes", "XNAS", None, due, 3600.0, 1800.0)])
-    assert breach.began_at == due + timedelta(hours=1)
+    assert (breach.bound, breach.taken) == (3600.0, 7200.0)
     assert breach.detail == "XNAS: rows newer than 2026-11-25 00:00 UTC were due 2026-11-27 18:00 UTC"
 
 
@@ -185,3 +187,26 @@ def test_the_documentation_has_every_bound():
     for name, runtime in runtimes().items():
         assert words(runtime) in table[name][4]
     assert set(table) == {bound.table for bound in late_bounds()} | set(runtimes())
+
+
+def clock(database: Database, seconds: float) -> None:
+    """Binance's clock is ahead of ours by so many seconds."""
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("delete from api_usage")
+    usage.count(database.engine, "binance", "ip", "ok", offset=seconds)
+
+
+@pytest.mark.parametrize("step", [3000.0, -3000.0, 0.0])
+def test_a_clock_that_was_set_wrong_makes_no_table_late(market, dagster_tables, monkeypatch, step):
+    """The quotes are three minutes old by the vendors' clock; ours is `step` seconds ahead of it."""
+    monkeypatch.delenv("BINANCE_BASE_URL", raising=False)
+    get_settings.cache_clear()
+    now = datetime.now(UTC)
+    quote(market, "BTC", now - timedelta(minutes=3))
+    clock(market, -step)
+    assert follow_freshness(now + timedelta(seconds=step))
+    with market.engine.connect() as connection:
+        found = connection.execute(
+            sa.text("select late > bound from table_freshness where table_name = 'quotes' and subject = 'XXXX'")
+        )
+        assert not found.scalar_one()
