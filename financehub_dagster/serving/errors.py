@@ -11,6 +11,10 @@ class ReadError(Exception):
     """The question cannot be answered; the message is one line with the remedy."""
 
 
+class ExportFailed(Exception):
+    """Files could not be written; the message is one line with the remedy."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str, *, of: str = "") -> ReadError:
     """The error for a name that does not exist, among those `of` something; hint says where all names are listed."""
     names = list(known)

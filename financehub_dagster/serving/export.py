@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from financehub_dagster.serving import file_formats
 from financehub_dagster.serving.adjusting import Adjuster
-from financehub_dagster.serving.errors import ReadError
+from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import Question, require_known
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
@@ -75,15 +75,18 @@ class _Notes:
 def export(question: Question, output: Path, form: str, report: Report) -> Exported:
     """Write the answer to `question` to `output`: one file if its name ends like one of the format, else a folder.
 
-    Raises ReadError for an unknown symbol, and for a target that another export writes or that is no export; OSError
-    for a disk that is full; DatabaseError.
+    Raises ReadError for an unknown symbol, and for a target that another export writes or that is no export;
+    ExportFailed, for example where the disk is full; DatabaseError.
     """
     output = output.expanduser().resolve()
     if output.suffix != file_formats.SUFFIXES[form] and output.suffix in file_formats.SUFFIXES.values():
         raise ReadError(f"{output.name} does not end in {file_formats.SUFFIXES[form]}: change the name or the format")
-    if output.suffix == file_formats.SUFFIXES[form]:
-        return _into_file(question, output, form, report)
-    return _into_folder(question, output, form, report)
+    into = _into_file if output.suffix == file_formats.SUFFIXES[form] else _into_folder
+    try:
+        return into(question, output, form, report)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise ExportFailed(f"{output} cannot be written: {reason}; make room, or choose another --output") from None
 
 
 def _into_file(question: Question, output: Path, form: str, report: Report) -> Exported:

@@ -12,7 +12,7 @@ import typer
 from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.cli.errors import CommandError, WrongUsage
 
 
 class Format(StrEnum):
@@ -63,7 +63,7 @@ def export(
     prepare.require_migrated()
     from financehub_dagster.serving import export as work
     from financehub_dagster.serving import file_formats
-    from financehub_dagster.serving.errors import ReadError
+    from financehub_dagster.serving.errors import ExportFailed, ReadError
     from financehub_dagster.serving.questions import ask
 
     target = Path(output or table)
@@ -74,6 +74,8 @@ def export(
             done = work.export(question, target, chosen.value, report)
     except ReadError as error:
         raise WrongUsage(str(error)) from None
+    except ExportFailed as error:
+        raise CommandError(str(error)) from None
     console.result(
         {
             "table": table,

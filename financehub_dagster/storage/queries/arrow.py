@@ -43,7 +43,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _AS_TEXT = (postgresql.JSONB, postgresql.DATEMULTIRANGE)
 """Types that Arrow lacks; their text is read."""
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_PREFIX = re.compile(r"^[A-Z_]+: (\[libpq\] )?")
+_PREFIX = re.compile(r"^([A-Z_]+: )?(\[libpq\] )?")
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,12 @@ class Reader:
 
 
 def _plain(found: pa.RecordBatchReader, plain: pa.Schema, url: URL) -> Iterator[pa.RecordBatch]:
-    """The batches without the driver's notes on the columns."""
-    with _translated(url):
+    """The batches without the driver's notes on the columns; raises DatabaseError if the connection is lost."""
+    try:
         for batch in found:
             yield pa.RecordBatch.from_arrays(batch.columns, schema=plain)
+    except (OSError, pa.ArrowException) as error:
+        raise connection_error(url, _PREFIX.sub("", str(error))) from None
 
 
 @contextmanager

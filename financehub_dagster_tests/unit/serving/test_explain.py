@@ -1,6 +1,7 @@
 """`explain`: everything that is known of a value, of a row that is gone, and of a session without a row."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -88,12 +89,17 @@ def test_actions_say_what_they_changed_and_by_how_much() -> None:
     assert explain("MSFT", DAY).actions == []
 
 
+def indicators(symbol: str, day: date) -> dict[str, Any]:
+    """What the bar's explanation says of the indicators."""
+    [found] = [each for each in explain(symbol, day).computed if each["table"] == "indicators_daily"]
+    return found
+
+
 def test_what_was_computed_from_a_bar_is_there_and_stale_where_it_is() -> None:
-    [computed] = explain("AAPL", DAY).computed
-    assert (computed["table"], computed["values"]["obv"], computed["stale"]) == ("indicators_daily", 9.0, True)
-    [earlier] = explain("AAPL", FIRST).computed
-    assert not earlier["stale"]
-    [none] = explain("MSFT", DAY).computed
+    computed = indicators("AAPL", DAY)
+    assert (computed["values"]["obv"], computed["stale"]) == (9.0, True)
+    assert not indicators("AAPL", FIRST)["stale"]
+    none = indicators("MSFT", DAY)
     assert (none["values"], none["computed_at"]) == ({}, None)
 
 

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import resource
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from pyarrow import csv, parquet
 
 from financehub_dagster import read
 from financehub_dagster.serving import export as exports
-from financehub_dagster.serving.errors import ReadError
+from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import ask
 from financehub_dagster.storage.database import schema
 from financehub_dagster_tests.unit.serving import stored
@@ -174,6 +176,23 @@ def test_targets_that_are_no_exports_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
     with pytest.raises(ReadError, match="unknown symbol APPL"):
         export(tmp_path / "bars", symbols="APPL")
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: the system refuses in the same way."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        for name in ("bars.csv", "bars"):
+            with pytest.raises(ExportFailed, match="cannot be written: .*; make room, or choose another") as failed:
+                export(tmp_path / name, "csv")
+            assert "\n" not in str(failed.value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".bars.new")]
+    assert export(tmp_path / "bars", "csv").rows == len(SYMBOLS) * DAYS
 
 
 def test_nothing_to_export_is_an_empty_file_with_the_columns(tmp_path: Path) -> None:

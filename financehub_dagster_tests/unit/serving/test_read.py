@@ -16,6 +16,7 @@ from financehub_dagster import read
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.database.errors import DatabaseUnreachable
 from financehub_dagster.storage.queries import arrow
 from financehub_dagster_tests.unit.serving.stored import DAYS, DIVIDEND, FIRST, SPLIT, SYMBOLS
 
@@ -170,6 +171,29 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     show = "import sys, financehub_dagster; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pyarrow", "pandas", "numpy", "sqlalchemy", "adbc_driver_postgresql"}.intersection(loaded)
+
+
+def test_a_connection_that_is_lost_while_rows_arrive_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are more than what is on its way to us when the server ends the connection."""
+    with transaction() as connection:
+        connection.execute(sa.text("create table many as select n, repeat('x', 1000) from generate_series(1, 20000) n"))
+    mine = "query like '%' || :query || '%' and pid <> pg_backend_pid()"
+    ended = sa.text(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where {mine}")
+    monkeypatch.setattr(arrow, "BATCH_BYTES", 10_000)
+    many = sa.Table("many", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True), sa.Column("repeat", sa.Text))
+
+    def read_on_after_the_end() -> None:
+        with arrow.reading() as reader, reader.batches(arrow.Selection(many, ["n", "repeat"])) as batches:
+            assert batches.read_next_batch().num_rows
+            with transaction() as connection:
+                assert connection.execute(ended, {"query": 'FROM "many" AS'}).scalars().all() == [True]
+            batches.read_all()
+
+    with pytest.raises(DatabaseUnreachable) as lost:
+        read_on_after_the_end()
+    assert "\n" not in str(lost.value)
+    assert "server closed the connection" in str(lost.value) or "terminating connection" in str(lost.value)
+    assert len(read(BARS)) == DAYS * len(SYMBOLS)
 
 
 def test_connections_are_used_again_and_a_lost_one_is_replaced() -> None:
