@@ -1,9 +1,11 @@
 """`fx_prices_daily`: daily bars of currency pairs."""
 
+from datetime import timedelta
+
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import DAILY_BARS
-from financehub_dagster.tables.declaration import History, Job, Table
+from financehub_dagster.tables.declaration import History, Job, Lateness, Table
 
 TABLE = Table(
     name="fx_prices_daily",
@@ -23,6 +25,8 @@ TABLE = Table(
     ledger=True,
     keep_revisions=True,
     freshness=defaults.DAILY_FRESHNESS,
+    lateness=(Lateness("sessions", timedelta(hours=6)),),
+    runtime=timedelta(hours=1),
     jobs=(
         Job(
             "fetch_fx_prices",

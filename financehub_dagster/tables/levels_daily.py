@@ -1,5 +1,7 @@
 """`levels_daily`: for each trade date, the high, low and close of the session before it."""
 
+from datetime import timedelta
+
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import COMPUTED_AT, PREVIOUS_SESSION, SYMBOL, TRADE_DATE, positive
 from financehub_dagster.tables.declaration import Derived, Job, Table
@@ -31,6 +33,7 @@ TABLE = Table(
     checks=defaults.LEVEL_CHECKS,
     keep_revisions=True,
     freshness=defaults.DAILY_FRESHNESS,
+    runtime=timedelta(minutes=30),
     jobs=(
         Job(
             "daily_close",

@@ -1,5 +1,7 @@
 """`pivot_points`: the floor traders' pivots of each trade date."""
 
+from datetime import timedelta
+
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import COMPUTED_AT, PREVIOUS_SESSION, SYMBOL, TRADE_DATE, number
 from financehub_dagster.tables.declaration import Derived, Job, Table
@@ -32,6 +34,7 @@ TABLE = Table(
     checks=defaults.LEVEL_CHECKS,
     keep_revisions=True,
     freshness=defaults.DAILY_FRESHNESS,
+    runtime=timedelta(minutes=30),
     jobs=(
         Job(
             "calculate_pivots",
