@@ -12,7 +12,7 @@ TABLE = Table(
     comment="Daily OHLC bars of currency pairs, sessions that end at 17:00 New York.",
     columns=DAILY_BARS,
     grain="session",
-    filled=History(vendors=("yahoo", "twelve_data")),
+    filled=History(vendors=("yahoo", "twelve_data", "alpha_vantage")),
     group="prices",
     source=("yahoo",),
     details="One row per pair and session, Monday to Friday; Sunday evening belongs to Monday's. Prices are units of"
