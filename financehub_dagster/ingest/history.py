@@ -14,7 +14,7 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.errors import ProviderError, Transient
-from financehub_dagster.ingest import agreement, restating, source_priority, substitute_bars, taking_back
+from financehub_dagster.ingest import agreement, doubtful, restating, source_priority, substitute_bars, taking_back
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.concurrency import at_once
 from financehub_dagster.ingest.failed_work import Asked, leave_undone, run_config
@@ -225,9 +225,12 @@ def _store_rows(
     good = _with_better(work, connection, good, answers, bars)
     _take_back(work, connection, answers, known, earlier, bars, actions)
     good = _with_carried_over(work, connection, answers, known, good)
+    complete = {got.symbol for _, got in answered if got.all_actions}
     every = _stack([(got, got.actions) for _, got in answered])
     told, refused = accept(connection, ACTIONS, every, work.run_id)
     told = source_priority.without_outranked(connection, ACTIONS, told, earlier)
+    good = doubtful.with_flags(connection, work.table, good, told, complete)
+    bars.doubtful += sum(map(bool, good["flags"]))
     bars.add(_write(connection, work.table, good, work.run_id))
     actions.add(_write(connection, ACTIONS, told, work.run_id))
     bars.rejected += len(rejected)
@@ -250,7 +253,6 @@ def _with_better(
         judged = answer.judged
         if judged is None:
             continue
-        bars.doubtful += len(judged.doubtful)
         for other in judged.others:
             earlier = {other.symbol: work.router.earlier_than(answer.instrument, other.source)}
             found, _ = accept(connection, work.table, _stack([(other, other.bars)]), work.run_id)

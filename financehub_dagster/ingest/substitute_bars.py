@@ -35,14 +35,12 @@ class Judged:
     """What is kept of one vendor's answer, and other vendors' bars in place of those that break a rule.
 
     kept still has the impossible bars, which no table accepts. passed_over: bars in doubt that are not kept, since
-    another vendor has a better one, with their `rule`; doubtful: the sessions whose kept bar is in doubt; calls:
-    requests that the other vendors took.
+    another vendor has a better one, with their `rule`; calls: requests that the other vendors took.
     """
 
     kept: DailyBars
     others: Sequence[DailyBars]
     passed_over: "pd.DataFrame"
-    doubtful: Sequence[date] = ()
     calls: int = 0
 
 
@@ -74,8 +72,7 @@ def judge(table: str, router: DailyBarsRouter, instrument: Instrument, got: Dail
     replaced |= {day for day in in_doubt if known.get(day, got.source) not in (got.source, None)}
     passed_over = doubtful[doubtful["date"].dt.date.isin(replaced).to_numpy(bool)]
     kept = got.bars.drop(index=passed_over.index).reset_index(drop=True)
-    left = [day for day in in_doubt if day not in replaced]
-    return Judged(replace(got, bars=kept), others, passed_over, left, calls)
+    return Judged(replace(got, bars=kept), others, passed_over, calls)
 
 
 def _ask(

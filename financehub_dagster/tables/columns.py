@@ -46,6 +46,7 @@ DAILY_BARS = (
     positive("adj_close", "adjusted for splits and dividends", nullable=True),
     not_negative("volume", "units traded"),
     *ORIGIN,
+    Column("flags", "text[]", "the quality rules that make the bar doubtful; nearly always empty", default="'{}'"),
 )
 INTRADAY_BARS = (
     SYMBOL,

@@ -95,7 +95,12 @@ def values(column: sa.Column[Any], rows: Mapping[tuple[str, int, str], float | N
         "date": np.array([FIRST + timedelta(days=day) for _, day, _ in rows], "datetime64[D]"),
         "kind": [kind for _, _, kind in rows],
         "source": ["yahoo"] * len(rows),
+        "flags": [("spike", "stale") if value == 1.5 else () for value in rows.values()],
     }
+    if column.name == "flags":
+        lists = np.empty(len(rows), object)
+        lists[:] = kinds["flags"]
+        return lists
     if column.name in kinds:
         return np.array(kinds[column.name], None if column.name == "date" else object)
     if column.info.get("stamp"):

@@ -7,7 +7,7 @@ warn.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -150,11 +150,16 @@ def _bar_sanity(evidence: Evidence) -> Finding:
 
 
 def _no_doubtful_bars(evidence: Evidence) -> Finding:
-    from financehub_dagster.market.quality import bar_rules
-
     frame = evidence.rows
-    _, doubtful = bar_rules.judge(frame, bar_rules.DOUBTS)
-    return finding(len(frame), len(doubtful), "bars are in doubt", _bars_shown(doubtful))
+    doubtful = frame[frame["flags"].str.len() > 0]
+    found = finding(
+        len(frame),
+        len(doubtful),
+        "bars are doubtful",
+        _bars_shown(doubtful.assign(rule=doubtful["flags"].str.join(" "))),
+    )
+    counts = doubtful["flags"].explode().value_counts()
+    return replace(found, counts={str(rule): int(count) for rule, count in counts.items()})
 
 
 def _bars_shown(judged: "pd.DataFrame") -> list[dict[str, object]]:
@@ -263,7 +268,8 @@ BAR_SANITY = Check(
 )
 NO_DOUBTFUL_BARS = Check(
     "no_doubtful_bars",
-    "No bar of this run was stored although open or close lies outside of low to high, because no vendor has a better.",
+    "No bar of this run was stored with flags: names of quality rules that make it doubtful. Look at those it names;"
+    " docs/quality.md explains the rules.",
     _no_doubtful_bars,
     by="rows",
 )

@@ -69,7 +69,9 @@ RULES: tuple[Rule, ...] = (
 )
 """In the order they are tried; a bar that breaks several is rejected by the first."""
 
-DOUBTS: tuple[Rule, ...] = (Rule("enclosed", "open and close lie between low and high", lambda of: outside(of) == 0),)
+DOUBTS: tuple[Rule, ...] = (
+    Rule("outside_range", "open and close lie between low and high", lambda of: outside(of) == 0),
+)
 """What a bar that keeps RULES may still break."""
 
 

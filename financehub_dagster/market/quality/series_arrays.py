@@ -106,6 +106,14 @@ class Series:
         return steps
 
     @cached_property
+    def depends_on_past(self) -> Mask:
+        """Bars that are judged by the spread, or the volume, of those before."""
+        depends: Mask = (self.volume == 0) | (self.dividend > 0) | (self.gain > 0)
+        depends[self.large] = True
+        depends[[row for row, _ in self.splits]] = True
+        return depends
+
+    @cached_property
     def large(self) -> Rows:
         """The bars whose step is LARGE."""
         return np.flatnonzero(np.abs(self.step) > LARGE)

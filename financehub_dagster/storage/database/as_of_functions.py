@@ -91,6 +91,11 @@ _THERE = sa.text("""
 def _body(table: sa.Table) -> str:
     own = {column.name: f"t.{_quoted(column.name)}" for column in table.columns}
     kept = {name: f"{'f' if name in ('symbol', 'date') else 'v'}.{_quoted(name)}" for name in own}
+    # Revisions that are older than a column do not have it.
+    defaults = {column.name: column.server_default for column in table.columns if not column.nullable}
+    for name, default in defaults.items():
+        if isinstance(default, sa.DefaultClause):
+            kept[name] = f"coalesce({kept[name]}, {default.arg})"
     key = table.primary_key.columns.keys()
     rest = [column for column in table.primary_key.columns if column.name not in ("symbol", "date")]
     first = (_CHANGES if _keeps_changes(table) else _WHOLE).format(

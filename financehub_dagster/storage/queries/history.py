@@ -6,7 +6,7 @@ Belongs here: small questions about stored rows. Does not belong here: reading w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,27 @@ def stored_actions(
     if source is not None:
         query = query.where(actions.source == source)
     return {(day, kind): value for day, kind, value in connection.execute(query)}
+
+
+ACTION_DAYS = timedelta(days=30)
+"""Days around bars in which actions say something about them."""
+
+
+def actions_around(connection: Connection, spans: Mapping[str, tuple[date, date]]) -> "pd.DataFrame":
+    """symbol, date, kind and value of the actions of each symbol within its span or ACTION_DAYS of it."""
+    import pandas as pd
+
+    actions = schema.corporate_actions.c
+    starts, ends = ([span[place] for span in spans.values()] for place in range(2))
+    asked = side_by_side(
+        symbol=(list(spans), sa.Text),
+        start=([start - ACTION_DAYS for start in starts], sa.Date),
+        stop=([end + ACTION_DAYS for end in ends], sa.Date),
+    )
+    within = sa.and_(actions.symbol == asked.c.symbol, actions.date.between(asked.c.start, asked.c.stop))
+    found = connection.execute(sa.select(actions.symbol, actions.date, actions.kind, actions.value).join(asked, within))
+    rows = pd.DataFrame(found.all(), columns=["symbol", "date", "kind", "value"])
+    return rows.astype({"date": "datetime64[s]", "value": "float64"})
 
 
 def rows_of(connection: Connection, table: str, symbol: str) -> "pd.DataFrame":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.storage.database.errors import BadRows
 from financehub_dagster.storage.upsert.binary_copy import Coded, Field
-from financehub_dagster.storage.upsert.column_encoding import Refused, to_field
+from financehub_dagster.storage.upsert.column_encoding import Refused, no_texts, to_field
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,15 @@ class Batch:
 def make_batch(table: sa.Table, columns: Mapping[str, NDArray[np.generic]]) -> Batch:
     """Check and sort `columns`, arrays of one length by column name; of rows with the same key the last one stays.
 
-    Raises BadRows, naming table, column and row, for a value that the table cannot hold; ValueError for arrays that are
-    not the table's columns.
+    A column of lists that has a default may be left out: its lists are empty. Raises BadRows, naming table, column and
+    row, for a value that the table cannot hold; ValueError for arrays that are not the table's columns.
     """
     rows = _common_length(table, columns)
     fields: dict[str, Field] = {}
     for column in table.columns:
+        if column.name not in columns:
+            fields[column.name] = no_texts(rows)
+            continue
         try:
             fields[column.name] = to_field(column, columns[column.name])
         except Refused as refused:
@@ -51,13 +54,20 @@ def make_batch(table: sa.Table, columns: Mapping[str, NDArray[np.generic]]) -> B
 
 def _common_length(table: sa.Table, columns: Mapping[str, NDArray[np.generic]]) -> int:
     declared = set(table.columns.keys())
-    if declared != set(columns):
-        missing, unknown = sorted(declared - set(columns)), sorted(set(columns) - declared)
+    needed = declared - _may_be_left_out(table)
+    if not needed <= set(columns) <= declared:
+        missing, unknown = sorted(needed - set(columns)), sorted(set(columns) - declared)
         raise ValueError(f"{table.name}: columns missing: {missing}, unknown: {unknown}")
     lengths = {len(array) for array in columns.values()}
     if len(lengths) != 1:
         raise ValueError(f"{table.name}: columns differ in length: {sorted(lengths)}")
     return lengths.pop()
+
+
+def _may_be_left_out(table: sa.Table) -> set[str]:
+    """Lists that are empty unless rows say otherwise."""
+    columns = (column for column in table.columns if isinstance(column.type, sa.ARRAY))
+    return {column.name for column in columns if column.server_default is not None}
 
 
 def _message(

@@ -7,7 +7,8 @@ Missing is NaN, NaT, None or pandas.NA and becomes NULL. Times without a zone ar
 """
 
 import json
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,8 +135,41 @@ def _json(array: NDArray[np.generic]) -> Field:
     return Coded(np.where(missing, -1, codes), [b"\x01" + value.encode() for value in values])
 
 
+TEXT_OID = 25
+"""The type of an array's elements (pg_type.dat)."""
+NO_TEXTS = struct.pack(">iii", 0, 0, TEXT_OID)
+"""An array without elements: no dimensions, no NULLs, and what its elements would be (array_send)."""
+
+
+def _texts(array: NDArray[np.generic]) -> Field:
+    """Lists or tuples of texts, few different ones."""
+    given = array.astype(object)
+    missing = np.array([each is None or isinstance(each, float) for each in given], np.bool_)
+    lists = np.empty(len(given), object)
+    lists[:] = [() if lacks else tuple(each) for lacks, each in zip(missing, given, strict=True)]
+    codes, values = pd.factorize(lists)
+    for code, texts in enumerate(values):
+        if any(not isinstance(text, str) or "\0" in text for text in texts):
+            raise Refused(int((codes == code).argmax()), "is not a list of texts")
+    return Coded(np.where(missing, -1, codes), [_encoded_texts(texts) for texts in values])
+
+
+def _encoded_texts(texts: Sequence[str]) -> bytes:
+    """One dimension from 1 on, no NULLs, and each text with its length (array_send)."""
+    if not texts:
+        return NO_TEXTS
+    elements = b"".join(struct.pack(">i", len(text)) + text for text in (each.encode() for each in texts))
+    return struct.pack(">iiiii", 1, 0, TEXT_OID, len(texts), 1) + elements
+
+
+def no_texts(rows: int) -> Field:
+    """So many empty lists."""
+    return Coded(np.zeros(rows, np.intp), [NO_TEXTS])
+
+
 _CONVERSIONS: dict[type[sa.types.TypeEngine[Any]], Callable[[NDArray[np.generic]], Field]] = {
     JSONB: _json,
+    sa.ARRAY: _texts,
     sa.Text: _text,
     sa.Boolean: _boolean,
     sa.SmallInteger: _integer(">i2"),

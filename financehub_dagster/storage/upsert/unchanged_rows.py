@@ -29,6 +29,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 _SENDS: dict[type[sa.types.TypeEngine[Any]], tuple[str, int | None]] = {
     JSONB: ("jsonb_send", None),
+    sa.ARRAY: ("array_send", None),
     sa.Text: ("textsend", None),
     sa.Boolean: ("boolsend", 1),
     sa.SmallInteger: ("int2send", 2),

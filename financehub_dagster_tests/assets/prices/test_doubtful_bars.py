@@ -131,7 +131,7 @@ def test_the_next_vendor_is_asked_once_and_its_better_bars_are_kept(yahoo, vendo
     kept = [("2015-03-05", "twelve_data", False), ("2015-03-30", "twelve_data", False)]
     assert bars(platform, "2015-03-05", "2015-03-30") == kept
     told = platform.rows("select date::text, source, rule from rejected_rows order by 1")
-    assert told == [("2015-03-05", "yahoo", "enclosed"), ("2015-03-30", "yahoo", "enclosed")]
+    assert told == [("2015-03-05", "yahoo", "outside_range"), ("2015-03-30", "yahoo", "outside_range")]
     assert next_vendor_calls(platform) == 1
     again = platform.run(STOCKS, MARCH, symbols=["AAPL"]).tables[STOCKS]
     assert (again["rows_unchanged"], again["rows_inserted"], again["rows_updated"]) == (20, 0, 0)

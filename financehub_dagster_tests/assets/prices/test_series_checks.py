@@ -71,12 +71,15 @@ def test_pounds_among_pence_are_told_and_so_is_the_way_back_in_the_next_month(sc
     march = [day for day in DAYS if day.month == 3]
     closes = [6.0 if day not in (DAYS[3], DAYS[4], march[0]) else 0.06 for day in DAYS]
     vendor.will_answer(case(DAYS, closes))
-    assert set(told(scripted, STOCKS, FEBRUARY, FEBRUARY)) == {"one_unit"}
+    assert set(told(scripted, STOCKS, FEBRUARY, FEBRUARY)) == {"one_unit", "no_doubtful_bars"}
     warned = told(scripted, STOCKS, MARCH, MARCH)
-    assert warned == {
-        "one_unit": "2 of 20 closes differ from the one before by about 100 or 1,000 times;"
+    assert set(warned) == {"one_unit", "no_doubtful_bars"}
+    assert warned["one_unit"] == (
+        "2 of 20 closes differ from the one before by about 100 or 1,000 times;"
         " first: CASE 2024-03-01 0.06 2024-02-29 6.0"
-    }
+    )
+    flagged = f"select date from {STOCKS} where 'unit_100x' = any(flags) order by date"
+    assert scripted.rows(flagged) == [(DAYS[3],), (DAYS[4],), (march[0],)]
 
 
 def test_a_split_that_was_not_applied_is_told(scripted, vendor):
@@ -98,7 +101,7 @@ def test_rows_of_weekends_and_holidays_are_told_and_no_indicator_is_made_of_them
     closes = [strays.get(day) or sound[day] for day in days]
     vendor.will_answer(case(days, closes, volume=[0 if day in strays else 1000 for day in days]))
     warned = told(scripted, STOCKS, FEBRUARY, MARCH)
-    assert set(warned) == {"in_session"}
+    assert set(warned) == {"in_session", "no_doubtful_bars"}
     assert warned["in_session"].startswith("2 of 42 bars are of days without session; first: CASE 2024-02-19 50.0")
     names = ("sma_20", "rsi_14", "obv", "donchian_lower")
     stored = {row[0]: row[1:] for row in scripted.rows(f"select date, {', '.join(names)} from {INDICATORS}")}
@@ -112,7 +115,8 @@ def test_rows_of_weekends_and_holidays_are_told_and_no_indicator_is_made_of_them
 
 
 def test_a_flat_price_has_no_relative_strength(scripted, vendor):
-    vendor.will_answer(case(DAYS, [100.0] * len(DAYS)))
+    volume = [1000.0 + number for number in range(len(DAYS))]
+    vendor.will_answer(case(DAYS, [100.0] * len(DAYS), volume=volume))
     assert told(scripted, STOCKS, FEBRUARY, MARCH) == {}
     last = f"select rsi_14, stoch_k, willr_14, mfi_14, adx_14, cci_20 from {INDICATORS} order by date desc limit 1"
     assert scripted.rows(last) == [(None, None, None, None, 0.0, 0.0)]
@@ -124,5 +128,5 @@ def test_two_coins_under_one_symbol_are_told(scripted, vendor):
     new = [kline(first + timedelta(days=n), *["9.0"] * 4, "1000.0") for n in range(21, 29)]
     vendor.will_answer(Answer([*old, *new]))
     warned = told(scripted, CRYPTOS, FEBRUARY, FEBRUARY)
-    assert set(warned) == {"one_security"}
+    assert set(warned) == {"one_security", "no_doubtful_bars"}
     assert "LUNA 2024-02-22 9.0 2024-02-13" in warned["one_security"]

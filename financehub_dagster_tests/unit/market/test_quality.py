@@ -72,7 +72,7 @@ def test_a_bar_is_in_doubt_where_open_or_close_lies_a_little_outside(changes: di
     possible, rejected = judge(frame(**changes))
     sure, doubtful = judge(possible, DOUBTS)
     assert {"impossible": len(rejected), "doubtful": len(doubtful), "sure": len(sure)}[found] == 1
-    assert doubtful["rule"].tolist() == ["enclosed"] * len(doubtful)
+    assert doubtful["rule"].tolist() == ["outside_range"] * len(doubtful)
 
 
 def test_good_rows_keep_their_columns_index_and_order() -> None:

@@ -30,6 +30,7 @@ def test_a_table_is_read_whole_in_the_order_of_its_key() -> None:
     assert list(found.columns) == list(schema.table("stock_prices_daily").c.keys())
     with transaction() as connection:
         stored = connection.execute(sa.select(schema.table("stock_prices_daily")).order_by("symbol", "date")).all()
+    found = found.assign(flags=found["flags"].map(list))
     assert [tuple(row) for row in found.assign(date=found["date"].dt.date).itertuples(index=False)] == [
         *map(tuple, stored)
     ]
