@@ -12,7 +12,7 @@ import dagster as dg
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from financehub_dagster.automation.dead_letters import Piece
+    from financehub_dagster.automation.failures.dead_letters import Piece
     from financehub_dagster.storage.database.engine import Connection
 
 
@@ -22,7 +22,7 @@ def dead_letter(context: dg.HookContext) -> None:
 
     A step of a run that a person cancels has not failed. A replay settles its rows itself.
     """
-    from financehub_dagster.automation.dead_letters import REPLAY_TAG, record_pieces
+    from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, record_pieces
     from financehub_dagster.automation.run_facts import own_tag
 
     error = context.op_exception
@@ -44,7 +44,7 @@ def dead_letter(context: dg.HookContext) -> None:
 @dg.success_hook(name="settled")
 def settled(context: dg.HookContext) -> None:
     """Close the dead letters of what this step has done, and the note that its writes are not reported."""
-    from financehub_dagster.automation.dead_letters import pieces_of
+    from financehub_dagster.automation.failures.dead_letters import pieces_of
     from financehub_dagster.storage.database.transactions import in_transaction
 
     record = context.instance.get_run_record_by_id(context.run_id)
@@ -58,7 +58,7 @@ def settled(context: dg.HookContext) -> None:
 
 def settle(connection: "Connection", run_id: str, tables: list[str], pieces: "Sequence[Piece]") -> None:
     """What a step did is neither failed nor unreported any more; instruments that failed within it keep their rows."""
-    from financehub_dagster.automation.dead_letters import settle_ledger
+    from financehub_dagster.automation.failures.dead_letters import settle_ledger
     from financehub_dagster.storage.dead_letters.dead_letters import resolve_failures, resolve_step
     from financehub_dagster.storage.lineage.pending_materializations import clear_notes
 

@@ -7,13 +7,13 @@ Belongs here: which assets a job covers. Does not belong here: jobs that tables 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.combined_jobs import COMBINED_JOBS
 from financehub_dagster.automation.connection_test import test_connection
+from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
+from financehub_dagster.automation.failures.replay import replay_dead_letters
 from financehub_dagster.automation.healing import heal_gaps
 from financehub_dagster.automation.health_check import health_check
-from financehub_dagster.automation.replay import replay_dead_letters
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
 from financehub_dagster.automation.table_jobs import TABLE_JOBS
 

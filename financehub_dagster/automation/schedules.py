@@ -7,8 +7,8 @@ what a job does.
 import dagster as dg
 
 from financehub_dagster.automation import jobs
-from financehub_dagster.automation.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
+from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.table_jobs import TABLE_SCHEDULES
 
 SCHEDULES = [

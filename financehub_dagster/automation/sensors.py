@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from financehub_dagster.automation import replay
+from financehub_dagster.automation.failures import replay
 
 FAILED_SECONDS = 30
 RECOVER_SECONDS = 30
@@ -27,7 +27,7 @@ def dead_letter_failed_runs(context: dg.SensorEvaluationContext) -> dg.SkipReaso
 
     Not one of Dagster's sensors of failed runs, which look at five of them a tick: a thousand took 100 minutes.
     """
-    from financehub_dagster.automation.failed_runs import catch_up
+    from financehub_dagster.automation.failures.failed_runs import catch_up
 
     found = catch_up(context.instance, context.cursor, datetime.now(UTC))
     if found.cursor is not None:
@@ -43,7 +43,7 @@ def dead_letter_failed_runs(context: dg.SensorEvaluationContext) -> dg.SkipReaso
 )
 def recovery(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Launches nothing: what it writes is the result."""
-    from financehub_dagster.automation.recovery import recover
+    from financehub_dagster.automation.failures.recovery import recover
 
     found = recover(context.instance, datetime.now(UTC), failed_runs=False)
     if found:

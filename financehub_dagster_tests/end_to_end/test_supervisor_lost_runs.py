@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from financehub_dagster.automation.lost_runs import fail_lost_runs
+from financehub_dagster.automation.failures.lost_runs import fail_lost_runs
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.cli.supervisor import ports
 

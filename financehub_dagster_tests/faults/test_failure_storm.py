@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.automation.failed_runs import TICK_SECONDS
+from financehub_dagster.automation.failures.failed_runs import TICK_SECONDS
 from financehub_dagster.automation.sensors import FAILED_SECONDS, dead_letter_failed_runs
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.ingest.partitions import range_tags

@@ -91,7 +91,7 @@ def _take_and_give_back(run_id: str, chance: random.Random) -> None:
 
 def _close_step(run_id: str, chance: random.Random) -> None:
     from financehub_dagster.automation import hooks
-    from financehub_dagster.automation.dead_letters import Piece
+    from financehub_dagster.automation.failures.dead_letters import Piece
     from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.storage.database.transactions import in_transaction
 

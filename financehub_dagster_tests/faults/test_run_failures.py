@@ -17,7 +17,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.automation.recovery import recover
+from financehub_dagster.automation.failures.recovery import recover
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.market.instruments import default_universe
 from financehub_dagster.settings import get_settings

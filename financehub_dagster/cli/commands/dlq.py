@@ -124,8 +124,8 @@ def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the row.")] = "by hand",
 ) -> None:
     """Give failed work up: it is not tried again."""
-    from financehub_dagster.automation.dead_letters import settle_groups
-    from financehub_dagster.automation.replay_groups import grouped
+    from financehub_dagster.automation.failures.dead_letters import settle_groups
+    from financehub_dagster.automation.failures.replay_groups import grouped
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.dead_letters.dead_letters import LIVE, discard_failures

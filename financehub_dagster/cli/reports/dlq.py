@@ -64,7 +64,7 @@ def replay(console: Console, stop: StopSignals, ids: Sequence[int]) -> list[Row]
     import dagster as dg
     from dagster._core.errors import DagsterExecutionInterruptedError
 
-    from financehub_dagster.automation.replay import JOB, STEP
+    from financehub_dagster.automation.failures.replay import JOB, STEP
     from financehub_dagster.automation.runs import run_job
     from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.cli.runs import code_location, event_log
@@ -87,8 +87,8 @@ def give_back_of_ended_replays() -> None:
     """Release the rows of replays that were killed, which the daemon does by itself where it runs."""
     import dagster as dg
 
-    from financehub_dagster.automation.lost_runs import fail_lost_runs
-    from financehub_dagster.automation.recovery import give_back_rows
+    from financehub_dagster.automation.failures.lost_runs import fail_lost_runs
+    from financehub_dagster.automation.failures.recovery import give_back_rows
 
     with dg.DagsterInstance.get() as instance:
         fail_lost_runs(instance)

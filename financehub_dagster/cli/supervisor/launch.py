@@ -97,7 +97,7 @@ def _recover(console: Console) -> None:
     """Settle what an earlier platform left when it was killed; the daemon goes on doing so (automation.sensors)."""
     import dagster as dg
 
-    from financehub_dagster.automation.recovery import recover
+    from financehub_dagster.automation.failures.recovery import recover
 
     with dg.DagsterInstance.get() as instance:
         for run_id in recover(instance, datetime.now(UTC)).lost_runs:

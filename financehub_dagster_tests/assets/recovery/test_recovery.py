@@ -18,9 +18,9 @@ from dagster._core.storage.tags import (
     ROOT_RUN_ID_TAG,
 )
 
-from financehub_dagster.automation.dead_letters import REPLAY_TAG
-from financehub_dagster.automation.lost_runs import PROCESS_TAG, tags_of_this_process
-from financehub_dagster.automation.recovery import Recovered, recover
+from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG
+from financehub_dagster.automation.failures.lost_runs import PROCESS_TAG, tags_of_this_process
+from financehub_dagster.automation.failures.recovery import Recovered, recover
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.automation.sensors import dead_letter_failed_runs, replay_dead_letters_sensor
 from financehub_dagster.automation.sensors import recovery as recovery_sensor

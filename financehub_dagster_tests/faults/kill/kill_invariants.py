@@ -11,7 +11,7 @@ import dagster as dg
 import psycopg
 from psycopg import sql
 
-from financehub_dagster.automation.lost_runs import UNFINISHED
+from financehub_dagster.automation.failures.lost_runs import UNFINISHED
 from financehub_dagster.storage.coverage import ledger
 
 if TYPE_CHECKING:

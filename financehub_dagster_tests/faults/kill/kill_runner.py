@@ -80,8 +80,8 @@ def live(run: Run, place: Place, news: Connection) -> None:
 def _perform(run: Run, started: Callable[[], None]) -> "RunOutcome | None":
     import dagster as dg
 
-    from financehub_dagster.automation.recovery import recover
-    from financehub_dagster.automation.replay import JOB, STEP
+    from financehub_dagster.automation.failures.recovery import recover
+    from financehub_dagster.automation.failures.replay import JOB, STEP
     from financehub_dagster.automation.runs import materialize, run_job
     from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 

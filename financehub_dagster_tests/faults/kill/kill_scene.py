@@ -18,7 +18,7 @@ import dagster as dg
 import psycopg
 from sqlalchemy.engine import URL
 
-from financehub_dagster.automation.recovery import Recovered, recover
+from financehub_dagster.automation.failures.recovery import Recovered, recover
 from financehub_dagster.storage.database.engine import market_engine
 from financehub_dagster.storage.database.urls import DAGSTER_SUFFIX
 from financehub_dagster_tests.faults.kill.kill_invariants import Contents, contents, versions

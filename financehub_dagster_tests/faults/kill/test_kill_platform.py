@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import psycopg
 import pytest
 
-from financehub_dagster.automation.lost_runs import UNFINISHED
+from financehub_dagster.automation.failures.lost_runs import UNFINISHED
 from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.processes import members
 from financehub_dagster.sandbox.client import Sandbox

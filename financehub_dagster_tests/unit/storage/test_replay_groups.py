@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from financehub_dagster.automation.replay_groups import Group, grouped
+from financehub_dagster.automation.failures.replay_groups import Group, grouped
 
 
 def row(number: int, symbol: str = "", partition: str = "2024-01-01", **kwargs: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from financehub_dagster.automation.dead_letters import REPLAY_TAG, settle_groups
-from financehub_dagster.automation.replay_groups import Group, Row, grouped, symbols_of
+from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, settle_groups
+from financehub_dagster.automation.failures.replay_groups import Group, Row, grouped, symbols_of
 from financehub_dagster.automation.runs import run_tables
 from financehub_dagster.ingest.partitions import is_of_now, partition_at
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.automation.failed_runs import BATCH, LOOKBACK, write_unfinished
-from financehub_dagster.automation.lost_runs import fail_lost_runs
+from financehub_dagster.automation.failures.failed_runs import BATCH, LOOKBACK, write_unfinished
+from financehub_dagster.automation.failures.lost_runs import fail_lost_runs
 from financehub_dagster.automation.run_facts import contained
 from financehub_dagster.ingest.partitions import partitions_between
 from financehub_dagster.storage.lineage.pending_materializations import UnreportedWrite

@@ -21,7 +21,7 @@ from financehub_dagster.storage.queries.partition_keys import key_of
 from financehub_dagster.tables import derived_from
 
 if TYPE_CHECKING:
-    from financehub_dagster.automation.replay_groups import Group
+    from financehub_dagster.automation.failures.replay_groups import Group
     from financehub_dagster.storage.database.engine import Connection
     from financehub_dagster.storage.dead_letters.dead_letters import Failure
 

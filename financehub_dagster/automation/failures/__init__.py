@@ -1,0 +1,1 @@
+"""What follows failed and killed runs: dead letters, replays, recovery and their clean-up."""
