@@ -24,6 +24,10 @@ _KEYS = tuple(
 )
 
 
+SHORTEST_TOKEN = 16
+"""Characters of a token of the HTTP server."""
+
+
 class Settings(BaseSettings):
     """Typed view of the process environment, completed by `.env` in the current folder."""
 
@@ -51,6 +55,15 @@ class Settings(BaseSettings):
         None,
         description="Where alerts are delivered: addresses of apprise (mailto://, slack://, json://...), separated by "
         "commas or spaces. Without any, alerts are only logged.",
+    )
+    financehub_serve_tokens: SecretStr | None = Field(
+        None,
+        description="Bearer tokens that `financehub serve` asks for, separated by commas; /livez needs none.",
+    )
+    financehub_behind_proxy: bool = Field(
+        False,
+        description="Only a proxy with a login can reach the ports of the webserver and of `financehub serve`, so that "
+        "they may listen on other addresses than loopback.",
     )
     financehub_keep_runs_days: int = Field(
         14, ge=1, description="Days for which Dagster's successful runs, their events and logs are kept."
@@ -93,6 +106,11 @@ class Settings(BaseSettings):
         parts = () if secret is None else secret.get_secret_value().split(",")
         return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
+    def serve_tokens(self) -> tuple[str, ...]:
+        """The tokens that open the HTTP server; empty where it asks for none."""
+        text = "" if self.financehub_serve_tokens is None else self.financehub_serve_tokens.get_secret_value()
+        return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
     def alert_urls(self) -> tuple[str, ...]:
         """The addresses that alerts are delivered to, in order; a comma within an address stays part of it."""
         text = "" if self.financehub_alert_urls is None else self.financehub_alert_urls.get_secret_value()
@@ -121,6 +139,15 @@ class Settings(BaseSettings):
         for part in (secret.get_secret_value() if secret else "").split(","):
             if not (part.strip().isascii() and part.strip().isprintable()) or " " in part.strip():
                 raise ValueError("a key holds characters that no key has; separate keys by commas")
+        return secret
+
+    @field_validator("financehub_serve_tokens")
+    @classmethod
+    def _tokens_cannot_be_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
+        for part in (secret.get_secret_value() if secret else "").split(","):
+            token = part.strip()
+            if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
+                raise ValueError(f"a token needs {SHORTEST_TOKEN} ASCII characters or more: `openssl rand -hex 32`")
         return secret
 
     @property

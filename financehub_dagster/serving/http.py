@@ -1,21 +1,26 @@
 """The HTTP server: is the platform alive, is it healthy, and its metrics.
 
-Belongs here: routes and status codes. Does not belong here: what they show (operations). It has no login, so it listens
-on loopback only.
+Belongs here: routes and status codes. Does not belong here: what they show (operations), and who may see it (guard).
 """
 
+import errno
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
 
 from financehub_dagster.operations.health import Health, check
 from financehub_dagster.operations.metrics import render
 from financehub_dagster.operations.watch import Watcher
+from financehub_dagster.serving import guard
+from financehub_dagster.settings import get_settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8710
@@ -78,23 +83,46 @@ def create_app(*, looks: bool = True) -> FastAPI:
     return app
 
 
-def bind(port: int) -> socket.socket:
-    """A socket that listens on loopback; raises PortTaken. Port 0 takes a free one."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def bind(port: int, host: str = HOST) -> socket.socket:
+    """A socket that listens at `host`; raises PortTaken. Port 0 takes a free one."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise PortTaken(f"--host {host} is no address of this machine") from None
+    bound = socket.socket(family, kind, protocol)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((HOST, port))
-    except OSError:
+        bound.bind(address)
+    except OSError as error:
         bound.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise PortTaken(f"--host {host} is no address of this machine") from None
         raise PortTaken(f"port {port} is taken: stop what listens there, or choose another one with --port") from None
     return bound
 
 
-def serve(port: int = DEFAULT_PORT, announce: Callable[[str], None] = lambda _url: None) -> None:
-    """Serve until interrupted; `announce` is told the address. Raises PortTaken."""
+def serve(port: int = DEFAULT_PORT, announce: Callable[[str], None] = lambda _url: None, *, host: str = HOST) -> None:
+    """Serve until interrupted; `announce` is told the address. Raises PortTaken and Unguarded."""
+    settings = get_settings()
+    tokens = settings.serve_tokens()
+    guard.require_guard(host, tokens, behind_proxy=settings.financehub_behind_proxy)
+    bound = bind(port, host)
+    shown = f"[{host}]" if ":" in host else host
+    announce(f"http://{shown}:{bound.getsockname()[1]}")
+    server(guard.Guard(create_app(), tokens)).run(sockets=[bound])
+
+
+def server(app: guard.App) -> "uvicorn.Server":
+    """A server of `app` with our limits; h11, since only it bounds a request's head."""
     import uvicorn
 
-    bound = bind(port)
-    announce(f"http://{HOST}:{bound.getsockname()[1]}")
-    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", access_log=False))
-    server.run(sockets=[bound])
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=guard.CONNECTIONS,
+        h11_max_incomplete_event_size=guard.LARGEST_HEAD,
+    )
+    return uvicorn.Server(config)

@@ -11,6 +11,7 @@ import typer
 
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.cli.home import Home, Mode, home_to_look_at, home_to_start, is_home_chosen, relative
 
 DEFAULT_PORT = 3000
@@ -37,18 +38,25 @@ def up(
         bool, typer.Option("--empty", help="Start without the instruments that come with the package.")
     ] = False,
     serve_port: ServePort = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Where the webserver listens; anything but loopback needs a proxy with login.")
+    ] = "127.0.0.1",
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="A webserver that shows everything and can change nothing.")
+    ] = False,
 ) -> None:
     """Run the platform here until Ctrl-C: database, webserver, daemon and code location."""
     from financehub_dagster.cli import prepare
     from financehub_dagster.cli.signals import StopRequested, stop_signals
     from financehub_dagster.cli.supervisor import launch
-    from financehub_dagster.cli.supervisor.services import require_free
+    from financehub_dagster.cli.supervisor.services import Pages, require_free
     from financehub_dagster.cli.supervisor.state import sole_supervisor
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
     mode = Mode.SANDBOX if sandbox else Mode.LIVE
     home = home_to_start(mode)
     home.check_mode(mode)
+    require_proxy(host)
     with sole_supervisor(home), stop_signals() as stop:
         require_free(port)
         if serve_port is not None:
@@ -60,7 +68,7 @@ def up(
                 launch.start_sandbox(supervisor, sandbox_url)
             launch.open_database(home, mode, console, empty=empty)
             prepare.tell_what_is_off(console)
-            url = launch.start_pages(supervisor, port, stop)
+            url = launch.start_pages(supervisor, port, stop, Pages(host, read_only))
             if sandbox_url is not None:
                 supervisor.wait_ready("sandbox", stop)
             launch.start_daemon(supervisor)
@@ -71,6 +79,18 @@ def up(
                 supervisor.serve(stop)
             except StopRequested:
                 console.note("stopping")
+
+
+def require_proxy(host: str) -> None:
+    """Raise WrongUsage where others could reach a webserver at `host`, which has no login, without a proxy's."""
+    from financehub_dagster.serving.guard import is_loopback
+    from financehub_dagster.settings import get_settings
+
+    if not (is_loopback(host) or get_settings().financehub_behind_proxy):
+        raise WrongUsage(
+            f"--host {host} would show the webserver, which has no login, to others: set FINANCEHUB_BEHIND_PROXY=true "
+            "if only a proxy with a login can reach it (docs/deployment.md)"
+        )
 
 
 def _started(home: Home, mode: Mode, url: str, sandbox_url: str | None) -> dict[str, object]:

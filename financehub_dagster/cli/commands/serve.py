@@ -19,13 +19,17 @@ def register(app: typer.Typer) -> None:
 def serve(
     console: Console,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 8710, 0 takes a free one.")
+        int | None, typer.Option("--port", min=0, max=65535, help="Port; 8710, 0 takes a free one.")
     ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; anything but loopback needs tokens or a proxy.")
+    ] = "127.0.0.1",
 ) -> None:
-    """Serve /livez, /health and /metrics on loopback until Ctrl-C; `up` does so by itself."""
+    """Serve /livez, /health and /metrics until Ctrl-C; `up` does so by itself."""
     from financehub_dagster.cli import prepare
     from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.serving import http
+    from financehub_dagster.serving.guard import Unguarded
 
     prepare.act_on_home(console)
     prepare.require_migrated()
@@ -33,6 +37,7 @@ def serve(
         http.serve(
             http.DEFAULT_PORT if port is None else port,
             lambda url: console.result({"url": url}, lambda: console.say(f"{url}/livez, /health and /metrics")),
+            host=host,
         )
-    except http.PortTaken as error:
+    except (http.PortTaken, Unguarded) as error:
         raise CommandError(str(error)) from None

@@ -79,7 +79,7 @@ def start_sandbox(supervisor: Supervisor, url: str) -> None:
     supervisor.start(services.sandbox(int(url.rpartition(":")[2])))
 
 
-def start_pages(supervisor: Supervisor, port: int, stop: StopSignals) -> str:
+def start_pages(supervisor: Supervisor, port: int, stop: StopSignals, pages: services.Pages | None = None) -> str:
     """Start code server and webserver; returns the address of the pages once they show the code."""
     supervisor.watch_database(services.Database(supervisor.home.path))
     code_port = ports.pick_free()
@@ -87,7 +87,7 @@ def start_pages(supervisor: Supervisor, port: int, stop: StopSignals) -> str:
     supervisor.start(services.code_server(code_port))
     _recover(supervisor.console)
     supervisor.wait_ready("code-server", stop)
-    service = services.dagster_webserver(port, workspace)
+    service = services.dagster_webserver(port, workspace, pages or services.Pages())
     supervisor.start(service)
     supervisor.wait_ready("webserver", stop)
     return str(service.url)

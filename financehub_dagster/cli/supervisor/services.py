@@ -109,10 +109,25 @@ def code_server(port: int) -> Service:
     return Service("code-server", argv, lambda: ports.answers(port), url, probe=_asks(probes.code_server, url))
 
 
-def dagster_webserver(port: int, workspace: Path) -> Service:
+@dataclass(frozen=True)
+class Pages:
+    """How Dagster's pages are shown: on which address, and whether they can change anything."""
+
+    host: str = ports.HOST
+    read_only: bool = False
+
+    @property
+    def reached_at(self) -> str:
+        """Where this machine reaches them; an address that stands for all of its own includes loopback."""
+        host = ports.HOST if self.host in ("0.0.0.0", "::") else self.host
+        return f"[{host}]" if ":" in host else host
+
+
+def dagster_webserver(port: int, workspace: Path, pages: Pages) -> Service:
     """Dagster's pages; ready when they show the code location."""
-    argv = (sys.executable, "-m", "dagster_webserver", "-h", ports.HOST, "-p", str(port), "-w", str(workspace))
-    url = f"http://{ports.HOST}:{port}"
+    argv: tuple[str, ...] = (sys.executable, "-m", "dagster_webserver", "-h", pages.host, "-p", str(port))
+    argv = (*argv, "-w", str(workspace), *(["--read-only"] if pages.read_only else []))
+    url = f"http://{pages.reached_at}:{port}"
     needs = (Database.name, "code-server")
     return Service("webserver", argv, lambda: shows_code(url), url, probe=_asks(probes.webserver, url), needs=needs)
 

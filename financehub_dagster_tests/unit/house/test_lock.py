@@ -1,6 +1,7 @@
 """uv.lock answers pyproject.toml as it stands: `make setup` installs from the lock alone and would not notice."""
 
 import tomllib
+from itertools import chain
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -20,6 +21,12 @@ def wanted(requirements: list[str]) -> Named:
     return {(canonicalize_name(each.name), each.specifier) for each in map(Requirement, requirements)}
 
 
+def declared() -> Named:
+    """The dependencies, those of the extras included."""
+    project = load("pyproject.toml")["project"]
+    return wanted([*project["dependencies"], *chain(*project["optional-dependencies"].values())])
+
+
 def locked(entries: list[dict[str, Any]]) -> Named:
     return {(entry["name"], SpecifierSet(entry.get("specifier", ""))) for entry in entries}
 
@@ -31,7 +38,7 @@ def own_metadata() -> dict[str, Any]:
 
 
 def test_the_lock_answers_the_declared_dependencies() -> None:
-    assert locked(own_metadata()["requires-dist"]) == wanted(load("pyproject.toml")["project"]["dependencies"])
+    assert locked(own_metadata()["requires-dist"]) == declared()
 
 
 def test_the_lock_answers_the_development_tools() -> None:
