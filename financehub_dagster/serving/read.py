@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import pyarrow as pa
 
 from financehub_dagster.market.price_bases import Basis
-from financehub_dagster.serving import layouts
+from financehub_dagster.serving import layouts, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ReadError, unknown
 from financehub_dagster.serving.questions import Question, ask, require_known
@@ -35,6 +35,7 @@ def read(
     columns: str | Sequence[str] | None = ...,
     as_of: datetime | str | None = ...,
     adjust: Basis = ...,
+    repaired: bool = ...,
     layout: Layout = ...,
     to: Literal["pandas"] = ...,
 ) -> "pd.DataFrame": ...
@@ -48,6 +49,7 @@ def read(
     columns: str | Sequence[str] | None = ...,
     as_of: datetime | str | None = ...,
     adjust: Basis = ...,
+    repaired: bool = ...,
     layout: Layout = ...,
     to: Literal["polars"],
 ) -> "pl.DataFrame": ...
@@ -61,6 +63,7 @@ def read(
     columns: str | Sequence[str] | None = ...,
     as_of: datetime | str | None = ...,
     adjust: Basis = ...,
+    repaired: bool = ...,
     layout: Layout = ...,
     to: Literal["arrow"],
 ) -> pa.Table: ...
@@ -73,6 +76,7 @@ def read(
     columns: str | Sequence[str] | None = None,
     as_of: datetime | str | None = None,
     adjust: Basis = "split",
+    repaired: bool = False,
     layout: Layout = "long",
     to: Literal["pandas", "polars", "arrow"] = "pandas",
 ) -> "pd.DataFrame | pl.DataFrame | pa.Table":
@@ -80,7 +84,8 @@ def read(
 
     symbols: one, several, or several in one text with commas; None: all. start, end: days or UTC times, both included.
     columns: besides the key; None: all. as_of: the table as it was known at that time (UTC unless it has a zone).
-    adjust: "split" as stored; "adjusted" for dividends too; "raw" as traded. layout "wide": a row per day or time, a
+    adjust: "split" as stored; "adjusted" for dividends too; "raw" as traded. repaired: of daily bars, with the
+    repairs of doubtful ones that have one right answer. layout "wide": a row per day or time, a
     column per symbol (of `close`, unless `columns` names others). to: the library of the result; dates are
     datetime64 in pandas and Date otherwise, times are UTC. The embedded database is started if nothing runs.
 
@@ -94,7 +99,8 @@ def read(
     question = ask(table, symbols=symbols, start=start, end=end, columns=columns, as_of=as_of, adjust=adjust)
     values = layouts.value_columns(question) if wide else ()
     with arrow.reading() as reader:
-        rows = Adjuster(reader, question).apply(reader.table(question.selection))
+        stored = repairing.repaired(reader, question) if repaired else reader.table(question.selection)
+        rows = Adjuster(reader, question).apply(stored)
         _require_rows(reader, question, rows)
     if wide:
         return layouts.wide(rows, values, to)

@@ -9,7 +9,7 @@ the spread of the instrument's own past returns (`Series.spread`), so that one r
 steps that are large for any instrument are compared with it: judging costs little where nothing is wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -283,6 +283,11 @@ def judge(series: Series, rules: Sequence[Doubt] = DOUBTS) -> Bits:
         with np.errstate(divide="ignore", invalid="ignore"):
             bits[doubt.find(series)] |= np.uint32(1 << place)
     return bits
+
+
+def bits_of(flags: Iterable[str]) -> int:
+    """The bits of the rules named; names that no rule has any more are left out."""
+    return sum(1 << NAMES.index(name) for name in flags if name in NAMES)
 
 
 @lru_cache(maxsize=256)

@@ -12,15 +12,28 @@ from financehub_dagster.tables import DATA
 from financehub_dagster.tables.declaration import Derived, Maintained
 
 NOW = pd.Timestamp("2024-03-05T21:00", tz="UTC")
-SAMPLES = {Kind.NUMBER: 7.0, Kind.TEXT: "Apple", Kind.DAY: pd.Timestamp("2024-03-05"), Kind.INSTANT: NOW}
+SAMPLES: dict[Kind, object] = {
+    Kind.NUMBER: 7.0,
+    Kind.TEXT: "Apple",
+    Kind.DAY: pd.Timestamp("2024-03-05"),
+    Kind.INSTANT: NOW,
+    Kind.LIST: ["spike"],
+}
 SPECIAL = {"currency": "USD", "kind": "split", "url": "https://a.example/1"}
 BAD: dict[Kind, list[object]] = {
     Kind.NUMBER: [np.nan, np.inf, -np.inf, -101.0, -1.0, 0.0, 0.5, 2.0**1000],
     Kind.TEXT: [None, "", "\0", "a\0b", "usd", "merger", "ftp://a.example", "\ud800", 7, ["a"], {"a": 1}],
     Kind.DAY: [pd.NaT, pd.Timestamp("2024-03-05T05:00")],
+    Kind.LIST: [None],
     Kind.INSTANT: [pd.NaT, pd.Timestamp("1700-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")],
 }
-DTYPES = {Kind.NUMBER: "float64", Kind.TEXT: "object", Kind.DAY: "datetime64[us]", Kind.INSTANT: "datetime64[us, UTC]"}
+DTYPES = {
+    Kind.NUMBER: "float64",
+    Kind.TEXT: "object",
+    Kind.LIST: "object",
+    Kind.DAY: "datetime64[us]",
+    Kind.INSTANT: "datetime64[us, UTC]",
+}
 TABLES = [name for name, table in DATA.items() if not isinstance(table.filled, Maintained | Derived)]
 LIMITS = {name: DATA[name].limits for name in TABLES}
 
