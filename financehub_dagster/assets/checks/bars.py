@@ -151,6 +151,11 @@ def _bar_sanity(evidence: Evidence) -> Finding:
 
 def _no_doubtful_bars(evidence: Evidence) -> Finding:
     frame = evidence.rows
+    if "flags" not in frame:  # bars of minutes are judged by themselves alone
+        from financehub_dagster.market.quality import bar_rules
+
+        _, alone = bar_rules.judge(frame, bar_rules.DOUBTS)
+        return finding(len(frame), len(alone), "bars are doubtful", _bars_shown(alone))
     doubtful = frame[frame["flags"].str.len() > 0]
     found = finding(
         len(frame),
