@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         description="First day of the partitions of quotes, markets, fundamentals and news; otherwise the day that the "
         "home keeps in its file first_day.",
     )
+    financehub_minutes_days: int = Field(
+        1, ge=0, le=30, description="How many days before today the minutes of a new instrument begin."
+    )
     financehub_tables: str = Field(
         "", description="Modules that each declare a further TABLE, separated by commas (see docs/tables.md)."
     )

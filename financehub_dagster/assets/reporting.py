@@ -12,7 +12,7 @@ from types import MappingProxyType
 import dagster as dg
 
 from financehub_dagster.ingest.outcome import Outcome, run_metadata
-from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.ingest.partitions import Window, by_day
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import history
 
@@ -26,7 +26,7 @@ def materialized(
     window: Window,
     shown: Mapping[str, dg.MetadataValue] = MappingProxyType({}),
 ) -> Iterator[dg.MaterializeResult]:
-    """Report one daily table: its rows of each month, and on the newest the run's numbers and what it shows.
+    """Report one table: its rows of each partition, and on the newest the run's numbers and what it shows.
 
     Reports nothing for a table that the run did not select. The rows of the whole table are an estimate: to count them
     would read all of it.
@@ -34,11 +34,12 @@ def materialized(
     if dg.AssetKey(outcome.table) not in context.selected_asset_keys:
         return
     with transaction() as connection:
-        months = history.rows_by_month(connection, outcome.table, window.start, window.end)
+        rows_by = history.rows_by_day if by_day(outcome.table) else history.rows_by_month
+        rows = rows_by(connection, outcome.table, window.start, window.end)
         total = history.estimated_rows(connection, outcome.table)
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
     counted = {} if total is None else {ROWS: dg.MetadataValue.int(total)}
-    yield reported(context, outcome.table, months, {**metadata, **counted, **shown})
+    yield reported(context, outcome.table, rows, {**metadata, **counted, **shown})
 
 
 def reported(

@@ -10,7 +10,7 @@ import dagster as dg
 
 from financehub_dagster.assets.snapshot_config import SnapshotConfig
 from financehub_dagster.ingest.partitions import partitions_of
-from financehub_dagster.ingest.run_config import Fetch, Universe
+from financehub_dagster.ingest.run_config import Fetch, Minutes, Universe
 from financehub_dagster.tables import TABLES, filled_with
 from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Maintained, Snapshots, Table
 
@@ -98,6 +98,11 @@ def _body(table: Table) -> Callable[..., Iterator[dg.MaterializeResult]]:
 
         yield from fill_bars(context, config, table.name)
 
+    def minutes(context: dg.AssetExecutionContext, config: Minutes) -> Iterator[dg.MaterializeResult]:
+        from financehub_dagster.assets.intraday_table import fill_minutes
+
+        yield from fill_minutes(context, config, table.name)
+
     def snapshots(context: dg.AssetExecutionContext, config: SnapshotConfig) -> Iterator[dg.MaterializeResult]:
         from financehub_dagster.assets.snapshot_table import fill_with_snapshots
 
@@ -110,4 +115,6 @@ def _body(table: Table) -> Callable[..., Iterator[dg.MaterializeResult]]:
 
     if isinstance(table.filled, History):
         return bars
+    if isinstance(table.filled, Intraday):
+        return minutes
     return snapshots if isinstance(table.filled, Snapshots) else derived

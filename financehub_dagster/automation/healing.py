@@ -4,40 +4,54 @@ Belongs here: the job, the sensor that launches it, and which tables a run selec
 due (storage.coverage), and the work itself (assets).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PRIORITY_TAG
 
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.gateway.api_keys import is_off
-from financehub_dagster.ingest.partitions import range_tags
-from financehub_dagster.providers.routing import KEYLESS, DailyBarsRouter
-from financehub_dagster.tables import BARS_OF, DERIVED, LEDGER_TABLES, TABLES, filled_together, filled_with
+from financehub_dagster.ingest.partitions import by_day, range_tags
+from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.routing import KEYLESS, BarsRouter, DailyBarsRouter
+from financehub_dagster.tables import BARS_OF, DERIVED, INTRADAY, LEDGER_TABLES, TABLES, filled_together
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
     from financehub_dagster.storage.coverage.backfill_planner import Order
 
-JOB = "heal_gaps"
+JOB, MINUTES_JOB = "heal_gaps", "heal_minutes"
 TABLE_TAG = "financehub/heals"
 """On a run of the job: the table whose gaps it fills."""
 HEAL_SECONDS = 30
 ORDERS = 2
 """Runs per table at a time: the queue has room left for what people and schedules launch, which also goes first."""
 BEHIND_OTHERS = "-1"
-CAPABILITY = "daily_bars"
+CAPABILITY, INTRADAY_CAPABILITY = "daily_bars", "intraday_bars"
 
-_FILLED = list(dict.fromkeys(each for table in LEDGER_TABLES for each in (table, *filled_with(table))))
 
-heal_gaps = dg.define_asset_job(
-    JOB,
-    selection=dg.AssetSelection.assets(*_FILLED),
-    description="Fills gaps of the ledger: launched by its sensor over the months and for the instruments concerned.",
-)
+def _job(name: str, tables: Sequence[str]) -> UnresolvedAssetJobDefinition:
+    """The job over `tables`, all cut into partitions of one length, and what is filled together with them."""
+    filled = dict.fromkeys(each for table in tables for each in (table, *filled_together(table)))
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*(table for table in filled if by_day(table) == by_day(tables[0]))),
+        description="Fills gaps of the ledger: launched by its sensor for the partitions and instruments concerned.",
+    )
+
+
+heal_gaps = _job(JOB, [table for table in LEDGER_TABLES if not by_day(table)])
+heal_minutes = _job(MINUTES_JOB, [table for table in LEDGER_TABLES if by_day(table)])
+JOBS = (heal_gaps, heal_minutes)
+
+
+def job_of(table: str) -> str:
+    """The job whose runs fill the gaps of `table`."""
+    return MINUTES_JOB if by_day(table) else JOB
 
 
 def tables_of(order: "Order") -> tuple[str, ...]:
@@ -52,10 +66,12 @@ def due_orders(
     tables: Sequence[str] = LEDGER_TABLES,
     symbols: Sequence[str] | None = None,
     without: Collection[str] = (),
+    intraday: IntradayRouter | None = None,
 ) -> "list[Order]":
     """Bring the ledger up to now and plan at most `limit` orders a table, for vendors that may be asked.
 
-    Computed tables are planned for instruments whose bars are not: filling the bars fills them too.
+    Computed tables are planned for instruments whose bars are not: filling the bars fills them too. intraday: whom the
+    intraday tables ask; None: they are left out.
     """
     from financehub_dagster.storage.coverage import backfill_planner, ledger
     from financehub_dagster.storage.database.engine import transaction
@@ -64,39 +80,52 @@ def due_orders(
     now = datetime.now(UTC)
     ledger.refresh(now)
     with transaction() as connection:
-        shut = availability.unavailable(connection, CAPABILITY)
-
-        def able(instrument: "Instrument") -> bool:
-            return any(name not in shut and (name in KEYLESS or not is_off(name)) for name in router.asked(instrument))
-
+        able = _able(router, availability.unavailable(connection, CAPABILITY))
         bars = [table for table in tables if table in BARS_OF]
         orders = backfill_planner.plan(connection, now, limit, tables=bars, symbols=symbols, without=without, able=able)
         taken = {*without, *(symbol for order in orders for symbol in order.symbols)}
         computed = [table for table in tables if table in DERIVED]
         orders += backfill_planner.plan(connection, now, limit, tables=computed, symbols=symbols, without=taken)
+        if intraday is not None:
+            minutes = [table for table in tables if table in INTRADAY]
+            able = _able(intraday, availability.unavailable(connection, INTRADAY_CAPABILITY))
+            orders += backfill_planner.plan(connection, now, limit, tables=minutes, symbols=symbols, able=able)
     return orders
+
+
+def _able(router: BarsRouter, shut: Collection[str]) -> "Callable[[Instrument], bool]":
+    """Whether a vendor of an instrument can be asked now."""
+
+    def able(instrument: "Instrument") -> bool:
+        return any(name not in shut and (name in KEYLESS or not is_off(name)) for name in router.asked(instrument))
+
+    return able
 
 
 @dg.sensor(
     name="heal_gaps_sensor",
-    job=heal_gaps,
+    jobs=JOBS,
     minimum_interval_seconds=HEAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Turns due gaps of the ledger into runs, most important instruments first, within vendors' budgets.",
 )
 def heal_gaps_sensor(
-    context: dg.SensorEvaluationContext, daily_bars: DailyBarsRouter
+    context: dg.SensorEvaluationContext, daily_bars: DailyBarsRouter, intraday_bars: IntradayRouter
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """A table waits while runs that the sensor launched for it have not ended.
 
     Instruments wait while any run of the job works on them. A run that a person launched for all instruments keeps what
     lies within its partitions to itself, and holds nothing else up.
     """
-    going_on = context.instance.get_runs(dg.RunsFilter(job_name=JOB, statuses=NOT_FINISHED_STATUSES))
+    going_on = [
+        run
+        for job in (JOB, MINUTES_JOB)
+        for run in context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES))
+    ]
     busy = {run.tags[TABLE_TAG] for run in going_on if TABLE_TAG in run.tags}
     worked_on = {symbol for run in going_on for table in LEDGER_TABLES for symbol in symbols_of(run, table) or ()}
     free = [table for table in LEDGER_TABLES if table not in busy]
-    due = due_orders(daily_bars, ORDERS, tables=free, without=worked_on) if free else []
+    due = due_orders(daily_bars, ORDERS, tables=free, without=worked_on, intraday=intraday_bars) if free else []
     orders = [order for order in due if not any(_does(run, order) for run in going_on)]
     if not orders:
         yield dg.SkipReason(_why_none(busy, due))
@@ -108,6 +137,7 @@ def _request(order: "Order") -> dg.RunRequest:
     tables = tables_of(order)
     config = {"config": {"symbols": list(order.symbols)}}
     return dg.RunRequest(
+        job_name=job_of(order.table),
         asset_selection=[dg.AssetKey(table) for table in tables],
         run_config={"ops": {table: config for table in tables if TABLES[table].filled_by == table}},
         tags={

@@ -12,8 +12,9 @@ from financehub_dagster.automation.combined_jobs import COMBINED_JOBS
 from financehub_dagster.automation.connection_test import test_connection
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.failures.replay import replay_dead_letters
-from financehub_dagster.automation.healing import heal_gaps
+from financehub_dagster.automation.healing import heal_gaps, heal_minutes
 from financehub_dagster.automation.health_check import health_check
+from financehub_dagster.automation.realtime import realtime_pull
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
 from financehub_dagster.automation.table_jobs import TABLE_JOBS
 
@@ -45,6 +46,8 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     cleanup_failed_tasks,
     cleanup_old_data,
     heal_gaps,
+    heal_minutes,
+    realtime_pull,
     health_check,
     report_coverage,
     observe_api_usage,

@@ -17,14 +17,16 @@ from financehub_dagster.automation.one_symbol import (
     OneSymbol,
     Seed,
     bars_table,
+    days_window,
     launchpad,
     window_of,
 )
 from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.ingest.partitions import LOOKBACK, Window
 from financehub_dagster.ingest.run_config import Universe
+from financehub_dagster.providers.intraday_routing import SERVE_INTRADAY_BARS
 from financehub_dagster.providers.routing import SERVE_DAILY_BARS
-from financehub_dagster.tables import BARS_OF, derived_from, filled_with
+from financehub_dagster.tables import BARS_OF, INTRADAY, TABLES, derived_from, filled_with
 
 
 def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) -> None:
@@ -56,6 +58,28 @@ def _report(context: dg.OpExecutionContext, outcome: Outcome, window: Window) ->
     context.log_event(dg.AssetMaterialization(outcome.table, partition=newest, metadata=metadata))
 
 
+def _seed_minutes(context: dg.OpExecutionContext, config: Seed) -> None:
+    """Minutes and all longer bars of the days; of days of which nobody keeps minutes, bars of the interval itself."""
+    from financehub_dagster.ingest.direct_bars import fetch_longer_bars
+    from financehub_dagster.ingest.intraday import Pull, update_minutes
+
+    now = datetime.now(UTC)
+    window = days_window(config.days, now.date())
+    vendors = {name: getattr(context.resources, name) for name in SERVE_INTRADAY_BARS}
+    [table] = INTRADAY
+    pull = Pull(table, context.resources.intraday_bars.over(vendors), window, context.run.run_id, now)
+    universe = Universe(symbols=[config.symbol]).instruments(TABLES[table].instruments)
+    outcomes = update_minutes(pull, universe, context.log)
+    raise_if_nothing_worked(outcomes[table])
+    for name in filled_with(table):
+        if name == f"ohlc_{config.interval}":
+            outcomes[name].include(fetch_longer_bars(pull, name, universe[0], context.log))
+    for outcome in outcomes.values():
+        metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
+        partition = window.end.isoformat()
+        context.log_event(dg.AssetMaterialization(outcome.table, partition=partition, metadata=metadata))
+
+
 _NEEDED = {"daily_bars", *SERVE_DAILY_BARS}
 
 
@@ -65,9 +89,12 @@ def update_one(context: dg.OpExecutionContext, config: OneSymbol) -> None:
     _bring_up_to_date(context, config.symbol, LOOKBACK.days)
 
 
-@dg.op(name=SEED_STEP, required_resource_keys=_NEEDED)
+@dg.op(name=SEED_STEP, required_resource_keys={*_NEEDED, "intraday_bars", *SERVE_INTRADAY_BARS})
 def seed_one(context: dg.OpExecutionContext, config: Seed) -> None:
     """Fetch and compute the last `days` days for one instrument; safe to run again."""
+    if config.interval != "1d":
+        _seed_minutes(context, config)
+        return
     _bring_up_to_date(context, config.symbol, config.days)
 
 

@@ -45,7 +45,7 @@ def update_derived(name: str, window: Window, universe: Universe, run_id: str, l
     batches = (
         (source, [instrument.symbol for instrument in batch])
         for source in DERIVED[name].inputs
-        for batch in batched(universe.instruments(BARS_OF[source]), BATCH)
+        for batch in batched(universe.instruments(TABLES[source].instruments), BATCH)
     )
     with closing(at_once(partial(_update, name=name, window=window, run_id=run_id), batches, ABREAST)) as parts:
         for part in parts:
@@ -89,12 +89,53 @@ def _function(name: str) -> "Callable[..., DerivedRows]":
     return found
 
 
+def _time(table: str) -> str:
+    """The column that places a row in time."""
+    return TABLES[table].time or "date"
+
+
+def _read(connection: Connection, source: str, symbols: Sequence[str]) -> BarArrays:
+    """All stored bars of `symbols`; those within the day are dated by their opening instants."""
+    if _time(source) == "date":
+        return bars.read_bars(connection, source, symbols)
+    import numpy as np
+
+    from financehub_dagster.storage.queries import minutes
+
+    ever = np.datetime64("1970-01-01", "s"), np.datetime64("2200-01-01", "s")
+    found = minutes.read(connection, source, dict.fromkeys(symbols, ever))
+    counts = np.bincount(found.rows, minlength=len(symbols))
+    there = [symbol for symbol, count in zip(symbols, counts.tolist(), strict=True) if count]
+    offsets = np.append(0, np.cumsum(counts[counts > 0]))
+    return BarArrays(there, offsets, found.ts, *found.ohlcv)
+
+
 def made_of(connection: Connection, name: str, source: str, stored: BarArrays) -> "DerivedRows":
     """The rows of table `name` that the bars `stored`, of table `source`, make."""
+    if _time(source) == "ts":
+        import numpy as np
+
+        return _function(name)(stored, np.ones(len(stored.date), np.bool_), _session_of_each(connection, stored))
     traded = ~_untraded(connection, source, stored)
     if not DERIVED[name].sessions:
         return _function(name)(stored, traded)
     return _function(name)(stored, traded, _sessions(connection, source, stored))
+
+
+def _session_of_each(connection: Connection, stored: BarArrays) -> "np.ndarray":
+    """The date of the session that each bar within the day belongs to; the UTC day of one outside of all sessions."""
+    import numpy as np
+
+    from financehub_dagster.market.trading_hours import trading_hours
+    from financehub_dagster.storage.queries.instruments import list_instruments
+
+    found = stored.date.astype("datetime64[D]")
+    members = list_instruments(connection, symbols=stored.symbols, active=None, all_known=False)
+    for each in members:
+        own = slice(*stored.offsets[stored.symbols.index(each.symbol) :][:2])
+        days = trading_hours(each, assume=True).session_of(stored.date[own])
+        found[own] = np.where(np.isnat(days), found[own], days)
+    return found
 
 
 def _sessions(connection: Connection, source: str, stored: BarArrays) -> "Sequence[np.ndarray]":
@@ -116,16 +157,20 @@ def _compute(connection: Connection, name: str, source: str, symbols: Sequence[s
 
     # Marks first: a bar that changes after this raises its mark, which then outlives the write.
     dirty = stale_inputs.read_marks(connection, name, symbols)
-    stored = bars.read_bars(connection, source, symbols)
+    stored = _read(connection, source, symbols)
     wrong = _wrong_bars(stored)
     if wrong:
-        stored = bars.read_bars(connection, source, [symbol for symbol in symbols if symbol not in wrong])
+        stored = _read(connection, source, [symbol for symbol in symbols if symbol not in wrong])
     rows = made_of(connection, name, source, stored)
     wanted = _wanted(connection, name, stored.symbols, rows, window, dirty)
-    columns = {"symbol": np.array(stored.symbols, dtype=object)[rows.instruments], "date": rows.date, **rows.values}
+    columns = {
+        "symbol": np.array(stored.symbols, dtype=object)[rows.instruments],
+        _time(name): rows.date,
+        **rows.values,
+    }
     if not wanted.all():
         columns = {column: values[wanted] for column, values in columns.items()}
-    columns["computed_at"] = np.full(len(columns["date"]), pd.Timestamp.now("UTC").to_datetime64())
+    columns["computed_at"] = np.full(len(columns["symbol"]), pd.Timestamp.now("UTC").to_datetime64())
     return Computed(name, source, symbols, dirty, wrong, stored.symbols, columns)
 
 
@@ -144,7 +189,8 @@ def _store(connection: Connection, batch: Computed, window: Window, run_id: str)
     if stale_inputs.marked_since(connection, name, batch.symbols, batch.dirty):
         batch = _compute(connection, name, batch.source, batch.symbols, window)
     stale = {symbol: mark.dirty_from for symbol, mark in batch.dirty.items() if mark.dirty_from is not None}
-    withdrawals.drop_derived(connection, name, batch.source, period_of(name), stale, run_id=run_id)
+    if _time(name) == "date":  # bars within the day are never withdrawn
+        withdrawals.drop_derived(connection, name, batch.source, period_of(name), stale, run_id=run_id)
     keep = TABLES[name].keep_revisions
     written = upsert.write(
         connection, table, batch.columns, run_id=run_id, keep_revisions=keep, changes_only=True, locked=True
@@ -192,14 +238,17 @@ def _wanted(
 
     from financehub_dagster.market.derived import period_start
 
-    wanted = (rows.date >= np.datetime64(window.start)) & (rows.date <= np.datetime64(_last_date(name, window)))
+    dates = rows.date.astype("datetime64[D]")
+    wanted = (dates >= np.datetime64(window.start)) & (dates <= np.datetime64(_last_date(name, window)))
     since = {
         symbol: period_start(period_of(name), mark.dirty_from)
         for symbol, mark in dirty.items()
         if mark.dirty_from is not None
     }
     starts = np.array([since.get(symbol, np.datetime64("NaT")) for symbol in symbols], "datetime64[D]")
-    behind = ~wanted & (rows.date >= starts[rows.instruments])
+    behind = ~wanted & (dates >= starts[rows.instruments])
+    if _time(name) == "ts":
+        return wanted | behind  # every bar within the day has its row
     concerned = {symbols[number]: since[symbols[number]] for number in np.unique(rows.instruments[behind])}
     for symbol, dates in history.stored_dates(connection, name, concerned).items():
         wanted |= behind & (rows.instruments == symbols.index(symbol)) & np.isin(rows.date, dates)

@@ -37,11 +37,12 @@ class Outcome:
 
     failures maps a symbol to its one-line reason, deferred one that waits for a vendor's budget, off one that nobody
     has a key for. sources counts the rows that each provider sent, where several may have, answered_by the instruments.
-    doubtful counts stored bars that break a rule by a plausible margin, replaced those that another vendor had a better
-    one for, withdrawn rows that the provider no longer tells. unclaimed lists instruments whose provider may not have
-    told all there is, taken_back those whose rows the first choice among the providers replaced after another one had
-    stood in, restated and readjusted those whose whole history was fetched again after a split and after a dividend,
-    applied those with a split that was taken out here, doubted those whose answer lacks too much to be believed.
+    ignored counts bars outside of trading hours, doubtful stored bars that break a rule by a plausible margin, replaced
+    those that another vendor had a better one for, withdrawn rows that the provider no longer tells. unclaimed lists
+    instruments whose provider may not have told all there is, taken_back those whose rows the first choice among the
+    providers replaced after another one had stood in, restated and readjusted those whose whole history was fetched
+    again after a split and after a dividend, applied those with a split that was taken out here, doubted those whose
+    answer lacks too much to be believed.
     """
 
     table: str
@@ -49,6 +50,7 @@ class Outcome:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+    ignored: int = 0
     doubtful: int = 0
     replaced: int = 0
     withdrawn: int = 0
@@ -118,6 +120,8 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
         "vendor_calls": dg.MetadataValue.int(outcome.calls),
         "span": dg.MetadataValue.text(f"{first} to {last}"),
     }
+    if outcome.ignored:
+        metadata["rows_outside_trading_hours"] = dg.MetadataValue.int(outcome.ignored)
     if outcome.doubtful:
         metadata["rows_doubtful"] = dg.MetadataValue.int(outcome.doubtful)
     if outcome.replaced:

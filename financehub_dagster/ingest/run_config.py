@@ -40,3 +40,15 @@ class Fetch(Universe):
         description="Ask these providers and nobody else, in this order; as the table's router is configured when "
         "empty. Rows of a provider that the router asks earlier are not overwritten.",
     )
+
+
+class Minutes(Fetch):
+    """Which instruments a run asks vendors about for minutes, and what of them."""
+
+    tail_only: bool = Field(
+        default=False,
+        description="Ask only from each instrument's last complete minute on, and leave gaps to heal_gaps.",
+    )
+    plan: dict[str, str] = Field(
+        default_factory=dict, description="What the tick that asked for the run planned; shown in its metadata."
+    )

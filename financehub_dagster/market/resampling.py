@@ -32,7 +32,7 @@ type Floats = NDArray[np.float64]
 type Rows = NDArray[np.intp]
 
 LENGTHS = (5, 15, 60)
-"""Minutes of the bars of `ohlc_5m`, `ohlc_15m` and `ohlc_1h`."""
+"""Minutes of the longer bars that are stored."""
 
 _SECONDS = 60
 

@@ -28,6 +28,7 @@ from financehub_dagster.tables import (
 )
 from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table
 from financehub_dagster.tables.extra import extra_tables
+from financehub_dagster.tables.intraday import indicators_1h, ohlc_1h, ohlc_1m, ohlc_5m, ohlc_15m
 
 type Period = Literal["session", "week", "next session"]
 """What one row of a table is about that is computed from daily bars; see `market.derived`."""
@@ -41,6 +42,11 @@ _DATA = (
     indicators_daily.TABLE,
     levels_daily.TABLE,
     pivot_points.TABLE,
+    ohlc_1m.TABLE,
+    ohlc_5m.TABLE,
+    ohlc_15m.TABLE,
+    ohlc_1h.TABLE,
+    indicators_1h.TABLE,
     quotes.TABLE,
     crypto_markets.TABLE,
     fundamentals.TABLE,

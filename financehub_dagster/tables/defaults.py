@@ -21,12 +21,7 @@ BAR_CHECKS = (
     "one_security",
 )
 LISTED_BAR_CHECKS = (*BAR_CHECKS, "splits_applied", "in_session")
-INTRADAY_CHECKS = (
-    *CHECKS,
-    "no_deferred_work",
-    "bar_sanity",
-    "no_doubtful_bars",
-)
+INTRADAY_CHECKS = (*CHECKS, "no_deferred_work", "bar_sanity")
 LONGER_BAR_CHECKS = (*CHECKS, "bar_sanity")
 LEVEL_CHECKS = (*CHECKS, "no_missing_levels", "freshness")
 DERIVED_CHECKS = (*CHECKS, "no_missing_rows", "freshness")

@@ -10,7 +10,9 @@ from financehub_dagster.storage.database import schema as tables
 PRICES = ["stock_prices_daily", "crypto_prices_daily", "fx_prices_daily"]
 DAILY_BARS = [*PRICES, "corporate_actions", "indicators_daily", "levels_daily", "pivot_points"]
 ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "news_articles": "day"}
-TABLES = ["instruments", *DAILY_BARS, *ANSWERS, "coverage"]
+MINUTES = ["ohlc_1m", "ohlc_5m", "ohlc_15m", "ohlc_1h"]
+INTRADAY = [*MINUTES, "indicators_1h"]
+TABLES = ["instruments", *DAILY_BARS, *INTRADAY, *ANSWERS, "coverage"]
 OBSERVED = ["api_usage"]
 AUDIT = "table_audit"
 
@@ -48,6 +50,9 @@ def test_lineage_runs_from_instruments_to_indicators(graph):
         assert parents(table) == {"instruments"}
     assert parents("indicators_daily") == {"stock_prices_daily", "crypto_prices_daily", "corporate_actions"}
     assert parents("levels_daily") == {*PRICES}
+    assert parents("ohlc_1m") == {"instruments"}
+    assert all(parents(table) == {"ohlc_1m"} for table in MINUTES[1:])
+    assert parents("indicators_1h") == {"ohlc_1h"}
     assert parents("pivot_points") == {*PRICES, "levels_daily"}
 
 
@@ -87,6 +92,8 @@ def test_jobs_carry_the_predecessors_names():
         "fetch_yahoo_stocks",
         "fetch_binance_cryptos",
         "fetch_fx_prices",
+        "realtime_pull",
+        "calculate_hourly_indicators",
         "daily_close",
         "calculate_pivots",
         "calculate_indicators",
@@ -97,6 +104,7 @@ def test_jobs_carry_the_predecessors_names():
         "cleanup_failed_tasks",
         "cleanup_old_data",
         "heal_gaps",
+        "heal_minutes",
         "health_check",
         "report_coverage",
         "observe_api_usage",
@@ -118,6 +126,8 @@ def test_schedules_are_on_by_default():
         "fetch_yahoo_stocks_schedule",
         "fetch_binance_cryptos_schedule",
         "fetch_fx_prices_schedule",
+        "realtime_pull_schedule",
+        "calculate_hourly_indicators_schedule",
         "daily_close_schedule",
         "calculate_pivots_schedule",
         "calculate_indicators_schedule",

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.tables import BARS_OF, DERIVED, TABLES, period_of
+from financehub_dagster.tables import DERIVED, TABLES, period_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
 
 # What a row is named by, where it has them.
-KEYS = ("symbol", "date", "quoted_at", "url")
+KEYS = ("symbol", "date", "ts", "quoted_at", "url")
 
 # Rows a check result shows; the count next to them is always complete.
 SHOWN = 50
@@ -168,9 +168,10 @@ def _no_doubtful_bars(evidence: Evidence) -> Finding:
 
 
 def _bars_shown(judged: "pd.DataFrame") -> list[dict[str, object]]:
-    shown = judged[["symbol", "date", "rule", "open", "high", "low", "close", "volume", "source"]].head(SHOWN)
+    time = "date" if "date" in judged else "ts"
+    shown = judged[["symbol", time, "rule", "open", "high", "low", "close", "volume", "source"]].head(SHOWN)
     rows = ({str(name): value for name, value in row.items()} for row in shown.to_dict("records"))
-    return [{**row, "date": str(row["date"])[:10]} for row in rows]
+    return [{**row, time: str(row[time])[: 10 if time == "date" else 16]} for row in rows]
 
 
 def _no_missing_sessions(evidence: Evidence) -> Finding:
@@ -198,7 +199,7 @@ def _no_missing_rows(evidence: Evidence) -> Finding:
     first, last = evidence.window or (date.min, date.max)
     window = max(first, first_period(period_of(evidence.table), start_of(evidence.table))), last
     for table in DERIVED[evidence.table].inputs:
-        symbols = [each.symbol for each in evidence.members if each.asset_type in BARS_OF[table]]
+        symbols = [each.symbol for each in evidence.members if each.asset_type in TABLES[table].instruments]
         found = checks.bars_without_rows(evidence.connection, table, evidence.table, symbols, window, SHOWN)
         total += found.bars
         count += found.lacking

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.automation.one_symbol import bars_table, window_of_step
+from financehub_dagster.automation.one_symbol import bars_table, minutes_of_step, window_of_step
 from financehub_dagster.automation.run_facts import op_config
 from financehub_dagster.ingest.partitions import range_of
 from financehub_dagster.storage.queries.partition_keys import key_of
-from financehub_dagster.tables import derived_from
+from financehub_dagster.tables import INTRADAY, derived_from
 
 if TYPE_CHECKING:
     from financehub_dagster.automation.failures.replay_groups import Group
@@ -57,7 +57,9 @@ def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
 
     config = dict(op_config(run, op_name))
     symbol = config.get("symbol")
-    window = window_of_step(op_name, config, began.astimezone(UTC).date())
+    day = began.astimezone(UTC).date()
+    minutes = minutes_of_step(op_name, config, day)
+    window = minutes or window_of_step(op_name, config, day)
     if window is None:
         symbols = config.pop("symbols", None)
         kwargs = {"job": run.job_name, "symbols": symbols, "config": config}
@@ -67,7 +69,8 @@ def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     except UnknownInstruments:
         return []  # nothing is expected of a symbol that no instrument has
     kwargs = {"job": run.job_name, "symbols": [symbol], "config": {}}
-    tables = [] if bars is None else [bars, *derived_from(bars)]
+    daily = [] if bars is None else [bars, *derived_from(bars)]
+    tables = daily if minutes is None else list(INTRADAY)
     return [Piece(table, window.partition_key, str(symbol), dict(kwargs)) for table in tables]
 
 

@@ -87,12 +87,18 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
     from financehub_dagster.cli.runs import code_location
     from financehub_dagster.tables import LEDGER_TABLES
 
-    router = (code_location().resources or {})["daily_bars"]
+    resources = code_location().resources or {}
     healed = Healed()
     tried: set[Order] = set()
     tables = LEDGER_TABLES if table is None else (table,)
     while True:
-        orders = due_orders(router, ORDERS_AT_ONCE, tables=tables, symbols=symbols)
+        orders = due_orders(
+            resources["daily_bars"],
+            ORDERS_AT_ONCE,
+            tables=tables,
+            symbols=symbols,
+            intraday=resources["intraday_bars"],
+        )
         orders = [order for order in orders if order not in tried]
         if not orders:
             return healed

@@ -159,7 +159,7 @@ INDICATORS: tuple[IndicatorColumn, ...] = (
     _own("keltner_upper", "Keltner channel: EMA 20 of close + 2 × ATR 10", "keltner", _KELTNER, 0, source=_CHANNEL),
     _own("keltner_lower", "Keltner channel: EMA 20 of close - 2 × ATR 10", "keltner", _KELTNER, 1, source=_CHANNEL),
 )
-"""Every column of `indicators_daily`, in table order."""
+"""Every column of the daily table, in table order."""
 
 INDICATOR_COLUMNS: tuple[str, ...] = tuple(column.name for column in INDICATORS)
 """Their names."""
@@ -175,4 +175,4 @@ VWAP = IndicatorColumn(
 )
 
 INDICATORS_1H: tuple[IndicatorColumn, ...] = (*INDICATORS, VWAP)
-"""Every column of `indicators_1h`, in table order: those of the daily table, and what needs bars within a session."""
+"""Every column of the hourly table, in table order: those of the daily table, and what needs bars within a session."""

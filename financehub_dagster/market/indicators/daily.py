@@ -1,4 +1,4 @@
-"""The rows of `indicators_daily`: every declared indicator over each instrument's whole history of daily bars.
+"""The rows of the daily indicators: every declared indicator over each instrument's whole history of daily bars.
 
 Belongs here: which bars count and which rows come of them. Does not belong here: formulas (`engine`, `formulas`).
 Imports TA-Lib, so it is itself imported only where indicators are computed.

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from financehub_dagster.market import coverage
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.storage.coverage import confirmed_empty, facts, gaps
+from financehub_dagster.storage.coverage import confirmed_empty, facts, gaps, minute_days
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries.instruments import list_instruments
-from financehub_dagster.tables import DERIVED, LEDGER_TABLES, kinds_of
+from financehub_dagster.tables import DERIVED, INTRADAY, LEDGER_TABLES, kinds_of
 
 BATCH = 200
 """Instruments whose gaps are read at a time."""
@@ -36,7 +36,7 @@ type Able = Callable[[Instrument], bool]
 
 @dataclass(frozen=True)
 class Order:
-    """One run's work: a table, the first days of its first and last month, the instruments, most important first.
+    """One run's work: a table, its first and last partition, the instruments, most important first.
 
     sessions counts the gaps that made the order; work that was deferred and is due again counts none.
     """
@@ -89,6 +89,9 @@ def plan(
     orders: list[Order] = []
     left_out = frozenset(without)
     for table in tables:
+        if table in INTRADAY:
+            orders += _plan_minutes(connection, table, now, limit, symbols, left_out, able)
+            continue
         wanted = _with_open_work(connection, table, now, symbols)
         chosen = [
             instrument
@@ -97,6 +100,26 @@ def plan(
         ]
         orders += _plan_table(connection, table, now, limit, chosen)
     return orders
+
+
+def _plan_minutes(
+    connection: Connection,
+    table: str,
+    now: datetime,
+    limit: int,
+    symbols: Sequence[str] | None,
+    left_out: Collection[str],
+    able: Able,
+) -> list[Order]:
+    """Orders for days, of instruments that lack the same ones."""
+    groups: dict[tuple[date, date], list[str]] = {}
+    for each in minute_days.read_days(connection, now, symbols, to_plan=True):
+        if each.instrument.symbol in left_out or not able(each.instrument):
+            continue
+        due = minute_days.due_days(each, now)
+        if due is not None and (due in groups or len(groups) < limit):
+            groups.setdefault(due, []).append(each.instrument.symbol)
+    return [Order(table, *days, tuple(some[:MOST_SYMBOLS]), len(some)) for days, some in groups.items()]
 
 
 def _with_open_work(

@@ -82,7 +82,7 @@ def known(connection: Connection, table: str, symbols: Sequence[str], span: Span
         stored(connection, table, symbols, span) if has is None else has,
         confirmed_empty.confirmed(connection, table, symbols),
         _covered(deferred(connection, table, symbols), symbols),
-        _covered(_dead_letters(connection, table, symbols), symbols),
+        _covered(dead_letters(connection, table, symbols), symbols),
     )
 
 
@@ -107,7 +107,8 @@ type Work = tuple[str, str, Mapping[str, Any]]
 """Work that waits: its partition key, its symbol (empty: the whole task), and what it was called with."""
 
 
-def _dead_letters(connection: Connection, table: str, symbols: Sequence[str]) -> Iterable[Work]:
+def dead_letters(connection: Connection, table: str, symbols: Sequence[str]) -> Iterable[Work]:
+    """The work on `symbols` that failed and waits."""
     rows = schema.task_failures.c
     return _work(connection, rows, rows.status.in_(LIVE), table, symbols)
 

@@ -6,7 +6,7 @@ Belongs here: reading `coverage`. Does not belong here: keeping it (`ledger`), o
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import batched, groupby
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from financehub_dagster.market import calendars, coverage, derived
 from financehub_dagster.market.coverage import NAMED, OPEN, Days, Ranges, States
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.storage.coverage import rows
+from financehub_dagster.storage.coverage import minute_days, minute_rows, rows
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, expected_from, period_of
 
@@ -111,7 +111,7 @@ _ROWS = sa.text("""
 
 
 def sessions_by_state(connection: Connection, symbols: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
-    """How many sessions of each table of the ledger are in each state, `expected` being all of them."""
+    """How many sessions of each table of the ledger, or days of minutes, are in each state; `expected` are all."""
     found: dict[str, dict[str, int]] = {table: dict.fromkeys(STATES, 0) for table in LEDGER_TABLES}
     for group in read_groups(connection, symbols):
         of_bars = 0
@@ -125,6 +125,9 @@ def sessions_by_state(connection: Connection, symbols: Sequence[str] | None = No
             of_bars = stored if table == group.bars else of_bars
             for name, count in {"expected": expected, "stored": stored, **counts}.items():
                 found[table][name] += count
+    if minute_rows.TABLE in found:
+        days = minute_days.read_days(connection, datetime.now(UTC), symbols)
+        found[minute_rows.TABLE] = minute_days.days_by_state(days)
     return found
 
 
@@ -138,7 +141,15 @@ def open_gaps(
             if table in (None, name):
                 worst += _lacking(group, name, limit)
         worst = sorted(worst, key=lambda each: each[:3])[:limit]
+    if table in (None, minute_rows.TABLE):
+        rows = minute_days.lacking(minute_days.read_days(connection, datetime.now(UTC), symbols), limit)
+        worst += [(-_open_count(row), minute_rows.TABLE, str(row["symbol"]), row) for row in rows]
+        worst = sorted(worst, key=lambda each: each[:3])[:limit]
     return [row for *_, row in worst]
+
+
+def _open_count(row: Mapping[str, object]) -> int:
+    return sum(int(str(row[name])) for name in OPEN)
 
 
 def _lacking(group: Group, table: str, limit: int) -> list[tuple[int, str, str, Mapping[str, object]]]:

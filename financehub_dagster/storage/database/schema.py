@@ -226,6 +226,34 @@ coverage = _from_declaration(
     sa.Index("coverage_gap_idx", "table_name", "symbol", postgresql_where=sa.text("gap <> '{}'::datemultirange")),
 )
 
+minute_coverage = sa.Table(
+    "minute_coverage",
+    metadata,
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("first", Instant, nullable=False, comment="since when minutes are expected"),
+    sa.Column("complete_to", Instant, nullable=False, comment="every minute before it is settled"),
+    sa.Column("asked_at", Instant, nullable=False, comment="when a vendor answered last"),
+    sa.CheckConstraint("first <= complete_to", name="minute_coverage_span_check"),
+    comment="The ledger of minutes: each settled minute is stored or had no trade, unless `minute_gaps` has it.",
+)
+
+minute_gaps = sa.Table(
+    "minute_gaps",
+    metadata,
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("start", Instant, primary_key=True, comment="the first minute that is not stored"),
+    sa.Column("stop", Instant, nullable=False, comment="the end of the last one"),
+    sa.Column("asked", sa.Integer, nullable=False, comment="how often a vendor was asked for them; 0: never"),
+    sa.Column("provider", sa.Text, nullable=False, comment="the vendor that was asked last"),
+    sa.Column(
+        "next_ask_at",
+        Instant,
+        comment="asked again from then on; NULL: confirmed empty, or not expected if never asked",
+    ),
+    sa.CheckConstraint("start < stop", name="minute_gaps_span_check"),
+    comment="Stretches of minutes that are missing, and those that vendors confirm to have nothing for.",
+)
+
 unreported_writes = sa.Table(
     "unreported_writes",
     metadata,

@@ -121,8 +121,10 @@ def thin_to_hourly(table: str, time: str, before: datetime) -> int:
 
 
 _SIZES = sa.text("""
-    select relname, pg_total_relation_size(oid) from pg_class
-    where relkind = 'r' and relname = any(:names) and relnamespace = cast(current_schema() as regnamespace)
+    select relname, pg_total_relation_size(oid) + coalesce((
+        select cast(sum(pg_total_relation_size(relid)) as bigint) from pg_partition_tree(oid) where relid <> oid), 0)
+    from pg_class
+    where relkind in ('r', 'p') and relname = any(:names) and relnamespace = cast(current_schema() as regnamespace)
     """)
 
 

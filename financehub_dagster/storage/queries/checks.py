@@ -143,8 +143,9 @@ def bars_without_rows(
 
     declared, computed = schema.table(table), schema.table(name).c
     bars, reach = declared.c, REACH[period_of(name)].days
-    asked = _between(sa.select(bars.symbol, bars.date).where(bars.symbol == any_of(symbols)), declared, window)
-    period = computed.date == bars.date if not reach else computed.date.between(bars.date - reach, bars.date)
+    time, row = days.require_time(declared), days.require_time(schema.table(name))
+    asked = _between(sa.select(bars.symbol, time).where(bars.symbol == any_of(symbols)), declared, window)
+    period = row == time if not reach else row.between(time - reach, time)
     there = sa.exists().where(computed.symbol == bars.symbol, period)
     total, lacking = (
         connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
@@ -152,7 +153,7 @@ def bars_without_rows(
     )
     if not lacking:
         return BarsWithoutRows(total, 0, [])
-    first = connection.execute(asked.where(~there).order_by(bars.symbol, bars.date).limit(limit))
+    first = connection.execute(asked.where(~there).order_by(bars.symbol, time).limit(limit))
     return BarsWithoutRows(total, lacking, [(symbol, day) for symbol, day in first])
 
 

@@ -187,9 +187,12 @@ MANY = 1_000_000
 
 def estimated_rows(connection: Connection, table: str) -> int | None:
     """About how many rows a table has, as PostgreSQL last counted or sampled it; None where it has not yet."""
-    query = sa.text("select cast(reltuples as bigint) from pg_class where oid = cast(:table as regclass)")
-    rows: int = connection.execute(query, {"table": table}).scalar_one()
-    return rows if rows >= 0 else None
+    query = sa.text(
+        "select cast(sum(reltuples) as bigint), bool_or(reltuples < 0) from pg_class where relkind = 'r' and oid in"
+        " (select cast(:table as regclass) union select relid from pg_partition_tree(cast(:table as regclass)))"
+    )
+    rows, unknown = connection.execute(query, {"table": table}).one()
+    return None if rows is None or unknown else rows
 
 
 def rows_by_month(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
@@ -207,7 +210,7 @@ def _rows_by(connection: Connection, table: str, start: date, end: date, unit: s
     column = days.require_time(declared)
     period = sa.cast(sa.func.date_trunc(unit, days.day_of(column)), sa.Date)
     query = sa.select(period, sa.func.count()).where(days.within(column, start, end)).group_by(period)
-    if isinstance(column.type, sa.Date) and "symbol" in declared.c:
+    if declared.primary_key.columns.keys()[:1] == ["symbol"] and not declared.indexes:
         # The only index of these tables is their key: with the symbols named, months cost their own rows.
         symbols = connection.execute(sa.select(schema.instruments.c.symbol)).scalars()
         query = query.where(declared.c.symbol == any_of(symbols))

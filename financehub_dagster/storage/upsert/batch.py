@@ -6,6 +6,7 @@ and the conversion of one column (fields). Imports numpy: import it inside funct
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.storage.database.errors import BadRows
 from financehub_dagster.storage.upsert.binary_copy import Coded, Field
-from financehub_dagster.storage.upsert.column_encoding import Refused, no_texts, to_field
+from financehub_dagster.storage.upsert.column_encoding import EPOCH, Refused, no_texts, to_field
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class Batch:
         if len(kept) == self.rows:
             return self
         return Batch([field.take(kept) for field in self.fields], len(kept))
+
+    def months(self, time: int) -> list[date]:
+        """The months that the rows are of, by their first days; `time` is the field of their instants."""
+        instants = self.fields[time]
+        assert not isinstance(instants, Coded)
+        months = np.unique((EPOCH + instants.values.astype(np.int64).astype("timedelta64[us]")).astype("datetime64[M]"))
+        return [month.item() for month in months]
 
 
 def make_batch(table: sa.Table, columns: Mapping[str, NDArray[np.generic]]) -> Batch:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
-from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database import locks, month_partitions, schema
 from financehub_dagster.storage.database.engine import Connection, raw_cursor
 from financehub_dagster.storage.lineage import pending_materializations, stale_inputs
 from financehub_dagster.storage.queries import days
@@ -70,6 +70,10 @@ def write(
         return WriteResult()
     if not locked:
         locks.lock_table(connection, table)
+    if month_partitions.is_partitioned(table):
+        month_partitions.ensure_months(
+            connection, table.name, batch.months(list(table.c).index(days.require_time(table)))
+        )
     found = split(connection, table, batch)
     changes = [_Change(each.symbol, each.rows.stop - each.rows.start, 0, *each.days) for each in found.absent]
     if found.absent:

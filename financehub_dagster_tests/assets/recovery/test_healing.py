@@ -32,7 +32,7 @@ def tick(platform) -> list[dg.RunRequest]:
     context = dg.build_sensor_context(
         instance=platform.instance,
         definitions=platform.definitions,
-        resources={"daily_bars": platform.definitions.resources["daily_bars"]},
+        resources={name: platform.definitions.resources[name] for name in ("daily_bars", "intraday_bars")},
     )
     data = heal_gaps_sensor.evaluate_tick(context)
     return list(data.run_requests or [])

@@ -24,6 +24,7 @@ from financehub_dagster import storage
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage.confirmed_empty import Asked, EmptySessions
 from financehub_dagster.storage.coverage.ledger import Answer
+from financehub_dagster.storage.coverage.minutes import Settled, Stretch
 from financehub_dagster.storage.coverage.rows import Row
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.errors import StatementFailed
@@ -103,6 +104,13 @@ NAMED: dict[str, Callable[[int], object]] = {
     "newest_rows.column": lambda _: "date",
     "save.known": lambda count: {symbol: asked_in_vain() for symbol in symbols(count)},
     "replace.found": lambda _: {},
+    "save.before": lambda _: {},
+    "save.after": lambda count: {
+        symbol: Settled(0, 120, NOW, (Stretch(0, 60, 1, "yahoo", NOW),)) for symbol in symbols(count)
+    },
+    "stored.spans": lambda count: dict.fromkeys(symbols(count), (0, 60)),
+    "stored.sources": lambda count: {symbol: ["yahoo"] for symbol in symbols(count)},
+    "ensure_months.table": lambda _: "ohlc_1m",
     "replace.wanted": lambda count: {(TABLE, symbol): Row(START, END, 1, ("{}",) * 4) for symbol in symbols(count)},
     # A key of one row.
     "read_page.after": lambda _: ["S00000", START],

@@ -1,0 +1,212 @@
+"""`realtime_pull`: every minute, the minutes of the instruments whose market is open, within vendors' budgets.
+
+Belongs here: what a tick knows, and the run it asks for. Does not belong here: the decision (`market.budget_planner`),
+fetching and storing (`ingest.intraday`).
+
+A tick asks no vendor. Instruments are planned together by the vendor that is asked first for them: one that counts
+credits is paced to the end of its day, the others are asked for whatever is due. What is due after the close, or after
+the machine slept, comes with the next tick, in one request for each instrument.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from financehub_dagster.ingest.partitions import range_tags
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.settings import get_settings
+from financehub_dagster.tables import INTRADAY, filled_with
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from financehub_dagster.market.budget_planner import Budget, CallCost, Plan
+    from financehub_dagster.storage.coverage.minutes import Settled
+    from financehub_dagster.storage.database.engine import Connection
+
+JOB = "realtime_pull"
+[MINUTES] = INTRADAY
+CAPABILITY = "intraday_bars"
+MOST_CALLS = 2_000
+"""Instruments of one run at most: a tick is over before the one after next."""
+
+realtime_pull = dg.define_asset_job(
+    JOB,
+    selection=dg.AssetSelection.assets(MINUTES, *filled_with(MINUTES)),
+    description="Minutes from each instrument's last complete one on, and the longer bars made of them.",
+)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a tick asks for: the instruments, the day their oldest missing minute is of, and the plan of each vendor."""
+
+    symbols: Sequence[str]
+    first: datetime
+    plans: "Mapping[str, Plan]"
+
+    def summary(self) -> dict[str, str]:
+        """For the run's config, which its metadata shows."""
+        return {
+            vendor: "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in plan.summary().items())
+            for vendor, plan in self.plans.items()
+        }
+
+
+def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetime) -> Tick:
+    """What the tick at `now` (aware, UTC) asks for."""
+    import numpy as np
+
+    from financehub_dagster.market import budget_planner
+    from financehub_dagster.storage.coverage import minute_rows
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
+
+    at = np.datetime64(now.replace(tzinfo=None), "s")
+    with transaction() as connection:
+        waiting = _waiting(connection, now)
+        members = [each for each in list_instruments(connection) if each.symbol not in waiting]
+        settled = minute_rows.read(connection)
+        shut = _shut(connection)
+    plans: dict[str, Plan] = {}
+    oldest = now
+    for vendor, group in _by_vendor(router, members, shut).items():
+        budget, cost = _budget(vendor, providers), _cost(vendor, providers)
+        begins = [_complete_to(settled, each, now) for each in group]
+        known = budget_planner.candidates(
+            group,
+            np.ones(len(group)) if budget.today is None else _weights(group),
+            np.array([each.replace(tzinfo=None) for each in begins], "datetime64[s]"),
+            np.array([_asked_at(settled, each) for each in group], "datetime64[s]"),
+            at,
+            budget.resets_at,
+        )
+        plans[vendor] = budget_planner.plan(known, budget, cost, at)
+        asked = set(plans[vendor].asked)
+        starts = [begin for each, begin in zip(group, begins, strict=True) if each.symbol in asked]
+        oldest = min([oldest, *starts])
+    symbols = [symbol for plan in plans.values() for symbol in plan.asked][:MOST_CALLS]
+    return Tick(symbols, oldest, plans)
+
+
+def first_minute(now: datetime) -> datetime:
+    """Since when minutes are expected of an instrument that has none yet."""
+    start = now - timedelta(days=get_settings().financehub_minutes_days)
+    return start.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _complete_to(settled: "Mapping[str, Settled]", instrument: Instrument, now: datetime) -> datetime:
+    known = settled.get(instrument.symbol)
+    if known is None or known.complete_to is None:
+        return first_minute(now)
+    return datetime.fromtimestamp(known.complete_to, UTC)
+
+
+def _asked_at(settled: "Mapping[str, Settled]", instrument: Instrument) -> "np.datetime64":
+    import numpy as np
+
+    known = settled.get(instrument.symbol)
+    asked_at = None if known is None else known.asked_at
+    return np.datetime64("NaT", "s") if asked_at is None else np.datetime64(asked_at.replace(tzinfo=None), "s")
+
+
+def _by_vendor(
+    router: IntradayRouter, members: Sequence[Instrument], shut: Mapping[str, datetime]
+) -> dict[str, list[Instrument]]:
+    """The instruments by the first vendor that can be asked now; those of which no vendor can be are left out."""
+    from financehub_dagster.gateway.api_keys import is_off
+    from financehub_dagster.providers.routing import KEYLESS
+
+    found: dict[str, list[Instrument]] = {}
+    for each in members:
+        on = (name for name in router.asked(each) if name not in shut and (name in KEYLESS or not is_off(name)))
+        vendor = next(on, None)
+        if vendor is not None:
+            found.setdefault(vendor, []).append(each)
+    return found
+
+
+def _shut(connection: "Connection") -> Mapping[str, datetime]:
+    from financehub_dagster.storage.rate_limits import availability
+
+    return availability.unavailable(connection, CAPABILITY)
+
+
+def _waiting(connection: "Connection", now: datetime) -> set[str]:
+    """The instruments whose work on minutes waits as a dead letter, or is deferred to later."""
+    from financehub_dagster.storage.dead_letters import dead_letters, deferred_work
+
+    dead = {str(row["symbol"]) for row in dead_letters.live_failures(connection, MINUTES)}
+    deferred = deferred_work.live_deferrals(connection, MINUTES)
+    return dead | {str(row["symbol"]) for row in deferred if row["until"] > now}  # type: ignore[operator]
+
+
+def _weights(members: Sequence[Instrument]) -> "np.ndarray":
+    """How much it matters that each is fresh: by its size, until holdings are known."""
+    import numpy as np
+
+    from financehub_dagster.market.importance import importance
+
+    unknown = np.full(len(members), np.nan)
+    sizes = np.array([np.nan if each.market_cap is None else each.market_cap for each in members])
+    return importance(unknown, sizes, unknown)
+
+
+def _budget(vendor: str, providers: Mapping[str, Any]) -> "Budget":
+    """What all configured accounts of a vendor have left of their day and minute."""
+    import numpy as np
+
+    from financehub_dagster.market.budget_planner import NO_LIMIT, Budget
+    from financehub_dagster.providers.budgets import budgets
+    from financehub_dagster.storage.database.engine import market_engine
+    from financehub_dagster.storage.rate_limits.usage import usage_report
+
+    provider = providers[vendor]
+    quotas = {quota.name: quota for quota in provider.quotas()}
+    if "day" not in quotas:
+        return NO_LIMIT
+    windows = [each for each in budgets({vendor: provider}, usage_report(market_engine())).windows if each.configured]
+    left = {name: sum(each.left or 0 for each in windows if each.window == name) for name in ("day", "minute")}
+    resets = quotas["day"].resets_after(datetime.now(UTC)).replace(tzinfo=None)
+    return Budget(left["day"], left["minute"] if "minute" in quotas else None, np.datetime64(resets, "s"))
+
+
+def _cost(vendor: str, providers: Mapping[str, Any]) -> "CallCost":
+    from financehub_dagster.market.budget_planner import CallCost
+
+    provider = providers[vendor]
+    if hasattr(provider, "intraday_batch"):
+        return CallCost(per_symbol=1, per_call=0, symbols=max(provider.batch_of([]), 1))
+    return CallCost(per_symbol=0, per_call=1, symbols=1)
+
+
+@dg.schedule(
+    name=f"{JOB}_schedule",
+    job=realtime_pull,
+    cron_schedule="* * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every minute: what is due of the instruments whose market is open, and once more after each close.",
+    required_resource_keys={CAPABILITY, *INTRADAY[MINUTES].vendors},
+)
+def realtime_pull_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """A run for what the plan asks for; none while the last one is at work, or nothing is due."""
+    unfinished = dg.RunsFilter(job_name=JOB, statuses=NOT_FINISHED_STATUSES)
+    if context.instance.get_run_records(unfinished, limit=1):
+        return dg.SkipReason(f"a run of {JOB} has not ended yet")
+    vendors = {name: getattr(context.resources, name) for name in INTRADAY[MINUTES].vendors}
+    router = getattr(context.resources, CAPABILITY).over(vendors)
+    now = context.scheduled_execution_time.astimezone(UTC)
+    tick = plan_tick(router, vendors, now)
+    if not tick.symbols:
+        return dg.SkipReason("no minute is due: " + ("; ".join(tick.summary().values()) or "no vendor can be asked"))
+    config = {"symbols": list(tick.symbols), "tail_only": True, "plan": tick.summary()}
+    return dg.RunRequest(
+        run_key=now.isoformat(),
+        run_config={"ops": {MINUTES: {"config": config}}},
+        tags=range_tags(tick.first.date().isoformat(), now.date().isoformat()),
+    )

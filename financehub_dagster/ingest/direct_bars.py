@@ -1,0 +1,123 @@
+"""Longer bars that vendors send themselves, for days of which nobody keeps minutes any more.
+
+Belongs here: fetching and storing bars of 5 minutes, a quarter of an hour or an hour. Does not belong here: bars made
+of minutes (`longer_bars`), which is how all newer ones are stored. Imports numpy: import it inside functions.
+
+Only days before an instrument's first minutes are asked for. `source` names the vendor that sent the bar.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from logging import Logger
+
+import numpy as np
+
+from financehub_dagster.gateway.errors import NotInPlan
+from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.intraday import Pull
+from financehub_dagster.ingest.outcome import Outcome
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.market.trading_hours import TradingHours, trading_hours
+from financehub_dagster.providers.base import IntradayBars
+from financehub_dagster.storage.coverage import minute_rows
+from financehub_dagster.storage.coverage.minutes import Settled, instant
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries import minutes
+from financehub_dagster.storage.upsert import upsert
+from financehub_dagster.tables import TABLES, derived_from
+
+CHUNK = 30 * 86_400
+"""Seconds asked for at once; a run that is killed loses one chunk."""
+
+
+def fetch_longer_bars(pull: Pull, table: str, instrument: Instrument, log: Logger) -> Outcome:
+    """Store the bars of `table` within the pull's window that no minutes make; raises ProviderError.
+
+    A chunk that is stored at both ends is not asked for again. What no vendor keeps is left out.
+    """
+    outcome = Outcome(table)
+    for start, stop in _chunks(pull, table, instrument):
+        first, after = (datetime.fromtimestamp(at, UTC) for at in (start, stop))
+        found = pull.router.intraday_bars([instrument], TABLES[table].bar_minutes, first, after)
+        error = found.failed.get(instrument.symbol)
+        if isinstance(error, NotInPlan):
+            log.info(f"{table}: {instrument.symbol}: {error}")
+            continue
+        if error is not None:
+            raise error
+        got = found.answers[instrument.symbol]
+        outcome.include(in_transaction(partial(_store, pull, table, instrument, got)))
+    outcome.done.append(instrument.symbol)
+    return outcome
+
+
+def _chunks(pull: Pull, table: str, instrument: Instrument) -> Iterator[tuple[int, int]]:
+    start, stop = pull.span
+    symbol, hours = instrument.symbol, trading_hours(instrument)
+    with transaction() as connection:
+        known = minute_rows.read(connection, [symbol]).get(symbol)
+    if known is not None and known.first is not None:
+        stop = min(stop, _first_kept(known, hours))
+    while start < stop:
+        end = min(start + CHUNK, stop)
+        if hours.count(instant(start), instant(end)) and not _is_stored(table, symbol, start, end, instrument):
+            yield start, end
+        start = end
+
+
+def _first_kept(known: Settled, hours: TradingHours) -> int:
+    """The end of what is confirmed to be kept by nobody, from the first minute that was asked for on."""
+    end = known.first or 0
+    for each in known.stretches:
+        if each.is_gap or hours.count(instant(end), instant(each.start)):
+            break
+        end = each.stop
+    return end
+
+
+def _is_stored(table: str, symbol: str, start: int, stop: int, instrument: Instrument) -> bool:
+    """Whether bars of the first and of the last session within [start, stop) are stored."""
+    hours = trading_hours(instrument).between(instant(start), instant(stop))
+    with transaction() as connection:
+        stored = minutes.read(connection, table, {symbol: (instant(start), instant(stop))}).ts
+    if not stored.size:
+        return False
+    first, last = hours.days[0], hours.days[-1]
+    return bool(np.isin([first, last], hours.session_of(stored)).all())
+
+
+def _store(pull: Pull, table: str, instrument: Instrument, got: IntradayBars, connection: Connection) -> Outcome:
+    import pandas as pd
+
+    outcome = Outcome(table, calls=got.calls)
+    declared = schema.table(table)
+    locks.lock_table(connection, declared, [instrument.symbol])
+    inside = trading_hours(instrument, assume=True).is_open(got.bars["ts"].to_numpy("datetime64[s]"))
+    outcome.ignored += int((~inside).sum())
+    rows = got.bars[inside]
+    rows = rows.assign(
+        symbol=got.symbol,
+        ts=rows["ts"].dt.tz_localize("UTC"),
+        source=got.source,
+        fetched_at=pd.Timestamp(got.fetched_at),
+    )
+    good, rejected = accept(connection, table, rows, pull.run_id)
+    outcome.rejected += len(rejected)
+    columns = {name: good[name].to_numpy() for name in good.columns if name in declared.c}
+    for name in ("ts", "fetched_at"):
+        columns[name] = good[name].dt.tz_localize(None).to_numpy("datetime64[us]")
+    outcome.add(
+        upsert.write(
+            connection,
+            declared,
+            columns,
+            run_id=pull.run_id,
+            keep_revisions=TABLES[table].keep_revisions,
+            derived=derived_from(table),
+            locked=True,
+        )
+    )
+    return outcome

@@ -1,0 +1,395 @@
+"""From vendors' answers to stored minutes and the longer bars made of them: the engine behind the intraday tables.
+
+Belongs here: the order of work for one run (what is open, ask, judge, write, derive, settle). Does not belong here:
+vendors and their order (providers), which instruments a tick asks for (`market.budget_planner`), the arithmetic of the
+ledger (storage.coverage), SQL and Dagster's events. Imports numpy: import it inside functions.
+
+A run asks only for what the ledger has not settled: from the last complete minute on, gaps, and what was never asked
+for. An answer, the bars made of it, dead letters and the ledger are one transaction, the ledger last: a run that is
+killed is continued from there, and nothing stored is asked for again.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from itertools import batched
+from logging import Logger
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from financehub_dagster.gateway.errors import NotInPlan, ProviderError
+from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.concurrency import at_once
+from financehub_dagster.ingest.failed_work import Asked, leave_undone, run_config
+from financehub_dagster.ingest.longer_bars import Change, write_longer_bars
+from financehub_dagster.ingest.outcome import Outcome
+from financehub_dagster.ingest.partitions import Window
+from financehub_dagster.market.bar_arrays import PRICES
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.trading_hours import TradingHours, by_market
+from financehub_dagster.providers.base import IntradayBars
+from financehub_dagster.storage.coverage import minute_rows, minutes
+from financehub_dagster.storage.coverage.minutes import Answered, Settled, instant
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.upsert import upsert
+from financehub_dagster.tables import TABLES, filled_with
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from financehub_dagster.market.calendar_source import Instants
+    from financehub_dagster.providers.intraday_routing import IntradayRouter
+
+BATCH = 100
+"""Answers in one transaction at most; a killed run loses one batch."""
+LONGEST = 7 * 86_400
+"""Seconds asked for at once: 10,080 minutes of a crypto, eleven pages of Binance or two of Twelve Data."""
+LOOKBACK = timedelta(days=4)
+"""How far back it is counted how often an instrument trades: over a weekend."""
+KEPT_BY_NOBODY = timedelta(days=6)
+"""Minutes older than this that no vendor's plan reaches are lost for good: Yahoo keeps a week, others more."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One run's order: which table, for which days, from whom, on whose behalf.
+
+    tail_only: ask from the last complete minute on, and leave gaps to healing. now: until when minutes are asked for.
+    providers is what the run restricts its router to, if it does.
+    """
+
+    table: str
+    router: "IntradayRouter"
+    window: Window
+    run_id: str
+    now: datetime
+    tail_only: bool = False
+    providers: Sequence[str] | None = None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first instant of the window, and the last minute that has ended of it."""
+        start = datetime.combine(self.window.start, time(), UTC)
+        stop = datetime.combine(self.window.end + timedelta(days=1), time(), UTC)
+        return int(start.timestamp()), int(min(stop, self.now).timestamp()) // 60 * 60
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Instruments that are asked about together, from `start` to `stop`."""
+
+    instruments: Sequence[Instrument]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What became of a question about one instrument."""
+
+    instrument: Instrument
+    start: int
+    stop: int
+    got: IntradayBars | None = None
+    error: ProviderError | None = None
+
+
+def update_minutes(pull: Pull, instruments: Sequence[Instrument], log: Logger) -> dict[str, Outcome]:
+    """Fetch and store what the ledger has open of the window, for each instrument; outcomes by table.
+
+    An instrument that fails becomes a dead letter, one that nobody may be asked about for now is deferred; the others
+    are stored. Answers are committed in batches while the next are asked for.
+    """
+    outcomes = {name: Outcome(name) for name in (pull.table, *filled_with(pull.table))}
+    questions, idle = _questions(pull, instruments)
+    outcomes[pull.table].done += idle
+    _settle_idle(pull, idle)
+    with closing(at_once(partial(_ask, pull), questions)) as answers:
+        for batch in batched(_one_by_one(answers), BATCH):
+            for name, part in in_transaction(partial(_store, pull, batch)).items():
+                outcomes[name].include(part)
+            done = outcomes[pull.table]
+            log.info(f"{pull.table}: {len(done.done)} done, {len(done.failures)} failed, {len(done.deferred)} deferred")
+    return outcomes
+
+
+def _one_by_one(answers: Iterable[Sequence[_Answer]]) -> Iterator[_Answer]:
+    for answer in answers:
+        yield from answer
+
+
+def _questions(pull: Pull, instruments: Sequence[Instrument]) -> tuple[list[_Question], list[str]]:
+    """What to ask for, and the instruments of which nothing is open."""
+    start, stop = pull.span
+    with transaction() as connection:
+        known = minute_rows.read(connection, [each.symbol for each in instruments])
+    hours = _hours(instruments)
+    single: list[_Question] = []
+    tails: list[tuple[Instrument, int]] = []
+    idle: list[str] = []
+    for each in instruments:
+        settled = known.get(each.symbol, Settled())
+        parts = open_parts(pull, settled, start, stop, hours[each.symbol])
+        if not parts:
+            idle.append(each.symbol)
+        elif len(parts) == 1 and parts[0][1] == stop and stop - parts[0][0] <= LONGEST:
+            tails.append((each, parts[0][0]))
+        else:
+            single += [_Question([each], *piece) for part in parts for piece in _pieces(*part)]
+    return [*_together(pull, tails, stop), *single], idle
+
+
+def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """A long stretch in pieces, oldest first: each is stored before the next ones are."""
+    while start < stop:
+        yield start, min(start + LONGEST, stop)
+        start += LONGEST
+
+
+def open_parts(pull: Pull, settled: Settled, start: int, stop: int, hours: TradingHours) -> list[tuple[int, int]]:
+    """What the pull asks for of one instrument."""
+    if pull.tail_only and settled.complete_to is not None:
+        begin = settled.complete_to
+        return [(begin, stop)] if begin < stop and hours.count(instant(begin), instant(stop)) else []
+    return minutes.parts_to_ask(settled, start, stop, hours)
+
+
+def _together(pull: Pull, tails: Sequence[tuple[Instrument, int]], stop: int) -> list[_Question]:
+    """Questions that end at the same instant, in the batches that cost the fewest requests."""
+    begins = {each.symbol: begin for each, begin in tails}
+    groups = pull.router.batches([each for each, _ in tails]) if tails else []
+    return [_Question(group, min(begins[each.symbol] for each in group), stop) for group in groups]
+
+
+def _ask(pull: Pull, question: _Question) -> list[_Answer]:
+    """Runs beside others of its kind."""
+    start, stop = (datetime.fromtimestamp(at, UTC) for at in (question.start, question.stop))
+    found = pull.router.intraday_bars(question.instruments, TABLES[pull.table].bar_minutes, start, stop)
+    return [
+        _Answer(each, question.start, question.stop, found.answers.get(each.symbol), found.failed.get(each.symbol))
+        for each in question.instruments
+    ]
+
+
+def _asked(pull: Pull) -> Asked:
+    start, end, key = pull.window.start, pull.window.end, pull.window.partition_key
+    config = run_config(pull.providers, start=start.isoformat(), end=end.isoformat())
+    return Asked(pull.table, start, end, key, pull.run_id, again_at=lambda _: key, config=config)
+
+
+def _settle_idle(pull: Pull, symbols: Sequence[str]) -> None:
+    """Nothing is open of these: work on them that failed or waited within the window is done."""
+    if symbols:
+        in_transaction(partial(_asked(pull).settle, symbols=symbols))
+
+
+def _store(pull: Pull, answers: Sequence[_Answer], connection: Connection) -> dict[str, Outcome]:
+    """Write a batch and all that follows from it; the ledger last."""
+    symbols = sorted({each.instrument.symbol for each in answers})
+    for name in (pull.table, *filled_with(pull.table)):
+        locks.lock_table(connection, schema.table(name), symbols)
+    outcome = Outcome(pull.table)
+    answered = [each for each in answers if each.got is not None]
+    _write(pull, connection, answered, outcome)
+    before = minute_rows.read(connection, symbols)
+    after, changes = _settled(pull, connection, answers, before)
+    outcomes = write_longer_bars(connection, pull.table, changes, pull.run_id)
+    asked = _asked(pull)
+    errors = {
+        each.instrument.symbol: each.error for each in answers if each.error is not None and not _is_lost(pull, each)
+    }
+    done = [symbol for symbol in symbols if symbol not in errors]
+    asked.settle(connection, done)
+    leave_undone(connection, asked, errors, outcome)
+    outcome.done += done
+    minute_rows.hold(connection, symbols)
+    minute_rows.save(connection, before, after)
+    return {pull.table: outcome, **outcomes}
+
+
+def _write(pull: Pull, connection: Connection, answers: Sequence[_Answer], outcome: Outcome) -> None:
+    """Write the minutes that the table takes."""
+    outcome.calls += sum(each.got.calls for each in answers if each.got is not None)
+    rows = _rows(answers, outcome)
+    if rows is None:
+        return
+    good, rejected = accept(connection, pull.table, rows, pull.run_id)
+    outcome.rejected += len(rejected)
+    good = _without_outranked(pull, connection, good, answers)
+    outcome.sources = {str(name): int(count) for name, count in good["source"].value_counts().items()}
+    table = schema.table(pull.table)
+    columns = {name: good[name].to_numpy() for name in good.columns if name in table.c}
+    for name in ("ts", "fetched_at"):
+        columns[name] = good[name].dt.tz_localize(None).to_numpy("datetime64[us]")
+    keep = TABLES[pull.table].keep_revisions
+    outcome.add(upsert.write(connection, table, columns, run_id=pull.run_id, keep_revisions=keep, locked=True))
+
+
+def _rows(answers: Sequence[_Answer], outcome: Outcome) -> "pd.DataFrame | None":
+    """The answers' minutes within trading hours, as rows of the table, all in one frame."""
+    import pandas as pd
+
+    found = [(each.instrument, each.got) for each in answers if each.got is not None and len(each.got.bars)]
+    if not found:
+        return None
+    counts = [len(got.bars) for _, got in found]
+    numbers = np.repeat(np.arange(len(found)), counts)
+    values = {
+        name: np.concatenate([got.bars[name].to_numpy(np.float64, na_value=np.nan) for _, got in found])
+        for name in PRICES
+    }
+    opens = np.concatenate([got.bars["ts"].to_numpy("datetime64[s]") for _, got in found])
+    inside = np.zeros(opens.size, bool)
+    for hours, members in by_market([instrument for instrument, _ in found], assume=True):
+        own = np.isin(numbers, members)
+        inside[own] = hours.is_open(opens[own])
+    outcome.ignored += int((~inside).sum())
+    numbers = numbers[inside]
+    symbols, sources = (
+        np.array([getattr(got, name) for _, got in found], object)[numbers] for name in ("symbol", "source")
+    )
+    fetched = np.array([got.fetched_at.replace(tzinfo=None) for _, got in found], "datetime64[us]")[numbers]
+    return pd.DataFrame(
+        {
+            "symbol": symbols,
+            "ts": pd.DatetimeIndex(opens[inside], tz="UTC"),
+            **{name: column[inside] for name, column in values.items()},
+            "source": sources,
+            "fetched_at": pd.DatetimeIndex(fetched, tz="UTC"),
+        }
+    )
+
+
+def _without_outranked(
+    pull: Pull, connection: Connection, rows: "pd.DataFrame", answers: Sequence[_Answer]
+) -> "pd.DataFrame":
+    """`rows` without the minutes that a vendor has sent which the router asks earlier."""
+    earlier = {
+        each.instrument.symbol: names
+        for each in answers
+        if each.got is not None and (names := pull.router.earlier_than(each.instrument, each.got.source))
+    }
+    if not earlier or rows.empty:
+        return rows
+    span = int(rows["ts"].min().timestamp()), int(rows["ts"].max().timestamp()) + minutes.MINUTE
+    protected = minute_rows.stored(connection, dict.fromkeys(earlier, span), earlier)
+    keep = np.ones(len(rows), bool)
+    symbols, opens = rows["symbol"].to_numpy(), rows["ts"].dt.tz_localize(None).to_numpy("datetime64[s]")
+    for symbol, taken in protected.items():
+        keep &= ~((symbols == symbol) & np.isin(opens, taken))
+    return rows[keep]
+
+
+def _settled(
+    pull: Pull, connection: Connection, answers: Sequence[_Answer], before: Mapping[str, Settled]
+) -> tuple[dict[str, Settled], list[Change]]:
+    """The ledger of each instrument after its answers, and what changed of its minutes."""
+    after = dict(before)
+    changes: list[tuple[_Answer, int, str, datetime]] = []
+    told = [each for each in answers if each.got is not None or _is_lost(pull, each)]
+    hours = _hours([each.instrument for each in told])
+    stored = _stored(connection, told)
+    for each in sorted(told, key=lambda answer: answer.start):
+        symbol = each.instrument.symbol
+        known = after.get(symbol, Settled())
+        answered = _answered(pull, connection, each, known, stored.get(symbol), hours[symbol])
+        after[symbol] = minutes.settle(known, answered, hours[symbol])
+        if each.got is not None and _complete(each) > each.start:
+            changes.append((each, _complete(each), each.got.source, each.got.fetched_at))
+    return after, [
+        Change(
+            each.instrument,
+            hours[each.instrument.symbol],
+            each.start,
+            complete,
+            after[each.instrument.symbol],
+            source,
+            fetched_at,
+        )
+        for each, complete, source, fetched_at in _last_of_each(changes)
+    ]
+
+
+def _last_of_each(
+    changes: Sequence[tuple[_Answer, int, str, datetime]],
+) -> list[tuple[_Answer, int, str, datetime]]:
+    """One change for each instrument, from its first answer's start to its last one's end."""
+    found: dict[str, tuple[_Answer, int, str, datetime]] = {}
+    for each, complete, source, fetched_at in changes:
+        symbol = each.instrument.symbol
+        first = found[symbol][0] if symbol in found else each
+        found[symbol] = replace(each, start=min(first.start, each.start)), complete, source, fetched_at
+    return list(found.values())
+
+
+def _hours(instruments: Sequence[Instrument]) -> dict[str, TradingHours]:
+    """The trading hours of each, by symbol."""
+    return {
+        instruments[number].symbol: hours for hours, members in by_market(instruments) for number in members.tolist()
+    }
+
+
+def _complete(answer: _Answer) -> int:
+    """Up to when the answer settles every minute; all of it where nobody keeps any."""
+    if answer.got is None:
+        return answer.stop
+    return min(int(answer.got.complete_to.timestamp()) // 60 * 60, answer.stop)
+
+
+def _stored(connection: Connection, answers: Sequence[_Answer]) -> "dict[str, Instants]":
+    """The stored minutes within the answers of each symbol, read at once."""
+    spans: dict[str, tuple[int, int]] = {}
+    for each in answers:
+        symbol, complete = each.instrument.symbol, _complete(each)
+        if complete > each.start:
+            first, last = spans.get(symbol, (each.start, complete))
+            spans[symbol] = min(first, each.start), max(last, complete)
+    return minute_rows.stored(connection, spans) if spans else {}
+
+
+def _answered(
+    pull: Pull,
+    connection: Connection,
+    answer: _Answer,
+    known: Settled,
+    stored: "Instants | None",
+    hours: TradingHours,
+) -> Answered:
+    got, complete = answer.got, _complete(answer)
+    told_since = answer.stop if got is None else None
+    if got is not None and got.told_since is not None:
+        told_since = int(got.told_since.timestamp())
+    have: Instants = np.zeros(0, "datetime64[s]") if stored is None else stored
+    have = have[(have >= instant(answer.start)) & (have < instant(complete))]
+    often: float | None = 1.0
+    if complete > answer.start and answer.instrument.asset_type is not AssetType.CRYPTO:
+        often = _how_often(connection, answer, complete, have, known, hours)
+    provider = "" if got is None else got.source
+    return Answered(answer.start, answer.stop, complete, provider, pull.now, have, often, told_since)
+
+
+def _how_often(
+    connection: Connection, answer: _Answer, complete: int, have: "Instants", known: Settled, hours: TradingHours
+) -> float | None:
+    """The share of minutes in which the instrument traded of late; None where there is little to go by."""
+    expected = int(hours.count(instant(answer.start), instant(complete)))
+    if expected - len(have) < minutes.FEWEST:
+        return 0.5  # too little is missing for anything to be judged
+    since = complete - int(LOOKBACK.total_seconds())
+    since = max(since, min(answer.start, known.first if known.first is not None else answer.start))
+    recent = min(since, answer.start)
+    counted = minute_rows.stored(connection, {answer.instrument.symbol: (recent, complete)})
+    total = int(hours.count(instant(recent), instant(complete)))
+    traded = len(counted[answer.instrument.symbol])
+    return traded / total if traded and total >= minutes.MOST_UNKNOWN else None
+
+
+def _is_lost(pull: Pull, answer: _Answer) -> bool:
+    """Whether nobody keeps minutes that old: they are gone for good, and no failure."""
+    old = int((pull.now - KEPT_BY_NOBODY).timestamp())
+    return isinstance(answer.error, NotInPlan) and answer.stop <= old

@@ -1,0 +1,137 @@
+"""The rows of the ledger of minutes: `minute_coverage` and `minute_gaps`, for many instruments at once.
+
+Belongs here: SQL. Does not belong here: what should be in them (`minutes`). Imports numpy: import it inside functions.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import sqlalchemy as sa
+
+from financehub_dagster.market.calendar_source import Instants
+from financehub_dagster.storage.coverage.minutes import Settled, Stretch
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.queries.bars import fetch_packed
+from financehub_dagster.tables import INTRADAY
+
+[TABLE] = INTRADAY
+"""The table that the ledger of minutes is about."""
+
+_EPOCH = np.datetime64("2000-01-01", "us")
+
+
+def hold(connection: Connection, symbols: Sequence[str]) -> None:
+    """Lock the ledger of minutes for these instruments, until the transaction ends."""
+    locks.lock_table(connection, schema.minute_coverage, symbols)
+
+
+def read(connection: Connection, symbols: Sequence[str] | None = None) -> dict[str, Settled]:
+    """What is settled of `symbols` (None: of all); those without an answer so far are left out."""
+    rows, gaps = schema.minute_coverage.c, schema.minute_gaps.c
+    stretches: dict[str, list[Stretch]] = {}
+    query = sa.select(gaps.symbol, gaps.start, gaps.stop, gaps.asked, gaps.provider, gaps.next_ask_at)
+    query = query if symbols is None else query.where(gaps.symbol == any_of(symbols))
+    for symbol, start, stop, asked, provider, again in connection.execute(query.order_by(gaps.symbol, gaps.start)):
+        stretches.setdefault(symbol, []).append(Stretch(_seconds(start), _seconds(stop), asked, provider, again))
+    settled = sa.select(rows.symbol, rows.first, rows.complete_to, rows.asked_at)
+    settled = settled if symbols is None else settled.where(rows.symbol == any_of(symbols))
+    return {
+        symbol: Settled(_seconds(first), _seconds(complete_to), asked_at, tuple(stretches.get(symbol, ())))
+        for symbol, first, complete_to, asked_at in connection.execute(settled)
+    }
+
+
+def save(connection: Connection, before: Mapping[str, Settled], after: Mapping[str, Settled]) -> None:
+    """Replace the rows of those instruments of `after` that differ from `before`; the caller holds the ledger."""
+    changed = {symbol: each for symbol, each in after.items() if each.first is not None and before.get(symbol) != each}
+    if not changed:
+        return
+    connection.execute(
+        _WRITE,
+        {
+            "symbols": list(changed),
+            "firsts": [_time(each.first) for each in changed.values()],
+            "completes": [_time(each.complete_to) for each in changed.values()],
+            "asked": [each.asked_at for each in changed.values()],
+        },
+    )
+    moved = [symbol for symbol, each in changed.items() if before.get(symbol, Settled()).stretches != each.stretches]
+    if not moved:
+        return
+    connection.execute(sa.delete(schema.minute_gaps).where(schema.minute_gaps.c.symbol == any_of(moved)))
+    rows = [(symbol, each) for symbol in moved for each in changed[symbol].stretches]
+    connection.execute(
+        _ADD,
+        {
+            "symbols": [symbol for symbol, _ in rows],
+            "starts": [_time(each.start) for _, each in rows],
+            "stops": [_time(each.stop) for _, each in rows],
+            "asked": [each.asked for _, each in rows],
+            "providers": [each.provider for _, each in rows],
+            "again": [each.next_ask_at for _, each in rows],
+        },
+    )
+
+
+_WRITE = sa.text("""
+    INSERT INTO minute_coverage (symbol, first, complete_to, asked_at)
+    SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:firsts AS timestamptz[]), CAST(:completes AS timestamptz[]),
+        CAST(:asked AS timestamptz[]))
+    ON CONFLICT (symbol) DO UPDATE SET first = excluded.first, complete_to = excluded.complete_to,
+        asked_at = excluded.asked_at
+""")
+_ADD = sa.text("""
+    INSERT INTO minute_gaps (symbol, start, stop, asked, provider, next_ask_at)
+    SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:starts AS timestamptz[]), CAST(:stops AS timestamptz[]),
+        CAST(:asked AS integer[]), CAST(:providers AS text[]), CAST(:again AS timestamptz[]))
+""")
+
+
+def stored(
+    connection: Connection,
+    spans: Mapping[str, tuple[int, int]],
+    sources: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Instants]:
+    """The stored minutes of each symbol from the first to before the second of its instants, in no order.
+
+    sources: by symbol the providers whose minutes count; None: all.
+    """
+    nothing: Instants = np.zeros(0, "datetime64[s]")
+    found = dict.fromkeys(spans, nothing)
+    for symbol, packed in fetch_packed(connection, _packed(spans, sources)):
+        micros = np.frombuffer(packed, ">i8").astype("timedelta64[us]")
+        found[symbol] = (_EPOCH + micros).astype("datetime64[s]")
+    return found
+
+
+def _packed(
+    spans: Mapping[str, tuple[int, int]], sources: Mapping[str, Sequence[str]] | None
+) -> sa.Select[tuple[str, bytes]]:
+    bars = schema.table(TABLE).c
+    starts, stops = ([_time(span[place]) for span in spans.values()] for place in (0, 1))
+    asked = side_by_side(
+        symbol=(list(spans), sa.Text), start=(starts, schema.Instant), stop=(stops, schema.Instant)
+    ).alias("asked")
+    times = sa.func.string_agg(
+        sa.func.timestamptz_send(bars.ts, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
+    )
+    within = sa.and_(bars.symbol == asked.c.symbol, bars.ts >= asked.c.start, bars.ts < asked.c.stop)
+    if sources is not None:
+        pairs = [(symbol, name) for symbol in spans for name in sources[symbol]]
+        named = side_by_side(
+            symbol=([symbol for symbol, _ in pairs], sa.Text), source=([name for _, name in pairs], sa.Text)
+        ).alias("named")
+        within &= sa.exists().where(named.c.symbol == bars.symbol, named.c.source == bars.source)
+    packed = sa.select(times.label("packed")).where(within).lateral("stored")
+    return sa.select(asked.c.symbol, packed.c.packed).join(packed, sa.true()).where(packed.c.packed.is_not(None))
+
+
+def _seconds(at: datetime) -> int:
+    return int(at.timestamp())
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

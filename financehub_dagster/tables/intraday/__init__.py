@@ -1,0 +1,1 @@
+"""Tables of bars within the day, one file each."""

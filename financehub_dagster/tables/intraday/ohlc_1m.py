@@ -1,0 +1,25 @@
+"""`ohlc_1m`: bars of a minute."""
+
+from financehub_dagster.tables import defaults
+from financehub_dagster.tables.columns import INTRADAY_BARS
+from financehub_dagster.tables.declaration import Intraday, Table
+
+TABLE = Table(
+    name="ohlc_1m",
+    comment="OHLCV bars of one minute, within trading hours.",
+    columns=INTRADAY_BARS,
+    grain="bar",
+    bar_minutes=1,
+    filled=Intraday(vendors=("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")),
+    group="intraday",
+    source=("yahoo", "binance"),
+    details="One row per instrument and minute in which it traded, under the minute's opening instant in UTC. Minutes"
+    " are fetched from the last complete one on; a minute is stored once it is over. Minutes that a vendor changes"
+    " afterwards are replaced, and the replaced rows kept in `price_revisions`. Months are PostgreSQL partitions.",
+    partitions="day",
+    rules="bar",
+    checks=defaults.INTRADAY_CHECKS,
+    ledger=True,
+    keep_revisions=True,
+    range_partitioned=True,
+)

@@ -1,0 +1,1 @@
+"""Bars within the day, through the real parts."""

@@ -1,0 +1,13 @@
+"""A platform whose router of minutes asks the sandbox."""
+
+import pytest
+
+from financehub_dagster.providers import all_providers
+from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster_tests.assets.intraday.intraday_world import MinuteMarket
+
+
+@pytest.fixture
+def market(platform, sandbox) -> MinuteMarket:
+    """The sandbox's minutes, as of a time that the test chooses."""
+    return MinuteMarket(platform, sandbox, IntradayRouter().over({**all_providers(), **platform.overrides}))
