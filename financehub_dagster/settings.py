@@ -9,6 +9,7 @@ import re
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,8 @@ _KEYS = tuple(
 )
 
 
+LAUNCHERS = ("local", "celery", "docker", "kubernetes")
+"""What may start runs."""
 SHORTEST_TOKEN = 16
 """Characters of a token of the HTTP server."""
 
@@ -68,6 +71,18 @@ class Settings(BaseSettings):
         description="Only a proxy with a login can reach the ports of the webserver and of `financehub serve`, so that "
         "they may listen on other addresses than loopback.",
     )
+    financehub_run_launcher: Literal["local", "celery", "docker", "kubernetes"] = Field(
+        "local", description="What starts runs: the code server, Celery workers, Docker, or Kubernetes jobs."
+    )
+    financehub_max_runs: int | None = Field(
+        None, ge=1, description="Runs at a time; 4 otherwise. With Celery: all workers' concurrency together."
+    )
+    financehub_broker_url: SecretStr | None = Field(
+        None, description="Celery's broker: redis://host:6379/0 or amqp://user:password@host//."
+    )
+    financehub_run_image: str | None = Field(None, description="Image of runs in containers (docker, kubernetes).")
+    financehub_run_network: str | None = Field(None, description="Docker network of runs in containers.")
+    financehub_run_namespace: str = Field("financehub", description="Kubernetes namespace of runs.")
     financehub_keep_runs_days: int = Field(
         14, ge=1, description="Days for which Dagster's successful runs, their events and logs are kept."
     )

@@ -30,6 +30,7 @@ from financehub_dagster.cli.commands import (
     serve,
     tables,
     usage,
+    worker,
 )
 
 app = new_app(
@@ -48,6 +49,7 @@ usage.register(app)
 tables.register(app)
 health.register(app)
 serve.register(app)
+worker.register(app)
 dlq.register(app)
 sandbox.register(app)
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from pathlib import Path
 
-from financehub_dagster.cli import whole_files
+from financehub_dagster.cli import dagster_yaml, whole_files
 from financehub_dagster.cli.env_file import EnvFile
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+from financehub_dagster.settings import get_settings
 
 
 class Mode(StrEnum):
@@ -89,7 +89,7 @@ class Home:
     def prepare(self, mode: Mode) -> None:
         """Create the folders, write the mode and Dagster's configuration; a dagster.yaml of the user's stays."""
         self.check_mode(mode)
-        configuration = files("financehub_dagster.cli").joinpath("dagster.yaml").read_text(encoding="utf-8")
+        configuration = dagster_yaml.render(get_settings())
         with self.writing():
             self.logs.mkdir(parents=True, exist_ok=True)
             self.dagster.mkdir(parents=True, exist_ok=True)

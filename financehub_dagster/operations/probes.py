@@ -7,7 +7,7 @@ machine.
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.error import URLError
@@ -108,9 +108,9 @@ def webserver(url: str, timeout: float = SECONDS) -> None:
             raise Trouble("it shows the code location as unreachable", UNSEEN)
 
 
-def ask(url: str, query: str, timeout: float = SECONDS) -> dict[str, Any]:
+def ask(url: str, query: str, timeout: float = SECONDS, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The data that answers a GraphQL query; raises Trouble."""
-    body = json.dumps({"query": query}).encode()
+    body = json.dumps({"query": query, "variables": variables or {}}).encode()
     answer = _fetch(Request(f"{url}/graphql", data=body, headers={"Content-Type": "application/json"}), timeout)
     try:
         data: dict[str, Any] = json.loads(answer)["data"]

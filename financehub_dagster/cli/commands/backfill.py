@@ -15,6 +15,7 @@ from financehub_dagster.cli.console import Cell, Console
 if TYPE_CHECKING:
     import dagster as dg
 
+    from financehub_dagster.cli.home import Home
     from financehub_dagster.cli.runs import Order, RunResult
 
 From = Annotated[str, typer.Option("--from", help="First month, as 2024-03 or any day in it.", metavar="MONTH")]
@@ -41,6 +42,9 @@ def backfill(
     first: From,
     last: To,
     symbols: Symbols = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Runs to split it into by instruments; the platform makes them.")
+    ] = 1,
 ) -> None:
     """Fill whole months of a table in one run; doing it again stores nothing new."""
     from financehub_dagster.cli import arguments, prepare
@@ -61,7 +65,11 @@ def backfill(
     prepare.require_migrated()
     chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)
     prepare.require_vendors(home)
-    _report(console, _run(console, Order([table], months, wanted, {table: len(chosen)})))
+    order = Order([table], months, wanted, {table: len(chosen)})
+    if parallel == 1:
+        _report(console, _run(console, order))
+    else:
+        _run_in_parts(console, home, order, [instrument.symbol for instrument in chosen], parallel)
 
 
 def update(console: Console, symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")]) -> None:
@@ -102,6 +110,28 @@ def _run(console: Console, order: "Order") -> "RunResult":
     prepare.tell_what_is_off(console)
     with stop_signals() as stop:
         return run_order(console, stop, order)
+
+
+def _run_in_parts(console: Console, home: "Home", order: "Order", symbols: list[str], parts: int) -> None:
+    """Launch the order as several runs, and show them when all have ended; raises CommandError where one failed."""
+    from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.errors import CommandError
+    from financehub_dagster.cli.parallel_runs import run_in_parts
+    from financehub_dagster.cli.signals import stop_signals
+
+    prepare.tell_what_is_off(console)
+    with stop_signals() as stop:
+        done = run_in_parts(console, stop, home, order, symbols, parts)
+    rows: list[list[Cell]] = [
+        [part.run_id[:8], len(part.symbols), part.status, part.rows_inserted, part.rows_updated] for part in done
+    ]
+    columns = ["run", "symbols", "status", "inserted", "updated"]
+    failed = [part.run_id[:8] for part in done if part.status != "success"]
+    if failed:
+        raise CommandError(f"{len(failed)} of {len(done)} runs failed ({', '.join(failed)}): `financehub dlq list`")
+    console.result(
+        {"runs": [part.as_dict() for part in done]}, lambda: console.table(f"{len(done)} runs", columns, rows)
+    )
 
 
 def _report(console: Console, result: "RunResult") -> None:

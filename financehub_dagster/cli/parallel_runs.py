@@ -1,0 +1,123 @@
+"""A backfill split into runs by instruments, which the platform's own workers share.
+
+Belongs here: launching these runs through the running platform, and waiting for them. Does not belong here: a run in
+this process (`runs`).
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.home import Home
+from financehub_dagster.cli.runs import Order
+from financehub_dagster.cli.signals import StopSignals
+from financehub_dagster.cli.supervisor.services import CODE_LOCATION
+from financehub_dagster.cli.supervisor.state import running
+from financehub_dagster.operations import probes
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+POLL_SECONDS = 1.0
+_LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  ... on RunConfigValidationInvalid { errors { message } } ... on InvalidSubsetError { message } } }"""
+
+
+@dataclass(frozen=True)
+class PartOfBackfill:
+    """One run: its instruments, how it ended (success, failure or canceled), and the rows that it wrote."""
+
+    run_id: str
+    symbols: list[str]
+    status: str
+    rows_inserted: int
+    rows_updated: int
+
+    def as_dict(self) -> dict[str, object]:
+        """For --json."""
+        return asdict(self)
+
+
+def split(symbols: Sequence[str], parts: int) -> list[list[str]]:
+    """`symbols` in at most `parts` groups of nearly the same size, the most important ones spread over all of them."""
+    return [list(symbols[first::parts]) for first in range(min(parts, len(symbols)))]
+
+
+def run_in_parts(
+    console: Console, stop: StopSignals, home: Home, order: Order, symbols: Sequence[str], parts: int
+) -> list[PartOfBackfill]:
+    """Launch `order` as several runs and wait for all of them; a run that was lost is followed by its retry.
+
+    Raises CommandError where no platform runs here, and StopRequested: the runs go on then.
+    """
+    import dagster as dg
+
+    state = running(home)
+    if state is None or "webserver" not in state.urls:
+        raise CommandError("--parallel needs the running platform, whose workers make the runs: `financehub up`")
+    groups = split(symbols, parts)
+    launched = [_launch(state.urls["webserver"], order, group) for group in groups]
+    console.note(f"{len(launched)} runs were launched; they go on if this command is stopped")
+    with dg.DagsterInstance.get() as instance, console.progress("runs") as report:
+        while True:
+            last = [_last(instance, run_id) for run_id in launched]
+            report("runs", sum(run.is_finished for run in last), len(last))
+            if all(run.is_finished for run in last):
+                return [_part(instance, run, group) for run, group in zip(last, groups, strict=True)]
+            stop.check()
+            time.sleep(POLL_SECONDS)
+
+
+def _launch(webserver: str, order: Order, symbols: Sequence[str]) -> str:
+    from financehub_dagster.ingest.partitions import range_tags
+
+    [table] = order.tables
+    tags = range_tags(*(day.isoformat() for day in order.span))
+    params = {
+        "selector": {
+            "repositoryLocationName": CODE_LOCATION,
+            "repositoryName": "__repository__",
+            "jobName": "__ASSET_JOB",
+            "assetSelection": [{"path": [table]}],
+        },
+        "runConfigData": {"ops": {table: {"config": {**order.config, "symbols": list(symbols)}}}},
+        "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+    }
+    try:
+        answer: dict[str, Any] = probes.ask(webserver, _LAUNCH, variables={"params": params})["launchRun"]
+    except probes.Trouble as trouble:
+        raise CommandError(f"{webserver}: {trouble}; look at `financehub status`") from None
+    if answer["__typename"] != "LaunchRunSuccess":
+        reasons = [each["message"] for each in answer.get("errors", ())] or [answer.get("message", "no reason")]
+        raise CommandError(f"the platform refuses the run: {answer['__typename']}: {reasons[0]}")
+    return str(answer["run"]["runId"])
+
+
+def _last(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
+    """The run, or the retry that Dagster has made of it or is about to make, which has not finished then."""
+    import dagster as dg
+    from dagster._core.storage.tags import ROOT_RUN_ID_TAG, WILL_RETRY_TAG
+
+    retries = instance.get_runs(dg.RunsFilter(tags={ROOT_RUN_ID_TAG: run_id}))
+    run = retries[0] if retries else instance.get_run_by_id(run_id)
+    if run is None:
+        raise CommandError(f"run {run_id[:8]} was deleted while it was waited for")
+    if not retries and run.is_failure and run.tags.get(WILL_RETRY_TAG) == "true":
+        return run.with_status(dg.DagsterRunStatus.QUEUED)
+    return run
+
+
+def _part(instance: "dg.DagsterInstance", run: "dg.DagsterRun", symbols: list[str]) -> PartOfBackfill:
+    import dagster as dg
+
+    counts = {"rows_inserted": 0, "rows_updated": 0}
+    found = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+    for record in found[-1:]:  # each partition of the range reports the whole run's numbers
+        materialization = record.event_log_entry.asset_materialization
+        metadata = {} if materialization is None else materialization.metadata
+        counts = {name: int(str(metadata[name].value)) if name in metadata else 0 for name in counts}
+    return PartOfBackfill(run.run_id, symbols, run.status.value.lower(), **counts)
