@@ -96,7 +96,8 @@ def test_a_changed_bar_refreshes_every_later_stored_value(with_bars):
 
 def dirty(platform) -> list[tuple]:
     return platform.rows(
-        "select symbol, dirty_from::text from dirty_marks where symbol in ('AAPL', 'GE') and dirty_from is not null"
+        "select symbol, dirty_from::text from dirty_marks where table_name = 'indicators_daily'"
+        " and symbol in ('AAPL', 'GE') and dirty_from is not null"
     )
 
 

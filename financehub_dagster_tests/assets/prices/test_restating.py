@@ -262,7 +262,9 @@ def test_a_split_that_is_withdrawn_leaves_prices_and_actions_as_they_were(yahoo:
     is_of(yahoo, plain)
     assert yahoo.actions() == []
     assert yahoo.withdrawn() == [("corporate_actions", EX, "yahoo")]
-    since = yahoo.platform.scalar("select dirty_from from dirty_marks where symbol = :symbol", symbol=SYMBOL)
+    since = yahoo.platform.scalar(
+        "select dirty_from from dirty_marks where table_name = 'indicators_daily' and symbol = :symbol", symbol=SYMBOL
+    )
     assert since == calendars.sessions(STOCK, date(2024, 2, 1), date(2024, 2, 5))[0].item()
 
 

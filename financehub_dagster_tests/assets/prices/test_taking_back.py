@@ -71,7 +71,7 @@ def test_a_bar_that_is_no_longer_sent_is_taken_back_with_all_that_follows_from_i
         " where table_name = :table and symbol = :symbol and days @> cast(:day as date)"
     )
     assert yahoo.platform.rows(gap, table=TABLE, symbol=SYMBOL, day=DAY) == [(DAY, DAY + timedelta(days=1))]
-    assert yahoo.platform.rows("select dirty_from from dirty_marks") == [(DAY,)]
+    assert yahoo.platform.rows("select dirty_from from dirty_marks where table_name = 'indicators_daily'") == [(DAY,)]
     yahoo.run("03", table="indicators_daily")
     assert yahoo.platform.scalar("select count(*) from indicators_daily where date = :day", day=DAY) == 0
     yahoo.tells(Series())
