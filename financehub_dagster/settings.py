@@ -92,6 +92,15 @@ class Settings(BaseSettings):
     financehub_keep_quotes_days: int = Field(
         30, ge=1, description="Days after which quotes and markets are thinned to one row an hour."
     )
+    financehub_intraday_days: int = Field(
+        90, ge=1, description="Days after which months of intraday bars leave the database."
+    )
+    financehub_hourly_days: int = Field(
+        1830, ge=365, description="The same for hours and what is computed from them, which needs a long history."
+    )
+    financehub_archive: bool = Field(
+        True, description="Whether they are written to Parquet files under FINANCEHUB_HOME/archive first: on or off."
+    )
     financehub_keep_health_days: int = Field(
         90, ge=1, description="Days for which health, SLA breaches and alerts that are over are kept."
     )

@@ -45,7 +45,8 @@ def _compute_logs(instance: dg.DagsterInstance) -> Path | None:
 
 
 @dg.job(
-    description="Delete runs, events, logs, settled dead letters and health rows that are old; thin out old quotes."
+    description="Delete runs, events, logs, settled dead letters and health rows that are old; thin out old quotes; "
+    "archive old months of intraday bars."
 )
 def cleanup_old_data() -> None:
     """Runs daily."""

@@ -15,6 +15,7 @@ import typer
 from financehub_dagster.cli import errors
 from financehub_dagster.cli.command import ReaderGone, new_app
 from financehub_dagster.cli.commands import (
+    archive,
     backfill,
     backup,
     database,
@@ -41,6 +42,7 @@ platform.register(app)
 database.register(app)
 backup.register(app)
 instruments.register(app)
+archive.register(app)
 backfill.register(app)
 gaps.register(app)
 explain.register(app)

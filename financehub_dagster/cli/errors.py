@@ -18,6 +18,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _OWN_ERRORS = {
     "financehub_dagster.settings": ("SettingsError",),
     "financehub_dagster.storage.database.errors": ("DatabaseError",),
+    "financehub_dagster.storage.archive.errors": ("ArchiveError",),
     "financehub_dagster.gateway.errors": ("ProviderError",),
     "financehub_dagster.market.instruments": ("InstrumentError",),
     "financehub_dagster.sandbox.errors": ("SandboxError",),

@@ -40,9 +40,9 @@ def clean_up(settings: Settings, compute_logs: Path | None, log: Callable[[str],
     compute_logs: the folder of what steps wrote, None where it is not a folder of this machine. Whatever is deleted is
     deleted in small transactions, so that this may be ended and repeated at any point.
     """
-    before = _sizes(compute_logs)
+    before = _sizes(settings, compute_logs)
     deleted: dict[str, int] = {}
-    for name, work in _works(settings, compute_logs).items():
+    for name, work in _works(settings, compute_logs, log).items():
         began = time.monotonic()
         counts = work()
         deleted |= counts
@@ -50,11 +50,13 @@ def clean_up(settings: Settings, compute_logs: Path | None, log: Callable[[str],
             f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())} deleted, "
             f"in {time.monotonic() - began:.1f} s"
         )
-    after = _sizes(compute_logs)
+    after = _sizes(settings, compute_logs)
     return [Cleaned(name, deleted.get(name, 0), before.get(name, 0), size) for name, size in sorted(after.items())]
 
 
-def _works(settings: Settings, compute_logs: Path | None) -> dict[str, Callable[[], dict[str, int]]]:
+def _works(
+    settings: Settings, compute_logs: Path | None, log: Callable[[str], object]
+) -> dict[str, Callable[[], dict[str, int]]]:
     from financehub_dagster.storage.operations import retention
 
     now = datetime.now(UTC)
@@ -79,6 +81,7 @@ def _works(settings: Settings, compute_logs: Path | None) -> dict[str, Callable[
     if compute_logs is not None:
         oldest = now - timedelta(days=settings.financehub_keep_runs_days)
         works["compute logs"] = lambda: {"compute logs": delete_folders(compute_logs, oldest)}
+    works["intraday bars"] = lambda: _intraday(settings, log)
     return works
 
 
@@ -93,6 +96,16 @@ def _dagster(settings: Settings) -> dict[str, int]:
         "dagster event_logs": found.events,
         "dagster asset_check_executions": found.checks,
     }
+
+
+def _intraday(settings: Settings, log: Callable[[str], object]) -> dict[str, int]:
+    """Comes last, since it raises ArchiveError where the disk is full."""
+    from financehub_dagster.operations.archive import archive_old
+
+    rows: dict[str, int] = {}
+    for each in archive_old(settings, log):
+        rows[each.table] = rows.get(each.table, 0) + each.rows
+    return rows
 
 
 def _dead_letters(settings: Settings) -> int:
@@ -120,7 +133,7 @@ def _written(folder: Path) -> float:
     return max((path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path.exists()), default=0.0)
 
 
-def _sizes(compute_logs: Path | None) -> dict[str, int]:
+def _sizes(settings: Settings, compute_logs: Path | None) -> dict[str, int]:
     from financehub_dagster.storage.database import dagster_retention
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.database.schema import metadata
@@ -130,5 +143,10 @@ def _sizes(compute_logs: Path | None) -> dict[str, int]:
         found = retention.sizes(connection, list(metadata.tables))
     found |= dagster_retention.sizes()
     if compute_logs is not None:
-        found["compute logs"] = sum(path.stat().st_size for path in compute_logs.rglob("*") if path.is_file())
+        found["compute logs"] = _bytes_in(compute_logs)
+    found["archive"] = _bytes_in(settings.home / "archive")
     return found
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

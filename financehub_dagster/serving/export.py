@@ -23,7 +23,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from financehub_dagster.serving import file_formats
+from financehub_dagster.serving import archived, file_formats
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import Question, require_known
@@ -172,6 +172,9 @@ def _groups(reader: arrow.Reader, question: Question) -> list[list[str] | None]:
 
 def _ahead(reader: arrow.Reader, selection: arrow.Selection) -> Iterator[pa.Table]:
     """The batches of a selection, each read while the one before is written; at least one, which may be empty."""
+    if archived.concerned(selection):
+        yield from archived.parts(reader, selection)
+        return
     with reader.batches(selection) as batches, ThreadPoolExecutor(1) as pool:
         yield batches.schema.empty_table()
         coming = pool.submit(next, batches, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import pyarrow as pa
 
 from financehub_dagster.market.price_bases import Basis
-from financehub_dagster.serving import layouts, repairing
+from financehub_dagster.serving import archived, layouts, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ReadError, unknown
 from financehub_dagster.serving.questions import Question, ask, require_known
@@ -87,7 +87,8 @@ def read(
     adjust: "split" as stored; "adjusted" for dividends too; "raw" as traded. repaired: of daily bars, with the
     repairs of doubtful ones that have one right answer. layout "wide": a row per day or time, a
     column per symbol (of `close`, unless `columns` names others). to: the library of the result; dates are
-    datetime64 in pandas and Date otherwise, times are UTC. The embedded database is started if nothing runs.
+    datetime64 in pandas and Date otherwise, times are UTC. Archived months of intraday bars are read with the others.
+    The embedded database is started if nothing runs.
 
     Raises ReadError for what there is not, in one line that says what there is; DatabaseError.
     """
@@ -99,7 +100,7 @@ def read(
     question = ask(table, symbols=symbols, start=start, end=end, columns=columns, as_of=as_of, adjust=adjust)
     values = layouts.value_columns(question) if wide else ()
     with arrow.reading() as reader:
-        stored = repairing.repaired(reader, question) if repaired else reader.table(question.selection)
+        stored = repairing.repaired(reader, question) if repaired else archived.read(reader, question.selection)
         rows = Adjuster(reader, question).apply(stored)
         _require_rows(reader, question, rows)
     if wide:

@@ -34,7 +34,7 @@ Ids = Annotated[list[int], typer.Argument(help="Numbers of dead letters, as `dlq
 def register(app: typer.Typer) -> None:
     """Add the commands to the tree."""
     group = new_app("The dead letters: failed work that waits for its next try or for a person.")
-    command(group, "list", example="financehub dlq list --status parked --task stock_prices_daily")(list_)
+    command(group, "list", example="financehub dlq list --status parked --symbol AAPL")(list_)
     command(group, "show", example="financehub dlq show 3")(show)
     command(group, "replay", example="financehub dlq replay 3 7")(replay)
     command(group, "discard", example="financehub dlq discard 3 --reason delisted")(discard)

@@ -6,6 +6,7 @@ DatabaseError
 ├── WrongPassword         the server refuses the user or the password
 ├── NotMigrated           the database or a table is missing, or older than this program
 ├── StatementFailed       the server or the driver refuses a statement, for a reason that is none of the above
+├── LockTimeout           another transaction has held rows or a table for as long as we wait
 ├── UnsupportedPlatform   no embedded PostgreSQL here
 ├── EmbeddedFailed        the embedded PostgreSQL cannot be created, started or stopped
 └── BadRows               rows that the table cannot hold; nothing was written
@@ -40,6 +41,10 @@ class StatementFailed(DatabaseError):
     def __init__(self, message: str, sqlstate: str | None) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
+
+
+class LockTimeout(DatabaseError):
+    """Another transaction has held rows or a table for as long as we wait; nothing was written."""
 
 
 class UnsupportedPlatform(DatabaseError):

@@ -13,6 +13,7 @@ from financehub_dagster.storage.database import session_settings
 from financehub_dagster.storage.database.errors import (
     DatabaseError,
     DatabaseUnreachable,
+    LockTimeout,
     NotMigrated,
     Refused,
     StatementFailed,
@@ -142,7 +143,8 @@ def statement_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseEr
     if state in _MISSING:
         return NotMigrated(f"{describe(url)} is older than this program ({first}): {_MIGRATE}")
     if state in _REFUSED:
-        return DatabaseError(f"{describe(url)}: {first}; nothing was written: {_REFUSED[state]}")
+        kind = LockTimeout if state == "55P03" else DatabaseError
+        return kind(f"{describe(url)}: {first}; nothing was written: {_REFUSED[state]}")
     if isinstance(error, psycopg.Error):
         code = f"{type(error).__name__}, {state}" if state else type(error).__name__
         return StatementFailed(f"{describe(url)} refuses a statement: {first[:MOST_CHARACTERS]} ({code})", state)

@@ -125,6 +125,11 @@ class Reader:
         names: list[str] = self.table(known)["symbol"].to_pylist()
         return names
 
+    def texts(self, statement: str) -> list[str]:
+        """The values of the one column of text that a SELECT has."""
+        values: list[str] = self._whole_of(statement).column(0).to_pylist()
+        return values
+
     @contextmanager
     def _run(self, statement: str) -> Iterator[Any]:
         with _translated(self._url), self._connection.cursor() as cursor:

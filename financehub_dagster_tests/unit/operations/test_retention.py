@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -23,6 +23,7 @@ from financehub_dagster.storage.operations import health_checks, retention
 from financehub_dagster.storage.operations.health_checks import Checked
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.unit.archive import months
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -200,6 +201,22 @@ def test_revisions_are_kept_for_ever_unless_told_otherwise(database, dagster_tab
     clean_up(get_settings(), None, told.append)
     assert rows(database, "select count(*) from price_revisions") == [(0,)]
     assert any(line.startswith("price_revisions: 1 price_revisions deleted") for line in told)
+    get_settings.cache_clear()
+
+
+def test_old_months_of_intraday_bars_are_archived_and_hours_stay(database, dagster_tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("FINANCEHUB_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    july = date(2026, 7, 1)
+    for name in ("ohlc_1m", "ohlc_5m", "ohlc_1h"):
+        months.fill(name, (july,))
+    cleaned = {each.name: each for each in clean_up(get_settings(), None, lambda _: None)}
+    assert cleaned["ohlc_1h"].deleted == 0
+    for name in ("ohlc_1m", "ohlc_5m"):
+        assert cleaned[name].deleted == 150
+        assert cleaned[name].before > cleaned[name].after == 0
+        assert (tmp_path / "archive" / name / "2026-07.parquet").exists()
+    assert cleaned["archive"].before == 0 < cleaned["archive"].after
     get_settings.cache_clear()
 
 

@@ -1,0 +1,1 @@
+"""The archive of intraday bars, on real partitions and real files."""
