@@ -15,6 +15,7 @@ from financehub_dagster.automation.failures.replay import replay_dead_letters
 from financehub_dagster.automation.healing import heal_gaps, heal_minutes
 from financehub_dagster.automation.health_check import health_check
 from financehub_dagster.automation.realtime import realtime_pull
+from financehub_dagster.automation.reconciliation import reconcile_prices
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
 from financehub_dagster.automation.table_jobs import TABLE_JOBS
 
@@ -52,4 +53,5 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     report_coverage,
     observe_api_usage,
     audit_tables,
+    reconcile_prices,
 ]

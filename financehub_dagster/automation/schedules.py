@@ -10,6 +10,7 @@ from financehub_dagster.automation import jobs
 from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.realtime import realtime_pull_schedule
+from financehub_dagster.automation.reconciliation import reconcile_prices
 from financehub_dagster.automation.table_jobs import TABLE_SCHEDULES
 
 SCHEDULES = [
@@ -49,5 +50,12 @@ SCHEDULES = [
         cron_schedule="10 2 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Every night: whole tables are read for what was damaged outside of runs.",
+    ),
+    dg.ScheduleDefinition(
+        name="reconcile_prices_schedule",
+        job=reconcile_prices,
+        cron_schedule="40 4 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night, when budgets are least used: some instruments are compared with a second vendor.",
     ),
 ]

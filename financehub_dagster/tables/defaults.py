@@ -14,6 +14,7 @@ BAR_CHECKS = (
     "no_deferred_work",
     "bar_sanity",
     "no_doubtful_bars",
+    "no_discrepancies",
     "no_missing_sessions",
     "freshness",
     "sessions_known",

@@ -250,12 +250,26 @@ def _no_deferred_work(evidence: Evidence) -> Finding:
     return Finding(len(rows), len(rows), _waiting("until a vendor may be asked", rows), rows[:SHOWN])
 
 
+def _no_discrepancies(evidence: Evidence) -> Finding:
+    from financehub_dagster.storage import discrepancies
+
+    count, newest = discrepancies.open_rows(evidence.connection, evidence.table, evidence.symbols, SHOWN)
+    rows = [{**row, "off": row["off"] or "not known"} for row in newest]
+    return finding(len(evidence.symbols), count, "instruments, values that another vendor has otherwise", rows)
+
+
 def _waiting(how: str, rows: Sequence[Mapping[str, object]], more: str = "") -> str:
     if not rows:
         return f"no work waits {how}"
     return f"{len(rows):,} pieces of work wait {how}{more}; first: {' '.join(str(value) for value in rows[0].values())}"
 
 
+NO_DISCREPANCIES = Check(
+    "no_discrepancies",
+    "No value of this run's instruments differed from another vendor's when they were last compared (the job"
+    " reconcile_prices, some instruments a day); `off` is the vendor that two others disagree with.",
+    _no_discrepancies,
+)
 SCHEMA = Check(
     "schema",
     "Columns, types and ranges of the rows this run covered are those declared (pandera).",

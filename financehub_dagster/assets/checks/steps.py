@@ -27,6 +27,7 @@ _BY_NAME: dict[str, Check] = {
             bars.NO_DEFERRED_WORK,
             bars.BAR_SANITY,
             bars.NO_DOUBTFUL_BARS,
+            bars.NO_DISCREPANCIES,
             bars.NO_MISSING_SESSIONS,
             bars.NO_MISSING_ROWS,
             bars.FRESHNESS,

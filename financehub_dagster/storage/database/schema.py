@@ -143,6 +143,24 @@ rejected_rows = sa.Table(
     comment="Rows a vendor sent that no table accepts; one row per rule and source, however often it is sent.",
 )
 
+discrepancies = sa.Table(
+    "discrepancies",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("date", sa.Date, primary_key=True),
+    sa.Column("column_name", sa.Text, primary_key=True),
+    sa.Column("vendor", sa.Text, primary_key=True, comment="the provider that was compared with"),
+    sa.Column("kind", sa.Text, nullable=False, comment="value; basis or unit: of all closes, the newest is named"),
+    sa.Column("source", sa.Text, nullable=False, comment="the provider of the stored value"),
+    sa.Column("stored", Double, nullable=False),
+    sa.Column("told", Double, nullable=False, comment="the value of the provider that was compared with"),
+    sa.Column("off", sa.Text, comment="the provider that two others disagree with; NULL: not known"),
+    sa.Column("compared_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("run_id", sa.Text),
+    comment="Values that another vendor has otherwise than they are stored, as last compared.",
+)
+
 dirty_marks = sa.Table(
     "dirty_marks",
     metadata,

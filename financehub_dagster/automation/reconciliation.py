@@ -1,0 +1,72 @@
+"""`reconcile_prices`: stored bars against a second vendor's, some instruments a day.
+
+Belongs here: the job, and what its run shows. Does not belong here: asking and comparing (ingest.reconciliation).
+"""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from financehub_dagster.ingest.record_table import record_table
+from financehub_dagster.providers.routing import SERVE_DAILY_BARS
+from financehub_dagster.tables import BARS_OF
+
+KEEP_DAYS = 365
+"""A discrepancy that was not found again for so long belongs to an instrument that is not compared any more."""
+
+
+class Sample(dg.Config):
+    """instruments: how many of each table are compared; the next ones follow on the next day."""
+
+    instruments: int = 20
+
+
+@dg.op(required_resource_keys={"daily_bars", *SERVE_DAILY_BARS})
+def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
+    """Compare the sample of each table of daily bars; rates by vendor, column and kind are in the metadata."""
+    from financehub_dagster.ingest import reconciliation
+    from financehub_dagster.ingest.run_config import Universe
+    from financehub_dagster.market.quality.reconciliation import rotation
+    from financehub_dagster.storage import discrepancies
+    from financehub_dagster.storage.database.engine import transaction
+
+    providers = {name: getattr(context.resources, name) for name in SERVE_DAILY_BARS}
+    router = context.resources.daily_bars.over(providers)
+    today, skipped, off = datetime.now(UTC).date(), Counter[str](), Counter[str]()
+    numbers = {"instruments compared": 0, "discrepancies": 0, "requests": 0}
+    rates: list[dict[str, object]] = []
+    for table, kinds in BARS_OF.items():
+        members = {each.symbol: each for each in Universe().instruments(kinds)}
+        chosen = [members[symbol] for symbol in rotation(list(members), today, config.instruments)]
+        found = reconciliation.reconcile(table, router, providers, chosen, context.run.run_id, context.log)
+        rates += [{"table": table, **row} for row in found.rates()]
+        skipped, off = skipped + found.skipped, off + found.off
+        for name, count in zip(numbers, (found.instruments, found.found.total(), found.calls), strict=True):
+            numbers[name] += count
+    with transaction() as connection:
+        discrepancies.forget(connection, KEEP_DAYS)
+    shape = {"table": "string", "vendor": "string", "column": "string", "kind": "string"}
+    columns = {**shape, "compared": "int", "differ": "int", "rate": "string"}
+    context.add_output_metadata(
+        {
+            **numbers,
+            "rates": record_table(columns, rates),
+            "off by majority": record_table(
+                {"vendor": "string", "values": "int"},
+                [{"vendor": name, "values": count} for name, count in off.most_common()],
+            ),
+            "not compared": record_table(
+                {"why": "string", "times": "int"}, [{"why": why, "times": n} for why, n in skipped.most_common()]
+            ),
+        }
+    )
+
+
+@dg.job(
+    description="Compare the bars of some instruments, others each day, with a second vendor's; asks only vendors that"
+    " have more than half of every budget left."
+)
+def reconcile_prices() -> None:
+    """Runs daily."""
+    compare_vendors()

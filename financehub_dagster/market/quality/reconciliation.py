@@ -1,0 +1,89 @@
+"""How two vendors' bars of one instrument differ, and which of three vendors is off.
+
+Belongs here: comparing values, with tolerances. Does not belong here: whether two series are of one security before any
+of them is stored (`agreement`), asking vendors (ingest.reconciliation). Imports numpy and pandas: import it inside
+functions.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+type Kind = Literal["value", "basis", "unit"]
+
+TOLERANCES = {"open": 0.01, "high": 0.01, "low": 0.01, "close": 0.005, "volume": 1.0}
+"""How far two vendors' values of one session may differ, as a log ratio. Vendors take open, high and low from one
+exchange or from all, close from the auction or the last trade, and count volumes by half or double."""
+SAME_BASIS = 0.02
+"""Log ratio from which on all closes together are on another basis: more than any vendor's rounding."""
+STEADY = 0.005
+"""How far the ratios of such closes may lie from their median, on average."""
+UNITS, UNIT_ROOM = (100.0, 1000.0), 0.05
+"""Units of one currency, and how near to their ratio, as a logarithm, the ratio of the closes must be."""
+FEWEST = 5
+"""Common sessions from which on a basis can be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """A value of a session that two vendors have differently; of another basis or unit, the newest close alone."""
+
+    date: date
+    column: str
+    kind: Kind
+    stored: float
+    told: float
+
+
+def compare(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[list[Discrepancy], dict[str, int]]:
+    """What differs beyond tolerance, and how many values were compared, by column.
+
+    Both have date and the columns of TOLERANCES; sessions that only one of them has are left out.
+    """
+    names = list(TOLERANCES)
+    both = stored[["date", *names]].merge(told[["date", *names]], on="date", suffixes=("", "_told")).sort_values("date")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {name: np.log((both[f"{name}_told"] / both[name]).to_numpy(np.float64)) for name in names}
+    compared = {name: int(np.isfinite(ratio).sum()) for name, ratio in ratios.items()}
+    kind = _basis(ratios["close"])
+    if kind is not None:
+        last = both.iloc[-1]
+        found = Discrepancy(last["date"].date(), "close", kind, float(last["close"]), float(last["close_told"]))
+        return [found], compared
+    found_all = []
+    for name, tolerance in TOLERANCES.items():
+        for row in np.flatnonzero(np.isfinite(ratios[name]) & (np.abs(ratios[name]) > tolerance)):
+            own = both.iloc[row]
+            values = float(own[name]), float(own[f"{name}_told"])
+            found_all.append(Discrepancy(own["date"].date(), name, "value", *values))
+    return found_all, compared
+
+
+def _basis(ratios: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Kind | None:
+    known = ratios[np.isfinite(ratios)]
+    if len(known) < FEWEST:
+        return None
+    middle = float(np.median(known))
+    if abs(middle) <= SAME_BASIS or float(np.median(np.abs(known - middle))) > STEADY:
+        return None
+    near = any(abs(abs(middle) - np.log(unit)) <= UNIT_ROOM for unit in UNITS)
+    return "unit" if near else "basis"
+
+
+def odd_one_out(column: str, stored: float, second: float, third: float) -> int | None:
+    """Which of three values differs from two that agree: 0, 1 or 2; None where no two agree, or all do."""
+    values = np.log(np.maximum([stored, second, third], 1e-300))
+    alike = [abs(values[one] - values[other]) <= TOLERANCES[column] for one, other in ((1, 2), (0, 2), (0, 1))]
+    return alike.index(True) if sum(alike) == 1 else None
+
+
+def rotation(symbols: list[str], day: date, size: int) -> list[str]:
+    """The `size` symbols whose turn it is: each comes once before any comes again, as long as the list is the same."""
+    ordered = sorted(symbols)
+    if size >= len(ordered):
+        return ordered
+    first = day.toordinal() * size % len(ordered)
+    return (ordered + ordered)[first : first + size]
