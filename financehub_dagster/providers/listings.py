@@ -5,6 +5,7 @@ belong here: asking. The same letters are another security on another exchange (
 its receipt in New York), so that a vendor is asked only under a name that leaves no doubt.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -35,7 +36,8 @@ class Naming:
 
     suffixes name an exchange, by MIC; mics are the vendor's own market codes where it is told one beside the symbol
     (`by_mic`) and they differ from ours. by_id: there symbols are not unique, only an alias will do. units: the code
-    of the unit in which shares are priced, by MIC, for a vendor that does not say it (`silent`).
+    of the unit in which shares are priced, by MIC, for a vendor that does not say it (`silent`). class_mark stands
+    before the letter of an American share class, where that is known: Berkshire's B shares are BRK-B at Yahoo.
     """
 
     suffixes: Mapping[str, str] = field(default_factory=dict)
@@ -44,13 +46,16 @@ class Naming:
     by_id: frozenset[AssetType] = frozenset()
     silent: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
+    class_mark: str | None = None
 
 
 NAMINGS = {
-    "yahoo": Naming(by_id=frozenset({AssetType.CRYPTO})),
+    "yahoo": Naming(by_id=frozenset({AssetType.CRYPTO}), class_mark="-"),
     "coingecko": Naming(by_id=frozenset({AssetType.CRYPTO})),
     "coinmarketcap": Naming(by_id=frozenset({AssetType.CRYPTO})),
-    "twelve_data": Naming(by_mic=True, mics={"XTKS": "XJPX", "AIMX": "XLON"}, by_id=frozenset({AssetType.FX})),
+    "twelve_data": Naming(
+        by_mic=True, mics={"XTKS": "XJPX", "AIMX": "XLON"}, by_id=frozenset({AssetType.FX}), class_mark="."
+    ),
     "alpha_vantage": Naming(
         suffixes={
             "AIMX": ".LON", "XBOM": ".BSE", "XETR": ".DEX", "XLON": ".LON", "XSHE": ".SHZ", "XSHG": ".SHH",
@@ -66,6 +71,7 @@ NAMINGS = {
         },
         silent=True,
         units={"XLON": "GBX", "AIMX": "GBX"},
+        class_mark=".",
     ),
 }  # fmt: skip
 """Every vendor that is told a symbol. Sources:
@@ -92,6 +98,8 @@ def symbol_at(vendor: str, instrument: Instrument) -> str | None:
         return alias or instrument.symbol
     if kind in naming.by_id and not (kind is AssetType.FX and "/" in instrument.symbol):
         return None
+    if kind in LISTED and is_american(instrument):
+        return _with_class_mark(instrument.symbol, naming.class_mark)
     if vendor == "yahoo" or kind in (AssetType.CRYPTO, AssetType.FX) or is_american(instrument):
         return instrument.symbol
     if kind in LISTED and naming.by_mic:
@@ -99,6 +107,15 @@ def symbol_at(vendor: str, instrument: Instrument) -> str | None:
     if kind in LISTED and exchange in naming.suffixes:
         return f"{ticker_of(instrument)}{naming.suffixes[exchange]}"
     return None
+
+
+_SHARE_CLASS = re.compile(r"([A-Z]{1,5})[.-]([A-Z])")
+
+
+def _with_class_mark(symbol: str, mark: str | None) -> str:
+    """An American symbol with the mark that a vendor writes before the letter of a share class."""
+    found = _SHARE_CLASS.fullmatch(symbol)
+    return symbol if found is None or mark is None else f"{found[1]}{mark}{found[2]}"
 
 
 def pair_of(vendor: str, instrument: Instrument) -> tuple[str, str]:

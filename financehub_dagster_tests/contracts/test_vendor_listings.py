@@ -254,3 +254,16 @@ def test_nobody_is_asked_by_the_same_letters_and_each_is_told_why() -> None:
     answers, failed = answers_in_turn(everyone, ["alpha_vantage", "finnhub"], [sasol], ask)
     assert answers == []
     assert "add a `alpha_vantage` alias" in str(failed["SOL"])
+
+
+@pytest.mark.parametrize("written", ["BRK.B", "BRK-B"])
+@pytest.mark.parametrize(("vendor", "symbol"), [("yahoo", "BRK-B"), ("twelve_data", "BRK.B"), ("finnhub", "BRK.B")])
+def test_an_american_share_class_is_asked_for_as_the_vendor_writes_it(written: str, vendor: str, symbol: str) -> None:
+    assert listings.symbol_at(vendor, share(written, "XNYS", "USD")) == symbol
+    assert listings.symbol_at(vendor, share(written, "XNYS", "USD", **{vendor: "OWN.NAME"})) == "OWN.NAME"
+
+
+@pytest.mark.parametrize("symbol", ["BAC-PL", "AAPL", "BT.A"])
+def test_what_is_no_american_share_class_is_left_as_it_is_written(symbol: str) -> None:
+    exchange = "XLON" if symbol == "BT.A" else "XNYS"
+    assert listings.symbol_at("yahoo", share(symbol, exchange)) == symbol

@@ -40,12 +40,20 @@ class Rule:
     kept: Callable[[Column], NDArray[np.bool_]] = field(repr=False)
 
 
+def _each(kept: Callable[[str], NDArray[np.bool_]], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which bars keep a condition in each of the columns."""
+    result = kept(names[0])
+    for name in names[1:]:
+        result &= kept(name)
+    return result
+
+
 def _finite(of: Column) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(np.column_stack([of(name) for name in (*_PRICES, "volume")])).all(axis=1))
+    return _each(lambda name: np.isfinite(of(name)), (*_PRICES, "volume"))
 
 
 def _positive(of: Column) -> NDArray[np.bool_]:
-    return np.asarray((np.column_stack([of(name) for name in _PRICES]) > 0).all(axis=1))
+    return _each(lambda name: of(name) > 0, _PRICES)
 
 
 def outside(of: Column) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, IntradayBars, Quotes
 from financehub_dagster.providers.frames import QUOTES, table
-from financehub_dagster.providers.listings import power_of_told
+from financehub_dagster.providers.listings import power_of_told, symbol_at
 from financehub_dagster.providers.reading import about_the_instrument, batches
 from financehub_dagster.providers.resource import Resource
 from financehub_dagster.providers.yahoo import errors
@@ -90,7 +90,7 @@ class YahooProvider(Resource):
         """Days as Yahoo cuts them; zone: where the days of the range begin."""
         from financehub_dagster.providers.yahoo import charts, client
 
-        symbol = instrument.symbol_at(NAME).upper()
+        symbol = yahoo_symbol(instrument)
         with calling(self._call("daily_bars", symbol)) as call:
             answer = client.history(symbol, zone, start, end + timedelta(days=1))
         bars, actions, listed_since = charts.no_bars(), charts.no_actions(), None
@@ -121,7 +121,7 @@ class YahooProvider(Resource):
         from financehub_dagster.providers.yahoo import client
         from financehub_dagster.providers.yahoo import intraday as charts
 
-        symbol = instrument.symbol_at(NAME).upper()
+        symbol = yahoo_symbol(instrument)
         whole = intraday.asked(NAME, instrument, interval, start, end)
         kept = charts.INTERVALS[interval]
         of, told_since = intraday.within_reach(NAME, whole, kept.reach)
@@ -156,7 +156,7 @@ class YahooProvider(Resource):
             if each not in known:
                 problem = "its symbol is another instrument's there; add a `yahoo` alias such as BTC-USD"
                 failed[each.symbol] = UnknownSymbol(NAME, problem, symbol=each.symbol)
-        for of in batches(known, SYMBOLS, lambda each: each.symbol_at(NAME).upper()):
+        for of in batches(known, SYMBOLS, yahoo_symbol):
             call = self._call("quotes", None)
             try:
                 if end is not None:
@@ -217,3 +217,8 @@ def _require_zone(instrument: Instrument, opens: datetime) -> None:
         problem = f"is traded in {opens.tzinfo} there, not in {instrument.timezone}"
         remedy = "correct the instrument's exchange or its yahoo alias"
         raise BadRequest(NAME, f"{problem}: {remedy}", symbol=instrument.symbol)
+
+
+def yahoo_symbol(instrument: Instrument) -> str:
+    """What Yahoo calls an instrument, in upper case, as its answers do."""
+    return (symbol_at(NAME, instrument) or instrument.symbol).upper()
