@@ -53,8 +53,11 @@ def with_flags(
         near = neighbours.bars_around(connection, table, spans, PAST + doubts.BEFORE, doubts.AFTER)
         chosen = np.flatnonzero(rows["symbol"].isin(past).to_numpy(bool))
         _, bits[chosen] = _judged(rows.iloc[chosen], near, known, complete)
-    flags = np.empty(len(rows), object)
-    flags[:] = [doubts.names(each) for each in bits.tolist()]
+    nothing = np.empty(1, object)
+    nothing[0] = ()
+    flags = np.repeat(nothing, len(rows))
+    for row in np.flatnonzero(bits).tolist():
+        flags[row] = doubts.names(int(bits[row]))
     return rows.assign(flags=pd.Series(flags, rows.index, dtype=object))
 
 

@@ -142,16 +142,21 @@ NO_TEXTS = struct.pack(">iii", 0, 0, TEXT_OID)
 
 
 def _texts(array: NDArray[np.generic]) -> Field:
-    """Lists or tuples of texts, few different ones."""
+    """Lists or tuples of texts, few different ones: each object is looked at once."""
     given = array.astype(object)
-    missing = np.array([each is None or isinstance(each, float) for each in given], np.bool_)
-    lists = np.empty(len(given), object)
-    lists[:] = [() if lacks else tuple(each) for lacks, each in zip(missing, given, strict=True)]
-    codes, values = pd.factorize(lists)
-    for code, texts in enumerate(values):
-        if any(not isinstance(text, str) or "\0" in text for text in texts):
-            raise Refused(int((codes == code).argmax()), "is not a list of texts")
-    return Coded(np.where(missing, -1, codes), [_encoded_texts(texts) for texts in values])
+    ids = np.fromiter(map(id, given), np.int64, len(given))
+    _, first, codes = np.unique(ids, return_index=True, return_inverse=True)
+    values: list[bytes] = []
+    missing = np.zeros(len(first), np.bool_)
+    for place, row in enumerate(first.tolist()):
+        texts = given[row]
+        missing[place] = texts is None or isinstance(texts, float)
+        if missing[place]:
+            texts = ()
+        if not isinstance(texts, list | tuple) or any(not isinstance(text, str) or "\0" in text for text in texts):
+            raise Refused(row, "is not a list of texts")
+        values.append(_encoded_texts(texts))
+    return Coded(np.where(missing[codes], -1, codes), values)
 
 
 def _encoded_texts(texts: Sequence[str]) -> bytes:
