@@ -12,7 +12,7 @@ import typer
 from financehub_dagster.cli import arguments
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Cell, Console
-from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.market.exchanges import NO_MARKET, exchanges
 from financehub_dagster.market.instruments import AssetType, FieldError, instrument_from_text, parse_instruments
 
@@ -75,6 +75,9 @@ def add(
     alias: Annotated[
         list[str] | None, typer.Option(help="provider=symbol, where a vendor calls it otherwise; may be repeated.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask a vendor for its last bars first; add nothing if it does not know it.")
+    ] = False,
 ) -> None:
     """Add an instrument, or change the one of that symbol."""
     no_market = kind in (AssetType.CRYPTO, AssetType.FX)
@@ -93,7 +96,23 @@ def add(
     except FieldError as error:
         raise WrongUsage(str(error)) from None
     _open(console)
+    if check:
+        _introduce(console, instrument)
     _store(console, [instrument])
+
+
+def _introduce(console: Console, instrument: "Instrument") -> None:
+    """Say what a vendor has of an instrument, or that nobody could be asked; raises CommandError if it is not known."""
+    from financehub_dagster.ingest.introduction import introduce
+
+    found = introduce(instrument)
+    if found.refused is not None:
+        raise CommandError(f"{found.refused}; nothing was added")
+    if found.unanswered is not None:
+        console.warn(f"{instrument.symbol} was not checked: {found.unanswered}")
+    else:
+        price = f"{found.close:,.6g} {instrument.currency} on {found.newest}"
+        console.note(f"{found.source} knows {instrument.symbol} as {found.symbol}: {price}")
 
 
 def import_(
