@@ -40,7 +40,8 @@ def repair(series: Series, bits: NDArray[np.uint32]) -> Repaired:
     columns["high"][outside], columns["low"][outside] = reached.max(axis=0), reached.min(axis=0)
     changed = np.zeros(len(series), np.bool_)
     for name, values in columns.items():
-        changed |= ~np.isclose(values, getattr(series, name), rtol=1e-9, atol=0, equal_nan=True)
+        before = getattr(series, name)
+        changed |= (values != before) & ~(np.isnan(values) & np.isnan(before))
     return Repaired(columns, changed)
 
 
