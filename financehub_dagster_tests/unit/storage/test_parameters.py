@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from financehub_dagster import storage
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage import discrepancies
 from financehub_dagster.storage.coverage.confirmed_empty import Asked, EmptySessions
 from financehub_dagster.storage.coverage.ledger import Answer
 from financehub_dagster.storage.coverage.minutes import Settled, Stretch
@@ -89,6 +90,9 @@ ONE: dict[object, Callable[[int], object]] = {
     Breach: lambda number: Breach(f"table-{number}", "XNAS", 1.0, 2.0, "late"),
     Freshness: lambda number: Freshness(f"table-{number}", "XNAS", NOW, NOW, 1.0, 0.0),
     Answer: lambda number: Answer(f"S{number:05d}", "yahoo", START, END, NOW, None),
+    discrepancies.Row: lambda number: discrepancies.Row(
+        START + timedelta(days=number), "close", "value", "yahoo", 1.0, 2.0, None
+    ),
 }
 """A value of each type, by its number."""
 NAMED: dict[str, Callable[[int], object]] = {
