@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from financehub_dagster.cli.runs import Order
-from financehub_dagster.ingest.partitions import partition_at
+from financehub_dagster.ingest.partitions import by_day, partition_at
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.tables import BARS_OF, DATA, SNAPSHOTS, kinds_of
 
-HISTORY = tuple(name for name in DATA if name not in SNAPSHOTS)
+HISTORY = tuple(name for name in DATA if name not in SNAPSHOTS and not by_day(name))
+"""Filled over months by one run; minutes come with the ticks of `realtime_pull`."""
 TABLES = (*HISTORY, *SNAPSHOTS)
 
 

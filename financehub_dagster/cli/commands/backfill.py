@@ -3,7 +3,7 @@
 Belongs here: these commands' options and messages. Does not belong here: how a run is launched or watched.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,7 +56,7 @@ def backfill(
     home = prepare.act_on_home(console)
     months = arguments.months(first, last, get_settings().financehub_history_start, datetime.now(UTC).date())
 
-    from financehub_dagster.ingest.partitions import start_of
+    from financehub_dagster.ingest.partitions import by_day, start_of
     from financehub_dagster.tables import BARS_OF
 
     arguments.table(table, _partitioned_tables(code_location()))
@@ -65,6 +65,9 @@ def backfill(
     prepare.require_migrated()
     chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)
     prepare.require_vendors(home)
+    if by_day(table):  # to the last day of the last month
+        after = (months[1] + timedelta(days=31)).replace(day=1)
+        months = months[0], min(after - timedelta(days=1), datetime.now(UTC).date())
     order = Order([table], months, wanted, {table: len(chosen)})
     if parallel == 1:
         _report(console, _run(console, order))

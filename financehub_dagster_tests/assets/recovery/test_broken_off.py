@@ -1,6 +1,6 @@
 """A run tries a deadlock or serialization failure again, whatever it writes: nothing fails or is counted twice."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from financehub_dagster.automation.healing import due_orders
 from financehub_dagster.automation.runs import run_job
@@ -52,6 +52,11 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
         outcome = platform.run(table, partition, symbols=["AAPL", "BTC"])
         assert outcome.success, outcome.error
         assert outcome.tables[table]["rows_inserted"] > 0
+    midnight = datetime.combine(date.fromisoformat(today()), datetime.min.time(), UTC)
+    sandbox.drop_minutes("BTC", midnight - timedelta(hours=2), midnight - timedelta(hours=1))
+    assert platform.run("ohlc_1m", days_ago(1), today(), symbols=["BTC"]).tables["ohlc_1m"]["rows_inserted"] >= 1380
+    hours = platform.run("indicators_1h", days_ago(1), today(), symbols=["BTC"]).tables["indicators_1h"]
+    assert hours["rows_inserted"] >= 23
     assert platform.run("news_articles", days_ago(7), today(), symbols=["AAPL"]).success
     platform.execute("update task_failures set next_retry_at = now()")
     repository = platform.definitions.get_repository_def()
