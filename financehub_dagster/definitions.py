@@ -8,13 +8,22 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from financehub_dagster.assets import api_usage, coverage, instruments, table_audit
+from financehub_dagster.assets import (
+    api_usage,
+    coverage,
+    holdings,
+    instruments,
+    notifications,
+    position_sizes,
+    table_audit,
+)
 from financehub_dagster.assets.checks import steps
 from financehub_dagster.assets.tables import filled_assets
 from financehub_dagster.automation.healing import heal_gaps_sensor
 from financehub_dagster.automation.health_check import health_check_sensor
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.jobs import JOBS
+from financehub_dagster.automation.notifying import send_notifications_sensor
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.providers import all_providers
@@ -26,6 +35,9 @@ ASSETS = [
     instruments.instruments,
     api_usage.api_usage,
     *filled_assets(),
+    holdings.holdings,
+    position_sizes.position_sizes,
+    notifications.notifications,
     coverage.coverage,
     table_audit.table_audit,
 ]
@@ -42,7 +54,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         asset_checks=steps.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[*SENSORS, heal_gaps_sensor, health_check_sensor],
+        sensors=[*SENSORS, heal_gaps_sensor, health_check_sensor, send_notifications_sensor],
         resources={
             **all_providers(),
             "daily_bars": DailyBarsRouter(),

@@ -108,6 +108,20 @@ class Settings(BaseSettings):
     financehub_keep_revisions_days: int | None = Field(
         None, ge=1, description="Days for which replaced rows are kept; without a value for ever."
     )
+    financehub_notify: str = Field(
+        "averages,rsi,macd,bollinger,supertrend",
+        description="Signals that people are told of: rules or families of rules, see docs/signals.md.",
+    )
+    financehub_equity: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="What positions are a part of; otherwise what holdings are worth."
+    )
+    financehub_equity_currency: str = Field("USD", pattern="^[A-Z]{3}$", description="ISO 4217 code of the equity.")
+    financehub_position_fraction: float = Field(
+        0.05, gt=0, le=1, description="The part of the equity that a position costs, by the fixed fractional rule."
+    )
+    financehub_position_risk: float = Field(
+        0.01, gt=0, le=1, description="The part of the equity that is lost at the stop, two average true ranges away."
+    )
     yahoo_base_url: HttpUrl | None = Field(None, description="Base URL override of https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Base URL override of https://api.binance.com.")
     alpha_vantage_base_url: HttpUrl | None = Field(
@@ -143,6 +157,10 @@ class Settings(BaseSettings):
         text = "" if self.financehub_alert_urls is None else self.financehub_alert_urls.get_secret_value()
         parts = re.split(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", text.strip())
         return tuple(part.strip(" ,") for part in parts if part.strip(" ,"))
+
+    def notify_words(self) -> tuple[str, ...]:
+        """The rules and families of rules that people are told of, in the order given."""
+        return tuple(word for word in re.split(r"[\s,]+", self.financehub_notify) if word)
 
     def missing_keys(self) -> dict[str, str]:
         """The providers that need a key and have none, which turns them off, with the variable that turns each on."""

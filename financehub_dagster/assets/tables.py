@@ -55,7 +55,7 @@ def _inputs(table: Table) -> tuple[str, ...]:
         return (*table.filled.inputs, *table.filled.after)
     if isinstance(table.filled, FilledWith) and isinstance(TABLES[table.filled.table].filled, Intraday):
         return (table.filled.table,)  # made of its rows, where others come with its answers
-    return () if isinstance(table.filled, Maintained) else ("instruments",)
+    return table.filled.after if isinstance(table.filled, Maintained) else ("instruments",)
 
 
 def filled_assets() -> list[dg.AssetsDefinition]:

@@ -14,6 +14,8 @@ from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_
 from financehub_dagster.automation.failures.replay import replay_dead_letters
 from financehub_dagster.automation.healing import heal_gaps, heal_minutes
 from financehub_dagster.automation.health_check import health_check
+from financehub_dagster.automation.important import IMPORTANT_JOBS
+from financehub_dagster.automation.notifying import send_notifications
 from financehub_dagster.automation.realtime import realtime_pull
 from financehub_dagster.automation.reconciliation import reconcile_prices
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
@@ -40,6 +42,7 @@ audit_tables = dg.define_asset_job(
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     *TABLE_JOBS.values(),
     *COMBINED_JOBS,
+    *IMPORTANT_JOBS,
     update_single_asset,
     historical_seed,
     test_connection,
@@ -49,6 +52,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     heal_gaps,
     heal_minutes,
     realtime_pull,
+    send_notifications,
     health_check,
     report_coverage,
     observe_api_usage,

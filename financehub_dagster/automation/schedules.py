@@ -9,6 +9,7 @@ import dagster as dg
 from financehub_dagster.automation import jobs
 from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
+from financehub_dagster.automation.important import IMPORTANT_SCHEDULES
 from financehub_dagster.automation.realtime import realtime_pull_schedule
 from financehub_dagster.automation.reconciliation import reconcile_prices
 from financehub_dagster.automation.table_jobs import TABLE_SCHEDULES
@@ -16,6 +17,7 @@ from financehub_dagster.automation.table_jobs import TABLE_SCHEDULES
 SCHEDULES = [
     *TABLE_SCHEDULES,
     realtime_pull_schedule,
+    *IMPORTANT_SCHEDULES,
     dg.ScheduleDefinition(
         name="report_coverage_schedule",
         job=jobs.report_coverage,

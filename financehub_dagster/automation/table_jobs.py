@@ -26,7 +26,7 @@ def _job(table: str, job: Job) -> UnresolvedAssetJobDefinition:
     config = {name: value for name, value in config.items() if value}
     return dg.define_asset_job(
         job.name,
-        selection=dg.AssetSelection.assets(table, *filled_with(table)),
+        selection=dg.AssetSelection.assets(table, *filled_with(table), *job.also),
         config={"ops": {table: {"config": config}}} if config else None,
         description=job.description,
     )

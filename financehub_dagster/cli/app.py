@@ -25,6 +25,7 @@ from financehub_dagster.cli.commands import (
     export,
     gaps,
     health,
+    holdings,
     instruments,
     platform,
     sandbox,
@@ -43,6 +44,7 @@ database.register(app)
 backup.register(app)
 instruments.register(app)
 archive.register(app)
+holdings.register(app)
 backfill.register(app)
 gaps.register(app)
 explain.register(app)

@@ -195,6 +195,8 @@ def _store(connection: Connection, batch: Computed, window: Window, run_id: str)
     written = upsert.write(
         connection, table, batch.columns, run_id=run_id, keep_revisions=keep, changes_only=True, locked=True
     )
+    if DERIVED[name].sparse:
+        _withdraw_absent(connection, batch, window, stale, run_id)
     clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
     stale_inputs.clear_marks(connection, name, clean)
     _settle(connection, batch, window, run_id)
@@ -203,6 +205,16 @@ def _store(connection: Connection, batch: Computed, window: Window, run_id: str)
     outcome.done += [symbol for symbol in batch.symbols if symbol in found]
     outcome.empty += [symbol for symbol in batch.symbols if symbol not in found and symbol not in batch.wrong]
     return outcome
+
+
+def _withdraw_absent(
+    connection: Connection, batch: Computed, window: Window, stale: Mapping[str, date], run_id: str
+) -> None:
+    """Take out the rows of a sparse table that were stored in what was computed, and are no longer computed."""
+    computed = [symbol for symbol in batch.symbols if symbol not in batch.wrong]
+    spans = [(symbol, window.start, window.end) for symbol in computed]
+    spans += [(symbol, stale[symbol], date.max) for symbol in computed if symbol in stale]
+    withdrawals.drop_absent(connection, batch.name, batch.source, batch.columns, spans, run_id=run_id)
 
 
 def _settle(connection: Connection, batch: Computed, window: Window, run_id: str) -> None:
@@ -233,7 +245,10 @@ def _wanted(
     window: Window,
     dirty: Mapping[str, stale_inputs.Mark],
 ) -> "np.ndarray":
-    """Which rows get written: those asked for, and of the others those that are stored and have a changed input."""
+    """Which rows get written: those asked for, and of the others those that are stored and have a changed input.
+
+    Of a sparse table all rows with a changed input.
+    """
     import numpy as np
 
     from financehub_dagster.market.derived import period_start
@@ -247,8 +262,8 @@ def _wanted(
     }
     starts = np.array([since.get(symbol, np.datetime64("NaT")) for symbol in symbols], "datetime64[D]")
     behind = ~wanted & (dates >= starts[rows.instruments])
-    if _time(name) == "ts":
-        return wanted | behind  # every bar within the day has its row
+    if _time(name) == "ts" or DERIVED[name].sparse:
+        return wanted | behind  # every bar within the day has its row, and of a sparse table all rows are written
     concerned = {symbols[number]: since[symbols[number]] for number in np.unique(rows.instruments[behind])}
     for symbol, dates in history.stored_dates(connection, name, concerned).items():
         wanted |= behind & (rows.instruments == symbols.index(symbol)) & np.isin(rows.date, dates)

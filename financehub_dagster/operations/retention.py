@@ -64,6 +64,8 @@ def _works(
         "health_checks": settings.financehub_keep_health_days,
         "sla_breaches": settings.financehub_keep_health_days,
         "alerts": settings.financehub_keep_health_days,
+        "notifications": settings.financehub_keep_health_days,
+        "position_sizes": settings.financehub_keep_health_days,
         "rejected_rows": settings.financehub_keep_rejected_days,
         "price_revisions": settings.financehub_keep_revisions_days,
     }

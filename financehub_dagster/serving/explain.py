@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from financehub_dagster.market.indicators.columns import IndicatorColumn
     from financehub_dagster.storage.database.engine import Connection
 
+_ONE_A_DAY = ("symbol", "date")
+"""The key of the tables with a row per symbol and date."""
 MOST_INPUTS = 60
 """Newest inputs of an indicator that are listed; most look at fewer bars, and all of them are counted."""
 
@@ -74,7 +76,7 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
             found.computed = [
                 _computed(connection, each, instrument.symbol, day)
                 for each in derived_from(name)
-                if "date" in schema.table(each).c
+                if TABLES[each].key == _ONE_A_DAY
             ]
     if row is not None:
         found.stored["run_id"] = _run_of(found)
@@ -100,7 +102,7 @@ def _bars_of(instrument: Instrument) -> str:
 
 def _table_of(column: str | None, bars: str, instrument: Instrument) -> str:
     """The table of bars, or the one computed from it, that has the column."""
-    tables = [bars, *(name for name in derived_from(bars) if "date" in schema.table(name).c)]
+    tables = [bars, *(name for name in derived_from(bars) if TABLES[name].key == _ONE_A_DAY)]
     if column is None:
         return bars
     for name in tables:
@@ -112,7 +114,7 @@ def _table_of(column: str | None, bars: str, instrument: Instrument) -> str:
 
 
 def _require_daily(name: str) -> None:
-    daily = [each for each, table in TABLES.items() if table.key[:2] == ("symbol", "date") and len(table.key) == 2]
+    daily = [each for each, table in TABLES.items() if table.key == _ONE_A_DAY]
     if name not in daily:
         raise unknown("table", name, daily, "only tables with a row per symbol and date can be explained")
 

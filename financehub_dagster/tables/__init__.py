@@ -18,12 +18,16 @@ from financehub_dagster.tables import (
     crypto_prices_daily,
     fundamentals,
     fx_prices_daily,
+    holdings,
     indicators_daily,
     instruments,
     levels_daily,
     news_articles,
+    notifications,
     pivot_points,
+    position_sizes,
     quotes,
+    signals,
     stock_prices_daily,
 )
 from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table
@@ -47,6 +51,7 @@ _DATA = (
     ohlc_15m.TABLE,
     ohlc_1h.TABLE,
     indicators_1h.TABLE,
+    signals.TABLE,
     quotes.TABLE,
     crypto_markets.TABLE,
     fundamentals.TABLE,
@@ -57,7 +62,8 @@ EXTRA = extra_tables()
 
 DATA: dict[str, Table] = {table.name: table for table in (*_DATA, *EXTRA)}
 """The tables of market data, by name."""
-TABLES: dict[str, Table] = {**DATA, "api_usage": api_usage.TABLE, "coverage": coverage.TABLE}
+_KEPT = (holdings.TABLE, position_sizes.TABLE, notifications.TABLE, api_usage.TABLE, coverage.TABLE)
+TABLES: dict[str, Table] = {**DATA, **{table.name: table for table in _KEPT}}
 """All tables that are assets, by name."""
 
 BARS = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, History)}

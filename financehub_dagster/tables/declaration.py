@@ -115,18 +115,26 @@ class Derived:
     inputs: the tables of bars it reads, each for its own instruments. after: other tables whose changes count as
     changes of the inputs, for lineage alone. The function takes `market.bar_arrays.BarArrays` and a flag for each bar,
     whether it was a trade, and returns `market.derived.DerivedRows`. sessions: it also takes each instrument's session
-    dates, from those of its first bar to some weeks after its last.
+    dates, from those of its first bar to some weeks after its last. sparse: a session may have any number of rows, or
+    none, and a missing row does not show whether it was computed: a run writes all rows of its window and of every
+    stretch with changed inputs, and withdraws those that are no longer computed.
     """
 
     inputs: tuple[str, ...]
     function: str
     after: tuple[str, ...] = ()
     sessions: bool = False
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
 class Maintained:
-    """Kept by commands, by the gateway or by the ledger; a module of `assets` of the table's name reports on it."""
+    """Kept by commands, by the gateway or by the ledger; a module of `assets` of the table's name reports on it.
+
+    after: the tables that its rows follow from, for lineage.
+    """
+
+    after: tuple[str, ...] = ()
 
 
 TIMES = ("date", "ts", "quoted_at", "published_at")
@@ -166,7 +174,8 @@ class Job:
 
     asset_types, providers: what its runs are limited to. cron is in `timezone`, None: nothing schedules it. days_back:
     how far before the tick its partitions begin. tick_asset_types: the kinds a tick asks about, where those are not the
-    job's. while_open: a tick asks only while a market of these kinds is open, or was a moment ago.
+    job's. while_open: a tick asks only while a market of these kinds is open, or was a moment ago. also:
+    tables computed from the same inputs that its runs compute too.
     """
 
     name: str
@@ -179,6 +188,7 @@ class Job:
     days_back: int = 0
     tick_asset_types: tuple[str, ...] = ()
     while_open: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

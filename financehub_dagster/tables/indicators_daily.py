@@ -44,10 +44,11 @@ TABLE = Table(
     jobs=(
         Job(
             "calculate_indicators",
-            "Technical indicators of every active instrument over its full stored history.",
+            "Technical indicators and signals of every active instrument over its full stored history.",
             cron="15 * * * *",
             why="Every hour: bars that changed are computed again.",
             days_back=7,
+            also=("signals",),
         ),
     ),
     chart="indicators",

@@ -4,7 +4,7 @@ from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.market.quality.limits import CURRENCY
 from financehub_dagster.tables import defaults
-from financehub_dagster.tables.columns import positive
+from financehub_dagster.tables.columns import number, positive
 from financehub_dagster.tables.declaration import Column, Maintained, Table
 
 TABLE = Table(
@@ -21,6 +21,13 @@ TABLE = Table(
         positive("market_cap", "in units of currency", nullable=True),
         Column("aliases", "jsonb", "provider -> symbol", default="'{}'::jsonb"),
         Column("updated_at", "timestamp with time zone", "last edit", default="now()"),
+        number(
+            "importance",
+            "from 1 to 9, computed daily from holdings, market cap and volatility; NULL: not yet",
+            nullable=True,
+            least=1,
+            most=9,
+        ),
     ),
     grain="none",
     filled=Maintained(),

@@ -8,11 +8,12 @@ from financehub_dagster.definitions import build_definitions
 from financehub_dagster.storage.database import schema as tables
 
 PRICES = ["stock_prices_daily", "crypto_prices_daily", "fx_prices_daily"]
-DAILY_BARS = [*PRICES, "corporate_actions", "indicators_daily", "levels_daily", "pivot_points"]
+DAILY_BARS = [*PRICES, "corporate_actions", "indicators_daily", "levels_daily", "pivot_points", "signals"]
 ANSWERS = {"quotes": "day", "crypto_markets": "day", "fundamentals": "month", "news_articles": "day"}
 MINUTES = ["ohlc_1m", "ohlc_5m", "ohlc_15m", "ohlc_1h"]
 INTRADAY = [*MINUTES, "indicators_1h"]
-TABLES = ["instruments", *DAILY_BARS, *INTRADAY, *ANSWERS, "coverage"]
+PORTFOLIO = ["holdings", "position_sizes", "notifications"]
+TABLES = ["instruments", *DAILY_BARS, *INTRADAY, *ANSWERS, "coverage", *PORTFOLIO]
 OBSERVED = ["api_usage"]
 AUDIT = "table_audit"
 
@@ -105,6 +106,7 @@ def test_jobs_carry_the_predecessors_names():
         "cleanup_old_data",
         "heal_gaps",
         "heal_minutes",
+        "send_notifications",
         "health_check",
         "report_coverage",
         "observe_api_usage",
@@ -118,6 +120,9 @@ def test_jobs_carry_the_predecessors_names():
         "fetch_news",
         "fetch_unified_crypto",
         "fetch_all_markets",
+        "rank_instruments",
+        "batch_update_popular",
+        "cache_warming",
     }
 
 
@@ -143,6 +148,9 @@ def test_schedules_are_on_by_default():
         "fetch_coingecko_cryptos_schedule",
         "fetch_fundamentals_schedule",
         "fetch_news_schedule",
+        "rank_instruments_schedule",
+        "batch_update_popular_schedule",
+        "cache_warming_schedule",
     }
     assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 
@@ -154,6 +162,7 @@ def test_sensors_are_on_by_default():
         "recovery",
         "replay_dead_letters_sensor",
         "heal_gaps_sensor",
+        "send_notifications_sensor",
         "health_check_sensor",
     }
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}

@@ -74,7 +74,7 @@ def test_an_added_instrument_has_the_currency_and_the_time_zone_of_its_exchange(
 
 
 def test_updating_a_symbol_brings_its_tables_and_indicators_up_to_date(ask):
-    assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily"}
+    assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily", "signals"}
 
 
 def test_one_failing_instrument_is_named_and_the_others_are_stored(ask, sandbox):
@@ -155,5 +155,5 @@ def test_status_reads_what_is_stored_without_loading_dagster(ask):
 
 def test_updating_a_symbol_loads_nothing_that_draws(ask):
     text, modules = loaded_by("update", "AAPL", "--json")
-    assert set(counts(json.loads(text))) == {"stock_prices_daily", "corporate_actions", "indicators_daily"}
+    assert set(counts(json.loads(text))) == {"stock_prices_daily", "corporate_actions", "indicators_daily", "signals"}
     assert not {"matplotlib", "mplfinance"} & modules

@@ -12,18 +12,26 @@ from financehub_dagster.market.derived import DerivedRows
 from financehub_dagster.market.indicators import engine
 
 
-def compute(bars: BarArrays, traded: NDArray[np.bool_]) -> DerivedRows:
-    """One row for each bar; all NaN for a bar that is no trade (`traded` is False), which no other row counts."""
-    # The range of a doubtful bar is widened to its open and close: ratios within the range keep their bounds.
+def trades(bars: BarArrays, traded: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """The bars that were trades, as the engine takes them: offsets, and open, high, low, close, volume by name.
+
+    The range of a doubtful bar is widened to its open and close: ratios within the range keep their bounds.
+    """
     high = np.maximum(bars.high, np.maximum(bars.open, bars.close))
     low = np.minimum(bars.low, np.minimum(bars.open, bars.close))
-    arrays = (bars.open, high, low, bars.close, bars.volume)
+    arrays = {"open": bars.open, "high": high, "low": low, "close": bars.close, "volume": bars.volume}
     if traded.all():
-        values = engine.compute_many(bars.offsets, *arrays)
-    else:
-        offsets = np.append(0, np.cumsum(traded))[bars.offsets]
-        values = {}
-        for name, known in engine.compute_many(offsets, *(array[traded] for array in arrays)).items():
+        return bars.offsets, arrays
+    offsets = np.append(0, np.cumsum(traded))[bars.offsets]
+    return offsets, {name: values[traded] for name, values in arrays.items()}
+
+
+def compute(bars: BarArrays, traded: NDArray[np.bool_]) -> DerivedRows:
+    """One row for each bar; all NaN for a bar that is no trade (`traded` is False), which no other row counts."""
+    offsets, arrays = trades(bars, traded)
+    values = engine.compute_many(offsets, **arrays)
+    if not traded.all():
+        for name, known in values.items():
             values[name] = np.full(len(traded), np.nan)
             values[name][traded] = known
     return DerivedRows(np.repeat(np.arange(len(bars.symbols)), np.diff(bars.offsets)), bars.date, values)

@@ -333,6 +333,17 @@ breakers = sa.Table(
 
 api_usage = _from_declaration(TABLES["api_usage"])
 
+holdings = _from_declaration(TABLES["holdings"])
+position_sizes = _from_declaration(TABLES["position_sizes"])
+notifications = _from_declaration(
+    TABLES["notifications"],
+    sa.Index(
+        "notifications_unsettled_idx",
+        "state",
+        postgresql_where=sa.text("state in ('waiting','sending','failed')"),
+    ),
+)
+
 health_checks = sa.Table(
     "health_checks",
     metadata,

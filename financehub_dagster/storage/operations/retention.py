@@ -26,6 +26,9 @@ _SETTLED = {
 }
 """Tables with a key of one number, and the column that says how old a row is; rows without it stay."""
 
+_KEPT_A_WHILE = {"notifications": "queued_at", "position_sizes": "computed_at"}
+"""Tables whose rows are deleted by their age alone, by the column that says it."""
+
 _HEALTH = sa.text("""
     delete from health_checks where (component, since) in (
         select h.component, h.since from health_checks h
@@ -45,8 +48,12 @@ def delete_old(table: str, age: timedelta) -> int:
         return _repeated(_HEALTH, table, age)
     if table == "api_usage":
         return in_transaction(lambda connection: connection.execute(_USAGE, {"age": age}).rowcount)
-    key, column = _SETTLED[table]
     known = metadata.tables[table]
+    if table in _KEPT_A_WHILE:
+        column = known.c[_KEPT_A_WHILE[table]].name
+        old = f"select ctid from {known.name} where {column} < now() - cast(:age as interval) limit :most"
+        return _repeated(sa.text(f"delete from {known.name} where ctid = any(array({old}))"), table, age)
+    key, column = _SETTLED[table]
     statement = sa.text(f"""
         delete from {known.name} where {known.c[key].name} in (
             select {known.c[key].name} from {known.name}

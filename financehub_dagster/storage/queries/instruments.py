@@ -20,6 +20,10 @@ _VALUES = ("name", "asset_type", "exchange", "currency", "timezone", "is_active"
 _COLUMNS = ("symbol", *_VALUES)
 
 
+_FIRST = (table.c.importance.desc().nulls_last(), table.c.market_cap.desc().nulls_last(), table.c.symbol)
+"""The most important instruments first."""
+
+
 @dataclass(frozen=True)
 class UpsertResult:
     """What an upsert did, in instruments."""
@@ -55,12 +59,12 @@ def list_instruments(
     *,
     all_known: bool = True,
 ) -> list[Instrument]:
-    """Instruments by importance: the largest market capitalisation first, unknown ones last, then by symbol.
+    """Instruments by importance, then the largest market capitalisation first, unknown ones last, then by symbol.
 
     asset_types and symbols narrow the choice; active None means both. Raises UnknownInstruments for `symbols` that no
     instrument has, unless not `all_known`; one that is only filtered out by the other arguments is not unknown.
     """
-    query = sa.select(table).order_by(table.c.market_cap.desc().nulls_last(), table.c.symbol)
+    query = sa.select(table).order_by(*_FIRST)
     if asset_types is not None:
         query = query.where(table.c.asset_type.in_([str(kind) for kind in asset_types]))
     if symbols is not None:

@@ -4,9 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 
 from financehub_dagster.automation.healing import due_orders
 from financehub_dagster.automation.runs import run_job
+from financehub_dagster.market.holdings import Lot
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.database import transactions
 from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries.holdings import replace_lots
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.snapshots.answers import days_ago, today
 from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes, never_written
@@ -36,7 +38,7 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
         )
     )
 
-    stocks = platform.run([STOCKS, "corporate_actions", INDICATORS, *LEVELS], MARCH, symbols=["AAPL", "GE"])
+    stocks = platform.run([STOCKS, "corporate_actions", INDICATORS, *LEVELS, "signals"], MARCH, symbols=["AAPL", "GE"])
     assert stocks.success, stocks.error
     said = stocks.tables[STOCKS]
     assert (said["rows_inserted"], said["instruments_done"], said["instruments_failed"]) == (ACCEPTED, 1, 1)
@@ -63,4 +65,18 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
     assert run_job(repository, "replay_dead_letters", {}, instance=platform.instance).success
     assert platform.rows("select symbol, attempts, status from task_failures") == [("GE", 2, "open")]
     assert due_orders(platform.definitions.resources["daily_bars"], 1)
+    size_and_announce_a_signal(platform)
     assert never_written(platform.engine) == [], "let this test write these tables too"
+
+
+def size_and_announce_a_signal(platform) -> None:
+    """A signal of today is sized by what is held, and announced in a dry run."""
+    lots = [Lot("main", "AAPL", 10.0, 75.5, date(2014, 1, 2))]
+    assert in_transaction(lambda connection: replace_lots(connection, lots)) == 0
+    platform.execute(
+        "insert into signals (symbol, date, rule, direction, value, level, price, computed_at)"
+        " values ('AAPL', current_date, 'macd_zero', 'entry', 1, 0, 100, now())"
+    )
+    outcome = run_job(platform.definitions.get_repository_def(), "send_notifications", {}, instance=platform.instance)
+    assert outcome.success, outcome.error
+    assert outcome.tables["position_sizes"]["sized"] == outcome.tables["notifications"]["dry_run"] == 1

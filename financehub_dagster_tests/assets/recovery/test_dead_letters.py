@@ -156,7 +156,7 @@ def test_jobs_on_one_symbol_leave_the_rows_of_their_tables(platform, repository,
     outcome = run_job(repository, "historical_seed", config, instance=platform.instance)
     assert not outcome.success
     assert {(row[0], row[2]) for row in letters(platform)} == {
-        (table, "GE") for table in (STOCKS, INDICATORS, "levels_daily", "pivot_points")
+        (table, "GE") for table in (STOCKS, INDICATORS, "levels_daily", "pivot_points", "signals")
     }
     assert len({row[1] for row in letters(platform)}) == 1
     sandbox.reset()

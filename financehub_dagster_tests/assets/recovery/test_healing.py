@@ -57,7 +57,7 @@ def test_what_is_missing_becomes_a_run_for_each_table_and_the_runs_leave_no_gap(
     requests = {request.tags[TABLE_TAG]: request for request in tick(small)}
     assert set(requests) == {STOCKS, CRYPTOS}
     stocks = requests[STOCKS]
-    computed = (INDICATORS, "levels_daily", "pivot_points")
+    computed = (INDICATORS, "levels_daily", "pivot_points", "signals")
     assert {key.to_user_string() for key in stocks.asset_selection} == {STOCKS, "corporate_actions", *computed}
     assert stocks.run_config == {
         "ops": {table: {"config": {"symbols": ["AAPL", "GE"]}} for table in (STOCKS, *computed)}

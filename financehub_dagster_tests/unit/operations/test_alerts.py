@@ -1,10 +1,6 @@
 """Alerts, delivered by apprise to a real HTTP server: one message for a beginning, one for an end, and no storms."""
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 import sqlalchemy as sa
@@ -19,48 +15,6 @@ from financehub_dagster.storage.operations.sla_breaches import OpenBreach
 from financehub_dagster_tests.fixtures.database import Database
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-PASSWORD = "canary-password"
-
-
-class Inbox:
-    """A server that takes apprise's JSON messages, or refuses them."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict] = []
-        self.tries = 0
-        self.status = 200
-        inbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                inbox.tries += 1
-                if inbox.status == 200:
-                    inbox.messages.append(body)
-                self.send_response(inbox.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                """Nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://me:{PASSWORD}@127.0.0.1:{self.server.server_address[1]}/inbox"
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def titles(self) -> list[str]:
-        return [message["title"] for message in self.messages]
-
-
-@pytest.fixture
-def inbox(monkeypatch) -> Iterator[Inbox]:
-    inbox = Inbox()
-    monkeypatch.setenv("FINANCEHUB_ALERT_URLS", inbox.url)
-    get_settings.cache_clear()
-    yield inbox
-    inbox.server.shutdown()
-    get_settings.cache_clear()
 
 
 class Incidents:
@@ -146,7 +100,7 @@ def test_an_address_that_is_down_is_tried_ever_less_often_and_gets_one_message_i
     [(attempts, error)] = incidents.rows("attempts, error")
     assert attempts == inbox.tries
     assert error == "none of the 1 addresses in FINANCEHUB_ALERT_URLS took it"
-    assert PASSWORD not in caplog.text
+    assert inbox.password not in caplog.text
     inbox.status = 200
     for _ in range(61):
         incidents.later(1)

@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster import storage
+from financehub_dagster.market.holdings import Lot
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage import discrepancies
 from financehub_dagster.storage.coverage.confirmed_empty import Asked, EmptySessions
@@ -40,6 +41,7 @@ from financehub_dagster.storage.lineage.stale_inputs import Mark
 from financehub_dagster.storage.operations.alerts import Due
 from financehub_dagster.storage.operations.freshness import Freshness
 from financehub_dagster.storage.operations.health_checks import Checked
+from financehub_dagster.storage.operations.notifications import Claimed
 from financehub_dagster.storage.operations.sla_breaches import Breach
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.fixtures.database import Database
@@ -77,6 +79,7 @@ def bars(count: int) -> dict[str, Any]:
 ONE: dict[object, Callable[[int], object]] = {
     str: lambda number: f"S{number:05d}",
     int: lambda number: number,
+    float: lambda number: 1.0 + number,
     bool: lambda _: False,
     date: lambda number: START - timedelta(days=number),
     datetime: lambda _: NOW,
@@ -89,6 +92,8 @@ ONE: dict[object, Callable[[int], object]] = {
     Due: lambda number: Due(number, f"health/{number}", "it failed", NOW, NOW, announced=True, recurrence=0),
     Breach: lambda number: Breach(f"table-{number}", "XNAS", 1.0, 2.0, "late"),
     Freshness: lambda number: Freshness(f"table-{number}", "XNAS", NOW, NOW, 1.0, 0.0),
+    Claimed: lambda number: Claimed(f"S{number:05d}", START, "macd_zero", "entry", 1.0, "New", "USD"),
+    Lot: lambda number: Lot("main", f"S{number:05d}", 1.0, 1.0, START),
     Answer: lambda number: Answer(f"S{number:05d}", "yahoo", START, END, NOW, None),
     discrepancies.Row: lambda number: discrepancies.Row(
         START + timedelta(days=number), "close", "value", "yahoo", 1.0, 2.0, None
@@ -126,6 +131,8 @@ NAMED: dict[str, Callable[[int], object]] = {
     "derived": lambda _: ["indicators_daily"],
     "drop_derived.derived": lambda _: "indicators_daily",
     "drop_derived.period": lambda _: "session",
+    "drop_absent.derived": lambda _: "signals",
+    "drop_absent.computed": lambda count: {**bars(count), "rule": np.array(symbols(count), object)},
     "bars_without_rows.name": lambda _: "indicators_daily",
 }
 """What is given to parameters of these names, or to that of one function, where its type does not say enough."""

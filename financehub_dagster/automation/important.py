@@ -1,0 +1,166 @@
+"""The most important instruments first: ranking them, keeping them fresh, and warming up before a market opens.
+
+Belongs here: the jobs `rank_instruments`, `batch_update_popular` and `cache_warming` with their schedules. Does not
+belong here: what importance is (market.importance).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from pydantic import Field
+
+from financehub_dagster.automation.combined_jobs import ALL_MARKETS, run_parts
+from financehub_dagster.automation.table_jobs import any_open
+from financehub_dagster.ingest.partitions import partition_at, range_tags
+from financehub_dagster.market.instruments import AssetType, Instrument
+
+POPULAR = 20
+"""Instruments of a run of `batch_update_popular`: two requests each are within every vendor's limits of a minute."""
+AHEAD = timedelta(minutes=10)
+"""How long before the open prices are asked for: the time between two ticks of the schedule."""
+WARMED = "quotes"
+_LISTED = (AssetType.STOCK, AssetType.ETF, AssetType.INDEX)
+_RUNNING = dg.DefaultScheduleStatus.RUNNING
+
+
+class Popular(dg.Config):
+    """How many instruments a run is about."""
+
+    most: int = Field(default=POPULAR, ge=1, description="The most important instruments, so many of them.")
+
+
+@dg.op
+def rank(context: dg.OpExecutionContext) -> None:
+    """Compute the importance of every active instrument from what is stored."""
+    from financehub_dagster.market.importance import importance, recent_volatility
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.queries import importance as stored
+
+    known = in_transaction(stored.read)
+    weights = importance(known.held, known.market_cap, recent_volatility(known.offsets, known.closes)).tolist()
+    changed = in_transaction(lambda connection: stored.store(connection, known.symbols, weights))
+    first = sorted(zip(weights, known.symbols, strict=True), reverse=True)[:POPULAR]
+    context.add_output_metadata(
+        {
+            "instruments": len(known.symbols),
+            "changed": changed,
+            "first": ", ".join(f"{symbol} {weight:.2f}" for weight, symbol in first) or "none",
+        }
+    )
+
+
+@dg.job(description="Compute how important each instrument is, from holdings, market cap and volatility.")
+def rank_instruments() -> None:
+    """Asks no vendor."""
+    rank()
+
+
+@dg.op
+def update_popular(context: dg.OpExecutionContext, config: Popular) -> None:
+    """Bars of the running month, then markets and quotes, of the most important instruments."""
+    run_parts(context, ALL_MARKETS, [each.symbol for each in _active()[: config.most]])
+
+
+@dg.job(description="Daily bars, corporate actions, markets and quotes of the most important instruments.")
+def batch_update_popular() -> None:
+    """Two runs: the running month of the bars, the running day of the others."""
+    update_popular()
+
+
+cache_warming = dg.define_asset_job(
+    "cache_warming",
+    selection=dg.AssetSelection.assets(WARMED),
+    description="Last prices of listed instruments whose exchange is about to open, most important first.",
+)
+
+
+@dg.schedule(
+    job=batch_update_popular,
+    cron_schedule="25 * * * *",
+    default_status=_RUNNING,
+    description="Every hour in which one of the most important instruments is traded.",
+)
+def batch_update_popular_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Skipped while a run has not ended, and while all of their markets are closed."""
+    busy = _unfinished(context, "batch_update_popular")
+    if busy is not None:
+        return busy
+    first = _active()[:POPULAR]
+    if not first:
+        return dg.SkipReason("the universe has no active instrument")
+    if not any_open(first, context.scheduled_execution_time):
+        return dg.SkipReason("no market of the most important instruments is open")
+    return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+
+@dg.schedule(
+    job=cache_warming,
+    cron_schedule="*/10 * * * *",
+    default_status=_RUNNING,
+    description="In the ten minutes before an exchange of the universe opens.",
+)
+def cache_warming_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """One run for all exchanges that open within the ten minutes after the tick."""
+    busy = _unfinished(context, "cache_warming")
+    if busy is not None:
+        return busy
+    now = context.scheduled_execution_time.astimezone(UTC)
+    opening = about_to_open(_active(_LISTED), now)
+    if not opening:
+        return dg.SkipReason("no exchange of the universe opens in the next ten minutes")
+    today = partition_at(WARMED, now)
+    return dg.RunRequest(
+        run_key=now.isoformat(),
+        run_config={"ops": {WARMED: {"config": {"symbols": opening}}}},
+        tags=range_tags(today, today),
+    )
+
+
+def about_to_open(members: list[Instrument], now: datetime) -> list[str]:
+    """The symbols of `members`, in their order, whose session opens after `now` (aware) and within AHEAD of it."""
+    from financehub_dagster.market import calendars
+
+    moment, until = calendars.instant(now), calendars.instant(now + AHEAD)
+    opens: dict[object, bool] = {}
+    for each in members:
+        market = calendars.market_of(each)
+        if market not in opens:
+            around = calendars.known(each, (now - timedelta(days=1)).date(), (now + timedelta(days=1)).date())
+            opens[market] = bool(((around.opens > moment) & (around.opens <= until)).any())
+    return [each.symbol for each in members if opens[calendars.market_of(each)]]
+
+
+def _unfinished(context: dg.ScheduleEvaluationContext, job: str) -> dg.SkipReason | None:
+    unfinished = dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES)
+    if context.instance.get_run_records(unfinished, limit=1):
+        return dg.SkipReason(f"a run of {job} has not ended yet")
+    return None
+
+
+def _active(kinds: tuple[AssetType, ...] | None = None) -> list[Instrument]:
+    """The active instruments, most important first."""
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
+
+    with transaction() as connection:
+        return list_instruments(connection, asset_types=kinds)
+
+
+IMPORTANT_JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
+    rank_instruments,
+    batch_update_popular,
+    cache_warming,
+]
+IMPORTANT_SCHEDULES = [
+    dg.ScheduleDefinition(
+        name="rank_instruments_schedule",
+        job=rank_instruments,
+        cron_schedule="10 4 * * *",
+        default_status=_RUNNING,
+        description="Every night: what the most important instruments are.",
+    ),
+    batch_update_popular_schedule,
+    cache_warming_schedule,
+]

@@ -1,0 +1,78 @@
+"""`holdings import|list`: what is held in which account.
+
+Belongs here: these commands' options and messages. Does not belong here: files (market.holdings), storing.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from financehub_dagster.cli.command import command, new_app
+from financehub_dagster.cli.console import Cell, Console
+from financehub_dagster.cli.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.queries.holdings import Position
+
+COLUMNS = ("account", "symbol", "opened_on", "quantity", "cost", "close", "value", "profit", "currency")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+    group = new_app("What is held: it decides what is fetched first, and how large positions are.")
+    command(group, "import", example="financehub holdings import my-holdings.csv")(import_)
+    command(group, "list", example="financehub holdings list --account main")(list_)
+    app.add_typer(group, name="holdings")
+
+
+def import_(
+    console: Console,
+    file: Annotated[
+        Path, typer.Argument(help="A CSV file with account,symbol,quantity,cost,opened_on.", metavar="FILE")
+    ],
+) -> None:
+    """Replace all that the accounts in a file hold; one mistake in it and nothing is changed."""
+    from financehub_dagster.market.holdings import HoldingsError, parse
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.queries.holdings import replace_lots
+
+    try:
+        lots = parse(file)
+    except HoldingsError as error:
+        raise WrongUsage(str(error)) from None
+    _open(console)
+    replaced = in_transaction(lambda connection: replace_lots(connection, lots))
+    accounts = sorted({lot.account for lot in lots})
+    data = {"accounts": accounts, "lots": len(lots), "replaced": replaced}
+    console.result(data, lambda: console.say(f"{len(lots)} lots in {', '.join(accounts)}; {replaced} replaced"))
+
+
+def list_(
+    console: Console,
+    account: Annotated[str | None, typer.Option(help="Only this account.", metavar="ACCOUNT")] = None,
+) -> None:
+    """List all lots, splits applied, at the last stored closes."""
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.holdings import positions
+
+    _open(console)
+    with transaction() as connection:
+        found = [each for each in positions(connection) if account is None or each.account == account]
+    rows = [_row(each) for each in found]
+    console.result(
+        {"holdings": [{**asdict(each), "value": each.value, "profit": each.profit} for each in found]},
+        lambda: console.table(f"{len(rows)} lots", COLUMNS, rows),
+    )
+
+
+def _row(position: "Position") -> list[Cell]:
+    return [getattr(position, column) for column in COLUMNS]
+
+
+def _open(console: Console) -> None:
+    from financehub_dagster.cli import prepare
+
+    prepare.act_on_home(console)
+    prepare.require_migrated()

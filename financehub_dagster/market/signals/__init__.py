@@ -1,0 +1,1 @@
+"""Trading signals: rules over bars and indicators, and the bars on which each fires."""

@@ -1,0 +1,90 @@
+"""`holdings`: storing lots, and positions as they are now, splits applied and valued at stored closes.
+
+Belongs here: these statements. Does not belong here: files (market.holdings), reports.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import sqlalchemy as sa
+
+from financehub_dagster.market.holdings import Lot
+from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.errors import UnknownInstruments
+from financehub_dagster.storage.database.locks import lock_table
+from financehub_dagster.storage.database.schema import holdings as table
+from financehub_dagster.storage.database.schema import instruments
+from financehub_dagster.tables import ACTIONS, BARS_OF
+
+_TYPES = {"account": sa.Text, "symbol": sa.Text, "opened_on": sa.Date, "quantity": sa.Double, "cost": sa.Double}
+
+
+@dataclass(frozen=True)
+class Position:
+    """A lot as it is now: quantity and cost after all splits since; close and its session None where none is stored."""
+
+    account: str
+    symbol: str
+    opened_on: date
+    quantity: float
+    cost: float
+    currency: str
+    close: float | None
+    session: date | None
+
+    @property
+    def value(self) -> float | None:
+        """Quantity at the close, in `currency`."""
+        return None if self.close is None else self.quantity * self.close
+
+    @property
+    def profit(self) -> float | None:
+        """What it has gained since it was opened, dividends left out, in `currency`."""
+        return None if self.close is None else self.quantity * (self.close - self.cost)
+
+
+_POSITIONS = """
+    select h.account, h.symbol, h.opened_on, h.quantity * coalesce(s.ratio, 1) as quantity,
+        h.cost / coalesce(s.ratio, 1) as cost, i.currency, c.close, c.date as session
+    from holdings h join instruments i using (symbol)
+    left join lateral (
+        select exp(sum(ln(a.value))) as ratio from {actions} a
+        where a.symbol = h.symbol and a.kind = 'split' and a.date > h.opened_on
+    ) s on true
+    left join lateral (
+        select date, close from ({closes}) b order by date desc limit 1
+    ) c on true
+    order by h.account, h.symbol, h.opened_on
+"""
+
+
+def _positions(tables: Sequence[str]) -> sa.TextClause:
+    own = (f"(select date, close from {name} where symbol = h.symbol order by date desc limit 1)" for name in tables)
+    return sa.text(_POSITIONS.format(closes=" union all ".join(own), actions=ACTIONS))
+
+
+def replace_lots(connection: Connection, lots: Sequence[Lot]) -> int:
+    """Store `lots` as all that their accounts hold; returns how many lots there were before.
+
+    Raises UnknownInstruments, and changes nothing, for symbols that no instrument has.
+    """
+    lock_table(connection, table)
+    symbols = sorted({lot.symbol for lot in lots})
+    known = set(
+        connection.execute(sa.select(instruments.c.symbol).where(instruments.c.symbol == any_of(symbols))).scalars()
+    )
+    unknown = [symbol for symbol in symbols if symbol not in known]
+    if unknown:
+        raise UnknownInstruments(unknown)
+    accounts = sorted({lot.account for lot in lots})
+    gone = connection.execute(sa.delete(table).where(table.c.account == any_of(accounts))).rowcount
+    rows = side_by_side(**{name: ([getattr(lot, name) for lot in lots], kind) for name, kind in _TYPES.items()})
+    connection.execute(sa.insert(table).from_select(list(_TYPES), sa.select(*(rows.c[name] for name in _TYPES))))
+    return gone
+
+
+def positions(connection: Connection) -> list[Position]:
+    """Every lot as it is now, by account, symbol and day."""
+    return [Position(**row) for row in connection.execute(_positions(list(BARS_OF))).mappings()]

@@ -1,0 +1,75 @@
+"""What the importance of instruments is computed from, and storing it.
+
+Belongs here: these statements. Does not belong here: the arithmetic (market.importance).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from financehub_dagster.market.importance import DAYS
+from financehub_dagster.storage.database.array_parameters import side_by_side
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.locks import lock_table
+from financehub_dagster.storage.database.schema import instruments
+from financehub_dagster.storage.queries.holdings import positions
+from financehub_dagster.tables import BARS_OF
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_RECENT = """
+    select i.symbol, i.market_cap, c.closes from instruments i cross join lateral (
+        select array_agg(close order by date) as closes from ({closes}) b
+    ) c where i.is_active order by i.symbol
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Of the active instruments: what is held (0: nothing), market cap (NaN: unknown), and recent closes end to end.
+
+    Instrument i owns closes offsets[i] to offsets[i + 1].
+    """
+
+    symbols: list[str]
+    held: "NDArray[np.float64]"
+    market_cap: "NDArray[np.float64]"
+    offsets: "NDArray[np.int64]"
+    closes: "NDArray[np.float64]"
+
+
+def read(connection: Connection) -> Known:
+    """What is stored of all active instruments; values are in the currency of each."""
+    import numpy as np
+
+    held: defaultdict[str, float] = defaultdict(float)
+    for each in positions(connection):
+        held[each.symbol] += abs(each.quantity * (each.cost if each.close is None else each.close))
+    own = (
+        f"(select date, close from {name} where symbol = i.symbol order by date desc limit {DAYS + 1})"
+        for name in BARS_OF
+    )
+    rows = connection.execute(sa.text(_RECENT.format(closes=" union all ".join(own)))).all()
+    closes = [row.closes or [] for row in rows]
+    return Known(
+        [row.symbol for row in rows],
+        np.array([held[row.symbol] for row in rows]),
+        np.array([nan if row.market_cap is None else row.market_cap for row in rows]),
+        np.cumsum([0, *(len(each) for each in closes)], dtype=np.int64),
+        np.array([close for each in closes for close in each], np.float64),
+    )
+
+
+def store(connection: Connection, symbols: Sequence[str], weights: Sequence[float]) -> int:
+    """Store the importance of instruments; returns how many have another one now."""
+    lock_table(connection, instruments)
+    new = side_by_side(symbol=(symbols, sa.Text), importance=(weights, sa.Double))
+    change = sa.update(instruments).values(importance=new.c.importance)
+    changed = instruments.c.importance.is_distinct_from(new.c.importance)
+    return connection.execute(change.where(instruments.c.symbol == new.c.symbol, changed)).rowcount

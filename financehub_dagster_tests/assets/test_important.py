@@ -1,0 +1,101 @@
+"""The most important instruments go first: ranked from what is stored, kept fresh, and asked about before the open."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from financehub_dagster.automation.combined_jobs import PART_TAG
+from financehub_dagster.automation.runs import run_job
+from financehub_dagster.ingest.run_config import Universe
+from financehub_dagster.market.holdings import Lot
+from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries.holdings import replace_lots
+
+NEW_YORK_OPENS = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
+SATURDAY = datetime(2026, 11, 21, 14, 25, tzinfo=UTC)
+
+
+def launch(platform, job: str, config=None):
+    outcome = run_job(platform.definitions.get_repository_def(), job, config or {}, instance=platform.instance)
+    assert outcome.success, outcome.error
+    return outcome
+
+
+@pytest.fixture
+def stored_runs(tmp_path) -> Iterator[dg.DagsterInstance]:
+    """An instance on disk: a tick does not get to see one in memory."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+def tick(platform, instance: dg.DagsterInstance, name: str, at: datetime) -> dg.RunRequest | str:
+    """What a schedule answers to its tick at `at`: a request, or why there is none."""
+    schedule = next(each for each in platform.definitions.schedules if each.name == name)
+    with dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=at, repository_def=platform.definitions.get_repository_def()
+    ) as context:
+        data = schedule.evaluate_tick(context)
+    return data.run_requests[0] if data.run_requests else str(data.skip_message)
+
+
+def first(count: int) -> list[str]:
+    return [each.symbol for each in Universe().instruments(list(AssetType))[:count]]
+
+
+def test_what_is_held_goes_before_what_is_large(platform):
+    assert "SPY" not in first(1)
+    launch(platform, "rank_instruments")
+    small = Universe().instruments([AssetType.STOCK])[-1].symbol
+    lots = [Lot("main", small, 10.0, 50.0, date(2020, 1, 2))]
+    in_transaction(lambda connection: replace_lots(connection, lots))
+    launch(platform, "rank_instruments")
+    assert first(1) == [small]
+    lowest, highest = platform.rows("select min(importance), max(importance) from instruments where is_active")[0]
+    assert 1 <= lowest < highest <= 9
+
+
+def test_a_second_ranking_changes_nothing(platform):
+    launch(platform, "rank_instruments")
+    before = platform.rows("select symbol, importance, updated_at from instruments order by symbol")
+    launch(platform, "rank_instruments")
+    assert platform.rows("select symbol, importance, updated_at from instruments order by symbol") == before
+
+
+def test_the_most_important_instruments_are_updated_and_no_other(keyed_platform):
+    keyed_platform.execute("update instruments set importance = case symbol when 'AAPL' then 9 when 'BTC' then 8 end")
+    outcome = launch(keyed_platform, "batch_update_popular", {"ops": {"update_popular": {"config": {"most": 2}}}})
+    assert {symbol for (symbol,) in keyed_platform.rows("select symbol from quotes")} == {"AAPL", "BTC"}
+    assert len(keyed_platform.instance.get_runs(dg.RunsFilter(tags={PART_TAG: outcome.run_id}))) == 2
+
+
+def test_popular_instruments_are_left_alone_while_their_markets_are_closed(platform, stored_runs):
+    platform.execute("delete from instruments where asset_type in ('crypto', 'fx')")
+    name = "batch_update_popular_schedule"
+    assert tick(platform, stored_runs, name, SATURDAY) == "no market of the most important instruments is open"
+    assert isinstance(tick(platform, stored_runs, name, NEW_YORK_OPENS + timedelta(hours=1)), dg.RunRequest)
+
+
+def test_prices_are_asked_for_in_the_ten_minutes_before_an_exchange_opens(platform, stored_runs):
+    def at(minutes: int) -> dg.RunRequest | str:
+        return tick(platform, stored_runs, "cache_warming_schedule", NEW_YORK_OPENS + timedelta(minutes=minutes))
+
+    request = at(-10)
+    assert isinstance(request, dg.RunRequest)
+    listed = platform.rows("select symbol from instruments where exchange in ('XNAS', 'XNYS', 'ARCX') and is_active")
+    warmed = request.run_config["ops"]["quotes"]["config"]["symbols"]
+    assert {symbol for (symbol,) in listed} == set(warmed)
+    assert request.tags["dagster/asset_partition_range_start"] == "2026-11-20"
+    for minutes in (-20, 0, 60):
+        assert at(minutes) == "no exchange of the universe opens in the next ten minutes"
+    assert isinstance(tick(platform, stored_runs, "cache_warming_schedule", SATURDAY), str)
+
+
+def test_a_tick_is_skipped_while_a_run_has_not_ended(platform, stored_runs):
+    for job in ("cache_warming", "batch_update_popular"):
+        definition = platform.definitions.resolve_job_def(job)
+        stored_runs.create_run_for_job(definition, status=dg.DagsterRunStatus.STARTED)
+        answer = tick(platform, stored_runs, f"{job}_schedule", NEW_YORK_OPENS - timedelta(minutes=10))
+        assert answer == f"a run of {job} has not ended yet"
