@@ -68,7 +68,10 @@ def list_(
 
 
 def _row(position: "Position") -> list[Cell]:
-    return [getattr(position, column) for column in COLUMNS]
+    """Quantities in full: a tenth of a crypto matters."""
+    cells: list[Cell] = [getattr(position, column) for column in COLUMNS]
+    cells[COLUMNS.index("quantity")] = f"{position.quantity:,.10g}"
+    return cells
 
 
 def _open(console: Console) -> None:
