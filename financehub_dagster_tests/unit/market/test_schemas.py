@@ -34,6 +34,7 @@ def bars(count: int = 3) -> pd.DataFrame:
             "volume": invented.volume,
             "source": "yahoo",
             "fetched_at": NOW,
+            "flags": [[] for _ in range(count)],
         }
     )
 
@@ -46,9 +47,10 @@ def indicators() -> pd.DataFrame:
 
 
 def instruments() -> pd.DataFrame:
-    columns = [column.name for column in schema.instruments.c if column.name != "updated_at"]
+    computed = ("updated_at", "importance")
+    columns = [column.name for column in schema.instruments.c if column.name not in computed]
     rows = [{name: getattr(instrument, name) for name in columns} for instrument in default_universe()]
-    return pd.DataFrame(rows).assign(updated_at=NOW)
+    return pd.DataFrame(rows).assign(updated_at=NOW, importance=5.0)
 
 
 def actions() -> pd.DataFrame:
