@@ -29,7 +29,7 @@ def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
     from financehub_dagster.ingest.run_config import Universe
     from financehub_dagster.market.quality.reconciliation import rotation
     from financehub_dagster.storage import discrepancies
-    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.transactions import in_transaction
 
     providers = {name: getattr(context.resources, name) for name in SERVE_DAILY_BARS}
     router = context.resources.daily_bars.over(providers)
@@ -44,8 +44,7 @@ def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
         skipped, off = skipped + found.skipped, off + found.off
         for name, count in zip(numbers, (found.instruments, found.found.total(), found.calls), strict=True):
             numbers[name] += count
-    with transaction() as connection:
-        discrepancies.forget(connection, KEEP_DAYS)
+    in_transaction(lambda connection: discrepancies.forget(connection, KEEP_DAYS))
     shape = {"table": "string", "vendor": "string", "column": "string", "kind": "string"}
     columns = {**shape, "compared": "int", "differ": "int", "rate": "string"}
     context.add_output_metadata(

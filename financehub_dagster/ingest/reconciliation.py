@@ -20,6 +20,7 @@ from financehub_dagster.providers.budgets import budgets
 from financehub_dagster.providers.routing import DailyBarsRouter, switched_on
 from financehub_dagster.storage import discrepancies
 from financehub_dagster.storage.database.engine import market_engine, transaction
+from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries import checks
 from financehub_dagster.storage.rate_limits.availability import unavailable
 from financehub_dagster.storage.rate_limits.usage import usage_report
@@ -113,8 +114,8 @@ def _reconcile_one(
         result.found[second.source, row.column, row.kind] += 1
         result.off.update([row.off] if row.off else [])
     span = stored["date"].iloc[0].date(), stored["date"].iloc[-1].date()
-    with transaction() as connection:
-        discrepancies.replace(connection, table, instrument.symbol, second.source, span, rows, run_id)
+    symbol, vendor = instrument.symbol, second.source
+    in_transaction(lambda connection: discrepancies.replace(connection, table, symbol, vendor, span, rows, run_id))
 
 
 def _others(

@@ -66,6 +66,9 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
     assert platform.rows("select symbol, attempts, status from task_failures") == [("GE", 2, "open")]
     assert due_orders(platform.definitions.resources["daily_bars"], 1)
     size_and_announce_a_signal(platform)
+    everyone = {"ops": {"compare_vendors": {"config": {"instruments": 100}}}}
+    compared = run_job(repository, "reconcile_prices", everyone, instance=platform.instance)
+    assert compared.success, compared.error
     assert never_written(platform.engine) == [], "let this test write these tables too"
 
 
