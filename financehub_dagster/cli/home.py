@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from financehub_dagster.cli import dagster_yaml, whole_files
+from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.env_file import EnvFile
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.settings import get_settings
@@ -88,6 +88,8 @@ class Home:
 
     def prepare(self, mode: Mode) -> None:
         """Create the folders, write the mode and Dagster's configuration; a dagster.yaml of the user's stays."""
+        from financehub_dagster.cli import dagster_yaml
+
         self.check_mode(mode)
         configuration = dagster_yaml.render(get_settings())
         with self.writing():

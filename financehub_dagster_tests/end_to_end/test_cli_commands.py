@@ -17,6 +17,9 @@ UNIVERSE = """
 - {symbol: BTC, name: Bitcoin, asset_type: crypto, exchange: XXXX, aliases: {binance: BTCUSDT}}
 """
 
+COMPUTED = ("levels_daily", "pivot_points", "signals")
+"""What an update computes beside the indicators."""
+
 
 class Asked:
     """Runs commands for their JSON; messages is what the last one wrote to stderr."""
@@ -74,7 +77,7 @@ def test_an_added_instrument_has_the_currency_and_the_time_zone_of_its_exchange(
 
 
 def test_updating_a_symbol_brings_its_tables_and_indicators_up_to_date(ask):
-    assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily", "signals"}
+    assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily", *COMPUTED}
 
 
 def test_one_failing_instrument_is_named_and_the_others_are_stored(ask, sandbox):
@@ -155,5 +158,5 @@ def test_status_reads_what_is_stored_without_loading_dagster(ask):
 
 def test_updating_a_symbol_loads_nothing_that_draws(ask):
     text, modules = loaded_by("update", "AAPL", "--json")
-    assert set(counts(json.loads(text))) == {"stock_prices_daily", "corporate_actions", "indicators_daily", "signals"}
+    assert set(counts(json.loads(text))) == {"stock_prices_daily", "corporate_actions", "indicators_daily", *COMPUTED}
     assert not {"matplotlib", "mplfinance"} & modules

@@ -85,7 +85,11 @@ def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_i
     shown = platform.run("gaps", "--json")
     assert shown.returncode == 0, shown.stderr
     counts = json.loads(shown.stdout)["tables"]
-    assert {table: each["gap"] for table, each in counts.items()} == {STOCKS: 0, CRYPTOS: 0, INDICATORS: 0}
+    assert {table: counts[table]["gap"] for table in (STOCKS, CRYPTOS, INDICATORS)} == {
+        STOCKS: 0,
+        CRYPTOS: 0,
+        INDICATORS: 0,
+    }
     assert counts[INDICATORS]["stored"] == counts[STOCKS]["stored"] + counts[CRYPTOS]["stored"] > 150
 
 

@@ -47,7 +47,16 @@ def _expected(evidence: Evidence, source: str, symbols: list[str]) -> "dict[str,
     dates = rows.date.astype("datetime64[D]")
     inside = dates >= np.datetime64(start or date.min, "D")
     inside &= dates <= np.datetime64(end or date.max, "D")
-    return {symbol: dates[inside & (rows.instruments == row)] for row, symbol in enumerate(stored.symbols)}
+    found = {symbol: dates[inside & (rows.instruments == row)] for row, symbol in enumerate(stored.symbols)}
+    if evidence.window is not None:
+        return found
+    # Of a whole table those are due that have traded since: the session after the last bar of a stretch may lie in a
+    # partition that nobody has filled.
+    own = zip(stored.offsets[:-1], stored.offsets[1:], strict=True)
+    return {
+        symbol: days[np.isin(days, stored.date[start:stop])]
+        for (symbol, days), (start, stop) in zip(found.items(), own, strict=True)
+    }
 
 
 def _missing(evidence: Evidence, expected: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
