@@ -14,7 +14,6 @@ from pathlib import Path
 from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.env_file import EnvFile
 from financehub_dagster.cli.errors import CommandError, WrongUsage
-from financehub_dagster.settings import get_settings
 
 
 class Mode(StrEnum):
@@ -89,6 +88,7 @@ class Home:
     def prepare(self, mode: Mode) -> None:
         """Create the folders, write the mode and Dagster's configuration; a dagster.yaml of the user's stays."""
         from financehub_dagster.cli import dagster_yaml
+        from financehub_dagster.settings import get_settings
 
         self.check_mode(mode)
         configuration = dagster_yaml.render(get_settings())

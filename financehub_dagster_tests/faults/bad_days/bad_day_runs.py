@@ -97,11 +97,9 @@ class Week:
                 fields["base_url"] = stack.enter_context(ELSEWHERE[day.special]())
             with ThreadPoolExecutor(len(concerned)) as pool:
                 if day.special == "unfinished":
-                    self.sandbox.freeze(None)
+                    self.sandbox.freeze(_to_come(STOCK)[1])
                 good = dict(pool.map(lambda vendor: (vendor.name, self._on_a_good_day(vendor, day)), concerned))
                 self.forget()
-                if day.special == "unfinished":
-                    self.sandbox.freeze(_to_come(STOCK)[1])
                 lived = dict(pool.map(lambda vendor: (vendor.name, self._live(vendor, day, fields)), concerned))
         for name, observed in lived.items():
             observed.good = good[name]
@@ -227,6 +225,7 @@ def _to_come(of: Instrument) -> tuple[date, datetime | None]:
 
 
 def _finished(of: Instrument) -> Span:
-    last = calendars.last_finished_session(of, datetime.now(UTC))
+    # By the vendors' clock, which a session to come has been set to.
+    last = calendars.last_finished_session(of, _to_come(STOCK)[1] or datetime.now(UTC))
     assert last is not None
     return last - LATELY, last

@@ -25,7 +25,7 @@ def patience_of(vendor: str, **fields: float) -> Patience:
     provider = provider_of(VENDORS[vendor], **fields)
     match vendor:
         case "yahoo":
-            policy = provider._policy("")
+            policy = provider._policy("", "1d")
         case "binance":
             policy = provider._call("daily_bars", None).governor.policy
         case _:

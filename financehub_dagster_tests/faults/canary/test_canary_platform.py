@@ -19,7 +19,7 @@ from financehub_dagster_tests.faults.canary.canary import KEYS, seen
 from financehub_dagster_tests.faults.canary.overheard import Overheard
 from financehub_dagster_tests.fixtures.database import Database
 
-SYMBOLS = ["AAPL", "BTC"]
+SYMBOLS = ["AAPL", "BTC", "EURUSD"]
 WINDOWS = (1.0, 60.0, 43_200.0, 86_400.0)
 REFUSALS = {**dict.fromkeys(KEYED, "bad_key"), "alpha_vantage": "day_quota"}
 """In the words of each vendor; those of Alpha Vantage repeat the key."""
@@ -78,7 +78,8 @@ def test_no_key_is_seen_in_any_run_of_any_asset(
         overheard.tables(database.engine)
         overheard.dagster(instance)
     assert asked == set(VENDORS)
-    assert not any(outcome.success for table, outcome in bad.items() if table != "api_usage")
+    # Minutes of a market that is closed are asked of nobody: their run may succeed.
+    assert {table for table, outcome in bad.items() if outcome.success} <= {"api_usage", "ohlc_1m"}
     assert [(table, outcome.steps, outcome.error) for table, outcome in good.items() if not outcome.success] == []
     assert set(overheard.texts) >= HEARD
     for surface, texts in overheard.texts.items():

@@ -29,7 +29,6 @@ from financehub_dagster.sandbox.vendors.vendor import (
     quirk_of,
     retry_headers,
 )
-from financehub_dagster.sandbox.wall import wall_clock
 
 _SYMBOL_RANGE = r"^[A-Z0-9-_.]{1,20}$"
 _NUMBER_RANGE = r"^[0-9]{1,20}$"
@@ -115,7 +114,7 @@ class Binance(Vendor):
         headers = retry_headers(retry_after)
         if status in _PAGES:
             return Response(_PAGES[status], status, headers, "text/html")
-        until = int((wall_clock() + (_BAN_SECONDS if retry_after is None else retry_after)) * 1000)
+        until = int((self._market.now() + (_BAN_SECONDS if retry_after is None else retry_after)) * 1000)
         restricted = "Service unavailable from a restricted location according to 'b. Eligibility' in our terms."
         code, message = {
             418: (-1003, f"Way too much request weight used; IP banned until {until}."),
