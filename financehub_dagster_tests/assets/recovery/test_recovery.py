@@ -193,8 +193,9 @@ def test_rows_of_a_replay_that_was_killed_are_given_back(platform):
 
 def test_the_sensors_recover_and_replay_one_at_a_time(platform):
     started(platform, [STOCKS], dead_process(), ["GE"])
+    [lost] = platform.instance.get_run_records()
     context = dg.build_sensor_context(instance=platform.instance)
-    assert "1" in str(recovery_sensor(context).skip_message)
+    assert f"lost_runs=['{lost.dagster_run.run_id}']" in str(recovery_sensor(context).skip_message)
     assert follow(platform)[0] == "1 runs failed; 1 of their steps were undone."
     assert recovery_sensor(context).skip_message == "Nothing was left behind."
     assert isinstance(replay_dead_letters_sensor(context), dg.SkipReason)
