@@ -162,6 +162,10 @@ class Settings(BaseSettings):
         """The rules and families of rules that people are told of, in the order given."""
         return tuple(word for word in re.split(r"[\s,]+", self.financehub_notify) if word)
 
+    def needs_key(self, provider: str) -> bool:
+        """Whether a provider takes API keys, and is off without one."""
+        return f"{provider}_api_keys" in _KEYS
+
     def missing_keys(self) -> dict[str, str]:
         """The providers that need a key and have none, which turns them off, with the variable that turns each on."""
         providers = {name.removesuffix("_api_keys"): name.upper() for name in _KEYS}

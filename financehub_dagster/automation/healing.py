@@ -17,7 +17,7 @@ from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.gateway.api_keys import is_off
 from financehub_dagster.ingest.partitions import by_day, range_tags
 from financehub_dagster.providers.intraday_routing import IntradayRouter
-from financehub_dagster.providers.routing import KEYLESS, BarsRouter, DailyBarsRouter
+from financehub_dagster.providers.routing import BarsRouter, DailyBarsRouter
 from financehub_dagster.tables import BARS_OF, DERIVED, INTRADAY, LEDGER_TABLES, TABLES, filled_together
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _able(router: BarsRouter, shut: Collection[str]) -> "Callable[[Instrument], 
     """Whether a vendor of an instrument can be asked now."""
 
     def able(instrument: "Instrument") -> bool:
-        return any(name not in shut and (name in KEYLESS or not is_off(name)) for name in router.asked(instrument))
+        return any(name not in shut and not is_off(name) for name in router.asked(instrument))
 
     return able
 

@@ -120,11 +120,10 @@ def _by_vendor(
 ) -> dict[str, list[Instrument]]:
     """The instruments by the first vendor that can be asked now; those of which no vendor can be are left out."""
     from financehub_dagster.gateway.api_keys import is_off
-    from financehub_dagster.providers.routing import KEYLESS
 
     found: dict[str, list[Instrument]] = {}
     for each in members:
-        on = (name for name in router.asked(each) if name not in shut and (name in KEYLESS or not is_off(name)))
+        on = (name for name in router.asked(each) if name not in shut and not is_off(name))
         vendor = next(on, None)
         if vendor is not None:
             found.setdefault(vendor, []).append(each)

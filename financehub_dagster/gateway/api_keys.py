@@ -77,8 +77,9 @@ def fingerprint(provider: str, secret: str) -> str:
 
 
 def is_off(provider: str) -> bool:
-    """Is this provider, which needs a key, without one?"""
-    return not get_settings().api_keys(provider)
+    """Does this provider need a key and have none?"""
+    settings = get_settings()
+    return settings.needs_key(provider) and not settings.api_keys(provider)
 
 
 def not_configured(provider: str) -> NotConfigured:

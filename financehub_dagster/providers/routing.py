@@ -19,8 +19,6 @@ from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.resource import Resource
 
-KEYLESS = ("yahoo", "binance")
-"""Providers that need no key."""
 SERVE_DAILY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")
 """Providers that have daily bars of anything."""
 
@@ -45,7 +43,7 @@ class Router(Resource):
         """
         chosen = self.kinds() if kinds is None else [kind for kind in kinds if kind in self.kinds()]
         names = list(dict.fromkeys(name for kind in chosen for name in providers or self.order(kind)))
-        if not names or any(name in KEYLESS or not is_off(name) for name in names):
+        if not names or any(not is_off(name) for name in names):
             return None
         return "off: set " + " or ".join(f"{name.upper()}_API_KEYS" for name in names)
 
@@ -206,4 +204,4 @@ def switched_on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]
     if unknown or not order:
         known = ", ".join(sorted(providers))
         raise ValueError(f"order of providers {list(order)}: choose at least one of {known}")
-    return [name for name in order if name in KEYLESS or not is_off(name)]
+    return [name for name in order if not is_off(name)]
