@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from pydantic import Field
 
 from financehub_dagster.automation.combined_jobs import ALL_MARKETS, run_parts
+from financehub_dagster.automation.run_facts import is_unfinished
 from financehub_dagster.automation.table_jobs import any_open
 from financehub_dagster.ingest.partitions import partition_at, range_tags
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -133,10 +133,7 @@ def about_to_open(members: list[Instrument], now: datetime) -> list[str]:
 
 
 def _unfinished(context: dg.ScheduleEvaluationContext, job: str) -> dg.SkipReason | None:
-    unfinished = dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES)
-    if context.instance.get_run_records(unfinished, limit=1):
-        return dg.SkipReason(f"a run of {job} has not ended yet")
-    return None
+    return dg.SkipReason(f"a run of {job} has not ended yet") if is_unfinished(context.instance, job) else None
 
 
 def _active(kinds: tuple[AssetType, ...] | None = None) -> list[Instrument]:

@@ -6,7 +6,8 @@ the platform was up, what waits is sent once.
 """
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from financehub_dagster.automation.run_facts import is_unfinished
 
 JOB = "send_notifications"
 EVERY_SECONDS = 60
@@ -35,6 +36,6 @@ def send_notifications_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequ
         waiting = count_waiting(connection, rules_to_announce())
     if not waiting:
         return dg.SkipReason("No signal waits to be announced.")
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=JOB, statuses=NOT_FINISHED_STATUSES)):
+    if is_unfinished(context.instance, JOB):
         return dg.SkipReason(f"{waiting} signals wait; a run is sending.")
     return dg.RunRequest()

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from financehub_dagster.automation.run_facts import is_unfinished
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.intraday_routing import IntradayRouter
@@ -194,8 +194,7 @@ def _cost(vendor: str, providers: Mapping[str, Any]) -> "CallCost":
 )
 def realtime_pull_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """A run for what the plan asks for; none while the last one is at work, or nothing is due."""
-    unfinished = dg.RunsFilter(job_name=JOB, statuses=NOT_FINISHED_STATUSES)
-    if context.instance.get_run_records(unfinished, limit=1):
+    if is_unfinished(context.instance, JOB):
         return dg.SkipReason(f"a run of {JOB} has not ended yet")
     vendors = {name: getattr(context.resources, name) for name in INTRADAY[MINUTES].vendors}
     router = getattr(context.resources, CAPABILITY).over(vendors)

@@ -9,11 +9,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from financehub_dagster.ingest.partitions import range_of
 from financehub_dagster.storage.database.errors import DatabaseError
 
 _logger = logging.getLogger("financehub.automation")
+
+
+def is_unfinished(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run of the job is queued, starting or in progress."""
+    unfinished = dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES)
+    return bool(instance.get_run_records(unfinished, limit=1))
 
 
 def own_tag(run: dg.DagsterRun, name: str) -> str | None:

@@ -6,9 +6,9 @@ Belongs here: when to look. Does not belong here: what is done then (dead_letter
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from financehub_dagster.automation.failures import replay
+from financehub_dagster.automation.run_facts import is_unfinished
 
 FAILED_SECONDS = 30
 RECOVER_SECONDS = 30
@@ -67,8 +67,7 @@ def replay_dead_letters_sensor(context: dg.SensorEvaluationContext) -> dg.RunReq
         due = count_due(connection)
     if not due:
         return dg.SkipReason("No dead letter is due.")
-    going_on = dg.RunsFilter(job_name=replay.JOB, statuses=NOT_FINISHED_STATUSES)
-    if context.instance.get_runs_count(going_on):
+    if is_unfinished(context.instance, replay.JOB):
         return dg.SkipReason(f"{due} dead letters are due; a replay is running.")
     return dg.RunRequest()
 

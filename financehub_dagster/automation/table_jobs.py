@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from financehub_dagster.automation.run_facts import is_unfinished
 from financehub_dagster.ingest.partitions import partition_at, range_tags
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.tables import SNAPSHOTS, TABLES, filled_with, kinds_of
@@ -67,8 +67,7 @@ def reason_to_skip(context: dg.ScheduleEvaluationContext, table: str, job: Job) 
         off = getattr(context.resources, SNAPSHOTS[table].router).why_off(kinds)
         if off is not None:
             return f"{table} is {off}"
-    unfinished = dg.RunsFilter(job_name=job.name, statuses=NOT_FINISHED_STATUSES)
-    if context.instance.get_run_records(unfinished, limit=1):
+    if is_unfinished(context.instance, job.name):
         return f"a run of {job.name} has not ended yet"
     members = _active(kinds)
     if not members:

@@ -7,7 +7,7 @@ Does not belong here: SQL, Dagster, and tables for the platform's own book-keepi
 FINANCEHUB_TABLES names modules with further declarations: each has a `TABLE`, as the files here do.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import (
@@ -34,8 +34,8 @@ from financehub_dagster.tables.declaration import Derived, FilledWith, History, 
 from financehub_dagster.tables.extra import extra_tables
 from financehub_dagster.tables.intraday import indicators_1h, ohlc_1h, ohlc_1m, ohlc_5m, ohlc_15m
 
-type Period = Literal["session", "week", "next session"]
-"""What one row of a table is about that is computed from daily bars; see `market.derived`."""
+if TYPE_CHECKING:
+    from financehub_dagster.market.derived import Period
 
 _DATA = (
     instruments.TABLE,
@@ -90,7 +90,7 @@ def kinds_of(name: str) -> tuple[AssetType, ...]:
     return tuple(kind for source in table.filled.inputs for kind in kinds_of(source))
 
 
-def period_of(name: str) -> Period:
+def period_of(name: str) -> "Period":
     """What one row of a computed table, or of a table of bars, is about."""
     grain = TABLES[name].grain
     return grain if grain == "week" or grain == "next session" else "session"

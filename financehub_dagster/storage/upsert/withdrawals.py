@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.lineage import pending_materializations, stale_inputs
-from financehub_dagster.tables import Period
+
+if TYPE_CHECKING:
+    from financehub_dagster.market.derived import Period
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +88,7 @@ _DROP_DERIVED = """
 
 
 def drop_derived(
-    connection: Connection, derived: str, table: str, period: Period, since: Mapping[str, date], *, run_id: str
+    connection: Connection, derived: str, table: str, period: "Period", since: Mapping[str, date], *, run_id: str
 ) -> int:
     """Delete the rows of `derived` without a row of `table` in their period, of each symbol from its day on.
 
