@@ -27,6 +27,7 @@ from financehub_dagster.serving import archived, file_formats
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import Question, require_known
+from financehub_dagster.storage.archive.files import sync
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
 
@@ -68,7 +69,7 @@ class _Notes:
     def save(self, folder: Path) -> None:
         temporary = folder / f".{NOTES}.new"
         temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(folder / NOTES)
 
 
@@ -105,7 +106,7 @@ def _into_file(question: Question, output: Path, form: str, report: Report) -> E
             report(question.table, done + 1, len(groups))
         if writer is not None:
             writer.close()
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(output)
     return Exported(output, {output.name: rows}, rows, output.stat().st_size, question.selection.as_of)
 
@@ -193,7 +194,7 @@ def _write_part(path: Path, form: str, tables: Iterator[pa.Table], *, keep_empty
         rows += table.num_rows
     writer.close()
     if rows or keep_empty:
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
     else:
         temporary.unlink()
@@ -249,13 +250,5 @@ def _locked(path: Path, flags: int, output: Path) -> Iterator[None]:
         if not path.exists() or os.fstat(handle).st_ino != path.stat().st_ino:
             raise ReadError(f"another export has just finished {output}: run this one again if it should be replaced")
         yield
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

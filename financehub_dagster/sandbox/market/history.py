@@ -68,10 +68,15 @@ class History:
     @property
     def origin(self) -> str:
         """recorded, generated, mixed, or none where there are no rows."""
-        if not len(self):
-            return "none"
-        kinds = {bool(self.recorded.any()), bool(self.recorded.all())}
-        return "mixed" if len(kinds) == 2 else ("recorded" if kinds.pop() else "generated")
+        return origin_of(self.recorded)
+
+
+def origin_of(recorded: NDArray[np.bool_]) -> str:
+    """recorded, generated, mixed, or none: what rows are of which each says whether it was recorded."""
+    if not len(recorded):
+        return "none"
+    kinds = {bool(recorded.any()), bool(recorded.all())}
+    return "mixed" if len(kinds) == 2 else ("recorded" if kinds.pop() else "generated")
 
 
 def common_origin(histories: Iterable[History]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from financehub_dagster.sandbox.market.continuation import random_stream
+from financehub_dagster.sandbox.market.history import origin_of
 from financehub_dagster.sandbox.market.recordings import Floats
 
 MINUTE = 60
@@ -62,10 +63,7 @@ class Bars:
     @property
     def origin(self) -> str:
         """recorded, generated, mixed, or none where there are no bars."""
-        if not len(self):
-            return "none"
-        kinds = {bool(self.recorded.any()), bool(self.recorded.all())}
-        return "mixed" if len(kinds) == 2 else ("recorded" if kinds.pop() else "generated")
+        return origin_of(self.recorded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class MonthWriter:
         self._path = path_of(table, month)
         self._temporary = self._path.with_name(f".{self._path.name}.new")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        _sync(self._path.parent.parent)
+        sync(self._path.parent.parent)
         times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
         self._file = parquet.ParquetWriter(
             self._temporary,
@@ -161,14 +161,14 @@ class MonthWriter:
         }
         self._file.add_key_value_metadata({NOTE.decode(): json.dumps(note)})
         self._file.close()
-        _sync(self._temporary)
+        sync(self._temporary)
         size = self._temporary.stat().st_size
         done = ArchivedMonth(self._table, self._month, self._temporary, self.rows, size, written, checksum)
         counted = sum(part.num_rows for part in read_verified(done))
         if counted != self.rows:
             raise BadArchive(f"{self._temporary}: {counted:,} rows instead of {self.rows:,}; nothing was dropped")
         self._temporary.replace(self._path)
-        _sync(self._path.parent)
+        sync(self._path.parent)
         return ArchivedMonth(self._table, self._month, self._path, self.rows, size, written, checksum)
 
     def discard(self) -> None:
@@ -195,7 +195,8 @@ def writing(table: str, month: date, schema: pa.Schema) -> Iterator[MonthWriter]
             writer.discard()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file, or which files a folder has; raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
