@@ -6,7 +6,7 @@ from financehub_dagster.tables import DATA
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 PACKAGE = REPOSITORY / "financehub_dagster"
-EXCEPTED = ("tables", "sandbox", "storage/database/migrations", "operations/bounds.py")
+EXCEPTED = ("tables", "sandbox", "storage/database/migrations")
 WORDS = {"instruments", "quotes", "fundamentals", "crypto_markets", "pivot_points", "signals"}
 """Names that are words of the field too, or what vendors can be asked for: they count where they are quoted, outside of
 the providers."""
