@@ -8,12 +8,18 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
 
+from financehub_dagster.cli.supervisor.ports import pick_free
+from financehub_dagster.serving import guard, http
+from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
+from financehub_dagster_tests.unit.serving.test_guard import TOKEN, ask, serving
 
 DEPLOY = REPOSITORY / "deploy"
 RULES = DEPLOY / "prometheus/alerts.yaml"
@@ -85,7 +91,8 @@ def test_panels_do_not_overlap():
     "command",
     [
         ("check", "rules", "alerts.yaml"),
-        ("check", "config", "prometheus.yaml"),
+        ("check", "config", "--syntax-only", "prometheus.yaml"),
+        ("check", "config", "--syntax-only", "compose.yaml"),
         ("test", "rules", "alerts_test.yaml"),
     ],
     ids=" ".join,
@@ -93,3 +100,54 @@ def test_panels_do_not_overlap():
 def test_prometheus_itself_accepts_the_files(command):
     done = subprocess.run(["promtool", *command], cwd=DEPLOY / "prometheus", capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+SCRAPES = ("prometheus.yaml", "compose.yaml")
+
+
+def scrape(name: str) -> dict[str, Any]:
+    """The one scrape configuration of a file."""
+    [found] = yaml.safe_load((DEPLOY / "prometheus" / name).read_text())["scrape_configs"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("name", SCRAPES)
+def test_a_server_that_asks_for_tokens_is_scraped_with_one(name: str, database) -> None:
+    asked = scrape(name)
+    scheme = asked["authorization"].get("type", "Bearer")
+    with serving(guard.Guard(http.create_app(looks=False), [TOKEN])) as port:
+        path = asked.get("metrics_path", "/metrics")
+        assert ask(port, path)[0] == 401
+        assert ask(port, path, Authorization=f"{scheme} {TOKEN}")[0] == 200
+
+
+def test_the_file_of_the_token_is_kept_out_of_the_repository() -> None:
+    file = scrape("prometheus.yaml")["authorization"]["credentials_file"]
+    assert f"deploy/prometheus/{file}" in (REPOSITORY / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is not installed")
+def test_prometheus_itself_scrapes_a_server_that_asks_for_tokens(tmp_path: Path, database) -> None:
+    with serving(guard.Guard(http.create_app(looks=False), [TOKEN])) as port:
+        for name in ("prometheus.yaml", "alerts.yaml"):
+            text = (DEPLOY / "prometheus" / name).read_text().replace(":8710", f":{port}").replace(": 30s", ": 1s")
+            (tmp_path / name).write_text(text)
+        (tmp_path / "token").write_text(TOKEN + "\n")
+        own = pick_free()
+        options = [f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{own}"]
+        command = ["prometheus", f"--config.file={tmp_path}/prometheus.yaml", *options]
+
+        def is_up() -> bool:
+            try:
+                with urlopen(f"http://127.0.0.1:{own}/api/v1/targets", timeout=10) as answer:
+                    targets = json.load(answer)["data"]["activeTargets"]
+            except OSError:
+                return False
+            return [each["health"] for each in targets] == ["up"]
+
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            try:
+                eventually(is_up, seconds=30)
+            finally:
+                process.terminate()
