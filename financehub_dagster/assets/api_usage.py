@@ -14,7 +14,7 @@ import dagster as dg
 from financehub_dagster.assets.tables import table_spec
 from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.providers import all_providers
-from financehub_dagster.providers.budgets import Budget, Budgets, budgets
+from financehub_dagster.providers.budgets import AccountBudget, Budgets, budgets
 
 NAME = "api_usage"
 PROVIDERS = tuple(all_providers())
@@ -62,7 +62,7 @@ def observed(found: Budgets) -> dict[str, dg.MetadataValue]:
     }
 
 
-def _table(windows: Sequence[Budget]) -> dg.TableMetadataValue:
+def _table(windows: Sequence[AccountBudget]) -> dg.TableMetadataValue:
     columns = {
         "vendor": "string",
         "account": "string",
@@ -79,7 +79,7 @@ def _table(windows: Sequence[Budget]) -> dg.TableMetadataValue:
     return record_table(columns, (dict(zip(columns, _cells(window), strict=True)) for window in windows))
 
 
-def _cells(window: Budget) -> list[str | int]:
+def _cells(window: AccountBudget) -> list[str | int]:
     """One row; what does not apply is a dash, since a table of the webserver knows no empty number."""
     amounts = ("-" if each is None else f"{each:,}" for each in (window.used, window.amount, window.left))
     return [

@@ -10,7 +10,7 @@ import dagster as dg
 
 from financehub_dagster.assets.charts.bars import is_drawn, prices_shown
 from financehub_dagster.assets.reporting import materialized
-from financehub_dagster.ingest.history import Work, update_prices
+from financehub_dagster.ingest.history import HistoryRun, update_prices
 from financehub_dagster.ingest.outcome import raise_if_nothing_worked
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.ingest.run_config import Fetch
@@ -23,7 +23,7 @@ def fill_bars(context: dg.AssetExecutionContext, config: Fetch, table: str) -> I
     vendors = {name: getattr(context.resources, name) for name in filled.vendors}
     router = getattr(context.resources, filled.router).over(vendors, only=config.providers)
     window = Window.of(context)
-    work = Work(table, router, window, context.run.run_id, config.providers)
+    work = HistoryRun(table, router, window, context.run.run_id, config.providers)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
     yield from materialized(

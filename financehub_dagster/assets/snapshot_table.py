@@ -17,7 +17,7 @@ from financehub_dagster.assets.snapshot_config import SnapshotConfig
 from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.ingest.partitions import Window, running_partition
 from financehub_dagster.ingest.snapshot_rows import store_fundamentals, store_news, store_prices
-from financehub_dagster.ingest.snapshots import Store, Work, update_answers
+from financehub_dagster.ingest.snapshots import SnapshotRun, Store, update_answers
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.queries import history
 from financehub_dagster.tables import SNAPSHOTS, TABLES
@@ -63,7 +63,7 @@ def ask_and_store(
     filled = SNAPSHOTS[table]
     router = getattr(resources, filled.router)
     vendors = {name: getattr(resources, name) for name in router.able}
-    work = Work(table, router, vendors, window.partition_key, run_id, since, config.providers)
+    work = SnapshotRun(table, router, vendors, window.partition_key, run_id, since, config.providers)
     outcome = update_answers(work, config.members(table), _STORES[filled.keeps], log)
     raise_if_nothing_worked(outcome)
     return outcome

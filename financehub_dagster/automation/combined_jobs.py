@@ -25,7 +25,7 @@ _FAILURE = "Failure: "
 
 
 @dataclass(frozen=True)
-class Part:
+class TableGroup:
     """Tables that are cut alike and run together, with the config of each that takes it."""
 
     tables: Sequence[str]
@@ -38,19 +38,19 @@ class Part:
         return Window.recent(today).partition_key
 
 
-def _parts(kinds: Sequence[AssetType]) -> tuple[Part, ...]:
+def _parts(kinds: Sequence[AssetType]) -> tuple[TableGroup, ...]:
     """The tables of bars and of current prices that take any of these kinds, those cut alike together."""
     bars = [table for table in BARS if TABLES[table].takes(kinds)]
     prices = [table for table, filled in SNAPSHOTS.items() if filled.priced and TABLES[table].takes(kinds)]
     limited = {} if len(kinds) == len(AssetType) else {"asset_types": [str(kind) for kind in kinds]}
-    return Part([each for table in bars for each in (table, *filled_with(table))]), Part(prices, limited)
+    return TableGroup([each for table in bars for each in (table, *filled_with(table))]), TableGroup(prices, limited)
 
 
 UNIFIED_CRYPTO = _parts([AssetType.CRYPTO])
 ALL_MARKETS = _parts(list(AssetType))
 
 
-def run_parts(context: dg.OpExecutionContext, parts: Sequence[Part], symbols: Sequence[str] | None) -> None:
+def run_parts(context: dg.OpExecutionContext, parts: Sequence[TableGroup], symbols: Sequence[str] | None) -> None:
     """Run each part; one that fails leaves the others alone, and fails the step at the end with its reason."""
     from dagster._core.errors import DagsterExecutionInterruptedError
 

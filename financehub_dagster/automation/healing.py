@@ -22,7 +22,7 @@ from financehub_dagster.tables import BARS_OF, DERIVED, INTRADAY, LEDGER_TABLES,
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
-    from financehub_dagster.storage.coverage.backfill_planner import Order
+    from financehub_dagster.storage.coverage.backfill_planner import HealingBatch
 
 JOB, MINUTES_JOB = "heal_gaps", "heal_minutes"
 TABLE_TAG = "financehub/heals"
@@ -54,7 +54,7 @@ def job_of(table: str) -> str:
     return MINUTES_JOB if by_day(table) else JOB
 
 
-def tables_of(order: "Order") -> tuple[str, ...]:
+def tables_of(order: "HealingBatch") -> tuple[str, ...]:
     """The tables that a run of `order` fills."""
     return (order.table, *filled_together(order.table))
 
@@ -67,7 +67,7 @@ def due_orders(
     symbols: Sequence[str] | None = None,
     without: Collection[str] = (),
     intraday: IntradayRouter | None = None,
-) -> "list[Order]":
+) -> "list[HealingBatch]":
     """Bring the ledger up to now and plan at most `limit` orders a table, for vendors that may be asked.
 
     Computed tables are planned for instruments whose bars are not: filling the bars fills them too. intraday: whom the
@@ -133,7 +133,7 @@ def heal_gaps_sensor(
         yield _request(order)
 
 
-def _request(order: "Order") -> dg.RunRequest:
+def _request(order: "HealingBatch") -> dg.RunRequest:
     tables = tables_of(order)
     config = {"config": {"symbols": list(order.symbols)}}
     return dg.RunRequest(
@@ -148,13 +148,13 @@ def _request(order: "Order") -> dg.RunRequest:
     )
 
 
-def _does(run: dg.DagsterRun, order: "Order") -> bool:
+def _does(run: dg.DagsterRun, order: "HealingBatch") -> bool:
     """Whether a run over all instruments does the order's work already."""
     everyone = fills(run, order.table) and symbols_of(run, order.table) is None
     return everyone and covers(run, order.first.isoformat(), order.last.isoformat())
 
 
-def _why_none(busy: Collection[str], due: Sequence["Order"]) -> str:
+def _why_none(busy: Collection[str], due: Sequence["HealingBatch"]) -> str:
     if due:
         return "A run over all instruments fills what is due."
     return f"Runs heal {', '.join(sorted(busy))}." if busy else "No gap is due."

@@ -31,7 +31,7 @@ from financehub_dagster.tables import BARS_OF, INTRADAY, TABLES, derived_from, f
 
 def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) -> None:
     from financehub_dagster.ingest.derived import update_derived
-    from financehub_dagster.ingest.history import Work, update_prices
+    from financehub_dagster.ingest.history import HistoryRun, update_prices
 
     window = window_of(days, datetime.now(UTC).date())
     universe = Universe(symbols=[symbol])
@@ -39,7 +39,7 @@ def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) ->
     table = bars_table(symbol)
     if table is None:
         raise dg.Failure(f"{symbol}: no table of daily bars takes this kind of instrument", allow_retries=False)
-    work = Work(table, router, window, context.run.run_id)
+    work = HistoryRun(table, router, window, context.run.run_id)
     bars, actions = update_prices(work, universe.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
     outcomes = [bars, *([actions] if actions.table in filled_with(table) else [])]

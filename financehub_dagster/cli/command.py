@@ -51,7 +51,7 @@ class _Group(_Plain, TyperGroup):
     """Commands under one name."""
 
 
-type Work = Callable[..., None]
+type CommandBody = Callable[..., None]
 
 
 def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
@@ -66,13 +66,13 @@ def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
     )
 
 
-def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Work], Work]:
+def command(app: typer.Typer, name: str, *, example: str) -> Callable[[CommandBody], CommandBody]:
     """Register a function as `name`; its first parameter is the console, the others are the command line's.
 
     example is a whole command line that its help ends with. A text option that is given must say something.
     """
 
-    def register(work: Work) -> Work:
+    def register(work: CommandBody) -> CommandBody:
         _, *own = inspect.signature(work).parameters.values()
 
         @functools.wraps(work)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from financehub_dagster.cli.runs import Order
+from financehub_dagster.cli.runs import TableRun
 from financehub_dagster.ingest.partitions import by_day, partition_at
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.tables import BARS_OF, DATA, SNAPSHOTS, kinds_of
@@ -48,19 +48,19 @@ def orders(
     symbols: Sequence[str] | None,
     fetching: Callable[[], None],
     now: datetime,
-) -> Iterator[Order]:
+) -> Iterator[TableRun]:
     """The runs in order. chosen: the instruments that have bars, most important first; fetching: see Order."""
     for asking in NOW:
         yield from _about_now(asking, chosen, symbols, now)
     totals = {name: sum(i.asset_type in kinds for i in chosen) for name, kinds in BARS_OF.items()}
-    yield Order(HISTORY, months, symbols, totals, fetching)
+    yield TableRun(HISTORY, months, symbols, totals, fetching)
     yield from _about_now(LAST, chosen, symbols, now)
-    yield Order(AUDIT, months, None)
+    yield TableRun(AUDIT, months, None)
 
 
 def _about_now(
     asking: Asking, chosen: Sequence[Instrument], symbols: Sequence[str] | None, now: datetime
-) -> list[Order]:
+) -> list[TableRun]:
     """The run, unless there is nothing to ask about."""
     kinds = {kind for table in asking.tables for kind in kinds_of(table) if asking.kind in (None, kind)}
     members = [each.symbol for each in chosen if each.asset_type in kinds][: asking.most]
@@ -69,5 +69,5 @@ def _about_now(
     day = date.fromisoformat(partition_at(asking.tables[0], now))
     totals = dict.fromkeys(asking.tables, len(members))
     if asking.provider is None:
-        return [Order(asking.tables, (day, day), None if symbols is None else members, totals)]
-    return [Order(asking.tables, (day, day), members, totals, providers=[asking.provider])]
+        return [TableRun(asking.tables, (day, day), None if symbols is None else members, totals)]
+    return [TableRun(asking.tables, (day, day), members, totals, providers=[asking.provider])]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.runs import Order
+from financehub_dagster.cli.runs import TableRun
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 from financehub_dagster.cli.supervisor.state import running
@@ -48,7 +48,7 @@ def split(symbols: Sequence[str], parts: int) -> list[list[str]]:
 
 
 def run_in_parts(
-    console: Console, stop: StopSignals, home: Home, order: Order, symbols: Sequence[str], parts: int
+    console: Console, stop: StopSignals, home: Home, order: TableRun, symbols: Sequence[str], parts: int
 ) -> list[PartOfBackfill]:
     """Launch `order` as several runs and wait for all of them; a run that was lost is followed by its retry.
 
@@ -72,7 +72,7 @@ def run_in_parts(
             time.sleep(POLL_SECONDS)
 
 
-def _launch(webserver: str, order: Order, symbols: Sequence[str]) -> str:
+def _launch(webserver: str, order: TableRun, symbols: Sequence[str]) -> str:
     from financehub_dagster.ingest.partitions import range_tags
 
     [table] = order.tables

@@ -86,7 +86,7 @@ def do_nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Order:
+class TableRun:
     """One run to make, from the partition that begins with the first day of span to that of the last.
 
     symbols None means all active ones. totals maps a step that asks vendors to its number of instruments, for the
@@ -110,7 +110,7 @@ class Order:
         return {name: list(values) for name, values in told.items() if values is not None}
 
 
-def run_order(console: Console, stop: StopSignals, order: Order) -> RunResult:
+def run_order(console: Console, stop: StopSignals, order: TableRun) -> RunResult:
     """Materialize the tables of `order` as one run in this process.
 
     Raises StopRequested when interrupted; what was stored until then stays.
@@ -232,7 +232,7 @@ def _cause(failure: "dg.DagsterEvent") -> str | None:
 
 
 @contextmanager
-def _watched(report: Progress, order: Order) -> Iterator["_Watch"]:
+def _watched(report: Progress, order: TableRun) -> Iterator["_Watch"]:
     watch = _Watch(report, order)
     if report is silent:  # nobody watches, and counting calls is no small part of a short run
         yield watch
@@ -249,7 +249,7 @@ def _watched(report: Progress, order: Order) -> Iterator["_Watch"]:
 class _Watch:
     """Times steps, and reports each by the vendor calls made since it began, which is what long runs wait for."""
 
-    def __init__(self, report: Progress, order: Order) -> None:
+    def __init__(self, report: Progress, order: TableRun) -> None:
         self.report = report
         self.totals = order.totals
         self.fetching: Callable[[], None] | None = order.fetching

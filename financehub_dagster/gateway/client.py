@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.api_keys import NO_CREDENTIALS, Credentials, Key
 from financehub_dagster.gateway.circuit_breaker import Breaker
-from financehub_dagster.gateway.deadline import in_haste
+from financehub_dagster.gateway.deadline import within_deadline
 from financehub_dagster.gateway.errors import BreakerOpen, BurstLimit, ProviderError, Transient
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.gateway.request_context import Call
 from financehub_dagster.gateway.response import Reply
-from financehub_dagster.gateway.retry import Budget, retrying
+from financehub_dagster.gateway.retry import Deadline, retrying
 from financehub_dagster.gateway.throttle import Accounts, rest_of
 from financehub_dagster.storage.rate_limits import limiter, quotas, usage
 
@@ -41,7 +41,7 @@ class Exchange[R]:
 
 
 @dataclass(frozen=True, slots=True)
-class Governor:
+class VendorClient:
     """Sends the requests of one vendor under its policy; limits, breakers and counts live in `engine`'s database."""
 
     policy: Policy
@@ -51,7 +51,7 @@ class Governor:
         """One request, tried as often as the policy allows; returns a usable response or raises ProviderError."""
         request = _Request(self, call, path, exchange)
         controller = retrying(
-            request.patience, request.budget, request.worth_another_try, lambda: request.rotates, request.pausing
+            request.timeouts, request.deadline, request.worth_another_try, lambda: request.rotates, request.pausing
         )
         try:
             return controller(request.attempt)
@@ -65,15 +65,15 @@ class Governor:
 class _Request[R]:
     """The state of one request between its tries."""
 
-    def __init__(self, governor: Governor, call: Call, path: str, exchange: Exchange[R]) -> None:
-        policy = governor.policy
+    def __init__(self, client: VendorClient, call: Call, path: str, exchange: Exchange[R]) -> None:
+        policy = client.policy
         self.policy = policy
-        self.engine = governor.engine
+        self.engine = client.engine
         self.call = call
         self.weight = policy.meaning.weight(path) if call.weight is None else call.weight
         self.exchange = exchange
-        self.patience = in_haste(policy.patience)
-        self.budget = Budget(self.patience.budget)
+        self.timeouts = within_deadline(policy.timeouts)
+        self.deadline = Deadline(self.timeouts.deadline)
         self.breaker = Breaker(self.engine, policy.provider, call.capability, policy.breaker, policy.place)
         self.accounts = Accounts(policy, self.engine, call.symbol)
         self.key: Key | None = None
@@ -90,7 +90,7 @@ class _Request[R]:
         self.key = self.accounts.enter(self.weight, self._longest_wait())
         self.probes = self.breaker.admit(self.call.symbol)
         self.sent = True
-        self.budget.start()
+        self.deadline.start()
         self.call.requests += 1
         outcome = usage.ABORTED
         try:
@@ -124,11 +124,11 @@ class _Request[R]:
         return self.policy.account(self.key)
 
     def _longest_wait(self) -> float:
-        longest = self.patience.max_wait
-        return max(min(longest, self.budget.left), 0.0) if self.budget.started else longest
+        longest = self.timeouts.max_wait
+        return max(min(longest, self.deadline.left), 0.0) if self.deadline.started else longest
 
     def _seconds(self) -> float:
-        return min(self.patience.total, max(self.budget.left, 0.1))
+        return min(self.timeouts.total, max(self.deadline.left, 0.1))
 
     def _credentials(self) -> Credentials:
         if self.key is None or self.policy.auth is None:
@@ -150,7 +150,7 @@ class _Request[R]:
         """A probe gets one try, and what was never sent would be refused again; one key's trouble is not the next's."""
         if not self.sent:
             return False
-        self.rotates = self.key is not None and self.accounts.bench(self.key, error, self.patience.first_pause)
+        self.rotates = self.key is not None and self.accounts.bench(self.key, error, self.timeouts.first_pause)
         return (error.retryable or self.rotates) and not self.probes
 
     def pausing(self, error: ProviderError, seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""Less patience for work that somebody else could do.
+"""Shorter deadlines for work that another vendor could do.
 
-Belongs here: telling the requests of a block, past whatever lies between, that they may not take their usual time. Does
+Belongs here: a deadline for all requests of a block, whatever lies between. Does
 not belong here: who else could do the work (the router).
 """
 
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 
-from financehub_dagster.gateway.policy import Patience
+from financehub_dagster.gateway.policy import Timeouts
 
-_seconds: ContextVar[float | None] = ContextVar("financehub_haste", default=None)
+_seconds: ContextVar[float | None] = ContextVar("financehub_deadline", default=None)
 
 
 @contextmanager
-def haste(seconds: float | None) -> Iterator[None]:
+def deadline(seconds: float | None) -> Iterator[None]:
     """Give each request of this block at most `seconds` from its first try on, and one more try; None: as usual.
 
     Waiting for a slot of our own is not shortened: a vendor that is asked slowly is not a vendor that is down.
@@ -27,16 +27,16 @@ def haste(seconds: float | None) -> Iterator[None]:
         _seconds.reset(token)
 
 
-def in_haste(patience: Patience) -> Patience:
-    """`patience`, shortened where the current block is in haste."""
+def within_deadline(timeouts: Timeouts) -> Timeouts:
+    """`timeouts`, shortened where the current block has a deadline."""
     seconds = _seconds.get()
     if seconds is None:
-        return patience
+        return timeouts
     return replace(
-        patience,
-        budget=min(patience.budget, seconds),
-        tries=min(patience.tries, 2),
-        connect=min(patience.connect, seconds / 2),
-        first_pause=min(patience.first_pause, seconds / 10),
-        jitter=min(patience.jitter, seconds / 10),
+        timeouts,
+        deadline=min(timeouts.deadline, seconds),
+        tries=min(timeouts.tries, 2),
+        connect=min(timeouts.connect, seconds / 2),
+        first_pause=min(timeouts.first_pause, seconds / 10),
+        jitter=min(timeouts.jitter, seconds / 10),
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from financehub_dagster.gateway.deadline import haste
+from financehub_dagster.gateway.deadline import deadline
 from financehub_dagster.gateway.errors import (
     BreakerOpen,
     BurstLimit,
@@ -59,7 +59,7 @@ def first_answer[P, R](candidates: Sequence[Candidate[P]], ask: Callable[[P], R]
             continue
         last = position == len(candidates) - 1
         try:
-            with haste(None if last else HASTE_SECONDS):
+            with deadline(None if last else HASTE_SECONDS):
                 return ask(candidate.provider)
         except ProviderError as error:
             errors.append(error)
@@ -86,7 +86,7 @@ def goes_on(error: ProviderError, named: bool) -> bool:
     return named or not isinstance(error, UnknownSymbol)
 
 
-def put_off_until(error: ProviderError) -> datetime | None:
+def deferred_until(error: ProviderError) -> datetime | None:
     """When to ask again (UTC) after an error that ends at a time of its own; None where trying is what it takes.
 
     A spent budget, a ban and an open breaker are such errors, and a limit of calls that is over a minute away.
@@ -104,7 +104,7 @@ def put_off_until(error: ProviderError) -> datetime | None:
 
 def _passes(error: ProviderError) -> tuple[int, float]:
     """Orders errors by when they may pass: by trying again, by themselves, by a person's doing, with a key at best."""
-    until = put_off_until(error)
+    until = deferred_until(error)
     if until is not None:
         return 1, until.timestamp()
     if isinstance(error, Transient | Limited):

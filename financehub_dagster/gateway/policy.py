@@ -1,6 +1,6 @@
-"""How a vendor wants to be asked: limits, patience and what its answers mean.
+"""How a vendor wants to be asked: limits, timeouts and what its answers mean.
 
-Belongs here: the values a provider hands to its governor. Does not belong here: any vendor's numbers.
+Belongs here: the values a provider hands to its client. Does not belong here: any vendor's numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """The times of one request, in seconds.
 
     connect and total bound one try, body_bytes the size of its answer. A request is tried at most `tries` times within
-    `budget` seconds, counted from its first slot, with pauses of first_pause x 2^n plus jitter up to longest_pause. No
-    slot is waited for longer than `max_wait`.
+    `deadline` seconds, counted from its first slot, with pauses of first_pause x 2^n plus jitter up to longest_pause.
+    No slot is waited for longer than `max_wait`.
     """
 
     connect: float = 5.0
@@ -29,7 +29,7 @@ class Patience:
     first_pause: float = 2.0
     longest_pause: float = 32.0
     jitter: float = 1.0
-    budget: float = 30.0
+    deadline: float = 30.0
     max_wait: float = 60.0
 
 
@@ -63,7 +63,7 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything the governor has to know about one vendor.
+    """Everything the client has to know about one vendor.
 
     The vendor counts per address, or per key where `auth` says how a key travels: then each of `keys` has limits and
     quotas of its own, and a provider without any is off. place is empty, or @host:port of a base URL
@@ -73,7 +73,7 @@ class Policy:
     provider: str
     limits: tuple[Limit, ...]
     meaning: Meaning
-    patience: Patience = Patience()
+    timeouts: Timeouts = Timeouts()
     breaker: BreakerSettings = BreakerSettings()
     place: str = ""
     quotas: tuple[Quota, ...] = ()

@@ -1,6 +1,6 @@
 """The piece of work that the requests of this thread belong to.
 
-Belongs here: passing on, past a client library that knows nothing of it, for which instrument and under which governor
+Belongs here: passing on, past a client library that knows nothing of it, for which instrument and under which client
 a request is made, and counting the requests. Does not belong here: sending them.
 """
 
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from financehub_dagster.gateway.client import Governor
+    from financehub_dagster.gateway.client import VendorClient
     from financehub_dagster.gateway.response import Reply
 
 
@@ -23,7 +23,7 @@ class Call:
     reply is the last answer. weight is what the next request costs where its path does not tell, as in a batch.
     """
 
-    governor: "Governor"
+    client: "VendorClient"
     capability: str
     symbol: str | None = None
     base_url: str | None = None
@@ -46,8 +46,8 @@ class Call:
 _current: ContextVar[Call | None] = ContextVar("financehub_call", default=None)
 
 
-class Ungoverned(RuntimeError):
-    """A governed session was used outside of any call; a programming error, nothing was sent."""
+class OutsideOfCall(RuntimeError):
+    """A gateway session was used outside of any call; a programming error, nothing was sent."""
 
 
 @contextmanager
@@ -61,8 +61,8 @@ def calling(call: Call) -> Iterator[Call]:
 
 
 def current_call() -> Call:
-    """The call this thread is in; raises Ungoverned outside of one."""
+    """The call this thread is in; raises OutsideOfCall outside of one."""
     call = _current.get()
     if call is None:
-        raise Ungoverned("a governed session was used outside of `calling(...)`")
+        raise OutsideOfCall("a gateway session was used outside of `calling(...)`")
     return call

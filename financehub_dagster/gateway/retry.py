@@ -13,11 +13,11 @@ from tenacity.wait import wait_base
 
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.pausing import pause
-from financehub_dagster.gateway.policy import Patience
+from financehub_dagster.gateway.policy import Timeouts
 
 
 @dataclass(slots=True)
-class Budget:
+class Deadline:
     """The time one request may take in all; it starts to run with the first try that is sent."""
 
     seconds: float
@@ -37,10 +37,10 @@ class Budget:
 class _Pause(wait_base):
     """Exponential with jitter, and never shorter than the vendor's Retry-After; none where `at_once` says so."""
 
-    def __init__(self, patience: Patience, at_once: Callable[[], bool]) -> None:
+    def __init__(self, timeouts: Timeouts, at_once: Callable[[], bool]) -> None:
         self._at_once = at_once
         self._exponential = wait_exponential_jitter(
-            multiplier=patience.first_pause, max=patience.longest_pause, jitter=patience.jitter
+            multiplier=timeouts.first_pause, max=timeouts.longest_pause, jitter=timeouts.jitter
         )
 
     def __call__(self, retry_state: RetryCallState) -> float:
@@ -60,15 +60,15 @@ def retry_after_of(error: BaseException | None) -> float | None:
 
 
 def retrying(
-    patience: Patience,
-    budget: Budget,
+    timeouts: Timeouts,
+    deadline: Deadline,
     worth_another_try: Callable[[ProviderError], bool],
     at_once: Callable[[], bool],
     before_pause: Callable[[ProviderError, float], None],
 ) -> Retrying:
     """A tenacity controller; when it gives up, the last error is raised as it was.
 
-    A pause that would not fit into what is left of the budget is not begun.
+    A pause that would not fit into what is left of the deadline is not begun.
     """
 
     def again(state: RetryCallState) -> bool:
@@ -76,17 +76,17 @@ def retrying(
         return isinstance(error, ProviderError) and worth_another_try(error)
 
     def out_of_time(state: RetryCallState) -> bool:
-        return state.upcoming_sleep >= budget.left
+        return state.upcoming_sleep >= deadline.left
 
     def announce(state: RetryCallState) -> None:
         error = _error(state)
         if isinstance(error, ProviderError):
             before_pause(error, state.upcoming_sleep)
 
-    tries = stop_after_attempt(patience.tries)
+    tries = stop_after_attempt(timeouts.tries)
     return Retrying(
         stop=lambda state: tries(state) or out_of_time(state),
-        wait=_Pause(patience, at_once),
+        wait=_Pause(timeouts, at_once),
         retry=again,
         sleep=pause,
         before_sleep=announce,

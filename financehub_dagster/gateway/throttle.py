@@ -1,16 +1,16 @@
 """Whose limits a try uses: those of this address, or of one of the provider's keys.
 
 Belongs here: choosing the key, waiting for its slot, and benching keys. Does not belong here: sending, and how often a
-request is tried (the governor).
+request is tried (the client).
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from financehub_dagster.gateway import departure
 from financehub_dagster.gateway.api_keys import Key, not_configured
 from financehub_dagster.gateway.errors import (
     BadKey,
@@ -24,7 +24,7 @@ from financehub_dagster.gateway.errors import (
 from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.storage.rate_limits import api_keys, limiter
-from financehub_dagster.storage.rate_limits.limiter import Slot
+from financehub_dagster.storage.rate_limits.limiter import Limit, Slot
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Engine
@@ -77,7 +77,7 @@ class Accounts:
                 raise self._refusal(taken)
             return taken
 
-        departure.keep(slot, self.policy.limits, another)
+        keep_slot(slot, self.policy.limits, another)
 
     def _least_used(self, weight: int, max_wait: float) -> tuple[Key, Slot]:
         """The first key in order that has room now, else the one that has room first."""
@@ -195,3 +195,17 @@ def _left(error: Limited) -> float | None:
     if error.retry_after is None and error.until is not None:
         return max((error.until - datetime.now(UTC)).total_seconds(), 0.0)
     return error.retry_after
+
+
+def keep_slot(slot: Slot, limits: Sequence[Limit], another: Callable[[], Slot]) -> None:
+    """Sleep until `slot`; where that was slept through, until `another` one, which raises when there is none.
+
+    Slots lie as close together as the limit allows. A process that is not given the processor in time would send its
+    call together with those of the next slots, and the vendor would count one too many in its window.
+    """
+    tolerance = min((limit.tolerance for limit in limits), default=math.inf)
+    while True:
+        pause(slot.wait)
+        if time.monotonic() <= slot.due + tolerance:
+            return
+        slot = another()

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.gateway.failover import put_off_until
-from financehub_dagster.ingest.outcome import Outcome, PutOff
+from financehub_dagster.gateway.failover import deferred_until
+from financehub_dagster.ingest.outcome import Deferral, Outcome
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.dead_letters import dead_letters, deferred_work
 from financehub_dagster.storage.queries.partition_keys import key_of
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedWork:
     """What a run asked vendors for: a table's days from `first` to `last`, both included, under `partition_key`.
 
     again_at gives the partitions under which the same is asked at a later time (aware), config is what a run that asks
@@ -54,11 +54,13 @@ def run_config(providers: Sequence[str] | None, **days: str) -> dict[str, object
     return {**days, **({} if providers is None else {"providers": list(providers)})}
 
 
-def leave_undone(connection: Connection, asked: Asked, errors: Mapping[str, ProviderError], outcome: Outcome) -> None:
+def leave_undone(
+    connection: Connection, asked: RequestedWork, errors: Mapping[str, ProviderError], outcome: Outcome
+) -> None:
     """Write down which error kept each symbol from being done; dead letters first, as everywhere."""
     if not errors:
         return
-    until = {symbol: put_off_until(error) for symbol, error in errors.items()}
+    until = {symbol: deferred_until(error) for symbol, error in errors.items()}
     dead = [symbol for symbol in errors if until[symbol] is None]
     waiting = {symbol: time for symbol, time in until.items() if time is not None}
     asked.settle_failures(connection, list(waiting))
@@ -68,10 +70,10 @@ def leave_undone(connection: Connection, asked: Asked, errors: Mapping[str, Prov
         connection, [_deferral(asked, symbol, errors[symbol], time) for symbol, time in waiting.items()]
     )
     outcome.failures |= {symbol: str(errors[symbol]) for symbol in dead}
-    outcome.deferred |= {symbol: PutOff(time, str(errors[symbol])) for symbol, time in waiting.items()}
+    outcome.deferred |= {symbol: Deferral(time, str(errors[symbol])) for symbol, time in waiting.items()}
 
 
-def _failure(asked: Asked, symbol: str, error: ProviderError) -> dead_letters.Failure:
+def _failure(asked: RequestedWork, symbol: str, error: ProviderError) -> dead_letters.Failure:
     return dead_letters.Failure(
         asked.table,
         f"{type(error).__name__}: {error}",
@@ -83,7 +85,7 @@ def _failure(asked: Asked, symbol: str, error: ProviderError) -> dead_letters.Fa
     )
 
 
-def _deferral(asked: Asked, symbol: str, error: ProviderError, until: datetime) -> deferred_work.Deferral:
+def _deferral(asked: RequestedWork, symbol: str, error: ProviderError, until: datetime) -> deferred_work.Deferral:
     return deferred_work.Deferral(
         asked.table,
         asked.again_at(until),

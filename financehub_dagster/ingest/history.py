@@ -17,7 +17,7 @@ from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.ingest import agreement, doubtful, restating, source_priority, substitute_bars, taking_back
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.concurrency import at_once
-from financehub_dagster.ingest.failed_work import Asked, leave_undone, run_config
+from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.ingest.restating import Reading, Span
@@ -48,7 +48,7 @@ A killed run loses at most one batch: 25 answers, or those of a second.
 
 
 @dataclass(frozen=True)
-class Work:
+class HistoryRun:
     """One run's order: which table, for which sessions, from whom, on whose behalf.
 
     providers is what the run restricts its router to, if it does.
@@ -88,7 +88,7 @@ class _Answer:
     judged: substitute_bars.Judged | None = None
 
 
-def update_prices(work: Work, instruments: Sequence[Instrument], log: Logger) -> tuple[Outcome, Outcome]:
+def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logger) -> tuple[Outcome, Outcome]:
     """Fetch and store the window for each instrument; returns the outcomes of the bars and of the corporate actions.
 
     An instrument that fails is recorded as a dead letter, one that no vendor accepts for now is deferred, both
@@ -129,7 +129,7 @@ def _batches(answers: Iterable[_Answer]) -> Iterator[list[_Answer]]:
         yield batch
 
 
-def _answer(work: Work, question: _Question) -> _Answer:
+def _answer(work: HistoryRun, question: _Question) -> _Answer:
     """Runs beside others of its kind."""
     answer = _ask(work, question)
     if answer.got is None:
@@ -140,7 +140,7 @@ def _answer(work: Work, question: _Question) -> _Answer:
     return replace(answer, judged=judged, calls=answer.calls + judged.calls)
 
 
-def _ask(work: Work, question: _Question) -> _Answer:
+def _ask(work: HistoryRun, question: _Question) -> _Answer:
     instrument, span = question.instrument, question.span
     try:
         agrees = partial(agreement.require_bars, work.table, work.router, instrument)
@@ -155,7 +155,7 @@ def _ask(work: Work, question: _Question) -> _Answer:
 
 
 def _looked_at_again(
-    work: Work, connection: Connection, batch: Sequence[_Answer]
+    work: HistoryRun, connection: Connection, batch: Sequence[_Answer]
 ) -> tuple[list[_Answer], Mapping[str, Surroundings]]:
     """The answers under the table's lock, and what is stored around each: another run may have restated a history.
 
@@ -182,13 +182,13 @@ def _seen(reading: Reading) -> tuple[date, date]:
     return first, max([reading.end, *days.iloc[-1:].dt.date])
 
 
-def _asked(work: Work) -> Asked:
+def _asked(work: HistoryRun) -> RequestedWork:
     start, end, key = work.window.start, work.window.end, work.window.partition_key
     config = run_config(work.providers, start=start.isoformat(), end=end.isoformat())
-    return Asked(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
+    return RequestedWork(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
 
 
-def _store(work: Work, answers: Sequence[_Answer], connection: Connection) -> tuple[Outcome, Outcome]:
+def _store(work: HistoryRun, answers: Sequence[_Answer], connection: Connection) -> tuple[Outcome, Outcome]:
     """Write a batch and all that follows from it; returns the outcomes of its bars and corporate actions."""
     bars, actions = Outcome(work.table), Outcome(ACTIONS)
     locks.lock_table(connection, schema.table(work.table))
@@ -203,7 +203,7 @@ def _store(work: Work, answers: Sequence[_Answer], connection: Connection) -> tu
 
 
 def _store_rows(
-    work: Work,
+    work: HistoryRun,
     connection: Connection,
     answers: Sequence[_Answer],
     known: Mapping[str, Surroundings],
@@ -240,7 +240,7 @@ def _store_rows(
 
 
 def _with_better(
-    work: Work, connection: Connection, good: "pd.DataFrame", answers: Sequence[_Answer], bars: Outcome
+    work: HistoryRun, connection: Connection, good: "pd.DataFrame", answers: Sequence[_Answer], bars: Outcome
 ) -> "pd.DataFrame":
     """`good` and the bars that other vendors have in place of some, unless an earlier vendor's is stored meanwhile.
 
@@ -266,7 +266,7 @@ def _with_better(
 
 
 def _take_back(
-    work: Work,
+    work: HistoryRun,
     connection: Connection,
     answers: Sequence[_Answer],
     known: Mapping[str, Surroundings],
@@ -292,7 +292,7 @@ def _take_back(
 
 
 def _with_carried_over(
-    work: Work,
+    work: HistoryRun,
     connection: Connection,
     answers: Sequence[_Answer],
     known: Mapping[str, Surroundings],
@@ -323,7 +323,7 @@ def _warn(answer: _Answer, log: Logger) -> None:
 
 
 def _settle(
-    work: Work, connection: Connection, answers: Sequence[_Answer], rejected: Mapping[str, Sequence[date]]
+    work: HistoryRun, connection: Connection, answers: Sequence[_Answer], rejected: Mapping[str, Sequence[date]]
 ) -> None:
     """Bring the ledger to what this batch did: the last act of its transaction."""
     from financehub_dagster.storage.coverage import ledger
@@ -340,7 +340,7 @@ def _settle(
         first_bar = got.bars["date"].iloc[0].date() if len(got.bars) else None
         first_bar = (got.listed_since or first_bar) if final else None
         given.append(
-            ledger.Answer(
+            ledger.SessionsResponse(
                 symbol,
                 got.source,
                 max(answer.start, got.told_since or answer.start),
@@ -356,7 +356,7 @@ def _settle(
         ledger.settle(connection, work.table, failed, work.window.start, work.window.end, now)
 
 
-def _count(work: Work, answers: Sequence[_Answer], good: "pd.DataFrame", bars: Outcome, actions: Outcome) -> None:
+def _count(work: HistoryRun, answers: Sequence[_Answer], good: "pd.DataFrame", bars: Outcome, actions: Outcome) -> None:
     for source, rows in good["source"].value_counts().items():
         bars.sources[str(source)] = bars.sources.get(str(source), 0) + int(rows)
     for answer in answers:

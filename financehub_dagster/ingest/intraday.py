@@ -23,7 +23,7 @@ import numpy as np
 from financehub_dagster.gateway.errors import NotInPlan, ProviderError
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.concurrency import at_once
-from financehub_dagster.ingest.failed_work import Asked, leave_undone, run_config
+from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
 from financehub_dagster.ingest.longer_bars import Change, write_longer_bars
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
@@ -176,10 +176,10 @@ def _ask(pull: Pull, question: _Question) -> list[_Answer]:
     ]
 
 
-def _asked(pull: Pull) -> Asked:
+def _asked(pull: Pull) -> RequestedWork:
     start, end, key = pull.window.start, pull.window.end, pull.window.partition_key
     config = run_config(pull.providers, start=start.isoformat(), end=end.isoformat())
-    return Asked(pull.table, start, end, key, pull.run_id, again_at=lambda _: key, config=config)
+    return RequestedWork(pull.table, start, end, key, pull.run_id, again_at=lambda _: key, config=config)
 
 
 def _settle_idle(pull: Pull, symbols: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ belong here: storing instruments or bars.
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from financehub_dagster.gateway.deadline import haste
+from financehub_dagster.gateway.deadline import deadline
 from financehub_dagster.gateway.errors import BadRequest, ProviderError, UnknownSymbol
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import listings
@@ -38,7 +38,7 @@ def introduce(instrument: Instrument, router: DailyBarsRouter | None = None) -> 
     """Ask the first vendor that answers for the last bars of an instrument that is not stored yet."""
     end = datetime.now(UTC).date()
     try:
-        with haste(SECONDS):
+        with deadline(SECONDS):
             answer = (router or DailyBarsRouter()).daily_bars(instrument, end - DAYS, end)
     except (UnknownSymbol, BadRequest) as error:
         return Introduction(refused=str(error))

@@ -24,7 +24,7 @@ REWRITTEN = (TAKEN_BACK, RESTATED, READJUSTED)
 
 
 @dataclass(frozen=True)
-class PutOff:
+class Deferral:
     """Work that no vendor may be asked for before `until` (UTC), and why."""
 
     until: datetime
@@ -65,7 +65,7 @@ class Outcome:
     off: dict[str, str] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
     answered_by: dict[str, int] = field(default_factory=dict)
-    deferred: dict[str, PutOff] = field(default_factory=dict)
+    deferred: dict[str, Deferral] = field(default_factory=dict)
     unclaimed: list[str] = field(default_factory=list)
     taken_back: list[str] = field(default_factory=list)
 
@@ -95,7 +95,7 @@ def failures_table(failures: Iterable[tuple[str, str]]) -> dg.TableMetadataValue
     return record_table(("symbol", "reason"), ({"symbol": symbol, "reason": reason} for symbol, reason in failures))
 
 
-def deferred_table(deferred: Iterable[tuple[str, PutOff]]) -> dg.TableMetadataValue:
+def deferred_table(deferred: Iterable[tuple[str, Deferral]]) -> dg.TableMetadataValue:
     """Instruments whose work was deferred, until when and why."""
     return record_table(
         ("symbol", "until", "reason"),

@@ -15,7 +15,7 @@ from typing import Any
 from financehub_dagster.gateway.errors import NotConfigured
 from financehub_dagster.ingest import agreement
 from financehub_dagster.ingest.concurrency import apart
-from financehub_dagster.ingest.failed_work import Asked, leave_undone, run_config
+from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import partition_at
 from financehub_dagster.market.instruments import Instrument
@@ -32,7 +32,7 @@ type Store = Callable[[Connection, Answers, str, Outcome], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class SnapshotRun:
     """One run's order: what is asked of whom, for which table and partition, on whose behalf.
 
     since is the beginning of a question that has one; without it the question is about now.
@@ -47,7 +47,7 @@ class Work:
     providers: Sequence[str] | None = None
 
 
-def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, log: Logger) -> Outcome:
+def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], store: Store, log: Logger) -> Outcome:
     """Ask about the instruments, store what is said and return what became of each.
 
     An instrument that fails is recorded as a dead letter and reported; the others are stored. One whose vendors have
@@ -65,12 +65,14 @@ def update_answers(work: Work, instruments: Sequence[Instrument], store: Store, 
     return outcome
 
 
-def _ask(work: Work, batch: Sequence[Instrument]) -> Routed:
+def _ask(work: SnapshotRun, batch: Sequence[Instrument]) -> Routed:
     believed = agreement.without_strangers if SNAPSHOTS[work.table].priced else None
     return work.router.ask(work.vendors, batch, work.since, work.providers, believed)
 
 
-def _store(work: Work, batch: Sequence[Instrument], routed: Routed, store: Store, connection: Connection) -> Outcome:
+def _store(
+    work: SnapshotRun, batch: Sequence[Instrument], routed: Routed, store: Store, connection: Connection
+) -> Outcome:
     """Write a batch and what it settles; returns what became of its instruments."""
     outcome = Outcome(work.table)
     locks.lock_table(connection, schema.table(work.table))
@@ -93,7 +95,7 @@ def _store(work: Work, batch: Sequence[Instrument], routed: Routed, store: Store
     return outcome
 
 
-def _asked(work: Work) -> Asked:
+def _asked(work: SnapshotRun) -> RequestedWork:
     """What was just asked makes up for all that failed or waited since the beginning of the question.
 
     A question about now has no beginning, and what waits for its budget is kept under the partition of that day.
@@ -101,9 +103,9 @@ def _asked(work: Work) -> Asked:
     key, config = work.partition_key, run_config(work.providers)
     if work.since is None:
         again_at = partial(partition_at, work.table)
-        return Asked(work.table, date.min, date.max, key, work.run_id, again_at, config)
+        return RequestedWork(work.table, date.min, date.max, key, work.run_id, again_at, config)
     last = date.fromisoformat(ends_of(key)[1])
-    return Asked(work.table, work.since.date(), last, key, work.run_id, again_at=lambda _: key, config=config)
+    return RequestedWork(work.table, work.since.date(), last, key, work.run_id, again_at=lambda _: key, config=config)
 
 
 def _told(answers: Sequence[Answers]) -> set[str]:

@@ -109,7 +109,7 @@ class News(Answers):
 
 
 @dataclass(frozen=True)
-class Window:
+class PlanWindow:
     """What the vendor says is used and left of one budget; limit None where it does not say.
 
     name is minute, day or month; resets_at in UTC where known.
@@ -126,7 +126,7 @@ class PlanUsage:
     """What the vendor itself counted for the key it was asked with."""
 
     provider: str
-    windows: tuple[Window, ...]
+    windows: tuple[PlanWindow, ...]
     calls: int
 
 

@@ -21,7 +21,7 @@ _UNITS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day"}
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class AccountBudget:
     """What one account at one provider used of one window of its plan.
 
     key is a fingerprint, None where the vendor counts the address; place is empty or @host:port of a base URL override.
@@ -48,7 +48,7 @@ class Budget:
 class Budgets:
     """Every window of every account, in the order of the providers; off: providers without a key, with its variable."""
 
-    windows: tuple[Budget, ...]
+    windows: tuple[AccountBudget, ...]
     off: Mapping[str, str]
 
 
@@ -74,7 +74,7 @@ def budgets(providers: Mapping[str, object], report: Iterable[UsageRow]) -> Budg
     return Budgets(tuple(found), {name: off[name] for name in providers if name in off})
 
 
-def _of(name: str, provider: Planned, rows: list[UsageRow], *, configured: bool) -> Iterator[Budget]:
+def _of(name: str, provider: Planned, rows: list[UsageRow], *, configured: bool) -> Iterator[AccountBudget]:
     accounts = dict.fromkeys(_configured(name, provider)) if configured else {}
     used: dict[_Account, dict[str, UsageRow]] = {}
     for row in rows:
@@ -98,12 +98,14 @@ def _says_something(windows: Iterable[UsageRow]) -> bool:
 
 def _windows(
     name: str, provider: Planned, account: _Account, used: Mapping[str, UsageRow], *, configured: bool
-) -> Iterator[Budget]:
+) -> Iterator[AccountBudget]:
     calls = used[CALLS_TODAY].calls if CALLS_TODAY in used else 0
     resting = next((row for row in used.values() if row.benched_until), None)
 
-    def budget(window: str, amount: int | None, used: int | None, left: int | None, resets: datetime | None) -> Budget:
-        return Budget(
+    def budget(
+        window: str, amount: int | None, used: int | None, left: int | None, resets: datetime | None
+    ) -> AccountBudget:
+        return AccountBudget(
             provider=name,
             key=account.key,
             place=account.place,

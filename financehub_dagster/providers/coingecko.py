@@ -21,11 +21,19 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
+from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, PlanWindow, Quotes
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches, each_of, quota_spent
+from financehub_dagster.providers.reading import (
+    AnswerRows,
+    Tally,
+    VendorRequest,
+    Verdict,
+    batches,
+    each_of,
+    quota_spent,
+)
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import epoch, instant, maybe, maybe_price, member
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -76,7 +84,7 @@ def _said(document: Any) -> tuple[int | None, str]:
     return (code if isinstance(code, int) else None), str(status["error_message"])
 
 
-def read_prices(document: Any, of: Mapping[str, Instrument]) -> Part:
+def read_prices(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     """/simple/price: an object by coin id; one that is not known is not in it."""
     if not isinstance(document, Mapping):
         raise ValueError("the answer is not an object by coin")
@@ -93,7 +101,7 @@ def read_prices(document: Any, of: Mapping[str, Instrument]) -> Part:
     return each_of(NAME, of, document, row)
 
 
-def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
+def read_markets(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     """/coins/markets: a list of coins."""
     if not isinstance(document, list):
         raise ValueError("the answer is not a list of coins")
@@ -118,10 +126,10 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
     )
 
 
-def read_usage(document: Any) -> tuple[Window, ...]:
+def read_usage(document: Any) -> tuple[PlanWindow, ...]:
     """/key: the month's calls and the minute's limit."""
     credit, used = (member(document, name) for name in ("monthly_call_credit", "current_total_monthly_calls"))
-    return (Window("month", int(used), int(credit)),)
+    return (PlanWindow("month", int(used), int(credit)),)
 
 
 class CoinGeckoProvider(RestProvider):
@@ -157,18 +165,18 @@ class CoinGeckoProvider(RestProvider):
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each, one request per 250; highs, lows and volume are not known."""
 
-        def question(currency: str, of: dict[str, Instrument]) -> Question[Part]:
+        def question(currency: str, of: dict[str, Instrument]) -> VendorRequest[AnswerRows]:
             params = {"ids": ",".join(of), "vs_currencies": currency, "include_last_updated_at": "true"}
-            return Question("/api/v3/simple/price", {**params, "precision": "full"}, partial(read_prices, of=of))
+            return VendorRequest("/api/v3/simple/price", {**params, "precision": "full"}, partial(read_prices, of=of))
 
         return Quotes(**vars(self.ask_in_parts("quotes", instruments, partial(_parts, question=question), QUOTES)))
 
     def crypto_markets(self, instruments: Sequence[Instrument]) -> CryptoMarkets:
         """The market of each, one request per 250."""
 
-        def question(currency: str, of: dict[str, Instrument]) -> Question[Part]:
+        def question(currency: str, of: dict[str, Instrument]) -> VendorRequest[AnswerRows]:
             params = {"ids": ",".join(of), "vs_currency": currency, "per_page": str(PAGE), "page": "1"}
-            return Question("/api/v3/coins/markets", {**params, "precision": "full"}, partial(read_markets, of=of))
+            return VendorRequest("/api/v3/coins/markets", {**params, "precision": "full"}, partial(read_markets, of=of))
 
         parts = partial(_parts, question=question)
         return CryptoMarkets(**vars(self.ask_in_parts("crypto_markets", instruments, parts, CRYPTO_MARKETS)))
@@ -176,17 +184,17 @@ class CoinGeckoProvider(RestProvider):
     def usage(self) -> PlanUsage:
         """What CoinGecko counted this month; only for paid plans, NotInPlan otherwise; raises ProviderError."""
         tally = Tally()
-        windows = self.ask("usage", Question("/api/v3/key", {}, read_usage), tally)
+        windows = self.ask("usage", VendorRequest("/api/v3/key", {}, read_usage), tally)
         return PlanUsage(NAME, windows, tally.calls)
 
     def test_connection(self) -> ConnectionReport:
         """CoinGecko's own ping; raises ProviderError."""
-        return self.connection(Question("/api/v3/ping", {}, lambda document: str(member(document, "gecko_says"))))
+        return self.connection(VendorRequest("/api/v3/ping", {}, lambda document: str(member(document, "gecko_says"))))
 
 
 def _parts(
-    served: Sequence[Instrument], question: Callable[[str, dict[str, Instrument]], Question[Part]]
-) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+    served: Sequence[Instrument], question: Callable[[str, dict[str, Instrument]], VendorRequest[AnswerRows]]
+) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
     """At most 250 coins of one currency each."""
     for currency, members in groupby(sorted(served, key=_currency), key=_currency):
         for of in batches(members, PAGE, partial(require_symbol, NAME)):

@@ -21,11 +21,19 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.gateway.response import Reply, banned, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, Quotes, Window
+from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, PlanWindow, Quotes
 from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, batches, each_of, quota_spent
+from financehub_dagster.providers.reading import (
+    AnswerRows,
+    Tally,
+    VendorRequest,
+    Verdict,
+    batches,
+    each_of,
+    quota_spent,
+)
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import instant, maybe, maybe_price, member
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -103,7 +111,7 @@ def _quote(coin: Any, currency: str) -> Mapping[str, Any]:
     return found
 
 
-def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
+def read_quotes(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     """/quotes/latest as last prices."""
 
     def row(instrument: Instrument, coin: Any) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
     return each_of(NAME, of, coins(document), row)
 
 
-def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
+def read_markets(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     """/quotes/latest as markets."""
 
     def row(instrument: Instrument, coin: Any) -> dict[str, Any]:
@@ -140,17 +148,17 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> Part:
     return each_of(NAME, of, coins(document), row)
 
 
-def read_usage(document: Any) -> tuple[Window, ...]:
+def read_usage(document: Any) -> tuple[PlanWindow, ...]:
     """/key/info: requests of the minute, credits of day and month."""
     plan, used = member(document, "data", "plan"), member(document, "data", "usage")
     resets = plan.get("credit_limit_monthly_reset_timestamp")
-    month = Window(
+    month = PlanWindow(
         "month",
         int(member(used, "current_month", "credits_used")),
         int(member(plan, "credit_limit_monthly")),
         None if resets is None else instant(resets),
     )
-    minute = Window(
+    minute = PlanWindow(
         "minute", int(member(used, "current_minute", "requests_made")), int(member(plan, "rate_limit_minute"))
     )
     return (minute, month)
@@ -202,12 +210,12 @@ class CoinMarketCapProvider(RestProvider):
     def usage(self) -> PlanUsage:
         """What CoinMarketCap counted for the key, which costs no credit; raises ProviderError."""
         tally = Tally()
-        windows = self.ask("usage", Question("/v1/key/info", {}, read_usage, weight=0), tally)
+        windows = self.ask("usage", VendorRequest("/v1/key/info", {}, read_usage, weight=0), tally)
         return PlanUsage(NAME, windows, tally.calls)
 
     def test_connection(self) -> ConnectionReport:
         """The key's own description, which costs no credit; raises ProviderError."""
-        return self.connection(Question("/v1/key/info", {}, _month_in_words, weight=0))
+        return self.connection(VendorRequest("/v1/key/info", {}, _month_in_words, weight=0))
 
 
 def _month_in_words(document: Any) -> str:
@@ -215,12 +223,12 @@ def _month_in_words(document: Any) -> str:
     return f"{month.used} of {month.limit} credits used this month"
 
 
-def _parts(served: Sequence[Instrument], read: Any) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+def _parts(served: Sequence[Instrument], read: Any) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
     """At most 100 coins of one currency each."""
     for currency, members in groupby(sorted(served, key=_currency), key=_currency):
         for of in batches(members, PER_CREDIT, partial(require_symbol, NAME)):
             params = {"id": ",".join(of), "convert": currency, "skip_invalid": "true"}
-            yield list(of.values()), Question("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))
+            yield list(of.values()), VendorRequest("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))
 
 
 def _currency(instrument: Instrument) -> str:

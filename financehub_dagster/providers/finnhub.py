@@ -37,7 +37,7 @@ from financehub_dagster.providers.items import (
     require_any_inside,
 )
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
+from financehub_dagster.providers.reading import AnswerRows, Tally, VendorRequest, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import (
     OtherQuestion,
@@ -108,10 +108,12 @@ def _with_reset(reply: Reply) -> Reply:
     return Reply(reply.provider, reply.path, reply.status, headers, reply.body, reply.symbol)
 
 
-def read_quote(document: Any, of: Instrument) -> Part:
+def read_quote(document: Any, of: Instrument) -> AnswerRows:
     """/quote. An unknown symbol has no error: everything about it is zero. No unit is named (`listings`)."""
     if not number(member(document, "t")):
-        return Part([], {of.symbol: UnknownSymbol(NAME, "has no quote; check its `finnhub` alias", symbol=of.symbol)})
+        return AnswerRows(
+            [], {of.symbol: UnknownSymbol(NAME, "has no quote; check its `finnhub` alias", symbol=of.symbol)}
+        )
     power = power_of_untold(NAME, of)
     row = {
         "symbol": of.symbol,
@@ -123,22 +125,22 @@ def read_quote(document: Any, of: Instrument) -> Part:
         "currency": of.currency,
         "quoted_at": epoch(document["t"]),
     }
-    return Part([row])
+    return AnswerRows([row])
 
 
-def read_metric(document: Any, of: Instrument) -> Part:
+def read_metric(document: Any, of: Instrument) -> AnswerRows:
     """/stock/metric. An unknown symbol has no metrics."""
     metric, symbol = member(document, "metric"), str(member(document, "symbol"))
     if not metric:
         problem = "has no fundamentals; check its `finnhub` alias"
-        return Part([], {of.symbol: UnknownSymbol(NAME, problem, symbol=of.symbol)})
+        return AnswerRows([], {of.symbol: UnknownSymbol(NAME, problem, symbol=of.symbol)})
     if symbol.upper() != require_symbol(NAME, of).upper():
         raise OtherQuestion(f"asked for {require_symbol(NAME, of)}, got {symbol}")
     figures = {ours: maybe(metric.get(theirs), unit) for ours, (theirs, unit) in METRICS.items()}
-    return Part([{"symbol": of.symbol, "currency": of.currency, **figures}])
+    return AnswerRows([{"symbol": of.symbol, "currency": of.currency, **figures}])
 
 
-def read_news(document: Any, of: Instrument, since: datetime) -> Part:
+def read_news(document: Any, of: Instrument, since: datetime) -> AnswerRows:
     """/company-news. Articles about others, without an address or a headline are left out."""
 
     def article(each: Any) -> dict[str, Any] | None:
@@ -153,7 +155,7 @@ def read_news(document: Any, of: Instrument, since: datetime) -> Part:
             "symbols": (of.symbol,),
         }
 
-    return Part(read_articles(document, article, since))
+    return AnswerRows(read_articles(document, article, since))
 
 
 def _is_about(article: Any, of: Instrument) -> bool:
@@ -248,7 +250,7 @@ class FinnhubProvider(RestProvider):
     def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
         """Company news since `since`, one request per instrument; a free key sees one year of North American ones."""
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
             span = {"from": f"{since.astimezone(UTC):%Y-%m-%d}", "to": f"{datetime.now(UTC):%Y-%m-%d}"}
             for each in served:
                 yield [each], _question("/company-news", each, partial(read_news, of=each, since=since), **span)
@@ -288,22 +290,22 @@ class FinnhubProvider(RestProvider):
 
     def test_connection(self) -> ConnectionReport:
         """Whether New York is open, by Finnhub's reckoning; raises ProviderError."""
-        question = Question("/api/v1/stock/market-status", {"exchange": "US"}, read_market_status)
+        question = VendorRequest("/api/v1/stock/market-status", {"exchange": "US"}, read_market_status)
         return self.connection(question)
 
 
-def _quote_parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+def _quote_parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
     for each in served:
         yield [each], _question("/quote", each, partial(read_quote, of=each))
 
 
-def _metric_parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+def _metric_parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
     for each in served:
         yield [each], _question("/stock/metric", each, partial(read_metric, of=each), metric="all")
 
 
-def _question[T](path: str, of: Instrument, read: Callable[[Any], T], **params: str) -> Question[T]:
-    return Question(f"/api/v1{path}", {"symbol": require_symbol(NAME, of), **params}, read, of.symbol)
+def _question[T](path: str, of: Instrument, read: Callable[[Any], T], **params: str) -> VendorRequest[T]:
+    return VendorRequest(f"/api/v1{path}", {"symbol": require_symbol(NAME, of), **params}, read, of.symbol)
 
 
 def _seconds(day: date) -> str:

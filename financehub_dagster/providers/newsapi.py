@@ -19,7 +19,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import ConnectionReport, News
 from financehub_dagster.providers.frames import NEWS
 from financehub_dagster.providers.items import read_articles, read_or_none
-from financehub_dagster.providers.reading import Part, Question, Verdict
+from financehub_dagster.providers.reading import AnswerRows, VendorRequest, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import instant, member, text
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -80,7 +80,7 @@ def queries(instruments: Sequence[Instrument]) -> Iterator[tuple[list[Instrument
         yield members, query
 
 
-def read_everything(document: Any, of: Sequence[Instrument], since: datetime) -> Part:
+def read_everything(document: Any, of: Sequence[Instrument], since: datetime) -> AnswerRows:
     """/everything: articles that were taken down, or name no instrument, are left out."""
     if member(document, "status") != "ok":
         raise ValueError(f"status is {document['status']!r}")
@@ -104,7 +104,7 @@ def read_everything(document: Any, of: Sequence[Instrument], since: datetime) ->
             "symbols": symbols,
         }
 
-    return Part(read_articles(member(document, "articles"), article, since))
+    return AnswerRows(read_articles(member(document, "articles"), article, since))
 
 
 class NewsApiProvider(RestProvider):
@@ -133,17 +133,20 @@ class NewsApiProvider(RestProvider):
     def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
         """The newest 100 articles per question since `since`; 500 characters name the instruments of one question."""
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
             span = {"from": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", "sortBy": "publishedAt"}
             for members, query in queries(served):
                 params = {"q": query, "language": self.language, "pageSize": str(PAGE), "page": "1", **span}
-                yield members, Question("/v2/everything", params, partial(read_everything, of=members, since=since))
+                yield (
+                    members,
+                    VendorRequest("/v2/everything", params, partial(read_everything, of=members, since=since)),
+                )
 
         return News(**vars(self.ask_news(instruments, parts, NEWS)))
 
     def test_connection(self) -> ConnectionReport:
         """The list of sources, which costs one call; raises ProviderError."""
-        return self.connection(Question("/v2/top-headlines/sources", {"category": "business"}, read_sources))
+        return self.connection(VendorRequest("/v2/top-headlines/sources", {"category": "business"}, read_sources))
 
 
 def read_sources(document: Any) -> str:

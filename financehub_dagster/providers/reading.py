@@ -26,7 +26,7 @@ type Refusal = Callable[[Reply, Any], Verdict]
 
 
 @dataclass(frozen=True)
-class Part:
+class AnswerRows:
     """What one answer holds: rows in the columns of `frames`, and by our symbol why an instrument has none."""
 
     rows: Sequence[Mapping[str, Any]]
@@ -34,7 +34,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Question[T]:
+class VendorRequest[T]:
     """One GET: `read` makes the answer of a usable document; weight is what the vendor counts it as."""
 
     path: str
@@ -70,7 +70,7 @@ def answer_of[T](reply: Reply, refusal: Refusal, read: Callable[[Any], T]) -> T:
         answer = read(document)
     except UNREADABLE as error:
         raise _malformed(reply.provider, error, reply.symbol) from None
-    if isinstance(answer, Part) and not answer.rows and answer.failed:
+    if isinstance(answer, AnswerRows) and not answer.rows and answer.failed:
         unreadable = [error for error in answer.failed.values() if isinstance(error, Malformed)]
         if len(unreadable) == len(answer.failed):
             raise unreadable[0]
@@ -126,7 +126,7 @@ def each_of(
     of: Mapping[str, Instrument],
     members: Mapping[Any, Any],
     row: Callable[[Instrument, Any], Mapping[str, Any]],
-) -> Part:
+) -> AnswerRows:
     """The rows of an answer about many, by the vendor's symbols; one that is missing or unreadable harms no other.
 
     One is unknown when it alone is missing; when something stands there that nobody asked for, the answer is not ours.
@@ -149,7 +149,7 @@ def each_of(
             if not isinstance(error, ProviderError):
                 error = _malformed(provider, error, symbol)
             failed[symbol] = error
-    return Part(rows, failed)
+    return AnswerRows(rows, failed)
 
 
 def about_the_instrument(error: ProviderError) -> bool:

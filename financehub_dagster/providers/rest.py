@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import is_loopback, place_of
 from financehub_dagster.gateway.api_keys import Auth, keys_of
-from financehub_dagster.gateway.client import Governor
+from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import (
     BadKey,
     BadRequest,
@@ -23,21 +23,28 @@ from financehub_dagster.gateway.errors import (
     ProviderError,
     Unreachable,
 )
-from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers, ConnectionReport
 from financehub_dagster.providers.frames import merged, table
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, about_the_instrument, answer_of
+from financehub_dagster.providers.reading import (
+    AnswerRows,
+    Tally,
+    VendorRequest,
+    Verdict,
+    about_the_instrument,
+    answer_of,
+)
 from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 if TYPE_CHECKING:
-    from financehub_dagster.gateway.http.requests_session import GovernedSession
+    from financehub_dagster.gateway.http.requests_session import GatewaySession
 
 
 class RestProvider(Resource):
@@ -89,7 +96,7 @@ class RestProvider(Resource):
         """Scheme and host of the vendor itself."""
         return self.address
 
-    def ask[T](self, capability: str, question: Question[T], tally: Tally) -> T:
+    def ask[T](self, capability: str, question: VendorRequest[T], tally: Tally) -> T:
         """What the answer to one question says; raises ProviderError.
 
         The answer is read within the gateway, so that one that cannot be read counts, and is asked for again.
@@ -106,7 +113,7 @@ class RestProvider(Resource):
             return None
 
         base = self._base_url_override() or self.vendor_address()
-        with calling(Call(Governor(self._policy(refusal, question.weight)), capability, question.symbol)) as call:
+        with calling(Call(VendorClient(self._policy(refusal, question.weight)), capability, question.symbol)) as call:
             try:
                 self._http(base).get(f"{base}{question.path}", params=dict(question.params))
             finally:
@@ -124,7 +131,7 @@ class RestProvider(Resource):
         self,
         capability: str,
         instruments: Sequence[Instrument],
-        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], Question[Part]]]],
+        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]],
         columns: Mapping[str, str],
     ) -> Answers:
         """All parts of a question about many instruments, those that the vendor cannot serve left out.
@@ -162,14 +169,14 @@ class RestProvider(Resource):
     def ask_news(
         self,
         instruments: Sequence[Instrument],
-        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], Question[Part]]]],
+        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]],
         columns: Mapping[str, str],
     ) -> Answers:
         """Like ask_in_parts, with each article once, whichever answers it was in; newest first."""
         answers = self.ask_in_parts("news", instruments, parts, columns)
         return replace(answers, rows=merged(answers.rows))
 
-    def connection(self, question: Question[str]) -> ConnectionReport:
+    def connection(self, question: VendorRequest[str]) -> ConnectionReport:
         """How long a cheap question took, and what was said in one line; raises ProviderError."""
         started, tally = perf_counter(), Tally()
         detail = self.ask("test_connection", question, tally)
@@ -180,7 +187,7 @@ class RestProvider(Resource):
             provider=self.name,
             limits=self.limits(),
             meaning=Meaning(refusal=refusal, weight=lambda _path: weight, cost=self.cost, readings=self.readings),
-            patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
+            timeouts=Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place_of(self._base_url_override()),
             quotas=self.quotas(),
@@ -188,16 +195,16 @@ class RestProvider(Resource):
             keys=keys_of(self.name),
         )
 
-    def _http(self, base: str) -> "GovernedSession":
-        from financehub_dagster.gateway.http.requests_session import GovernedSession
+    def _http(self, base: str) -> "GatewaySession":
+        from financehub_dagster.gateway.http.requests_session import GatewaySession
 
         with self._lock:
             if self._session is None:
-                session = GovernedSession()
+                session = GatewaySession()
                 session.headers["Accept"] = "application/json"
                 session.trust_env = not is_loopback(base)
                 self._session = session
-            held: GovernedSession = self._session
+            held: GatewaySession = self._session
         return held
 
     def _base_url_override(self) -> str | None:

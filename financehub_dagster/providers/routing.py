@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.api_keys import is_off, not_configured
-from financehub_dagster.gateway.deadline import haste
+from financehub_dagster.gateway.deadline import deadline
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.failover import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -183,7 +183,7 @@ def answers_in_turn[A: Partial](
         if not able:
             continue
         try:
-            with haste(HASTE_SECONDS if on[position + 1 :] else None):
+            with deadline(HASTE_SECONDS if on[position + 1 :] else None):
                 answer = ask(providers[name], able)
         except ProviderError as error:
             failed = {each.symbol: error for each in able}

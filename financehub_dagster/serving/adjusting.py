@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.market import price_bases
 from financehub_dagster.market.adjustments import CASH
-from financehub_dagster.serving.questions import Question
+from financehub_dagster.serving.questions import TableQuery
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
 
@@ -27,7 +27,7 @@ class _Splits(NamedTuple):
 class Adjuster:
     """Brings rows to the basis of a question; the splits are those known at its time, read in the same snapshot."""
 
-    def __init__(self, reader: arrow.Reader, question: Question) -> None:
+    def __init__(self, reader: arrow.Reader, question: TableQuery) -> None:
         self._question = question
         self._splits = _read_splits(reader, question) if question.basis == "raw" else {}
 
@@ -66,7 +66,7 @@ class Adjuster:
         return factors
 
 
-def _read_splits(reader: arrow.Reader, question: Question) -> dict[str, _Splits]:
+def _read_splits(reader: arrow.Reader, question: TableQuery) -> dict[str, _Splits]:
     asked = question.selection
     columns = ["symbol", "date", "kind", "value"]
     actions = reader.table(arrow.Selection(schema.corporate_actions, columns, asked.symbols, as_of=asked.as_of))

@@ -26,7 +26,7 @@ import pyarrow as pa
 from financehub_dagster.serving import archived, file_formats
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
-from financehub_dagster.serving.questions import Question, require_known
+from financehub_dagster.serving.questions import TableQuery, require_known
 from financehub_dagster.storage.archive.files import sync
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
@@ -73,7 +73,7 @@ class _Notes:
         temporary.replace(folder / NOTES)
 
 
-def export(question: Question, output: Path, form: str, report: Report) -> Exported:
+def export(question: TableQuery, output: Path, form: str, report: Report) -> Exported:
     """Write the answer to `question` to `output`: one file if its name ends like one of the format, else a folder.
 
     Raises ReadError for an unknown symbol, and for a target that another export writes or that is no export;
@@ -90,7 +90,7 @@ def export(question: Question, output: Path, form: str, report: Report) -> Expor
         raise ExportFailed(f"{output} cannot be written: {reason}; make room, or choose another --output") from None
 
 
-def _into_file(question: Question, output: Path, form: str, report: Report) -> Exported:
+def _into_file(question: TableQuery, output: Path, form: str, report: Report) -> Exported:
     if output.is_dir():
         raise ReadError(f"{output} is a folder: name a file, or a folder that does not end in {output.suffix}")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def _into_file(question: Question, output: Path, form: str, report: Report) -> E
     return Exported(output, {output.name: rows}, rows, output.stat().st_size, question.selection.as_of)
 
 
-def _into_folder(question: Question, output: Path, form: str, report: Report) -> Exported:
+def _into_folder(question: TableQuery, output: Path, form: str, report: Report) -> Exported:
     _require_ours(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     growing = output.with_name(f".{output.name}.new")
@@ -137,7 +137,7 @@ def _into_folder(question: Question, output: Path, form: str, report: Report) ->
     return Exported(output, files, sum(files.values()), size, question.selection.as_of, resumed)
 
 
-def _begin(growing: Path, question: Question, form: str) -> tuple[_Notes, int]:
+def _begin(growing: Path, question: TableQuery, form: str) -> tuple[_Notes, int]:
     """The notes of the export that is under way there if it is of the same question, or of a new one."""
     asked = question.selection
     same = {
@@ -160,7 +160,7 @@ def _begin(growing: Path, question: Question, form: str) -> tuple[_Notes, int]:
     return notes, 0
 
 
-def _groups(reader: arrow.Reader, question: Question) -> list[list[str] | None]:
+def _groups(reader: arrow.Reader, question: TableQuery) -> list[list[str] | None]:
     """The symbols of each part, in order; [None] for a table without symbols."""
     asked = question.selection
     if asked.symbols is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from financehub_dagster.serving.errors import ReadError
-from financehub_dagster.serving.questions import Question
+from financehub_dagster.serving.questions import TableQuery
 from financehub_dagster.storage.queries import days
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ DEFAULT_VALUE = "close"
 """What a wide frame shows unless it is asked for something else."""
 
 
-def value_columns(question: Question) -> tuple[str, ...]:
+def value_columns(question: TableQuery) -> tuple[str, ...]:
     """The columns that a wide frame spreads over the symbols; raises ReadError where rows do not fit into one."""
     table = question.selection.table
     time = days.time_column(table)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Question:
+class TableQuery:
     """A question to one table.
 
     columns: the wanted ones in order; selection: those and what has to be read besides; basis: of the prices.
@@ -45,7 +45,7 @@ def ask(
     columns: str | Sequence[str] | None = None,
     as_of: datetime | str | None = None,
     adjust: str = "split",
-) -> Question:
+) -> TableQuery:
     """The question in the product's terms; raises ReadError for a table, column, time or basis that there is not."""
     declared = _table(table)
     wanted = _columns(declared, columns)
@@ -64,7 +64,7 @@ def ask(
         raise ReadError(f"{table} keeps no earlier values: as_of works for {', '.join(with_history)}")
     read = tuple(dict.fromkeys([*wanted, *_needed(declared, basis, wanted)]))
     symbols_asked = None if named is None else [name.upper() for name in named]
-    return Question(wanted, arrow.Selection(declared, read, symbols_asked, first, last, at), basis)
+    return TableQuery(wanted, arrow.Selection(declared, read, symbols_asked, first, last, at), basis)
 
 
 def require_known(reader: arrow.Reader, symbols: Sequence[str]) -> None:

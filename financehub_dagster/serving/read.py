@@ -14,7 +14,7 @@ from financehub_dagster.market.price_bases import Basis
 from financehub_dagster.serving import archived, layouts, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ReadError, unknown
-from financehub_dagster.serving.questions import Question, ask, require_known
+from financehub_dagster.serving.questions import TableQuery, ask, require_known
 from financehub_dagster.storage.queries import arrow
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _is_wide(layout: str) -> bool:
     return layout == "wide"
 
 
-def _require_rows(reader: arrow.Reader, question: Question, rows: pa.Table) -> None:
+def _require_rows(reader: arrow.Reader, question: TableQuery, rows: pa.Table) -> None:
     """Raise ReadError if a symbol has no rows because no instrument has it."""
     asked = question.selection.symbols
     if asked is None:

@@ -14,14 +14,14 @@ from pyarrow import compute
 
 from financehub_dagster.market.quality import doubts, repairs, series_arrays
 from financehub_dagster.serving.errors import ReadError
-from financehub_dagster.serving.questions import Question
+from financehub_dagster.serving.questions import TableQuery
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
 
 _NEEDED = ("symbol", "date", *series_arrays.PRICES, "adj_close", "volume", "flags")
 
 
-def repaired(reader: arrow.Reader, question: Question) -> pa.Table:
+def repaired(reader: arrow.Reader, question: TableQuery) -> pa.Table:
     """The rows that a question selects, repaired; whole histories are read, since one repair moves all earlier prices.
 
     Raises ReadError for a table without flags.
@@ -42,7 +42,7 @@ def repaired(reader: arrow.Reader, question: Question) -> pa.Table:
     return rows.select(list(asked.columns))
 
 
-def _repaired(reader: arrow.Reader, question: Question, rows: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
+def _repaired(reader: arrow.Reader, question: TableQuery, rows: pa.Table, chosen: NDArray[np.bool_]) -> pa.Table:
     asked = question.selection
     bars = rows.filter(pa.array(chosen)).select(list(_NEEDED)).to_pandas(date_as_object=False)
     names = bars["symbol"].unique().tolist()

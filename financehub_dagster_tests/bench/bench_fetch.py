@@ -67,13 +67,13 @@ def floor(box: "Sandbox", symbols: list[str], first: date, last: date) -> None:
 
 def update(instruments: "list[Instrument]", first: date, last: date) -> None:
     """The engine behind `stock_prices_daily`: gateway, parsing, rules, write."""
-    from financehub_dagster.ingest.history import Work, update_prices
+    from financehub_dagster.ingest.history import HistoryRun, update_prices
     from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.providers.routing import DailyBarsRouter
     from financehub_dagster.providers.yahoo.provider import YahooProvider
 
     router = DailyBarsRouter(stock=["yahoo"]).over({"yahoo": YahooProvider(requests_per_second=1_000_000)})
-    work = Work("stock_prices_daily", router, Window.of_dates(first, last), f"run-{next(_runs)}")
+    work = HistoryRun("stock_prices_daily", router, Window.of_dates(first, last), f"run-{next(_runs)}")
     bars, _ = update_prices(work, instruments, logging.getLogger("bench"))
     if len(bars.done) != len(instruments):
         raise SystemExit(f"{len(bars.failures)} failed, {len(bars.deferred)} put off: {bars.failures or bars.deferred}")

@@ -20,7 +20,7 @@ THREADS = 8
 WORKER = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
-from financehub_dagster.gateway import departure
+from financehub_dagster.gateway.throttle import keep_slot
 from financehub_dagster.storage.rate_limits import gateway_connection, limiter
 from financehub_dagster.storage.database.engine import market_engine
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -48,13 +48,13 @@ def slot_of(*quotas):
     return limiter.reserve(engine, "bench", what, (second,), quotas, max_wait=60.0)
 
 def paced():
-    departure.keep(slot_of(), (second,), slot_of)
+    keep_slot(slot_of(), (second,), slot_of)
     print(time.time())
 
 def daily():
     slot = slot_of(day)
     if slot.granted:
-        departure.keep(slot, (second,), slot_of)
+        keep_slot(slot, (second,), slot_of)
         print(time.time())
 
 second_fast = limiter.Limit("second_fast", 10_000_000, 1.0)

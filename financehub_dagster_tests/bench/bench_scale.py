@@ -192,7 +192,7 @@ def write_with_ledger(instruments: list[Instrument]) -> tuple[float, float]:
         "fetched_at": np.full(rows, np.datetime64("2026-01-05T21:00:00")),
     }
     given = [
-        ledger.Answer(each.symbol, "bench", start, NOW.date(), NOW, own[0].item())
+        ledger.SessionsResponse(each.symbol, "bench", start, NOW.date(), NOW, own[0].item())
         for each, own in zip(instruments[:WRITTEN], days, strict=True)
     ]
     with transaction() as connection:

@@ -17,7 +17,7 @@ from financehub_dagster.gateway.errors import Limited, Malformed, ProviderError,
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.intraday import Minutes
-from financehub_dagster.providers.reading import Part, answer_of
+from financehub_dagster.providers.reading import AnswerRows, answer_of
 from financehub_dagster_tests.contracts.vendor_cases import FIXTURES, VENDORS, Document, Vendor
 
 CANARY = "CANARY-KEY-7731"
@@ -81,7 +81,11 @@ def rows(answer: Any) -> list[Any]:
     """What an answer holds, whichever kind it is."""
     if isinstance(answer, Minutes):
         return list(zip(answer.opens.tolist(), *answer.columns.tolist(), strict=True))
-    return list(answer.rows) if isinstance(answer, Part) else list(answer[0] if isinstance(answer, tuple) else answer)
+    return (
+        list(answer.rows)
+        if isinstance(answer, AnswerRows)
+        else list(answer[0] if isinstance(answer, tuple) else answer)
+    )
 
 
 def variants(body: Any, replacement: Any) -> Iterator[Any]:
@@ -108,7 +112,7 @@ def in_strings(body: Any) -> Any:
 def test_every_refusal_becomes_its_typed_error(vendor: Vendor, refused: dict[str, Any]) -> None:
     got = reply(vendor, refused["body"], refused["status"], refused.get("headers"))
     answer = outcome(got, vendor, vendor.documents[0])
-    error = next(iter(answer.failed.values())) if isinstance(answer, Part) else answer
+    error = next(iter(answer.failed.values())) if isinstance(answer, AnswerRows) else answer
     assert type(error) is getattr(errors, refused["error"])
     if "seconds" in refused:
         assert isinstance(error, Limited)

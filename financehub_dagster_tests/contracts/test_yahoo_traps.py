@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from financehub_dagster.gateway.errors import Malformed, Transient, UnknownSymbol
-from financehub_dagster.gateway.request_context import Ungoverned
+from financehub_dagster.gateway.request_context import OutsideOfCall
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
@@ -126,10 +126,10 @@ def test_no_connection_is_a_typed_error_and_not_an_empty_frame() -> None:
         yahoo("http://127.0.0.1:1").daily_bars(stock("AAPL"), *SPAN)
 
 
-def test_yfinance_cannot_reach_the_network_past_the_governor() -> None:
+def test_yfinance_cannot_reach_the_network_past_the_gateway() -> None:
     from financehub_dagster.providers.yahoo import client
 
-    with pytest.raises(Ungoverned):
+    with pytest.raises(OutsideOfCall):
         client.client().get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
 
 

@@ -63,7 +63,7 @@ def _fetch(run_id: str, chance: random.Random) -> None:
     history.BATCH = history.QUICK_BATCH = 3
     resources = DEFINITIONS.resources or {}
     router = resources["daily_bars"].over({name: resources[name] for name in SERVE_DAILY_BARS})
-    order = history.Work(STOCKS, router, Window.of_dates(FIRST, LAST), run_id)
+    order = history.HistoryRun(STOCKS, router, Window.of_dates(FIRST, LAST), run_id)
     instruments = Universe(symbols=SYMBOLS).instruments(BARS_OF[STOCKS])
     history.update_prices(order, chance.sample(instruments, len(instruments)), logging.getLogger("runs"))
 

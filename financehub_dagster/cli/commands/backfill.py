@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from financehub_dagster.cli.home import Home
-    from financehub_dagster.cli.runs import Order, RunResult
+    from financehub_dagster.cli.runs import RunResult, TableRun
 
 From = Annotated[str, typer.Option("--from", help="First month, as 2024-03 or any day in it.", metavar="MONTH")]
 To = Annotated[str, typer.Option("--to", help="Last month, included.", metavar="MONTH")]
@@ -48,7 +48,7 @@ def backfill(
 ) -> None:
     """Fill whole months of a table in one run; doing it again stores nothing new."""
     from financehub_dagster.cli import arguments, prepare
-    from financehub_dagster.cli.runs import Order, code_location, universe
+    from financehub_dagster.cli.runs import TableRun, code_location, universe
     from financehub_dagster.settings import get_settings
 
     for option, text in (("--from", first), ("--to", last)):
@@ -68,7 +68,7 @@ def backfill(
     if by_day(table):  # to the last day of the last month
         after = (months[1] + timedelta(days=31)).replace(day=1)
         months = months[0], min(after - timedelta(days=1), datetime.now(UTC).date())
-    order = Order([table], months, wanted, {table: len(chosen)})
+    order = TableRun([table], months, wanted, {table: len(chosen)})
     if parallel == 1:
         _report(console, _run(console, order))
     else:
@@ -78,7 +78,7 @@ def backfill(
 def update(console: Console, symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")]) -> None:
     """Bring bars, actions and indicators of one instrument up to date: this month and what the last week may lack."""
     from financehub_dagster.cli import arguments, prepare
-    from financehub_dagster.cli.runs import Order, universe
+    from financehub_dagster.cli.runs import TableRun, universe
     from financehub_dagster.settings import get_settings
 
     home = prepare.act_on_home(console)
@@ -96,7 +96,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     months = (start.replace(day=1), today.replace(day=1))
     # One instrument's picture would take the place of those that a run over all of them has drawn.
     filled = list(dict.fromkeys(each for table in tables for each in (table, *filled_together(table))))
-    order = Order(filled, months, wanted, dict.fromkeys(tables, 1), drawn=False)
+    order = TableRun(filled, months, wanted, dict.fromkeys(tables, 1), drawn=False)
     _report(console, _run(console, order))
 
 
@@ -105,7 +105,7 @@ def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
     return [key.to_user_string() for key in graph.materializable_asset_keys if graph.get(key).partitions_def]
 
 
-def _run(console: Console, order: "Order") -> "RunResult":
+def _run(console: Console, order: "TableRun") -> "RunResult":
     from financehub_dagster.cli import prepare
     from financehub_dagster.cli.runs import run_order
     from financehub_dagster.cli.signals import stop_signals
@@ -115,7 +115,7 @@ def _run(console: Console, order: "Order") -> "RunResult":
         return run_order(console, stop, order)
 
 
-def _run_in_parts(console: Console, home: "Home", order: "Order", symbols: list[str], parts: int) -> None:
+def _run_in_parts(console: Console, home: "Home", order: "TableRun", symbols: list[str], parts: int) -> None:
     """Launch the order as several runs, and show them when all have ended; raises CommandError where one failed."""
     from financehub_dagster.cli import prepare
     from financehub_dagster.cli.errors import CommandError

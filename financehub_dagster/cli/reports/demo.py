@@ -13,7 +13,7 @@ from financehub_dagster.cli.console import Cell, Console
 
 if TYPE_CHECKING:
     from financehub_dagster.cli.runs import RunResult
-    from financehub_dagster.providers.budgets import Budget
+    from financehub_dagster.providers.budgets import AccountBudget
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _table(name: str, partitions: int, seconds: float | None) -> TableSummary:
     return TableSummary(name, held.rows, held.symbols, held.first, held.last, partitions, held.sources, took)
 
 
-def _vendors(windows: "Sequence[Budget]") -> Iterator[VendorSummary]:
+def _vendors(windows: "Sequence[AccountBudget]") -> Iterator[VendorSummary]:
     """Each vendor once, its accounts added up."""
     for vendor in dict.fromkeys(window.provider for window in windows):
         own = [window for window in windows if window.provider == vendor]

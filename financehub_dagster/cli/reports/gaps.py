@@ -13,7 +13,7 @@ from financehub_dagster.cli.signals import StopSignals
 
 if TYPE_CHECKING:
     from financehub_dagster.cli.runs import RunResult
-    from financehub_dagster.storage.coverage.backfill_planner import Order
+    from financehub_dagster.storage.coverage.backfill_planner import HealingBatch
 
 SHOWN = 20
 """Instruments listed by name, those that lack most; the counts above them are of all."""
@@ -89,7 +89,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
 
     resources = code_location().resources or {}
     healed = Healed()
-    tried: set[Order] = set()
+    tried: set[HealingBatch] = set()
     tables = LEDGER_TABLES if table is None else (table,)
     while True:
         orders = due_orders(
@@ -108,13 +108,12 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
             _note(healed, _fill(console, stop, order))
 
 
-def _fill(console: Console, stop: StopSignals, order: "Order") -> "RunResult":
+def _fill(console: Console, stop: StopSignals, order: "HealingBatch") -> "RunResult":
     from financehub_dagster.automation.healing import tables_of
-    from financehub_dagster.cli.runs import Order as Run
-    from financehub_dagster.cli.runs import run_order
+    from financehub_dagster.cli.runs import TableRun, run_order
 
     totals = {order.table: len(order.symbols)}
-    return run_order(console, stop, Run(tables_of(order), (order.first, order.last), order.symbols, totals))
+    return run_order(console, stop, TableRun(tables_of(order), (order.first, order.last), order.symbols, totals))
 
 
 def _note(healed: Healed, result: "RunResult") -> None:

@@ -13,7 +13,7 @@ from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.prepare import off_line
 
 if TYPE_CHECKING:
-    from financehub_dagster.providers.budgets import Budget
+    from financehub_dagster.providers.budgets import AccountBudget
 
 ADDRESS = "ip"
 """What stands for a key where the vendor counts the address."""
@@ -23,7 +23,7 @@ ADDRESS = "ip"
 class UsageSummary:
     """windows: used and left of every window of every account; off: vendors without a key, each with its variable."""
 
-    windows: "Sequence[Budget]"
+    windows: "Sequence[AccountBudget]"
     off: Mapping[str, str]
 
     def as_dict(self) -> dict[str, object]:
@@ -59,7 +59,7 @@ def show(console: Console, summary: UsageSummary) -> None:
         console.say(off_line(summary.off))
 
 
-def _rows(windows: "Sequence[Budget]") -> Iterator[list[Cell]]:
+def _rows(windows: "Sequence[AccountBudget]") -> Iterator[list[Cell]]:
     """Vendor, account and calls stand in an account's first row only."""
     first = {id(window) for window in _one_per_account(windows)}
     for window in windows:
@@ -71,16 +71,16 @@ def _rows(windows: "Sequence[Budget]") -> Iterator[list[Cell]]:
             yield ["", "", name, *amounts, ""]
 
 
-def _one_per_account(windows: "Sequence[Budget]") -> "list[Budget]":
+def _one_per_account(windows: "Sequence[AccountBudget]") -> "list[AccountBudget]":
     accounts = {(window.provider, window.key, window.place): window for window in reversed(windows)}
     return list(reversed(accounts.values()))
 
 
-def _account(window: "Budget") -> str:
+def _account(window: "AccountBudget") -> str:
     return (window.key or ADDRESS) + ("*" if window.place else "")
 
 
-def _instant(window: "Budget") -> str:
+def _instant(window: "AccountBudget") -> str:
     return "" if window.benched_until is None else f"{window.benched_until.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 

@@ -1,7 +1,7 @@
-"""The governed session for client libraries built on curl_cffi.
+"""The gateway session for client libraries built on curl_cffi.
 
 Belongs here: one try over curl_cffi with bounded time and size, its failures as typed errors, and base URL overrides.
-Does not belong here: limits, retries and the meaning of answers (the governor). Imports curl_cffi: import this module
+Does not belong here: limits, retries and the meaning of answers (the client). Imports curl_cffi: import this module
 inside functions only.
 """
 
@@ -49,8 +49,8 @@ class _SentOnce(Curl):
         super().perform(*args, **kwargs)
 
 
-class GovernedCurlSession(Session[Response]):
-    """A curl_cffi `Session` that sends nothing outside of a call, and everything through its governor.
+class GatewayCurlSession(Session[Response]):
+    """A curl_cffi `Session` that sends nothing outside of a call, and everything through its client.
 
     A usable answer is returned; anything else raises ProviderError. Redirects are not followed. The timeout a caller
     passes is ignored in favour of the policy's. Safe to share between threads: the client and the base URL override
@@ -73,9 +73,9 @@ class GovernedCurlSession(Session[Response]):
 
     @override
     def request(self, method: Any, url: str, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Send one request under the current call's governor; raises ProviderError."""
+        """Send one request under the current call's client; raises ProviderError."""
         call = current_call()
-        patience = call.governor.policy.patience
+        timeouts = call.client.policy.timeouts
         kwargs = {**kwargs, "allow_redirects": False}
         target = url
         if call.base_url is not None:
@@ -84,12 +84,12 @@ class GovernedCurlSession(Session[Response]):
             kwargs["http_version"] = "v1"  # without TLS, curl would ask for an upgrade that plain servers refuse
 
         def once(seconds: float, _credentials: Credentials) -> Response:
-            connect = min(patience.connect, seconds)
+            connect = min(timeouts.connect, seconds)
             kwargs["timeout"] = (connect, seconds - connect)
-            return self._once(call, method, target, patience.body_bytes, kwargs)
+            return self._once(call, method, target, timeouts.body_bytes, kwargs)
 
         path = urlsplit(url).path
-        return call.governor.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
+        return call.client.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
 
     def _once(self, call: Call, method: Any, url: str, most_bytes: int, kwargs: dict[str, Any]) -> Response:
         body = _BoundedBody(most_bytes)
@@ -118,7 +118,7 @@ class _BoundedBody:
 
 
 def _typed(call: Call, error: curl.RequestException, body: _BoundedBody) -> ProviderError:
-    provider, symbol = call.governor.policy.provider, call.symbol
+    provider, symbol = call.client.policy.provider, call.symbol
     if body.too_large:
         return Malformed(provider, f"the answer is larger than {body.most_bytes:,} bytes", symbol=symbol)
     if isinstance(error, curl.DNSError | curl.ProxyError | curl.SSLError | curl.ConnectTimeout) or _is_late(error):
@@ -148,4 +148,4 @@ _COULDNT_CONNECT = 7
 
 def _reply(call: Call, path: str, response: Response) -> Reply:
     headers = {name.lower(): value or "" for name, value in response.headers.items()}
-    return Reply(call.governor.policy.provider, path, response.status_code, headers, response.content, call.symbol)
+    return Reply(call.client.policy.provider, path, response.status_code, headers, response.content, call.symbol)

@@ -11,7 +11,7 @@ from financehub_dagster.gateway.request_context import Call
 
 def refused(call: Call) -> Unreachable:
     """The error for it: a network may come back by itself, a server of this machine has to be started."""
-    policy = call.governor.policy
+    policy = call.client.policy
     address = policy.place.removeprefix("@")
     if address and is_loopback(f"http://{address}"):
         problem = f"nothing answers at {address}, its base URL override; start the sandbox: `financehub up --sandbox`"

@@ -1,7 +1,7 @@
-"""The governed session for client libraries built on `requests`.
+"""The gateway session for client libraries built on `requests`.
 
 Belongs here: one try over `requests` with bounded time and size, and its failures as typed errors. Does not belong
-here: limits, retries and the meaning of answers (the governor).
+here: limits, retries and the meaning of answers (the client).
 """
 
 import time
@@ -23,8 +23,8 @@ from financehub_dagster.gateway.response import Reply
 _CHUNK_BYTES = 256 * 1024
 
 
-class GovernedSession(requests.Session):
-    """A `requests.Session` that sends nothing outside of a call, and everything through its governor.
+class GatewaySession(requests.Session):
+    """A `requests.Session` that sends nothing outside of a call, and everything through its client.
 
     A usable answer is returned with its body read; anything else raises ProviderError. Redirects are not followed. The
     timeout a caller passes is ignored in favour of the policy's.
@@ -38,23 +38,23 @@ class GovernedSession(requests.Session):
 
     @override
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send one prepared request under the current call's governor; raises ProviderError."""
+        """Send one prepared request under the current call's client; raises ProviderError."""
         call = current_call()
         kwargs = {**kwargs, "stream": True, "allow_redirects": False}
 
         def once(seconds: float, credentials: Credentials) -> requests.Response:
-            patience = call.governor.policy.patience
-            kwargs["timeout"] = (min(patience.connect, seconds), seconds)
+            timeouts = call.client.policy.timeouts
+            kwargs["timeout"] = (min(timeouts.connect, seconds), seconds)
             signed = _signed(request, credentials)
-            return self._once(call, signed, time.monotonic() + seconds, patience.body_bytes, kwargs)
+            return self._once(call, signed, time.monotonic() + seconds, timeouts.body_bytes, kwargs)
 
         path = urlsplit(request.url or "").path
-        return call.governor.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
+        return call.client.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
 
     def _once(
         self, call: Call, request: requests.PreparedRequest, deadline: float, most_bytes: int, kwargs: dict[str, Any]
     ) -> requests.Response:
-        provider, symbol = call.governor.policy.provider, call.symbol
+        provider, symbol = call.client.policy.provider, call.symbol
         try:
             with by(deadline):
                 response = super().send(request, **kwargs)
@@ -87,7 +87,7 @@ def _signed(request: requests.PreparedRequest, credentials: Credentials) -> requ
 
 def _connection_error(call: Call, error: requests.ConnectionError) -> Transient:
     """A refused connection or an unknown host never reached the vendor; a reset did."""
-    provider, symbol = call.governor.policy.provider, call.symbol
+    provider, symbol = call.client.policy.provider, call.symbol
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     if isinstance(reason, urllib3.exceptions.NewConnectionError):
@@ -99,7 +99,7 @@ def _connection_error(call: Call, error: requests.ConnectionError) -> Transient:
 
 def _read_body(call: Call, response: requests.Response, deadline: float, most_bytes: int) -> None:
     """Read the body as it comes, so that neither a slow drip nor an endless stream can hold us."""
-    provider, symbol = call.governor.policy.provider, call.symbol
+    provider, symbol = call.client.policy.provider, call.symbol
     chunks: list[bytes] = []
     size = 0
     try:
@@ -121,4 +121,4 @@ def _read_body(call: Call, response: requests.Response, deadline: float, most_by
 
 def _reply(call: Call, path: str, response: requests.Response) -> Reply:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(call.governor.policy.provider, path, response.status_code, headers, response.content, call.symbol)
+    return Reply(call.client.policy.provider, path, response.status_code, headers, response.content, call.symbol)

@@ -21,7 +21,7 @@ from financehub_dagster.providers.alpha_vantage import responses as wire
 from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, IntradayBars, News, Quotes
 from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, Bar, actions_table, bars_table
 from financehub_dagster.providers.listings import pair_of, power_of_untold, require_symbol
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict
+from financehub_dagster.providers.reading import AnswerRows, Tally, VendorRequest, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -111,7 +111,7 @@ class AlphaVantageProvider(RestProvider):
         params = {"function": "FX_DAILY", "from_symbol": base, "to_symbol": quoted}
         params["outputsize"] = "full" if self.premium else "compact"
         read = partial(wire.read_fx_daily, pair=(base, quoted))
-        bars = self.ask("daily_bars", Question("/query", params, read, instrument.symbol), tally)
+        bars = self.ask("daily_bars", VendorRequest("/query", params, read, instrument.symbol), tally)
         told_since = None if self.premium else _told_since(instrument, bars, end)
         table = bars_table(bars, instrument, start, end, tally.clock)
         actions = actions_table([], start, end)
@@ -137,7 +137,7 @@ class AlphaVantageProvider(RestProvider):
             options = {"interval": f"{interval}min", "adjusted": "false", "extended_hours": "false"}
             span = {"outputsize": "compact"} if month is None else {"outputsize": "full", "month": month}
             params = {"function": "TIME_SERIES_INTRADAY", "symbol": require_symbol(NAME, instrument), **options, **span}
-            question = Question("/query", params, read, instrument.symbol)
+            question = VendorRequest("/query", params, read, instrument.symbol)
             parts.append(self.ask("intraday_bars", question, tally))
         found = intraday.Minutes.joined(parts)
         reply = tally.reply
@@ -159,19 +159,19 @@ class AlphaVantageProvider(RestProvider):
     def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
         """Articles since `since`, one request per instrument: of several, it would find what is about all of them."""
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
             ours = {require_symbol(NAME, each): each.symbol for each in served}
             span = {"time_from": f"{since.astimezone(UTC):%Y%m%dT%H%M}", "limit": str(MOST_ARTICLES)}
             for each in served:
                 params = {"function": "NEWS_SENTIMENT", "tickers": require_symbol(NAME, each), **span}
                 read = partial(wire.read_news, ours=ours, since=since)
-                yield [each], Question("/query", params, read, each.symbol)
+                yield [each], VendorRequest("/query", params, read, each.symbol)
 
         return News(**vars(self.ask_news(instruments, parts, NEWS)))
 
     def test_connection(self) -> ConnectionReport:
         """The market's status, which costs one of the day's requests; raises ProviderError."""
-        return self.connection(Question("/query", {"function": "MARKET_STATUS"}, wire.read_market_status))
+        return self.connection(VendorRequest("/query", {"function": "MARKET_STATUS"}, wire.read_market_status))
 
 
 def _told_since(instrument: Instrument, bars: Sequence[Bar], end: date) -> date | None:
@@ -193,15 +193,15 @@ def _months(of: intraday.Range) -> list[str | None]:
 
 
 def _parts(
-    served: Sequence[Instrument], function: str, read: Callable[..., Part]
-) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+    served: Sequence[Instrument], function: str, read: Callable[..., AnswerRows]
+) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
     for each in served:
         yield [each], _question(function, each, partial(read, of=each))
 
 
 def _question[T](
     function: str, of: Instrument, read: Callable[[Any], T], *, weight: int = 1, **params: str
-) -> Question[T]:
-    return Question(
+) -> VendorRequest[T]:
+    return VendorRequest(
         "/query", {"function": function, "symbol": require_symbol(NAME, of), **params}, read, of.symbol, weight
     )

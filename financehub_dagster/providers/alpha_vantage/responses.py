@@ -25,7 +25,7 @@ from financehub_dagster.providers.items import (
     require_any_inside,
 )
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
-from financehub_dagster.providers.reading import Part, Verdict
+from financehub_dagster.providers.reading import AnswerRows, Verdict
 from financehub_dagster.providers.values import OtherQuestion, day, instant, maybe, maybe_price, member, text
 
 NAME = "alpha_vantage"
@@ -245,13 +245,13 @@ def split_adjusted_minutes(found: Minutes, zone: ZoneInfo, actions: Sequence[Act
     return Minutes(found.opens, np.asarray(columns))
 
 
-def read_quote(document: Any, of: Instrument) -> Part:
+def read_quote(document: Any, of: Instrument) -> AnswerRows:
     """GLOBAL_QUOTE: of an unknown symbol an empty object. Its time is a session: that one's end, or now."""
     from financehub_dagster.market import calendars
 
     quote = member(document, "Global Quote")
     if not quote:
-        return Part([], {of.symbol: _unknown(of)})
+        return AnswerRows([], {of.symbol: _unknown(of)})
     _check(member(quote, "01. symbol"), of)
     session, power = day(member(quote, "07. latest trading day")), power_of_untold(NAME, of)
     row = {
@@ -265,24 +265,24 @@ def read_quote(document: Any, of: Instrument) -> Part:
         "currency": of.currency,
         "quoted_at": min(calendars.session_close(of, session), datetime.now(UTC)),
     }
-    return Part([row])
+    return AnswerRows([row])
 
 
-def read_overview(document: Any, of: Instrument) -> Part:
+def read_overview(document: Any, of: Instrument) -> AnswerRows:
     """OVERVIEW: all texts; of an unknown symbol, or a fund, an empty object."""
     if document == {}:
-        return Part([], {of.symbol: _unknown(of)})
+        return AnswerRows([], {of.symbol: _unknown(of)})
     _check(member(document, "Symbol"), of)
     figures = {ours: maybe(document.get(theirs)) for ours, theirs in OVERVIEW.items()}
     texts = {ours: text(document.get(theirs)) for ours, theirs in (("sector", "Sector"), ("industry", "Industry"))}
     currency = text(document.get("Currency")) or of.currency
-    return Part([{"symbol": of.symbol, "currency": currency, **texts, **figures}])
+    return AnswerRows([{"symbol": of.symbol, "currency": currency, **texts, **figures}])
 
 
-def read_news(document: Any, ours: Mapping[str, str], since: datetime) -> Part:
+def read_news(document: Any, ours: Mapping[str, str], since: datetime) -> AnswerRows:
     """NEWS_SENTIMENT: an article names the symbols it is about; those about none of `ours` are left out."""
     if "feed" not in document and any(name in document for name in SPOKEN):
-        return Part([])
+        return AnswerRows([])
 
     def article(each: Any) -> dict[str, Any] | None:
         tickers = {str(member(found, "ticker")) for found in each.get("ticker_sentiment") or []}
@@ -299,7 +299,7 @@ def read_news(document: Any, ours: Mapping[str, str], since: datetime) -> Part:
             "symbols": symbols,
         }
 
-    return Part(read_articles(member(document, "feed"), article, since))
+    return AnswerRows(read_articles(member(document, "feed"), article, since))
 
 
 def _published(value: Any) -> datetime:

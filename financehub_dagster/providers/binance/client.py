@@ -1,4 +1,4 @@
-"""python-binance over the governed session.
+"""python-binance over the gateway session.
 
 Belongs here: making its client safe for threads, quiet and redirectable. Does not belong here: paging and parsing.
 Imports python-binance: import this module inside functions only.
@@ -11,7 +11,7 @@ from typing import override
 import requests
 
 from financehub_dagster.gateway.addresses import is_loopback
-from financehub_dagster.gateway.http.requests_session import GovernedSession
+from financehub_dagster.gateway.http.requests_session import GatewaySession
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports websockets.legacy
@@ -44,7 +44,7 @@ class BinanceClient(Client):  # type: ignore[misc]
 
     @override
     def _init_session(self) -> requests.Session:
-        session = GovernedSession()
+        session = GatewaySession()
         session.headers.update(self._get_headers())
         session.trust_env = not is_loopback(self._address)
         return session

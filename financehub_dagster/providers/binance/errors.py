@@ -23,7 +23,7 @@ from financehub_dagster.gateway.errors import (
 from financehub_dagster.gateway.response import Reply, banned, burst_limit, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.items import last_price
-from financehub_dagster.providers.reading import Part, each_of
+from financehub_dagster.providers.reading import AnswerRows, each_of
 from financehub_dagster.providers.values import epoch, maybe, maybe_price, member, number
 
 WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "time": 1, "24hr": 80}
@@ -180,7 +180,7 @@ def read_pairs(document: Any) -> dict[tuple[str, str], tuple[str, bool]]:
     return pairs
 
 
-def read_tickers(document: Any, of: Mapping[str, Instrument]) -> Part:
+def read_tickers(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     """ticker/24hr of type MINI, by pair: the last 24 hours; volume is in units of the crypto."""
 
     def row(instrument: Instrument, ticker: Any) -> dict[str, Any]:

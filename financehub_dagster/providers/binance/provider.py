@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import place_of
-from financehub_dagster.gateway.client import Governor
+from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, UnknownSymbol
-from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
@@ -204,11 +204,11 @@ class BinanceProvider(Resource):
                 weight=errors.weight,
                 pause=lambda reply: errors.pause(reply, self.weight_per_minute),
             ),
-            patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
+            timeouts=Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place_of(self._base_url_override()),
         )
-        return Call(Governor(policy), capability, symbol)
+        return Call(VendorClient(policy), capability, symbol)
 
 
 def _millis(day: date) -> int:

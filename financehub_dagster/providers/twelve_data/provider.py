@@ -29,7 +29,14 @@ from financehub_dagster.providers.base import (
 )
 from financehub_dagster.providers.frames import FUNDAMENTALS, QUOTES, actions_table, bars_table
 from financehub_dagster.providers.listings import mic_at
-from financehub_dagster.providers.reading import Part, Question, Tally, Verdict, about_the_instrument, batches
+from financehub_dagster.providers.reading import (
+    AnswerRows,
+    Tally,
+    VendorRequest,
+    Verdict,
+    about_the_instrument,
+    batches,
+)
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.twelve_data import responses as wire
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
@@ -93,7 +100,7 @@ class TwelveDataProvider(RestProvider):
                 "order": "desc",
             }
             read = partial(wire.read_bars, of=instrument, first=start, last=last + timedelta(days=1))
-            question = Question("/time_series", params, read, instrument.symbol)
+            question = VendorRequest("/time_series", params, read, instrument.symbol)
             page = self.ask("daily_bars", question, tally)
             bars += page
             if len(page) < MOST_BARS:
@@ -162,7 +169,7 @@ class TwelveDataProvider(RestProvider):
             return {some.instrument.symbol: intraday.answer(some, found, NAME, alone.calls, alone.reply)}, {}
         tally = Tally()
         params = {**wire.params_of(some.instrument), "symbol": ",".join(of), **_range_of(some)}
-        question = Question("/time_series", params, partial(wire.read_batch, of=of), weight=len(of))
+        question = VendorRequest("/time_series", params, partial(wire.read_batch, of=of), weight=len(of))
         batch = self.ask("intraday_bars", question, tally)
         answers, calls = {}, tally.calls
         for each in of.values():
@@ -183,7 +190,9 @@ class TwelveDataProvider(RestProvider):
         while of.last > of.first:
             params = {**wire.params_of(of.instrument), **_range_of(of)}
             read = partial(_with_size, of=of)
-            page, size = self.ask("intraday_bars", Question("/time_series", params, read, of.instrument.symbol), tally)
+            page, size = self.ask(
+                "intraday_bars", VendorRequest("/time_series", params, read, of.instrument.symbol), tally
+            )
             parts.append(page)
             if size < MOST_BARS or not len(page.opens):
                 break
@@ -193,13 +202,13 @@ class TwelveDataProvider(RestProvider):
     def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
         """The last price of each, as many in one request as the minute's credits allow, one credit each."""
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
             for _, members in groupby(sorted(served, key=_market), key=_market):
                 for of in batches(members, self._batch(), wire.symbol_of):
                     first = next(iter(of.values()))
                     params = {**wire.params_of(first), "symbol": ",".join(of), "timezone": "UTC"}
                     read, symbol = partial(wire.read_quotes, of=of), first.symbol if len(of) == 1 else None
-                    yield list(of.values()), Question("/quote", params, read, symbol, weight=len(of))
+                    yield list(of.values()), VendorRequest("/quote", params, read, symbol, weight=len(of))
 
         return Quotes(**vars(self.ask_in_parts("quotes", instruments, parts, QUOTES)))
 
@@ -210,12 +219,12 @@ class TwelveDataProvider(RestProvider):
                 NAME, f"fundamentals cost {STATISTICS_CREDITS} credits each, the plan has fewer in a minute"
             )
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], Question[Part]]]:
+        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
             for each in served:
                 read = partial(wire.read_statistics, of=each)
                 yield (
                     [each],
-                    Question("/statistics", wire.params_of(each), read, each.symbol, STATISTICS_CREDITS),
+                    VendorRequest("/statistics", wire.params_of(each), read, each.symbol, STATISTICS_CREDITS),
                 )
 
         return Fundamentals(**vars(self.ask_in_parts("fundamentals", instruments, parts, FUNDAMENTALS)))
@@ -223,12 +232,12 @@ class TwelveDataProvider(RestProvider):
     def usage(self) -> PlanUsage:
         """What Twelve Data counted for the key, for one credit; raises ProviderError."""
         tally = Tally()
-        windows = self.ask("usage", Question("/api_usage", {}, wire.read_usage), tally)
+        windows = self.ask("usage", VendorRequest("/api_usage", {}, wire.read_usage), tally)
         return PlanUsage(NAME, windows, tally.calls)
 
     def test_connection(self) -> ConnectionReport:
         """The key's own description; raises ProviderError."""
-        return self.connection(Question("/api_usage", {}, wire.usage_in_words))
+        return self.connection(VendorRequest("/api_usage", {}, wire.usage_in_words))
 
     def _batch(self) -> int:
         return min(self.credits_per_minute, MOST_SYMBOLS)

@@ -22,7 +22,7 @@ from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import items
-from financehub_dagster.providers.base import Window
+from financehub_dagster.providers.base import PlanWindow
 from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.intraday import (
     COLUMNS,
@@ -40,7 +40,7 @@ from financehub_dagster.providers.listings import (
     power_of_untold,
     require_symbol,
 )
-from financehub_dagster.providers.reading import Part, Verdict, each_of, quota_spent, until_next
+from financehub_dagster.providers.reading import AnswerRows, Verdict, each_of, quota_spent, until_next
 from financehub_dagster.providers.values import OtherQuestion, day, epoch, instant, maybe, maybe_price, member, text
 
 NAME = "twelve_data"
@@ -197,7 +197,7 @@ def read_batch(document: Any, of: Mapping[str, Range]) -> Batch:
     return Batch(minutes, {each["symbol"]: each["size"] for each in part.rows}, part.failed)
 
 
-def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
+def read_quotes(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     """/quote: of one symbol the quote itself, of several an object by symbol, whose members may be errors."""
     if not isinstance(document, Mapping):
         raise ValueError("the answer is not an object by symbol")
@@ -222,7 +222,7 @@ def read_quotes(document: Any, of: Mapping[str, Instrument]) -> Part:
     return each_of(NAME, of, members, row)
 
 
-def read_statistics(document: Any, of: Instrument) -> Part:
+def read_statistics(document: Any, of: Instrument) -> AnswerRows:
     """/statistics: margins and returns are fractions already."""
     _check(member(document, "meta"), of)
     statistics = member(document, "statistics")
@@ -232,16 +232,16 @@ def read_statistics(document: Any, of: Instrument) -> Part:
         for name in path:
             found = found.get(name) if isinstance(found, Mapping) else None
         figures[ours] = maybe(found)
-    return Part([{"symbol": of.symbol, "currency": of.currency, **figures}])
+    return AnswerRows([{"symbol": of.symbol, "currency": of.currency, **figures}])
 
 
-def read_usage(document: Any) -> tuple[Window, ...]:
+def read_usage(document: Any) -> tuple[PlanWindow, ...]:
     """/api_usage: credits of the minute, and of the day where the plan has a daily limit."""
-    minute = Window("minute", int(member(document, "current_usage")), int(member(document, "plan_limit")))
+    minute = PlanWindow("minute", int(member(document, "current_usage")), int(member(document, "plan_limit")))
     if "daily_usage" not in document:
         return (minute,)
     limit = document.get("plan_daily_limit")
-    return (minute, Window("day", int(document["daily_usage"]), None if limit is None else int(limit)))
+    return (minute, PlanWindow("day", int(document["daily_usage"]), None if limit is None else int(limit)))
 
 
 def usage_in_words(document: Any) -> str:

@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 from curl_cffi.requests import Response
 
 from financehub_dagster.gateway.errors import Malformed
-from financehub_dagster.gateway.http.curl_session import GovernedCurlSession
+from financehub_dagster.gateway.http.curl_session import GatewayCurlSession
 from financehub_dagster.gateway.request_context import current_call
 from financehub_dagster.providers.intraday import Range
 from financehub_dagster.providers.yahoo import charts, errors, intraday
@@ -38,12 +38,12 @@ with warnings.catch_warnings():
 HOST = "https://query2.finance.yahoo.com"
 
 
-class YahooSession(GovernedCurlSession):
+class YahooSession(GatewayCurlSession):
     """Lets only charts with bars reach yfinance."""
 
     @override
     def request(self, method: Any, url: str, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Send one request under the current call's governor; raises NoBars or ProviderError for any other answer."""
+        """Send one request under the current call's client; raises NoBars or ProviderError for any other answer."""
         response = super().request(method, url, **kwargs)
         if response.status_code >= 400:  # the statement that there are none
             raise NoBars
@@ -106,6 +106,6 @@ def _chart[C](symbol: str, params: dict[str, Any], read: Callable[[Any], C | Non
     try:
         return read(current_call().document())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
-        provider = current_call().governor.policy.provider
+        provider = current_call().client.policy.provider
         message = f"the chart cannot be read ({type(error).__name__}: {error})"
         raise Malformed(provider, message, symbol=symbol) from None

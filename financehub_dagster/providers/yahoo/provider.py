@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from financehub_dagster.gateway.addresses import place_of
-from financehub_dagster.gateway.client import Governor
+from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, Limited, ProviderError, UnknownSymbol, Unreachable
-from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Patience, Policy
+from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -187,7 +187,7 @@ class YahooProvider(Resource):
     def _call(self, capability: str, symbol: str | None, interval: str = errors.INTERVAL) -> Call:
         configured = self.base_url or get_settings().yahoo_base_url
         override = None if configured is None else str(configured)
-        return Call(Governor(self._policy(place_of(override), interval)), capability, symbol, override)
+        return Call(VendorClient(self._policy(place_of(override), interval)), capability, symbol, override)
 
     def limits(self) -> tuple[Limit, ...]:
         """What this address keeps to."""
@@ -202,7 +202,7 @@ class YahooProvider(Resource):
             provider=NAME,
             limits=self.limits(),
             meaning=Meaning(refusal=partial(errors.refusal, interval=interval)),
-            patience=Patience(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
+            timeouts=Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
             breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
             place=place,
         )

@@ -11,14 +11,14 @@ from math import nan
 from typing import Any
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, UnknownSymbol
-from financehub_dagster.gateway.http.curl_session import GovernedCurlSession
+from financehub_dagster.gateway.http.curl_session import GatewayCurlSession
 from financehub_dagster.gateway.request_context import current_call
 from financehub_dagster.gateway.response import parse_json
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.items import known, last_price
 from financehub_dagster.providers.listings import power_of_told
-from financehub_dagster.providers.reading import Part, each_of
+from financehub_dagster.providers.reading import AnswerRows, each_of
 from financehub_dagster.providers.values import epoch, member
 from financehub_dagster.providers.yahoo import errors
 
@@ -31,7 +31,7 @@ class _Visitor:
     """One session with its cookies, and the crumb that goes with them, by the address that is asked."""
 
     def __init__(self) -> None:
-        self.session = GovernedCurlSession()
+        self.session = GatewayCurlSession()
         self.crumbs: dict[str | None, str] = {}
         self.lock = threading.Lock()
 
@@ -75,7 +75,7 @@ def _ask(visitor: _Visitor, symbols: Sequence[str], crumb: str) -> Any:
     return parse_json(visitor.session.get(f"{HOST}{errors.QUOTE}", params=params).content)
 
 
-def read(document: Any, of: Mapping[str, Instrument]) -> Part:
+def read(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     """Quotes by symbol; one that Yahoo does not know is not among them. Pence become pounds, as in bars."""
 
     def row(instrument: Instrument, quote: Any) -> dict[str, Any]:
@@ -111,4 +111,4 @@ def read(document: Any, of: Mapping[str, Instrument]) -> Part:
         return each_of(NAME, of, quotes, row)
     old, now = of[missing[0]].symbol, strangers[0]
     part = each_of(NAME, {name: each for name, each in of.items() if name in quotes}, quotes, row)
-    return Part(part.rows, {**part.failed, old: errors.renamed(now, old)})
+    return AnswerRows(part.rows, {**part.failed, old: errors.renamed(now, old)})

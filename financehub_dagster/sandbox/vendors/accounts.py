@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Literal
 
 from financehub_dagster.sandbox.errors import SandboxError
-from financehub_dagster.sandbox.vendors.limits import Counter, Window
+from financehub_dagster.sandbox.vendors.limits import Counter, RateWindow
 
 Plan = Literal["free", "paid"]
 
@@ -19,7 +19,7 @@ Plan = Literal["free", "paid"]
 class Breach:
     """A call that does not fit: the window it breaks, what is used there, and when to come back (UTC epoch seconds)."""
 
-    window: Window
+    window: RateWindow
     used: int
     until: float
 
@@ -32,9 +32,9 @@ class Accounts:
     """
 
     def __init__(
-        self, free: tuple[Window, ...], paid: tuple[Window, ...], keyless: tuple[Window, ...] | None = None
+        self, free: tuple[RateWindow, ...], paid: tuple[RateWindow, ...], keyless: tuple[RateWindow, ...] | None = None
     ) -> None:
-        self._plans: dict[str, tuple[Window, ...]] = {"free": free, "paid": paid}
+        self._plans: dict[str, tuple[RateWindow, ...]] = {"free": free, "paid": paid}
         self._keyless = free if keyless is None else keyless
         self._lock = Lock()
         self.reset()
@@ -69,14 +69,16 @@ class Accounts:
         else:
             self._overrides[self._plans["free"][0].seconds if window_seconds is None else window_seconds] = calls
 
-    def windows(self, key: str | None) -> list[Window]:
+    def windows(self, key: str | None) -> list[RateWindow]:
         """The windows that bind a key, with the limits now in force."""
         own = self._keyless if key is None else self._plans[self.plan(key)]
         changed = [replace(each, amount=self._overrides.get(each.seconds, each.amount)) for each in own]
         known = {each.seconds for each in own}
-        return changed + [Window(seconds, calls) for seconds, calls in self._overrides.items() if seconds not in known]
+        return changed + [
+            RateWindow(seconds, calls) for seconds, calls in self._overrides.items() if seconds not in known
+        ]
 
-    def window(self, key: str | None, seconds: float) -> Window:
+    def window(self, key: str | None, seconds: float) -> RateWindow:
         """The window of that length; raises SandboxError where the key's plan has none."""
         for window in self.windows(key):
             if window.seconds == seconds:

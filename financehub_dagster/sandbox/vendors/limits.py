@@ -56,7 +56,7 @@ class SlidingWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RateWindow:
     """At most `amount` per `seconds`, sliding, or from one full UTC minute, or day or month of `zone`, to the next.
 
     weighted: credits are counted and not requests. counts_refused: going on after a breach uses up still more.
@@ -104,7 +104,7 @@ class Counter:
         self._entries: deque[tuple[float, int]] = deque()
         self._used = 0
 
-    def used(self, window: Window, at: float) -> int:
+    def used(self, window: RateWindow, at: float) -> int:
         """The weight used in the window of `at`."""
         start = window.start(at)
         while self._entries and (self._entries[0][0] < start or (not window.aligned and self._entries[0][0] <= start)):
@@ -116,7 +116,7 @@ class Counter:
         self._entries.append((at, weight))
         self._used += weight
 
-    def resets_at(self, window: Window, at: float) -> float:
+    def resets_at(self, window: RateWindow, at: float) -> float:
         """When something, or in an aligned window everything, is forgotten."""
         if window.aligned:
             return window.end(at)

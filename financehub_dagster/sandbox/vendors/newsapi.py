@@ -17,14 +17,14 @@ from financehub_dagster.sandbox.market import newsroom
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
-from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import Identity, Situation, json_response
 
 _DAY = 86_400
 _MONTH = 2_592_000
 #: newsapi.org/pricing: Developer and Business.
-DEVELOPER = (Window(_DAY, 100), Window(_DAY / 2, 50))
-BUSINESS = (Window(_MONTH, 250_000, aligned=True),)
+DEVELOPER = (RateWindow(_DAY, 100), RateWindow(_DAY / 2, 50))
+BUSINESS = (RateWindow(_MONTH, 250_000, aligned=True),)
 _MOST_RESULTS = 100
 _LARGEST_PAGE = 100
 _MOST_SOURCES = 20

@@ -131,7 +131,7 @@ def verify(path: Path) -> Description:
         return description
 
 
-class Part:
+class DumpPart:
     """A dump that is read; a checksum that does not match, or an end that comes too early, is a BackupError."""
 
     def __init__(self, path: Path, stream: IO[bytes]) -> None:
@@ -146,11 +146,11 @@ class Part:
 
 
 @contextmanager
-def part_of(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[Part]:
+def part_of(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[DumpPart]:
     """The dump of a part."""
     try:
         stream = archive.open(f"{name}.dump")
     except (KeyError, zipfile.BadZipFile):
         raise BackupError(f"{path} is damaged: take another copy of it, or another backup") from None
     with stream:
-        yield Part(path, stream)
+        yield DumpPart(path, stream)

@@ -13,7 +13,7 @@ from typing import IO
 
 from sqlalchemy.engine import URL
 
-from financehub_dagster.storage.backup.file import CHUNK, BackupError, Part
+from financehub_dagster.storage.backup.file import CHUNK, BackupError, DumpPart
 from financehub_dagster.storage.backup.programs import Programs, address, environment, failure
 
 LOCK_WAIT = "10s"
@@ -47,7 +47,7 @@ class Script:
         self._send(f"set local lock_timeout = '{LOCK_WAIT}';\n{dropped}set local lock_timeout = 0;\n")
         self._answers("drop")
 
-    def load(self, dump: Part, schema: str, done: Callable[[int], None]) -> None:
+    def load(self, dump: DumpPart, schema: str, done: Callable[[int], None]) -> None:
         """Run a dump of `schema`; reports the bytes of it that were read so far."""
         command = self._programs.command(
             "pg_restore", "--file=-", f"--schema={schema}", "--no-owner", "--no-privileges", "--no-tablespaces"
@@ -135,7 +135,7 @@ def quote(name: str) -> str:
 
 
 def _feed(
-    dump: Part, reader: "subprocess.Popen[bytes]", problems: list[BackupError], done: Callable[[int], None]
+    dump: DumpPart, reader: "subprocess.Popen[bytes]", problems: list[BackupError], done: Callable[[int], None]
 ) -> None:
     """Copy a dump to pg_restore; a pg_restore that ended early says why itself."""
     assert reader.stdin is not None

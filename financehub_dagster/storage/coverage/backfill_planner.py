@@ -35,7 +35,7 @@ type Able = Callable[[Instrument], bool]
 
 
 @dataclass(frozen=True)
-class Order:
+class HealingBatch:
     """One run's work: a table, its first and last partition, the instruments, most important first.
 
     sessions counts the gaps that made the order; work that was deferred and is due again counts none.
@@ -79,14 +79,14 @@ def plan(
     symbols: Sequence[str] | None = None,
     without: Collection[str] = (),
     able: Able = lambda _: True,
-) -> list[Order]:
+) -> list[HealingBatch]:
     """At most `limit` orders for each of `tables` that bring its due gaps and deferred work to an end.
 
     A gap is due unless a vendor had nothing for it and is asked again later; deferred work is due when its time has
     come. Instruments for which no vendor is `able` to answer wait; computed tables need none. `symbols` (None: all) and
     `without` narrow the choice.
     """
-    orders: list[Order] = []
+    orders: list[HealingBatch] = []
     left_out = frozenset(without)
     for table in tables:
         if table in INTRADAY:
@@ -110,7 +110,7 @@ def _plan_minutes(
     symbols: Sequence[str] | None,
     left_out: Collection[str],
     able: Able,
-) -> list[Order]:
+) -> list[HealingBatch]:
     """Orders for days, of instruments that lack the same ones."""
     groups: dict[tuple[date, date], list[str]] = {}
     for each in minute_days.read_days(connection, now, symbols, to_plan=True):
@@ -119,7 +119,7 @@ def _plan_minutes(
         due = minute_days.due_days(each, now)
         if due is not None and (due in groups or len(groups) < limit):
             groups.setdefault(due, []).append(each.instrument.symbol)
-    return [Order(table, *days, tuple(some[:MOST_SYMBOLS]), len(some)) for days, some in groups.items()]
+    return [HealingBatch(table, *days, tuple(some[:MOST_SYMBOLS]), len(some)) for days, some in groups.items()]
 
 
 def _with_open_work(
@@ -148,7 +148,7 @@ _OPEN_WORK = sa.text("""
 
 def _plan_table(
     connection: Connection, table: str, now: datetime, limit: int, instruments: Sequence[Instrument]
-) -> list[Order]:
+) -> list[HealingBatch]:
     drafts: list[_Draft] = []
     for batch in batched(instruments, BATCH):
         names = [instrument.symbol for instrument in batch]
@@ -159,7 +159,9 @@ def _plan_table(
         if len(drafts) >= limit:
             break
     return [
-        Order(table, _month(draft.span.first), _month(draft.span.last), tuple(draft.symbols), draft.span.sessions)
+        HealingBatch(
+            table, _month(draft.span.first), _month(draft.span.last), tuple(draft.symbols), draft.span.sessions
+        )
         for draft in drafts
     ]
 

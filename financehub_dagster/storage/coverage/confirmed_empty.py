@@ -32,7 +32,7 @@ INTERVALS = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class SessionsResponse:
     """What a vendor answered when asked for the sessions from `start` to `end`, both included.
 
     first_bar is the first session of which it says that there is something: where it does not say, the earliest bar it
@@ -50,7 +50,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class EmptyResponses:
     """When a vendor was asked for sessions it had nothing for; next_ask_at is None once that is confirmed."""
 
     provider: str
@@ -69,8 +69,8 @@ class EmptySessions:
     """What is known of one instrument: which of its `sessions`, all up to now, were asked for in vain, and when."""
 
     sessions: Days
-    asked: dict[Asked, Flags]
-    before: dict[Asked, Flags] = field(init=False)
+    asked: dict[EmptyResponses, Flags]
+    before: dict[EmptyResponses, Flags] = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep what there was, to tell whether anything has changed."""
@@ -100,7 +100,7 @@ class EmptySessions:
         for key in list(self.asked):
             self._put(key, self.asked[key] & ~come)
 
-    def record(self, answer: Answer, missing: Days, first_stored: date | None, now: datetime) -> None:
+    def record(self, answer: SessionsResponse, missing: Days, first_stored: date | None, now: datetime) -> None:
         """Write down that the answer leaves out the sessions `missing`.
 
         A session before first_bar is confirmed at once, unless an earlier one is stored: the instrument was not listed
@@ -121,7 +121,7 @@ class EmptySessions:
         self, provider: str, sessions: Flags, now: datetime, *, at_once: bool = False, confirms: bool = True
     ) -> None:
         new = sessions.copy()
-        moved: list[tuple[Asked, Flags]] = []
+        moved: list[tuple[EmptyResponses, Flags]] = []
         for key, flags in list(self.asked.items()):
             again = flags & sessions
             if not again.any():
@@ -130,12 +130,12 @@ class EmptySessions:
             if key.next_ask_at is not None and (at_once or key.next_ask_at <= now):
                 self._put(key, flags & ~again)
                 next_ask_at = None if at_once else _next_ask_at(key.asked, now, confirms=confirms)
-                moved.append((Asked(provider, key.asked + 1, now, next_ask_at), again))
-        moved.append((Asked(provider, 1, now, None if at_once else now + INTERVALS[0]), new))
+                moved.append((EmptyResponses(provider, key.asked + 1, now, next_ask_at), again))
+        moved.append((EmptyResponses(provider, 1, now, None if at_once else now + INTERVALS[0]), new))
         for key, flags in moved:
             self._put(key, flags | self.asked[key] if key in self.asked else flags)
 
-    def _put(self, key: Asked, flags: Flags) -> None:
+    def _put(self, key: EmptyResponses, flags: Flags) -> None:
         if flags.any():
             self.asked[key] = flags
         else:
@@ -155,11 +155,11 @@ def read(connection: Connection, table: str, sessions: Mapping[str, Days]) -> di
     query = sa.select(rows.symbol, *columns, sa.cast(rows.sessions, sa.Text)).where(
         rows.table_name == table, rows.symbol == any_of(sessions)
     )
-    found: dict[str, dict[Asked, Flags]] = {symbol: {} for symbol in sessions}
+    found: dict[str, dict[EmptyResponses, Flags]] = {symbol: {} for symbol in sessions}
     for symbol, *asked, text in connection.execute(query):
         flags = in_ranges(sessions[symbol], Ranges.parse([text]), 1)[0]
         if flags.any():
-            found[symbol][Asked(*asked)] = flags
+            found[symbol][EmptyResponses(*asked)] = flags
     return {symbol: EmptySessions(sessions[symbol], asked) for symbol, asked in found.items()}
 
 

@@ -103,11 +103,11 @@ def stored(connection: Connection, table: str, symbols: Sequence[str], span: Spa
     return Dates(rows, EPOCH + np.frombuffer(b"".join(dates for _, dates in found), ">i4").astype("timedelta64[D]"))
 
 
-type Work = tuple[str, str, Mapping[str, Any]]
-"""Work that waits: its partition key, its symbol (empty: the whole task), and what it was called with."""
+type WaitingWork = tuple[str, str, Mapping[str, Any]]
+"""WaitingWork that waits: its partition key, its symbol (empty: the whole task), and what it was called with."""
 
 
-def dead_letters(connection: Connection, table: str, symbols: Sequence[str]) -> Iterable[Work]:
+def dead_letters(connection: Connection, table: str, symbols: Sequence[str]) -> Iterable[WaitingWork]:
     """The work on `symbols` that failed and waits."""
     rows = schema.task_failures.c
     return _work(connection, rows, rows.status.in_(LIVE), table, symbols)
@@ -115,7 +115,7 @@ def dead_letters(connection: Connection, table: str, symbols: Sequence[str]) -> 
 
 def deferred(
     connection: Connection, table: str, symbols: Sequence[str], *, until: datetime | None = None
-) -> Iterable[Work]:
+) -> Iterable[WaitingWork]:
     """The work on `symbols` that is deferred, all of it or what is deferred to `until` at most."""
     rows = schema.deferred_work.c
     return _work(connection, rows, sa.true() if until is None else rows.until <= until, table, symbols)
@@ -123,14 +123,14 @@ def deferred(
 
 def _work(
     connection: Connection, rows: Any, among: sa.ColumnElement[bool], table: str, symbols: Sequence[str]
-) -> Iterable[Work]:
+) -> Iterable[WaitingWork]:
     query = sa.select(rows.partition_key, rows.symbol, rows.kwargs).where(
         rows.task_name == table, among, sa.or_(rows.symbol == "", rows.symbol == any_of(symbols))
     )
     return [(key, symbol, kwargs) for key, symbol, kwargs in connection.execute(query)]
 
 
-def _covered(work: Iterable[Work], symbols: Sequence[str]) -> Ranges:
+def _covered(work: Iterable[WaitingWork], symbols: Sequence[str]) -> Ranges:
     """The days that pieces of work stand for: whole months of one instrument, of those named, or of all."""
     place = {symbol: number for number, symbol in enumerate(symbols)}
     found = []

@@ -22,7 +22,7 @@ from financehub_dagster.market.calendars import Market, market_of
 from financehub_dagster.market.coverage import Dates, Days, Rows, States
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import confirmed_empty, facts, rows
-from financehub_dagster.storage.coverage.confirmed_empty import Answer, EmptySessions
+from financehub_dagster.storage.coverage.confirmed_empty import EmptySessions, SessionsResponse
 from financehub_dagster.storage.coverage.facts import Known, Span
 from financehub_dagster.storage.coverage.rows import Key, Row
 from financehub_dagster.storage.database import locks, schema
@@ -32,7 +32,7 @@ from financehub_dagster.storage.queries.history import stored_spans
 from financehub_dagster.storage.queries.instruments import list_instruments
 from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, TABLES, expected_from, period_of
 
-__all__ = ["Answer", "answered", "hold", "rebuild", "refresh", "settle"]
+__all__ = ["SessionsResponse", "answered", "hold", "rebuild", "refresh", "settle"]
 
 BATCH = 500
 """Instruments settled at a time: 2.5 million states for twenty years, 2.5 MB each time they are looked at."""
@@ -79,7 +79,7 @@ def _bars() -> dict[str, tuple[AssetType, ...]]:
     return {name: kinds for name, kinds in BARS_OF.items() if TABLES[name].ledger}
 
 
-def answered(connection: Connection, table: str, answers: Sequence[Answer], now: datetime) -> None:
+def answered(connection: Connection, table: str, answers: Sequence[SessionsResponse], now: datetime) -> None:
     """Settle a table of bars after a vendor's answers, and write down which sessions they had nothing for.
 
     Call it after the answers' rows are written and the dead letters they resolve are closed.
@@ -124,7 +124,7 @@ def _reopened(connection: Connection, table: str, known: Mapping[str, EmptySessi
 
 
 def _missing(
-    answer: Answer, instrument: Instrument, sessions: Mapping[str, Days], has: Mapping[str, Days], span: Span
+    answer: SessionsResponse, instrument: Instrument, sessions: Mapping[str, Days], has: Mapping[str, Days], span: Span
 ) -> Days:
     """The sessions of the answer's window that had finished when it was asked for, and are not stored."""
     every = sessions[answer.symbol]

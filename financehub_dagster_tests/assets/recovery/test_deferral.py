@@ -38,7 +38,7 @@ def a_day_later(platform: Platform) -> None:
     platform.sandbox.limit("alpha_vantage", 2 * PER_DAY, 86_400.0)
 
 
-def test_what_a_days_budget_does_not_reach_is_put_off_to_the_reset_and_done_after_it(rationed: Platform) -> None:
+def test_what_a_days_budget_does_not_reach_is_deferred_to_the_reset_and_done_after_it(rationed: Platform) -> None:
     symbols = some_stocks(rationed, PER_DAY + 5)
     started = datetime.now(UTC)
     told = numbers(fetch_from(rationed, ["alpha_vantage"], MARCH, symbols))
@@ -74,7 +74,7 @@ def waiting_symbols(platform: Platform) -> list[tuple]:
     return platform.rows("select symbol from deferred_work where until < now() order by symbol")
 
 
-def test_a_run_in_which_all_work_is_put_off_succeeds_and_warns(rationed: Platform) -> None:
+def test_a_run_in_which_all_work_is_deferred_succeeds_and_warns(rationed: Platform) -> None:
     rationed.execute("update instruments set is_active = asset_type = 'stock'")
     rationed.sandbox.fault("status", vendor="yahoo", status=403)
     symbols = some_stocks(rationed, 40)
@@ -94,7 +94,7 @@ def test_a_run_in_which_all_work_is_put_off_succeeds_and_warns(rationed: Platfor
     assert {provider for (provider,) in rationed.rows("select provider from deferred_work")} == {"yahoo"}
 
 
-def test_work_is_a_dead_letter_or_put_off_and_never_both(platform: Platform) -> None:
+def test_work_is_a_dead_letter_or_deferred_and_never_both(platform: Platform) -> None:
     platform.sandbox.fault("status", vendor="yahoo", status=500)
     letters = "select count(*) from task_failures where symbol = 'AAPL' and status in ('open', 'retrying', 'parked')"
     waiting = "select count(*) from deferred_work"
@@ -114,7 +114,7 @@ def test_work_is_a_dead_letter_or_put_off_and_never_both(platform: Platform) -> 
     assert (platform.scalar(letters), platform.scalar(waiting)) == (0, 0)
 
 
-def put_off(partition: str, symbol: str = "AAPL", hours: int = 1) -> None:
+def defer(partition: str, symbol: str = "AAPL", hours: int = 1) -> None:
     with transaction() as connection:
         until = datetime.now(UTC) + timedelta(hours=hours)
         reason = f"yahoo: {symbol}: spent"
@@ -125,8 +125,8 @@ def put_off(partition: str, symbol: str = "AAPL", hours: int = 1) -> None:
 def test_work_that_is_done_settles_what_lies_within_it_and_nothing_else() -> None:
     inside, outside = ["2015-02-01", "2015-02-01...2015-03-01"], ["2015-01-01...2015-02-01", "2015-04-01"]
     for partition in inside + outside:
-        put_off(partition)
-    put_off("2015-03-01", "KO")
+        defer(partition)
+    defer("2015-03-01", "KO")
     with transaction() as connection:
         done = deferred_work.resolve_deferrals(connection, TABLE, date(2015, 2, 1), date(2015, 3, 31), ["AAPL"])
         left = deferred_work.live_deferrals(connection, TABLE)
@@ -138,10 +138,10 @@ def test_work_that_is_done_settles_what_lies_within_it_and_nothing_else() -> Non
 
 
 @pytest.mark.usefixtures("database")
-def test_work_put_off_again_waits_once_and_what_is_due_first_comes_first() -> None:
-    put_off(MARCH, hours=1)
-    put_off(MARCH, "KO", hours=2)
-    put_off(MARCH, hours=3)
+def test_work_deferred_again_waits_once_and_what_is_due_first_comes_first() -> None:
+    defer(MARCH, hours=1)
+    defer(MARCH, "KO", hours=2)
+    defer(MARCH, hours=3)
     with transaction() as connection:
         assert [row["symbol"] for row in deferred_work.live_deferrals(connection)] == ["KO", "AAPL"]
         assert deferred_work.live_deferrals(connection, "crypto_prices_daily") == []

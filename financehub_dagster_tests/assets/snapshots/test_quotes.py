@@ -135,7 +135,7 @@ def test_a_spent_budget_puts_work_off_instead_of_failing_it(keyed_platform):
     assert until > datetime.now(UTC)
 
 
-def test_an_answer_is_a_dead_letter_or_put_off_and_never_both(keyed_platform):
+def test_an_answer_is_a_dead_letter_or_deferred_and_never_both(keyed_platform):
     live = "select count(*) from task_failures where symbol = 'BTC' and status in ('open', 'retrying', 'parked')"
     waiting = "select count(*) from deferred_work"
 

@@ -11,7 +11,7 @@ from financehub_dagster.sandbox.errors import SandboxError
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.server import VENDORS as PLAYED
 from financehub_dagster.sandbox.vendors.accounts import Accounts
-from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import Identity, Vendor
 from financehub_dagster_tests.contracts.sandbox.sandbox_calls import EXAMPLES, KEY, OTHER_KEY, ask, fresh
 
@@ -90,8 +90,8 @@ def test_credits_are_counted_by_weight_and_requests_by_the_piece() -> None:
 
 
 def test_going_on_after_a_breach_counts_only_where_the_vendor_says_so() -> None:
-    forgiving = Accounts((Window(60, 2, aligned=True),), ())
-    strict = Accounts((Window(60, 2, aligned=True, counts_refused=True),), ())
+    forgiving = Accounts((RateWindow(60, 2, aligned=True),), ())
+    strict = Accounts((RateWindow(60, 2, aligned=True, counts_refused=True),), ())
     for accounts in (forgiving, strict):
         for _ in range(5):
             accounts.admit(KEY, 1, START)

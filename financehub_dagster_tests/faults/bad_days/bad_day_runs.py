@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.gateway.deadline import haste
+from financehub_dagster.gateway.deadline import deadline
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import Instrument
@@ -151,7 +151,7 @@ class Week:
         if day.fault:
             self.sandbox.fault(**day.fault, vendor=vendor.name, symbol=vendor.spoilt.symbol)
         tried, arrived, started = self.tried(vendor), self.arrived(vendor), time.monotonic()
-        with haste(day.haste.get(vendor.name)):
+        with deadline(day.deadline.get(vendor.name)):
             found = self.ask(vendor, vendor.spoilt, span, **fields)
         seconds = time.monotonic() - started
         tries, arrivals = self.tried(vendor) - tried, self.arrived(vendor) - arrived

@@ -126,7 +126,7 @@ class Day:
     usual: End
     own: Mapping[str, End] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
-    haste: Mapping[str, float] = field(default_factory=dict)
+    deadline: Mapping[str, float] = field(default_factory=dict)
     capability: Mapping[str, str] = field(default_factory=dict)
     special: Literal["unreachable", "dribbling", "unfinished", None] = None
 
@@ -180,7 +180,7 @@ _DAYS = (
             "newsapi": Fails(QuotaSpent, silent=True, wait=12 * HOUR),
         },
         fields={"breaker_seconds": REST},
-        haste=dict.fromkeys(TO_THE_MINUTE, BRIEF),
+        deadline=dict.fromkeys(TO_THE_MINUTE, BRIEF),
     ),
     *(
         Day(

@@ -3,7 +3,7 @@
 import pytest
 
 from financehub_dagster.gateway.errors import Transient
-from financehub_dagster.gateway.policy import Patience
+from financehub_dagster.gateway.policy import Timeouts
 from financehub_dagster_tests.faults.bad_days.bad_day_runs import Week, provider_of
 from financehub_dagster_tests.faults.bad_days.bad_days import TRIES, VENDORS, Day, Fails
 
@@ -15,30 +15,30 @@ ENDLESS = Day(
     {"kind": "timeout", "seconds": 60},
     Fails(Transient),
     fields={"timeout": 50.0, "first_pause": 40.0},
-    haste=dict.fromkeys(VENDORS, 1.0),
+    deadline=dict.fromkeys(VENDORS, 1.0),
 )
 """A try may take 50 seconds, a pause 40, and the call, which another vendor could answer, one."""
 
 
-def patience_of(vendor: str, **fields: float) -> Patience:
+def timeouts_of(vendor: str, **fields: float) -> Timeouts:
     """The patience of a vendor's requests, as configured by `fields`."""
     provider = provider_of(VENDORS[vendor], **fields)
     match vendor:
         case "yahoo":
             policy = provider._policy("", "1d")
         case "binance":
-            policy = provider._call("daily_bars", None).governor.policy
+            policy = provider._call("daily_bars", None).client.policy
         case _:
             policy = provider._policy(lambda _reply: None, 1)
-    found: Patience = policy.patience
+    found: Timeouts = policy.timeouts
     return found
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_a_call_may_take_thirty_seconds_and_four_tries_whatever_is_configured(vendor: str) -> None:
     for fields in ({}, {"timeout": 300.0, "first_pause": 300.0}):
-        patience = patience_of(vendor, **fields)
-        assert (patience.budget, patience.tries) == (CALL_SECONDS, TRIES)
+        timeouts = timeouts_of(vendor, **fields)
+        assert (timeouts.deadline, timeouts.tries) == (CALL_SECONDS, TRIES)
 
 
 def test_a_call_ends_with_its_budget_however_patient_a_try_or_a_pause_is(week: Week) -> None:

@@ -128,7 +128,7 @@ def test_a_slow_drip_is_cut_off_although_every_byte_is_on_time(vendor: Vendor, s
     assert time.monotonic() - started < 8
 
 
-def test_a_redirect_is_not_followed_to_where_nobody_governs(vendor: Vendor) -> None:
+def test_a_redirect_is_not_followed_to_where_no_limit_holds(vendor: Vendor) -> None:
     with (
         scripted_vendor(Answer([])) as elsewhere,
         scripted_vendor(Answer(b"", 302, {"Location": elsewhere.url})) as server,

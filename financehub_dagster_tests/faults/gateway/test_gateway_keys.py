@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.api_keys import Auth, fingerprint, is_off, keys_of
-from financehub_dagster.gateway.client import Governor
+from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import (
     BadKey,
     Banned,
@@ -26,8 +26,8 @@ from financehub_dagster.gateway.errors import (
     QuotaSpent,
     Transient,
 )
-from financehub_dagster.gateway.http.requests_session import GovernedSession
-from financehub_dagster.gateway.policy import Meaning, Patience, Policy
+from financehub_dagster.gateway.http.requests_session import GatewaySession
+from financehub_dagster.gateway.policy import Meaning, Policy, Timeouts
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.gateway.response import Reply, banned, quota_spent, refusal_of_status
 from financehub_dagster.settings import get_settings
@@ -68,7 +68,7 @@ def policy(vendor: ScriptedVendor, **fields: Any) -> Policy:
         provider="finnhub",
         limits=(Limit("second", 1000, 1.0),),
         meaning=Meaning(refusal=refusal),
-        patience=Patience(first_pause=0.01, jitter=0.0, total=5.0),
+        timeouts=Timeouts(first_pause=0.01, jitter=0.0, total=5.0),
         place=place_of(vendor.url),
         auth=HEADER,
         keys=keys_of("finnhub"),
@@ -77,7 +77,7 @@ def policy(vendor: ScriptedVendor, **fields: Any) -> Policy:
 
 
 def ask(vendor: ScriptedVendor, **fields: Any) -> Call:
-    with calling(Call(Governor(policy(vendor, **fields)), "quotes", "AAPL")) as call, GovernedSession() as session:
+    with calling(Call(VendorClient(policy(vendor, **fields)), "quotes", "AAPL")) as call, GatewaySession() as session:
         session.get(f"{vendor.url}/quote", params={"symbol": "AAPL"})
     return call
 
@@ -193,7 +193,7 @@ def test_a_limited_key_alone_is_tried_four_times_and_then_left_alone(
     with pytest.raises(BurstLimit):
         ask(vendor)
     with pytest.raises(BurstLimit, match="no key before"):
-        ask(vendor, patience=Patience(max_wait=5.0))
+        ask(vendor, timeouts=Timeouts(max_wait=5.0))
     assert len(vendor.asked) == 4
 
 
@@ -284,7 +284,7 @@ def test_no_key_is_ever_seen_however_the_vendor_repeats_it(
 
 
 def test_the_callers_request_never_carries_the_key(vendor: ScriptedVendor) -> None:
-    with calling(Call(Governor(policy(vendor, auth=Auth(query="apikey"))), "quotes")), GovernedSession() as session:
+    with calling(Call(VendorClient(policy(vendor, auth=Auth(query="apikey"))), "quotes")), GatewaySession() as session:
         prepared = session.prepare_request(requests.Request("GET", f"{vendor.url}/quote"))
         session.send(prepared)
     assert "canary" not in str(prepared.url)

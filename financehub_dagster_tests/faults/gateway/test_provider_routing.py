@@ -21,7 +21,7 @@ from financehub_dagster.gateway.errors import (
     Transient,
     UnknownSymbol,
 )
-from financehub_dagster.gateway.failover import Candidate, first_answer, put_off_until
+from financehub_dagster.gateway.failover import Candidate, deferred_until, first_answer
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Quotes
 from financehub_dagster.providers.binance.provider import BinanceProvider
@@ -167,7 +167,7 @@ def test_when_nobody_answers_the_reason_that_may_pass_first_is_told(errors: list
 
 
 @pytest.mark.parametrize(
-    ("error", "put_off"),
+    ("error", "expected"),
     [
         (QuotaSpent("v", "spent", until=TOMORROW), TOMORROW),
         (Banned("v", "banned", until=SOON), SOON),
@@ -180,13 +180,13 @@ def test_when_nobody_answers_the_reason_that_may_pass_first_is_told(errors: list
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_only_what_ends_at_a_time_of_its_own_is_put_off(error: ProviderError, put_off: datetime | None) -> None:
-    assert put_off_until(error) == put_off
+def test_only_what_ends_at_a_time_of_its_own_is_deferred(error: ProviderError, expected: datetime | None) -> None:
+    assert deferred_until(error) == expected
 
 
 @pytest.mark.parametrize("kind", [QuotaSpent, Banned, BreakerOpen])
-def test_what_has_no_known_end_is_put_off_for_a_while(kind: type[Limited]) -> None:
-    until = put_off_until(kind("v", "no"))
+def test_what_has_no_known_end_is_deferred_for_a_while(kind: type[Limited]) -> None:
+    until = deferred_until(kind("v", "no"))
     assert until is not None
     assert timedelta(seconds=30) < until - datetime.now(UTC) <= timedelta(hours=1)
 

@@ -57,7 +57,7 @@ class Point:
     counts: Callable[..., bool] = always
 
 
-_VENDOR = "financehub_dagster.gateway.client:Governor.perform"
+_VENDOR = "financehub_dagster.gateway.client:VendorClient.perform"
 _WRITE = "financehub_dagster.storage.upsert.upsert:write"
 _PIECES = "financehub_dagster.storage.upsert.binary_copy:encode"
 _STATEMENT = "sqlalchemy.dialects.postgresql.psycopg:PGDialect_psycopg.do_execute"

@@ -11,10 +11,9 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.gateway import departure
 from financehub_dagster.gateway.errors import BurstLimit
 from financehub_dagster.gateway.policy import Meaning, Policy
-from financehub_dagster.gateway.throttle import NEARLY, Accounts
+from financehub_dagster.gateway.throttle import NEARLY, Accounts, keep_slot
 from financehub_dagster.storage.database.schema import rate_limits
 from financehub_dagster.storage.rate_limits import coalescing, limiter
 from financehub_dagster.storage.rate_limits.limiter import Limit, Slot
@@ -49,9 +48,9 @@ def test_a_slot_that_was_slept_through_is_left_for_the_next_one(database: Databa
         return taken[-1]
 
     in_time = another()
-    departure.keep(replace(in_time, due=time.monotonic() + 60.0), (FAST,), another)
+    keep_slot(replace(in_time, due=time.monotonic() + 60.0), (FAST,), another)
     kept = len(taken)
-    departure.keep(replace(in_time, due=time.monotonic() - 0.1), (FAST,), another)
+    keep_slot(replace(in_time, due=time.monotonic() - 0.1), (FAST,), another)
     assert (kept, len(taken) > kept) == (1, True)
     assert time.monotonic() >= taken[-1].due
 

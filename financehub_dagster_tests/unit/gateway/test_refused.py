@@ -2,7 +2,7 @@
 
 import pytest
 
-from financehub_dagster.gateway.client import Governor
+from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import OverrideDown, Unreachable
 from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.policy import Meaning, Policy
@@ -10,7 +10,7 @@ from financehub_dagster.gateway.request_context import Call
 
 
 def call(place: str) -> Call:
-    return Call(Governor(Policy("yahoo", (), Meaning(refusal=lambda _reply: None), place=place)), "quotes", "AAPL")
+    return Call(VendorClient(Policy("yahoo", (), Meaning(refusal=lambda _reply: None), place=place)), "quotes", "AAPL")
 
 
 @pytest.mark.parametrize("place", ["", "@stand-in.example:8080"])

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import ledger
-from financehub_dagster.storage.coverage.ledger import Answer
+from financehub_dagster.storage.coverage.confirmed_empty import SessionsResponse
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures, resolve_failures
@@ -76,7 +76,7 @@ class World:
             store_bars(connection, instrument, [day for day in sent if day not in rejected])
             first = min(sent, default=None)
             refused = [day for day in rejected if day in sent]
-            given = Answer(instrument.symbol, provider, start, end, self.now, first, refused)
+            given = SessionsResponse(instrument.symbol, provider, start, end, self.now, first, refused)
             ledger.answered(connection, price_table(instrument), [given], self.now)
 
     def compute(self, instrument: Instrument, start: date, end: date) -> None:
@@ -99,7 +99,7 @@ class World:
             resolve_failures(connection, task_name=table, partition_key=partition, symbols=[symbol])
             self._settle(connection, table, partition, [symbol] if symbol else None)
 
-    def put_off(self, table: str, partition: str, symbol: str, until: datetime) -> None:
+    def defer(self, table: str, partition: str, symbol: str, until: datetime) -> None:
         row = {"task_name": table, "partition_key": partition, "symbol": symbol}
         with transaction() as connection:
             connection.execute(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import backfill_planner, gaps
-from financehub_dagster.storage.coverage.backfill_planner import Order
+from financehub_dagster.storage.coverage.backfill_planner import HealingBatch
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.rate_limits import api_keys, availability, circuit_breakers, limiter
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -31,7 +31,7 @@ EVERYTHING = (HISTORY_START, date(2024, 6, 30))
 HOLE = date(2024, 3, 12)
 
 
-def plan(world: World, limit: int = 4, **options) -> list[Order]:
+def plan(world: World, limit: int = 4, **options) -> list[HealingBatch]:
     with transaction() as connection:
         return backfill_planner.plan(connection, world.now, limit, **options)
 
@@ -56,7 +56,7 @@ def test_new_instruments_get_their_whole_history_the_most_important_first(world)
 def test_stored_bars_without_indicators_are_an_order_for_the_indicators(world):
     world.join(APPLE)
     world.answer(APPLE, *EVERYTHING)
-    assert plan(world) == [Order(INDICATORS, *WHOLE, ("AAPL",), 115)]
+    assert plan(world) == [HealingBatch(INDICATORS, *WHOLE, ("AAPL",), 115)]
     world.compute(APPLE, *EVERYTHING)
     assert plan(world) == []
 
@@ -138,15 +138,15 @@ def test_a_rejected_bar_is_asked_for_again_and_never_confirmed(world):
     assert asked(world, APPLE) == [(HOLE, 8, world.now + timedelta(days=7))]
 
 
-def test_work_that_was_put_off_is_due_over_its_whole_range_when_its_time_has_come(world):
+def test_work_that_was_deferred_is_due_over_its_whole_range_when_its_time_has_come(world):
     world.join(APPLE)
     world.answer(APPLE, *EVERYTHING)
     world.compute(APPLE, *EVERYTHING)
     until = world.now + timedelta(hours=2)
-    world.put_off(STOCKS, "2024-02-01...2024-04-01", "AAPL", until)
+    world.defer(STOCKS, "2024-02-01...2024-04-01", "AAPL", until)
     assert plan(world) == []
     world.now = until
-    assert plan(world) == [Order(STOCKS, date(2024, 2, 1), date(2024, 4, 1), ("AAPL",), 0)]
+    assert plan(world) == [HealingBatch(STOCKS, date(2024, 2, 1), date(2024, 4, 1), ("AAPL",), 0)]
 
 
 def test_dead_letters_are_left_to_their_replays(world):
@@ -190,7 +190,7 @@ def test_instruments_no_vendor_can_answer_for_wait(world):
 
 def test_instruments_that_are_gone_are_ordered_no_more(world):
     world.join(APPLE, FORD)
-    world.put_off(STOCKS, "2024-03-01", "AAPL", world.now - timedelta(hours=1))
+    world.defer(STOCKS, "2024-03-01", "AAPL", world.now - timedelta(hours=1))
     with transaction() as connection:
         connection.execute(sa.text("delete from instruments where symbol = 'AAPL'"))
     assert [order.symbols for order in plan(world)] == [("F",)]

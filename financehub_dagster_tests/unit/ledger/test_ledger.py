@@ -84,7 +84,7 @@ def test_of_several_reasons_a_session_has_the_first_that_applies(world):
     for hours in (1, 4, 24, 72, 168):
         world.pass_time(hours=hours)
         world.answer(APPLE, *MARCH, without=[empty, *world.sessions(APPLE, date(2024, 3, 16), date(2024, 3, 31))])
-    world.put_off(STOCKS, "2024-03-01", "AAPL", world.now + timedelta(hours=1))
+    world.defer(STOCKS, "2024-03-01", "AAPL", world.now + timedelta(hours=1))
     world.fail(STOCKS, "2024-03-01", "AAPL")
     row = world.row(STOCKS, APPLE, "2024-03-01")
     assert (row["stored"], row["empty"], row["dead_lettered"], row["gap"]) == (10, [empty], [], [])

@@ -37,7 +37,7 @@ def act(world: World, rng: random.Random) -> None:
         "compute": lambda: world.compute(instrument, start, end),
         "fail": lambda: world.fail(table, partition, symbol, rng.choice([None, [instrument.symbol]])),
         "resolve": lambda: world.resolve(table, partition, symbol),
-        "put off": lambda: world.put_off(table, partition, symbol, world.now + timedelta(hours=3)),
+        "put off": lambda: world.defer(table, partition, symbol, world.now + timedelta(hours=3)),
         "take up": lambda: world.take_up(table),
         "join": lambda: world.join(instrument),
         "leave": lambda: world.leave(instrument),

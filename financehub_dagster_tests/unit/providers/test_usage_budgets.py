@@ -6,7 +6,7 @@ import pytest
 
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
-from financehub_dagster.providers.budgets import Budget, Budgets, budgets
+from financehub_dagster.providers.budgets import AccountBudget, Budgets, budgets
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits import api_keys, limiter, usage
 from financehub_dagster.storage.rate_limits.usage import usage_report
@@ -28,7 +28,7 @@ def plans(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     return database
 
 
-def of(found: Budgets, provider: str) -> list[Budget]:
+def of(found: Budgets, provider: str) -> list[AccountBudget]:
     return [each for each in found.windows if each.provider == provider]
 
 

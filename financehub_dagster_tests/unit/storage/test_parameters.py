@@ -24,8 +24,7 @@ from financehub_dagster import storage
 from financehub_dagster.market.holdings import Lot
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage import discrepancies
-from financehub_dagster.storage.coverage.confirmed_empty import Asked, EmptySessions
-from financehub_dagster.storage.coverage.ledger import Answer
+from financehub_dagster.storage.coverage.confirmed_empty import EmptyResponses, EmptySessions, SessionsResponse
 from financehub_dagster.storage.coverage.minutes import Settled, Stretch
 from financehub_dagster.storage.coverage.rows import Row
 from financehub_dagster.storage.database import schema
@@ -61,7 +60,7 @@ def symbols(count: int) -> list[str]:
 def asked_in_vain() -> EmptySessions:
     """An instrument's sessions, of which a vendor had none when it was asked."""
     known = EmptySessions(DAYS, {})
-    known.asked[Asked("yahoo", 1, NOW, NOW)] = np.ones(DAYS.size, bool)
+    known.asked[EmptyResponses("yahoo", 1, NOW, NOW)] = np.ones(DAYS.size, bool)
     return known
 
 
@@ -94,7 +93,7 @@ ONE: dict[object, Callable[[int], object]] = {
     Freshness: lambda number: Freshness(f"table-{number}", "XNAS", NOW, NOW, 1.0, 0.0),
     Claimed: lambda number: Claimed(f"S{number:05d}", START, "macd_zero", "entry", 1.0, "New", "USD"),
     Lot: lambda number: Lot("main", f"S{number:05d}", 1.0, 1.0, START),
-    Answer: lambda number: Answer(f"S{number:05d}", "yahoo", START, END, NOW, None),
+    SessionsResponse: lambda number: SessionsResponse(f"S{number:05d}", "yahoo", START, END, NOW, None),
     discrepancies.Row: lambda number: discrepancies.Row(
         START + timedelta(days=number), "close", "value", "yahoo", 1.0, 2.0, None
     ),

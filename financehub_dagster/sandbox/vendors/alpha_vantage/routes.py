@@ -19,12 +19,12 @@ from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.alpha_vantage import prices, reports
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
-from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
 
 #: 25 a day, one a second; a paid key 75 a minute (www.alphavantage.co/premium). The day is taken to be New York's.
-FREE = (Window(86_400, 25, aligned=True, zone="America/New_York"), Window(1, 1))
-PAID = (Window(60, 75),)
+FREE = (RateWindow(86_400, 25, aligned=True, zone="America/New_York"), RateWindow(1, 1))
+PAID = (RateWindow(60, 75),)
 _COMPACT = 100
 _DAY_SECONDS = 86_400
 _MOST_BULK_SYMBOLS = 100

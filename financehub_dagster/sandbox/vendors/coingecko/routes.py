@@ -18,15 +18,15 @@ from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.coingecko import documents
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
-from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response, retry_headers
 from financehub_dagster.sandbox.wall import wall_clock
 
 _MONTH = 2_592_000
 #: www.coingecko.com/en/api/pricing; without a key some five calls a minute and address were seen to pass.
-DEMO = (Window(60, 30), Window(_MONTH, 10_000, aligned=True))
-PRO = (Window(60, 500), Window(_MONTH, 500_000, aligned=True))
-KEYLESS = (Window(60, 5),)
+DEMO = (RateWindow(60, 30), RateWindow(_MONTH, 10_000, aligned=True))
+PRO = (RateWindow(60, 500), RateWindow(_MONTH, 500_000, aligned=True))
+KEYLESS = (RateWindow(60, 5),)
 _PRICING = "https://www.coingecko.com/en/api/pricing"
 _LARGEST_PAGE = 250
 _DAY = 86_400

@@ -20,7 +20,7 @@ from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.coinmarketcap import documents
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
-from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response
 from financehub_dagster.sandbox.wall import wall_clock
 
@@ -28,10 +28,10 @@ _DAY = 86_400
 _MONTH = 2_592_000
 _PUBLIC = "/public-api"
 #: The Basic and the Startup plan: requests a minute, credits a month; a day's credits are counted and not limited.
-_COUNTED_DAY = Window(_DAY, sys.maxsize, aligned=True, weighted=True)
-BASIC = (Window(60, 30, aligned=True), Window(_MONTH, 15_000, aligned=True, weighted=True), _COUNTED_DAY)
-STARTUP = (Window(60, 120, aligned=True), Window(_MONTH, 300_000, aligned=True, weighted=True), _COUNTED_DAY)
-KEYLESS = (Window(60, 10, aligned=True),)
+_COUNTED_DAY = RateWindow(_DAY, sys.maxsize, aligned=True, weighted=True)
+BASIC = (RateWindow(60, 30, aligned=True), RateWindow(_MONTH, 15_000, aligned=True, weighted=True), _COUNTED_DAY)
+STARTUP = (RateWindow(60, 120, aligned=True), RateWindow(_MONTH, 300_000, aligned=True, weighted=True), _COUNTED_DAY)
+KEYLESS = (RateWindow(60, 10, aligned=True),)
 _MOST_LISTINGS = 5000
 _HISTORY_DAYS = 365
 _WORDS: dict[Situation, tuple[int, int, str]] = {

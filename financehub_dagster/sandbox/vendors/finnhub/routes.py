@@ -18,13 +18,13 @@ from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.finnhub import documents
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
-from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response
 
 #: 60 a minute, 300 for customers, and never more than 30 a second (finnhub.io/docs/api/rate-limit).
-_EVERYBODY = Window(1, 30)
-FREE = (Window(60, 60, aligned=True), _EVERYBODY)
-PAID = (Window(60, 300, aligned=True), _EVERYBODY)
+_EVERYBODY = RateWindow(1, 30)
+FREE = (RateWindow(60, 60, aligned=True), _EVERYBODY)
+PAID = (RateWindow(60, 300, aligned=True), _EVERYBODY)
 _DAY = 86_400
 _MINUTES = ("1", "5", "15", "30", "60")
 _MONTH_SECONDS = 31 * _DAY

@@ -33,7 +33,7 @@ _EXCHANGES = {"XNAS": ("NASDAQ", "XNGS"), "XNYS": ("NYSE", "XNYS"), "ARCX": ("NY
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SeriesRequest:
     """Parameters of a time series; first and last are UTC epoch seconds, both included, None where open.
 
     Times are asked for in `zone` and answered in that of `labels`.
@@ -50,7 +50,7 @@ class Asked:
 
 
 def time_series(
-    market: Market, instrument: Instrument, asked: Asked, *, unadjusted: bool
+    market: Market, instrument: Instrument, asked: SeriesRequest, *, unadjusted: bool
 ) -> tuple[dict[str, Any], str] | str:
     """/time_series of one symbol and its origin, or in words why there is none."""
     bars: History | Bars
@@ -79,7 +79,7 @@ def time_series(
     return body, bars.origin
 
 
-def _days(history: History, asked: Asked, *, unadjusted: bool) -> History:
+def _days(history: History, asked: SeriesRequest, *, unadjusted: bool) -> History:
     """The newest days asked for; a day is asked for by its date, whatever the zone."""
     days = history.date.astype("datetime64[s]").astype(np.int64)
     first = 0 if asked.first is None else int(np.searchsorted(days, _local(asked.first, asked.zone), side="left"))

@@ -18,7 +18,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
-from financehub_dagster.sandbox.vendors.limits import Window
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.twelve_data import documents
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
 from financehub_dagster.sandbox.wall import wall_clock
@@ -26,10 +26,10 @@ from financehub_dagster.sandbox.wall import wall_clock
 _DAY = 86_400
 #: Credits a minute and a day on Basic, a minute on Grow (twelvedata.com/pricing).
 BASIC = (
-    Window(60, 8, aligned=True, weighted=True, counts_refused=True),
-    Window(_DAY, 800, aligned=True, weighted=True),
+    RateWindow(60, 8, aligned=True, weighted=True, counts_refused=True),
+    RateWindow(_DAY, 800, aligned=True, weighted=True),
 )
-GROW = (Window(60, 377, aligned=True, weighted=True, counts_refused=True),)
+GROW = (RateWindow(60, 377, aligned=True, weighted=True, counts_refused=True),)
 _MOST_SYMBOLS = 120
 _MOST_ROWS = 5000
 _CUSTOMERS_ONLY = ("statistics", "profile", "dividends", "splits", "earnings")
@@ -165,7 +165,7 @@ class TwelveData(KeyedVendor):
             raise Refused(_error(400, _parameter("outputsize", size, f"a number from 1 to {_MOST_ROWS}")))
         labels = ZoneInfo(instrument.timezone) if quirk == "exchange_time" else zone
         order, decimals = query.get("order", "desc"), _decimals(query)
-        asked = documents.Asked(interval, first, last, int(size), zone, labels, order, decimals)
+        asked = documents.SeriesRequest(interval, first, last, int(size), zone, labels, order, decimals)
         adjust = query.get("adjust", "splits")
         if adjust not in ("splits", "none", "all", "dividends"):
             raise Refused(_error(400, _parameter("adjust", adjust, "one of all, splits, dividends, none")))
