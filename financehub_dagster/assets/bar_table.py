@@ -10,7 +10,7 @@ import dagster as dg
 
 from financehub_dagster.assets.charts.bars import is_drawn, prices_shown
 from financehub_dagster.assets.reporting import materialized
-from financehub_dagster.ingest.history import HistoryRun, update_prices
+from financehub_dagster.ingest.history.daily_bars import HistoryRun, update_prices
 from financehub_dagster.ingest.outcome import raise_if_nothing_worked
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.ingest.run_config import Fetch

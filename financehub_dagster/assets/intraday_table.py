@@ -18,7 +18,7 @@ from financehub_dagster.tables import INTRADAY, TABLES
 
 def fill_minutes(context: dg.AssetExecutionContext, config: Minutes, table: str) -> Iterator[dg.MaterializeResult]:
     """Bring the run's days of `table` up to date, with the longer bars, and report each table the run selected."""
-    from financehub_dagster.ingest.intraday import Pull, update_minutes
+    from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
 
     filled = INTRADAY[table]
     vendors = {name: getattr(context.resources, name) for name in filled.vendors}

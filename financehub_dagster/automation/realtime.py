@@ -1,7 +1,7 @@
 """`realtime_pull`: every minute, the minutes of the instruments whose market is open, within vendors' budgets.
 
-Belongs here: what a tick knows, and the run it asks for. Does not belong here: the decision (`market.budget_planner`),
-fetching and storing (`ingest.intraday`).
+Belongs here: what a tick knows, and the run it asks for. Does not belong here: the decision
+(`market.intraday.budget_planner`), fetching and storing (`ingest.intraday.minutes`).
 
 A tick asks no vendor. Instruments are planned together by the vendor that is asked first for them: one that counts
 credits is paced to the end of its day, the others are asked for whatever is due. What is due after the close, or after
@@ -25,7 +25,7 @@ from financehub_dagster.tables import INTRADAY, filled_with
 if TYPE_CHECKING:
     import numpy as np
 
-    from financehub_dagster.market.budget_planner import Budget, CallCost, Plan
+    from financehub_dagster.market.intraday.budget_planner import Budget, CallCost, Plan
     from financehub_dagster.storage.coverage.minutes import Settled
     from financehub_dagster.storage.database.engine import Connection
 
@@ -62,7 +62,7 @@ def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetim
     """What the tick at `now` (aware, UTC) asks for."""
     import numpy as np
 
-    from financehub_dagster.market import budget_planner
+    from financehub_dagster.market.intraday import budget_planner
     from financehub_dagster.storage.coverage import minute_rows
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.instruments import list_instruments
@@ -160,7 +160,7 @@ def _budget(vendor: str, providers: Mapping[str, Any]) -> "Budget":
     """What all configured accounts of a vendor have left of their day and minute."""
     import numpy as np
 
-    from financehub_dagster.market.budget_planner import NO_LIMIT, Budget
+    from financehub_dagster.market.intraday.budget_planner import NO_LIMIT, Budget
     from financehub_dagster.providers.budgets import budgets
     from financehub_dagster.storage.database.engine import market_engine
     from financehub_dagster.storage.rate_limits.usage import usage_report
@@ -176,7 +176,7 @@ def _budget(vendor: str, providers: Mapping[str, Any]) -> "Budget":
 
 
 def _cost(vendor: str, providers: Mapping[str, Any]) -> "CallCost":
-    from financehub_dagster.market.budget_planner import CallCost
+    from financehub_dagster.market.intraday.budget_planner import CallCost
 
     provider = providers[vendor]
     if hasattr(provider, "intraday_batch"):

@@ -31,7 +31,7 @@ from financehub_dagster.tables import BARS_OF, INTRADAY, TABLES, derived_from, f
 
 def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) -> None:
     from financehub_dagster.ingest.derived import update_derived
-    from financehub_dagster.ingest.history import HistoryRun, update_prices
+    from financehub_dagster.ingest.history.daily_bars import HistoryRun, update_prices
 
     window = window_of(days, datetime.now(UTC).date())
     universe = Universe(symbols=[symbol])
@@ -60,8 +60,8 @@ def _report(context: dg.OpExecutionContext, outcome: Outcome, window: Window) ->
 
 def _seed_minutes(context: dg.OpExecutionContext, config: Seed) -> None:
     """Minutes and all longer bars of the days; of days of which nobody keeps minutes, bars of the interval itself."""
-    from financehub_dagster.ingest.direct_bars import fetch_longer_bars
-    from financehub_dagster.ingest.intraday import Pull, update_minutes
+    from financehub_dagster.ingest.intraday.direct_bars import fetch_longer_bars
+    from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
 
     now = datetime.now(UTC)
     window = days_window(config.days, now.date())

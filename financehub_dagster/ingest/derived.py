@@ -126,7 +126,7 @@ def _session_of_each(connection: Connection, stored: BarArrays) -> "np.ndarray":
     """The date of the session that each bar within the day belongs to; the UTC day of one outside of all sessions."""
     import numpy as np
 
-    from financehub_dagster.market.trading_hours import trading_hours
+    from financehub_dagster.market.intraday.trading_hours import trading_hours
     from financehub_dagster.storage.queries.instruments import list_instruments
 
     found = stored.date.astype("datetime64[D]")

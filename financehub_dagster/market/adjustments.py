@@ -1,7 +1,7 @@
 """On which basis a vendor's daily prices stand: the splits and dividends that are taken out of them.
 
 Belongs here: arithmetic on one instrument's bars and corporate actions. Does not belong here: what is stored, and what
-is asked of vendors when a basis moves (ingest.restating). Imports numpy and pandas: import it inside functions.
+is asked of vendors when a basis moves (ingest.history.restating). Imports numpy and pandas: import it inside functions.
 
 A price series stands on one basis when each step between two sessions is a movement of the market: every split is
 divided out of the prices before it, and every dividend out of the adjusted closes before it.

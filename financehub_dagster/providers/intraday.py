@@ -216,7 +216,7 @@ def regular(of: Instrument, opens: "NDArray[np.int64]") -> "NDArray[np.bool_]":
     """
     import numpy as np
 
-    from financehub_dagster.market.trading_hours import trading_hours
+    from financehub_dagster.market.intraday.trading_hours import trading_hours
 
     if of.asset_type in (AssetType.CRYPTO, AssetType.FX) or not len(opens):
         return np.ones(len(opens), np.bool_)

@@ -67,7 +67,7 @@ def floor(box: "Sandbox", symbols: list[str], first: date, last: date) -> None:
 
 def update(instruments: "list[Instrument]", first: date, last: date) -> None:
     """The engine behind `stock_prices_daily`: gateway, parsing, rules, write."""
-    from financehub_dagster.ingest.history import HistoryRun, update_prices
+    from financehub_dagster.ingest.history.daily_bars import HistoryRun, update_prices
     from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.providers.routing import DailyBarsRouter
     from financehub_dagster.providers.yahoo.provider import YahooProvider

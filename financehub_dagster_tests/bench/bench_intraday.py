@@ -15,10 +15,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from financehub_dagster.market.budget_planner import Budget, CallCost, Plan, candidates, plan
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.resampling import LENGTHS, DerivedBars, IntradayBars, resample
-from financehub_dagster.market.trading_hours import MINUTE, trading_hours
+from financehub_dagster.market.intraday.budget_planner import Budget, CallCost, Plan, candidates, plan
+from financehub_dagster.market.intraday.resampling import LENGTHS, DerivedBars, IntradayBars, resample
+from financehub_dagster.market.intraday.trading_hours import MINUTE, trading_hours
 from financehub_dagster_tests.bench.stored_minutes import measure
 
 OPENED = np.datetime64("2025-06-02T13:30:00", "s")

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from financehub_dagster import read
-from financehub_dagster.market.trading_hours import MINUTE, trading_hours
+from financehub_dagster.market.intraday.trading_hours import MINUTE, trading_hours
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.archive import moving, partitions
 from financehub_dagster.storage.archive.files import ArchivedMonth

@@ -53,7 +53,7 @@ def work(environment: dict[str, str], log: Path, seed: int, rounds: int) -> None
 
 
 def _fetch(run_id: str, chance: random.Random) -> None:
-    from financehub_dagster.ingest import history
+    from financehub_dagster.ingest.history import daily_bars as history
     from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.ingest.run_config import Universe
     from financehub_dagster.providers.routing import SERVE_DAILY_BARS

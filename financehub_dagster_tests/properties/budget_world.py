@@ -6,9 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from financehub_dagster.market.budget_planner import Budget, CallCost, Candidates, Decision, Plan, candidates, plan
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.trading_hours import MINUTE, TradingHours, trading_hours
+from financehub_dagster.market.intraday.budget_planner import (
+    Budget,
+    CallCost,
+    Candidates,
+    Decision,
+    Plan,
+    candidates,
+    plan,
+)
+from financehub_dagster.market.intraday.trading_hours import MINUTE, TradingHours, trading_hours
 
 TWELVE_DATA = CallCost(per_symbol=1, symbols=8)
 NOT = np.datetime64("NaT", "s")

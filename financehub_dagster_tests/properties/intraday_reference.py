@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from financehub_dagster.market.resampling import IntradayBars
-from financehub_dagster.market.trading_hours import TradingHours
+from financehub_dagster.market.intraday.resampling import IntradayBars
+from financehub_dagster.market.intraday.trading_hours import TradingHours
 
 
 @dataclass

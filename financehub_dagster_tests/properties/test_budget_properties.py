@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from financehub_dagster.market.budget_planner import CallCost, Decision
 from financehub_dagster.market.importance import importance, recent_volatility
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.trading_hours import MINUTE
+from financehub_dagster.market.intraday.budget_planner import CallCost, Decision
+from financehub_dagster.market.intraday.trading_hours import MINUTE
 from financehub_dagster_tests.properties.budget_world import World, at
 
 MARKETS = [

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.resampling import LENGTHS, bar_opening, expected_bars
-from financehub_dagster.market.trading_hours import MINUTE, TradingHours, trading_hours
+from financehub_dagster.market.intraday.resampling import LENGTHS, bar_opening, expected_bars
+from financehub_dagster.market.intraday.trading_hours import MINUTE, TradingHours, trading_hours
 
 EURO = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")
 BITCOIN = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX")

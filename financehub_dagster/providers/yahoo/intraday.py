@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from financehub_dagster.market import calendars, resampling
+from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.trading_hours import trading_hours
+from financehub_dagster.market.intraday import resampling
+from financehub_dagster.market.intraday.trading_hours import trading_hours
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import IntradayBars
 from financehub_dagster.providers.intraday import Minutes, Range

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.market.coverage import DEAD_LETTERED, DEFERRED, EMPTY, GAP, NAMED, STORED, UNEXPECTED
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.market.trading_hours import trading_hours
+from financehub_dagster.market.intraday.trading_hours import trading_hours
 from financehub_dagster.storage.coverage import facts, minute_rows
 from financehub_dagster.storage.coverage.minutes import Settled, instant
 from financehub_dagster.storage.database.engine import Connection

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from financehub_dagster.market.calendar_source import Instants
-from financehub_dagster.market.trading_hours import TradingHours
+from financehub_dagster.market.intraday.trading_hours import TradingHours
 
 MINUTE = 60
 INTERVALS = (timedelta(minutes=10), timedelta(hours=6))

@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from financehub_dagster.market.bar_arrays import PRICES
-from financehub_dagster.market.resampling import IntradayBars
+from financehub_dagster.market.intraday.resampling import IntradayBars
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import side_by_side
 from financehub_dagster.storage.database.engine import Connection

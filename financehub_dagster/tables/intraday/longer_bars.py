@@ -1,6 +1,7 @@
 """What the tables of longer bars have in common: they are made of the minutes, in the same transaction.
 
-Belongs here: what makes such a declaration. Does not belong here: a table, and cutting bars (`market.resampling`).
+Belongs here: what makes such a declaration. Does not belong here: a table, and cutting bars
+(`market.intraday.resampling`).
 """
 
 from financehub_dagster.tables import defaults

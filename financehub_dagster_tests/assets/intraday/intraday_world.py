@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
-from financehub_dagster.ingest.intraday import Pull, update_minutes
+from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import Instrument

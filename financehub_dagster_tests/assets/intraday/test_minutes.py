@@ -6,7 +6,7 @@ import numpy as np
 
 from financehub_dagster.automation.realtime import plan_tick
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.trading_hours import trading_hours
+from financehub_dagster.market.intraday.trading_hours import trading_hours
 
 AAPL = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS", "USD", "America/New_York")
 BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases={"binance": "BTCUSDT"})

@@ -114,7 +114,8 @@ def all_dead_letters() -> list[int]:
 def _scale(run: Run) -> None:
     """Cut the work into as many transactions and pieces as a large run has: two instruments each, a few rows each."""
     from financehub_dagster import tables
-    from financehub_dagster.ingest import derived, history
+    from financehub_dagster.ingest import derived
+    from financehub_dagster.ingest.history import daily_bars as history
     from financehub_dagster.storage.database import session_settings
     from financehub_dagster.storage.upsert import binary_copy
 

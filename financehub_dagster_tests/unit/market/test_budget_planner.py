@@ -5,10 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from financehub_dagster.market.budget_planner import NO_LIMIT, Budget, CallCost, Decision, candidates, pace, plan
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.resampling import LENGTHS, IntradayBars, expected_bars, resample
-from financehub_dagster.market.trading_hours import MINUTE
+from financehub_dagster.market.intraday.budget_planner import (
+    NO_LIMIT,
+    Budget,
+    CallCost,
+    Decision,
+    candidates,
+    pace,
+    plan,
+)
+from financehub_dagster.market.intraday.resampling import LENGTHS, IntradayBars, expected_bars, resample
+from financehub_dagster.market.intraday.trading_hours import MINUTE
 from financehub_dagster_tests.properties.budget_world import NOT, TRADE_MATRIX, World, at, decision_of
 
 APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS")

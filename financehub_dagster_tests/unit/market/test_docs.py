@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 
-from financehub_dagster.market.budget_planner import Decision
 from financehub_dagster.market.indicators.columns import INDICATORS_1H, IndicatorColumn
 from financehub_dagster.market.indicators.engine import compute
+from financehub_dagster.market.intraday.budget_planner import Decision
 from financehub_dagster.market.signals.rules import RULES, Pattern, Rule
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 from financehub_dagster_tests.properties.markets import random_bars

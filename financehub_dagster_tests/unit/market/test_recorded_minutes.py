@@ -6,9 +6,9 @@ import pytest
 from financehub_dagster.market.indicators.columns import INDICATORS_1H
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.intraday.resampling import LENGTHS, IntradayBars, resample, resample_sessions
+from financehub_dagster.market.intraday.trading_hours import MINUTE, trading_hours
 from financehub_dagster.market.levels import levels, next_trade_dates, pivot_points
-from financehub_dagster.market.resampling import LENGTHS, IntradayBars, resample, resample_sessions
-from financehub_dagster.market.trading_hours import MINUTE, trading_hours
 from financehub_dagster.sandbox.market.recordings import recorded_intraday
 from financehub_dagster_tests.properties.intraday_reference import derived_by_hand
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.resampling import (
+from financehub_dagster.market.intraday.resampling import (
     LENGTHS,
     DerivedBars,
     IntradayBars,
@@ -15,7 +15,7 @@ from financehub_dagster.market.resampling import (
     resample,
     resample_sessions,
 )
-from financehub_dagster.market.trading_hours import MINUTE, TradingHours, trading_hours
+from financehub_dagster.market.intraday.trading_hours import MINUTE, TradingHours, trading_hours
 from financehub_dagster_tests.properties.intraday_reference import derived_by_hand
 
 EURO = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")

@@ -8,7 +8,7 @@ import pytest
 
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.trading_hours import (
+from financehub_dagster.market.intraday.trading_hours import (
     MINUTE,
     NO_HOURS,
     by_market,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS, INDICATORS, INDICATORS_1H, VWAP
 from financehub_dagster.market.indicators.engine import compute, compute_many
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.resampling import IntradayBars, resample
-from financehub_dagster.market.trading_hours import trading_hours
+from financehub_dagster.market.intraday.resampling import IntradayBars, resample
+from financehub_dagster.market.intraday.trading_hours import trading_hours
 from financehub_dagster_tests.properties.markets import Bars, end_to_end, random_bars
 
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.market.trading_hours import MINUTE, Flags, Integers, by_market
+from financehub_dagster.market.intraday.trading_hours import MINUTE, Flags, Integers, by_market
 
 type Floats = NDArray[np.float64]
 type Rows = NDArray[np.intp]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from financehub_dagster.ingest import restating
-from financehub_dagster.ingest.restating import Reading
+from financehub_dagster.ingest.history import restating
+from financehub_dagster.ingest.history.restating import Reading
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.storage.database.engine import Connection

@@ -1,8 +1,8 @@
 """From vendors' answers to stored minutes and the longer bars made of them: the engine behind the intraday tables.
 
 Belongs here: the order of work for one run (what is open, ask, judge, write, derive, settle). Does not belong here:
-vendors and their order (providers), which instruments a tick asks for (`market.budget_planner`), the arithmetic of the
-ledger (storage.coverage), SQL and Dagster's events. Imports numpy: import it inside functions.
+vendors and their order (providers), which instruments a tick asks for (`market.intraday.budget_planner`), the
+arithmetic of the ledger (storage.coverage), SQL and Dagster's events. Imports numpy: import it inside functions.
 
 A run asks only for what the ledger has not settled: from the last complete minute on, gaps, and what was never asked
 for. An answer, the bars made of it, dead letters and the ledger are one transaction, the ledger last: a run that is
@@ -24,12 +24,12 @@ from financehub_dagster.gateway.errors import NotInPlan, ProviderError
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.concurrency import at_once
 from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
-from financehub_dagster.ingest.longer_bars import Change, write_longer_bars
+from financehub_dagster.ingest.intraday.longer_bars import Change, write_longer_bars
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.bar_arrays import PRICES
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.trading_hours import TradingHours, by_market
+from financehub_dagster.market.intraday.trading_hours import TradingHours, by_market
 from financehub_dagster.providers.base import IntradayBars
 from financehub_dagster.storage.coverage import minute_rows, minutes
 from financehub_dagster.storage.coverage.minutes import Answered, Settled, instant

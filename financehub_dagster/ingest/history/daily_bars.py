@@ -14,13 +14,14 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.errors import ProviderError, Transient
-from financehub_dagster.ingest import agreement, doubtful, restating, source_priority, substitute_bars, taking_back
+from financehub_dagster.ingest import agreement
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.concurrency import at_once
 from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
+from financehub_dagster.ingest.history import doubtful, restating, source_priority, substitute_bars, taking_back
+from financehub_dagster.ingest.history.restating import Reading, Span
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
-from financehub_dagster.ingest.restating import Reading, Span
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter

@@ -15,10 +15,10 @@ import numpy as np
 
 from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.ingest.acceptance import accept
-from financehub_dagster.ingest.intraday import Pull
+from financehub_dagster.ingest.intraday.minutes import Pull
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.market.trading_hours import TradingHours, trading_hours
+from financehub_dagster.market.intraday.trading_hours import TradingHours, trading_hours
 from financehub_dagster.providers.base import IntradayBars
 from financehub_dagster.storage.coverage import minute_rows
 from financehub_dagster.storage.coverage.minutes import Settled, instant

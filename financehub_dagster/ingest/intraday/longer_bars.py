@@ -1,7 +1,7 @@
 """From stored minutes to bars of 5 minutes, a quarter of an hour and an hour, in the transaction of the minutes.
 
 Belongs here: which bars a change of minutes calls for, and writing them. Does not belong here: cutting bars
-(`market.resampling`), and fetching minutes (`intraday`). Imports numpy: import it inside functions.
+(`market.intraday.resampling`), and fetching minutes (`intraday`). Imports numpy: import it inside functions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from datetime import datetime
 import numpy as np
 
 from financehub_dagster.ingest.outcome import Outcome
-from financehub_dagster.market import resampling
 from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.market.resampling import LENGTHS, DerivedBars
-from financehub_dagster.market.trading_hours import TradingHours
+from financehub_dagster.market.intraday import resampling
+from financehub_dagster.market.intraday.resampling import LENGTHS, DerivedBars
+from financehub_dagster.market.intraday.trading_hours import TradingHours
 from financehub_dagster.storage.coverage.minutes import Settled, instant
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection

@@ -10,7 +10,7 @@ choice answers again, it replaces them all: what lies outside the run's window i
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from financehub_dagster.ingest import restating
+from financehub_dagster.ingest.history import restating
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from financehub_dagster.market.calendar_source import Days, Instants
-from financehub_dagster.market.trading_hours import Flags, Integers, TradingHours
+from financehub_dagster.market.intraday.trading_hours import Flags, Integers, TradingHours
 
 type Floats = NDArray[np.float64]
 type Rows = NDArray[np.intp]

@@ -1,0 +1,1 @@
+"""Daily bars from vendors to rows: asking, judging, restating, taking back and storing."""

@@ -1,0 +1,1 @@
+"""Minutes from vendors to rows, and the longer bars made of them."""
