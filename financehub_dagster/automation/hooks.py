@@ -1,7 +1,7 @@
 """What happens when a step ends: failed work goes to the dead letters, work that succeeded leaves them.
 
 Belongs here: the two hooks that every step filling tables carries, whatever launched its run. Does not belong here:
-retrying, and runs whose process was killed, which no hook sees (recovery).
+retrying, and runs whose process was killed, which no hook sees (failures.recovery).
 """
 
 import traceback

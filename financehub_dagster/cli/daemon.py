@@ -1,7 +1,7 @@
 """Dagster's daemon, which looks after backfills every few seconds.
 
 Belongs here: the one interval that Dagster has no setting for. Does not belong here: how the daemon is started
-(services).
+(supervisor).
 """
 
 from dagster._daemon import controller

@@ -1,7 +1,7 @@
 """API keys: how a vendor takes them, and how we name them without showing them.
 
 Belongs here: reading a provider's keys, their fingerprints, and putting one into a request. Does not belong here: which
-key a try uses (accounts), and what is remembered of each (storage).
+key a try uses (throttle), and what is remembered of each (storage).
 """
 
 import logging

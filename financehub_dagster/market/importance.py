@@ -1,7 +1,7 @@
 """How much it matters that an instrument's bars are fresh: one weight per instrument, from 1 to 9.
 
-Belongs here: pure functions on arrays. Does not belong here: what a tick asks for (`budget_planner`), reading holdings
-and prices (storage).
+Belongs here: pure functions on arrays. Does not belong here: what a tick asks for (`intraday.budget_planner`), reading
+holdings and prices (storage).
 
 An instrument weighs 1, plus up to 4 for what is held of it, up to 2 for its size and up to 2 for its recent volatility.
 Holdings come first because a stale price is then a wrong balance. The range is narrow on purpose: pulls are spaced by

@@ -1,8 +1,8 @@
 """Calls that show whether a part of the platform works: each makes the part do some of its work, and raises Trouble.
 
 Belongs here: asking over loopback, and reading the database; supervisor, `status` and health share these calls. Does
-not belong here: how long a part may fail before something is done about it (judging), or any address outside this
-machine.
+not belong here: how long a part may fail before something is done about it (cli.supervisor.judging), or any address
+outside this machine.
 """
 
 import json

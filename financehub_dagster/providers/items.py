@@ -1,8 +1,8 @@
 """Bars and articles out of a vendor's answer, each judged alone.
 
 Belongs here: reading one item after another so that a bad one harms no other, and telling an answer to another
-question. Does not belong here: which field holds what, and the rules a row must keep (market.quality and
-market.answer_quality), by which one with an unreadable number or time is rejected and written down.
+question. Does not belong here: which field holds what, and the rules by which a row with an
+unreadable number or time is rejected (market.quality).
 """
 
 import math

@@ -1,6 +1,7 @@
 """From calls to a verdict: does a part of the platform work, is it slow, or must something be done about it?
 
-Belongs here: how long a part may fail. Does not belong here: the calls (probes), and what is done (supervisor).
+Belongs here: how long a part may fail. Does not belong here: the calls (operations.probes), and what is done
+(supervisor).
 """
 
 import threading

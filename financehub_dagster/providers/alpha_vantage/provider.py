@@ -1,7 +1,7 @@
 """Alpha Vantage: bars, quotes, fundamentals and news of stocks and ETFs, and daily bars of currencies.
 
 Belongs here: the resource, its limits and its questions. Does not belong here: what its answers mean
-(alpha_vantage_wire), HTTP and frames. Source: https://www.alphavantage.co/documentation and /premium.
+(responses), HTTP and frames. Source: https://www.alphavantage.co/documentation and /premium.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

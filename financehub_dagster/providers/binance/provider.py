@@ -1,7 +1,7 @@
 """Binance spot, by way of python-binance: daily and intraday bars and quotes of cryptos against USDT.
 
 Belongs here: the resource, its limits, paging, symbols and parsing. Does not belong here: what an answer on the wire
-means (binance_wire) and the client library (binance_client).
+means (errors) and the client library (client).
 """
 
 import threading

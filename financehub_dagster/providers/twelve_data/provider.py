@@ -1,7 +1,7 @@
 """Twelve Data: daily and intraday bars and quotes of stocks, ETFs, currencies and cryptos, paid in credits.
 
 Belongs here: the resource, its limits and its questions. Does not belong here: what its answers mean
-(twelve_data_wire), HTTP and frames. Source: https://twelvedata.com/docs.
+(responses), HTTP and frames. Source: https://twelvedata.com/docs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

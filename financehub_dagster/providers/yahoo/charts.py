@@ -1,7 +1,7 @@
 """Yahoo's chart of daily bars, read into arrays.
 
 Belongs here: from a usable chart to sessions, prices and actions, each quirk as yfinance settles it. Does not belong
-here: telling a usable chart from an error (yahoo_wire) and asking for one (yahoo_client). Imports pandas: import this
+here: telling a usable chart from an error (errors) and asking for one (client). Imports pandas: import this
 module inside functions only.
 
 yfinance 1.7 (scrapers/history.py, utils.py) makes the same rows by way of a dozen frames, at several times the CPU time

@@ -1,7 +1,7 @@
 """yfinance, kept to one request per question.
 
 Belongs here: the process-wide client, its session and settings, and the one function that calls it. Does not belong
-here: what answers mean (yahoo_wire) and what charts hold (yahoo_chart). Imports yfinance: import this module inside
+here: what answers mean (errors) and what charts hold (charts). Imports yfinance: import this module inside
 functions only.
 
 yfinance sends the question; its frames are not used (docs/adr/0027). What it does that this module prevents:

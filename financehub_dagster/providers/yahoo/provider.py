@@ -1,7 +1,7 @@
 """Yahoo Finance, by way of yfinance: bars, actions and quotes of stocks, ETFs, indices, currencies and cryptos.
 
-Belongs here: the resource and its limits. Does not belong here: what an answer on the wire means (yahoo_wire), reading
-charts (yahoo_chart), and keeping yfinance from asking more than it should (yahoo_client).
+Belongs here: the resource and its limits. Does not belong here: what an answer on the wire means (errors), reading
+charts (charts), and keeping yfinance from asking more than it should (client).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Yahoo's quotes, many in one request, with the cookie and the crumb that they need.
 
 Belongs here: the process-wide session that holds both, and reading quotes. Does not belong here: what an answer means
-(yahoo_wire), or charts, which need neither (yahoo_client). Imports curl_cffi: import this module inside functions only.
+(errors), or charts, which need neither (client). Imports curl_cffi: import this module inside functions only.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """NewsAPI as its users meet it with a developer's key: a day late, a month back, a hundred articles and no more.
 
-Belongs here: endpoints, limits, refusals and documents. Does not belong here: the articles (newsroom). Endpoints,
-shapes and errors follow newsapi.org/docs.
+Belongs here: endpoints, limits, refusals and documents. Does not belong here: the articles (market.newsroom).
+Endpoints, shapes and errors follow newsapi.org/docs.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """From the ledger's gaps to orders: what is to be asked for next, for whom, most important first.
 
 Belongs here: which gaps are due and how they are put together. Does not belong here: launching runs (automation), and
-which vendors may be asked (`availability`). Imports numpy: import it inside functions.
+which vendors may be asked (`rate_limits.availability`). Imports numpy: import it inside functions.
 
 Gaps are read for some instruments at a time, in the order of their importance, until there are orders enough: a
 million gaps take no more memory than the instruments of one batch.

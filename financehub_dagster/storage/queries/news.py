@@ -1,6 +1,6 @@
 """Articles and what they are about.
 
-Belongs here: what is asked of both tables together. Does not belong here: writing them (writer).
+Belongs here: what is asked of both tables together. Does not belong here: writing them (upsert).
 """
 
 from collections.abc import Sequence

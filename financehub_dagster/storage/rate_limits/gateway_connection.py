@@ -1,7 +1,7 @@
 """Short statements in a hurry: the gateway's book-keeping, on a connection that this process keeps.
 
 Belongs here: that connection, in autocommit, its statements prepared once. Does not belong here: the statements, and
-whatever writes data, which runs in transactions of the pool (`engine.transaction`).
+whatever writes data, which runs in transactions of the pool (`database.engine.transaction`).
 
 A statement over the pool costs four times as much: checked out, pinged, planned and rolled back each time. Its commit
 does not wait for the disk either: a crashed PostgreSQL takes longer to come back than the few slots it may forget.

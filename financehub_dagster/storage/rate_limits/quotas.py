@@ -1,7 +1,7 @@
 """What a vendor lets us use in a window of time, as it counts: requests or credits per minute, day or month.
 
 Belongs here: what a quota is, what the vendor reports of it, and correcting our count by that. Does not belong here:
-handing out slots (limits), or which quotas a vendor has.
+handing out slots (limiter), or which quotas a vendor has.
 
 A row holds what is used as (expires, units): a booking counts until it expires. In a rolling window that is one period
 after the call, in a calendar window the next reset. So there is one rule for both: what has not expired must not add up

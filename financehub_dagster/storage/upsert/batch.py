@@ -1,7 +1,7 @@
 """The rows of one write, checked against their table, in key order and without duplicates.
 
 Belongs here: what several columns have to do with each other before the database sees them. Does not belong here: SQL,
-and the conversion of one column (fields). Imports numpy: import it inside functions.
+and the conversion of one column (column_encoding). Imports numpy: import it inside functions.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,8 @@ stale. Does not belong here: what the rows mean.
 Symbols whose rows are all stored already are left alone, those of which nothing is stored are copied into the table.
 The rows of all others are copied into a temporary table and joined with the target: equal rows are left alone,
 different ones are updated, missing ones inserted. A writer holds the table's lock from the comparison to the commit
-(`locks`), so that it misses nothing that another one has written, and counts and revisions are exact; a row that
-somebody else inserts in between without the lock breaks the write off.
+(`database.locks`), so that it misses nothing that another one has written, and counts and revisions are exact; a row
+that somebody else inserts in between without the lock breaks the write off.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,8 @@
 """Rows that a vendor does not tell any more: taken out of their table, and kept.
 
 Belongs here: deleting rows by key, each with a revision that says who no longer tells of it, and derived rows whose
-input is gone. Does not belong here: which rows these are (ingest.taking_back). The caller holds the turn of the table.
+input is gone. Does not belong here: which rows these are (ingest.history.taking_back). The caller holds the turn of the
+table.
 """
 
 from collections.abc import Mapping, Sequence

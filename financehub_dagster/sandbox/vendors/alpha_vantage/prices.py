@@ -1,7 +1,7 @@
 """Alpha Vantage's documents about prices.
 
 Belongs here: shapes and number formats of bars and quotes. Does not belong here: parameters, limits, refusals
-(alpha_vantage), or documents about companies (alpha_vantage_reports). Numbers are strings, four decimals for prices;
+(routes), or documents about companies (reports). Numbers are strings, four decimals for prices;
 daily prices are as traded, so not adjusted for later splits; times are US/Eastern without a zone; the newest bar comes
 first.
 """

@@ -1,7 +1,7 @@
 """Alpha Vantage as its users meet it: one address, the function in the query, every error a success.
 
-Belongs here: parameters, limits and refusals. Does not belong here: the documents (alpha_vantage_prices,
-alpha_vantage_reports). Functions and shapes follow www.alphavantage.co/documentation; the texts are the ones its
+Belongs here: parameters, limits and refusals. Does not belong here: the documents (prices,
+reports). Functions and shapes follow www.alphavantage.co/documentation; the texts are the ones its
 users report.
 """
 

@@ -1,6 +1,6 @@
 """Binance spot market data as python-binance meets it: endpoints, parameters, weights, limits and refusals.
 
-Belongs here: the REST interface. Does not belong here: the documents it answers with (binance_market). Endpoints,
+Belongs here: the REST interface. Does not belong here: the documents it answers with (documents). Endpoints,
 weights, error codes and messages follow github.com/binance/binance-spot-api-docs (rest-api.md, errors.md, enums.md).
 """
 

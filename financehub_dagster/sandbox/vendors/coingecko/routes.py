@@ -1,6 +1,6 @@
 """CoinGecko as its users meet it, with a Demo key, a Pro key or none.
 
-Belongs here: endpoints, parameters, limits and refusals. Does not belong here: the documents (coingecko_documents).
+Belongs here: endpoints, parameters, limits and refusals. Does not belong here: the documents (documents).
 Endpoints and shapes follow the vendor's OpenAPI description (coingecko/coingecko-api-oas), error codes its page on
 errors and rate limits. Demo and Pro have hosts of their own at the vendor; here the header tells them apart, and a key
 on a paid plan is a Pro key.

@@ -1,6 +1,6 @@
 """CoinMarketCap as its users meet it: v3 with the shapes of v1 and v2 beside it, credits, and a status in every answer.
 
-Belongs here: endpoints, parameters, limits and refusals. Does not belong here: the documents (coinmarketcap_documents).
+Belongs here: endpoints, parameters, limits and refusals. Does not belong here: the documents (documents).
 Endpoints, credits and error codes follow pro.coinmarketcap.com/api/documentation. Calls without a key are served below
 /public-api.
 """

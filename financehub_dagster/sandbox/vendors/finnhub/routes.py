@@ -1,6 +1,6 @@
 """Finnhub as its users meet it: zeros for an unknown symbol, candles for customers only.
 
-Belongs here: endpoints, limits and refusals. Does not belong here: the documents (finnhub_documents). Endpoints and
+Belongs here: endpoints, limits and refusals. Does not belong here: the documents (documents). Endpoints and
 shapes follow the vendor's OpenAPI description (finnhub.io/docs/api); the texts are the ones its users report.
 """
 

@@ -1,6 +1,6 @@
 """Twelve Data as its users meet it: one symbol answered bare, several by name, a credit each, and errors in successes.
 
-Belongs here: endpoints, parameters, limits and refusals. Does not belong here: the documents (twelve_data_documents).
+Belongs here: endpoints, parameters, limits and refusals. Does not belong here: the documents (documents).
 Endpoints and shapes follow the vendor's OpenAPI description (twelvedata.com/docs); the texts are the ones its users
 report.
 """

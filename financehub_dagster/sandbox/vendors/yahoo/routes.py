@@ -1,6 +1,6 @@
 """Yahoo Finance as yfinance meets it: routes, limits, cookie and crumb, refusals.
 
-Belongs here: Yahoo's endpoints around the price data. Does not belong here: the chart document itself (yahoo_chart).
+Belongs here: Yahoo's endpoints around the price data. Does not belong here: the chart document itself (charts).
 All *.yahoo.com hosts share one address in the sandbox, since their paths do not collide.
 """
 
