@@ -4,6 +4,8 @@ Belongs here: run config of these assets. Does not belong here: the run config o
 providers (providers.snapshot_routing).
 """
 
+from datetime import UTC, datetime
+
 import dagster as dg
 from pydantic import Field
 
@@ -34,5 +36,9 @@ class SnapshotConfig(Universe):
         return [kind for kind in TABLES[table].instruments if kind in self.asset_types]
 
     def members(self, table: str) -> list[Instrument]:
-        """The instruments to ask about for `table`, most important first; raises on a symbol that no instrument has."""
-        return self.instruments(self.kinds(table))
+        """The instruments to ask about for `table`, most important first, without delisted ones.
+
+        Raises on a symbol that no instrument has.
+        """
+        today = datetime.now(UTC).date()
+        return [each for each in self.instruments(self.kinds(table)) if not each.is_over(today)]

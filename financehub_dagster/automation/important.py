@@ -137,12 +137,12 @@ def _unfinished(context: dg.ScheduleEvaluationContext, job: str) -> dg.SkipReaso
 
 
 def _active(kinds: tuple[AssetType, ...] | None = None) -> list[Instrument]:
-    """The active instruments, most important first."""
+    """The active instruments, most important first, without delisted ones."""
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.instruments import list_instruments
 
     with transaction() as connection:
-        return list_instruments(connection, asset_types=kinds)
+        return list_instruments(connection, asset_types=kinds, listed_on=datetime.now(UTC).date())
 
 
 IMPORTANT_JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [

@@ -70,7 +70,7 @@ def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetim
     at = np.datetime64(now.replace(tzinfo=None), "s")
     with transaction() as connection:
         waiting = _waiting(connection, now)
-        members = [each for each in list_instruments(connection) if each.symbol not in waiting]
+        members = [each for each in list_instruments(connection, listed_on=now.date()) if each.symbol not in waiting]
         settled = minute_rows.read(connection)
         shut = _shut(connection)
     plans: dict[str, Plan] = {}

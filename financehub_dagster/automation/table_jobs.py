@@ -5,7 +5,7 @@ of different partitions (`combined_jobs`), and jobs that fill no table (`jobs`).
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -90,7 +90,7 @@ def _active(kinds: Sequence[AssetType]) -> list[Instrument]:
     from financehub_dagster.storage.queries.instruments import list_instruments
 
     with transaction() as connection:
-        return list_instruments(connection, asset_types=kinds)
+        return list_instruments(connection, asset_types=kinds, listed_on=datetime.now(UTC).date())
 
 
 TABLE_JOBS = {job.name: _job(name, job) for name, table in TABLES.items() for job in table.jobs}

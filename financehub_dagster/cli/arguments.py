@@ -3,8 +3,8 @@
 Belongs here: refusing what cannot be meant, before anything is touched. Does not belong here: running it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,14 @@ def month(option: str, text: str) -> date:
         return date.fromisoformat(f"{text}-01" if len(text) == 7 else text).replace(day=1)
     except ValueError:
         raise WrongUsage(f"{option} {text}: not a month; write it as 2024-03 or 2024-03-15") from None
+
+
+def day(option: str, text: str) -> date:
+    """The day of a YYYY-MM-DD; raises WrongUsage."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise WrongUsage(f"{option} {text}: not a day; write it as 2024-03-15") from None
 
 
 def months(first: str, last: str, start: date, today: date) -> tuple[date, date]:
@@ -115,6 +123,26 @@ def instruments_for(
         if known[symbol].asset_type not in kinds:
             raise WrongUsage(f"{symbol} is of type {known[symbol].asset_type}, which {', '.join(tables)} does not take")
     return [known[symbol] for symbol in symbols]
+
+
+def present(
+    symbols: Sequence[str], universe: Sequence["Instrument"], note: Callable[[str], None] | None = None
+) -> list[str]:
+    """`symbols`, each once; for one that an instrument gave up and none has now its present one, and `note` is told."""
+    from financehub_dagster.market.former_aliases import OWN
+
+    known = {instrument.symbol for instrument in universe}
+    given_up = {
+        each.symbol: (each.until, instrument.symbol)
+        for instrument in universe
+        for each in instrument.former_aliases
+        if each.provider == OWN and each.symbol not in known
+    }
+    for symbol in symbols:
+        if symbol in given_up and note is not None:
+            until, now = given_up[symbol]
+            note(f"{symbol} is {now} since {until + timedelta(days=1)}")
+    return list(dict.fromkeys(given_up[symbol][1] if symbol in given_up else symbol for symbol in symbols))
 
 
 def known_symbols(symbols: Sequence[str], universe: Sequence["Instrument"]) -> Sequence[str]:

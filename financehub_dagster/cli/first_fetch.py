@@ -59,7 +59,7 @@ def first_fetch(now: datetime | None = None) -> FirstFetch:
     instruments, requests, bars = Counter[str](), Counter[str](), 0
     with transaction() as connection:
         for table, kinds in BARS_OF.items():
-            chosen = list_instruments(connection, asset_types=kinds)
+            chosen = list_instruments(connection, asset_types=kinds, listed_on=since)
             stored = stored_spans(connection, table, [each.symbol for each in chosen])
             for instrument in chosen:
                 vendors = router.asked(instrument)

@@ -142,6 +142,12 @@ def calendar(mic: str, name: str, first_year: int, last_year: int, found: Correc
     return Calendar(sessions, _known_to(known_to, days))
 
 
+@cache
+def ended(of: Calendar, last: date) -> Calendar:
+    """The sessions of `of` until `last`, after which there are none; the same object each time."""
+    return Calendar(of.sessions.between(date.min, last), date.max if last <= of.known_to else of.known_to)
+
+
 def _known_to(last: date, days: dict[date, Correction]) -> date:
     """The end of the last year in a row of which a correction names a holiday."""
     years = {day.year for day, each in days.items() if each.is_holiday}

@@ -10,7 +10,8 @@ library's knowledge of an exchange begins later than asked, earlier days count a
 known for years of which a correction names a holiday, and unknown after that. `schedule` then raises, because expecting
 nothing would hide what is missing. `known` leaves unknown sessions out and `problems` reports them, so that one
 instrument never stops the others. `is_open` and `session_close` assume the regular hours on every weekday. Lunch
-breaks count as part of the session here; `trading_hours` leaves them out.
+breaks count as part of the session here; `trading_hours` leaves them out. A delisted instrument has no session after
+its last day.
 """
 
 from collections.abc import Iterable
@@ -48,13 +49,15 @@ class CalendarEnds(SessionsUnknown):
     """Neither the installed exchange_calendars nor the corrections reach as far as was asked."""
 
 
-type Market = tuple[str, bool]
-"""What sessions depend on: the exchange, and whether the instrument is a currency pair."""
+type Market = tuple[str, bool, date | None]
+"""What sessions depend on: the exchange, whether the instrument is a currency pair, and its last day if delisted."""
 
 
 def market_of(of: Instrument | str) -> Market:
     """The market whose sessions an instrument or MIC has: instruments of one market can be examined together."""
-    return (of, False) if isinstance(of, str) else (of.exchange, of.asset_type is AssetType.FX)
+    if isinstance(of, str):
+        return of, False, None
+    return of.exchange, of.asset_type is AssetType.FX, of.delisted_on
 
 
 def sessions(of: Instrument | str, start: date, end: date) -> Days:
@@ -204,10 +207,12 @@ def _calendar(of: Instrument | str, start: date, end: date) -> Calendar:
     first_year = min(start.year // 10 * 10, _FIRST_YEAR)
     last_year = max(end.year, datetime.now(UTC).year + 1)
     try:
-        return calendar_source.calendar(mic, name, first_year, last_year, corrections.corrections())
+        found = calendar_source.calendar(mic, name, first_year, last_year, corrections.corrections())
     except (NotImplementedError, ValueError, LookupError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CalendarFails(f"{_name(of)}: the calendar of {name} does not load: {reason}") from None
+    last = None if isinstance(of, str) else of.delisted_on
+    return found if last is None else calendar_source.ended(found, last)
 
 
 def _exchange(of: Instrument | str) -> tuple[str, str]:

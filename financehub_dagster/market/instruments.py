@@ -8,11 +8,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from financehub_dagster.market import former_aliases
 from financehub_dagster.market.exchanges import NO_MARKET, exchanges
+from financehub_dagster.market.former_aliases import OWN, FormerAlias
 
 
 class AssetType(StrEnum):
@@ -34,7 +37,8 @@ class Instrument:
     """One row of the universe.
 
     symbol is unique and upper case; exchange is an ISO 10383 MIC (XXXX, "no market", for cryptos); currency is
-    ISO 4217; timezone an IANA name; market_cap in units of currency; aliases map a provider's name to its symbol.
+    ISO 4217; timezone an IANA name; market_cap in units of currency; aliases map a provider's name to its symbol;
+    delisted_on is the last day on which it was traded, None while it is; former_aliases are names it had until a day.
     """
 
     symbol: str
@@ -46,10 +50,16 @@ class Instrument:
     is_active: bool = True
     market_cap: float | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    delisted_on: date | None = None
+    former_aliases: tuple[FormerAlias, ...] = ()
 
     def symbol_at(self, provider: str) -> str:
         """The symbol under which `provider` knows this instrument."""
         return self.aliases.get(provider, self.symbol)
+
+    def is_over(self, day: date) -> bool:
+        """Whether it was delisted before `day`: nothing is expected of it on that day and later."""
+        return self.delisted_on is not None and self.delisted_on < day
 
 
 class FieldError(InstrumentError):
@@ -62,7 +72,7 @@ class FieldError(InstrumentError):
 
 
 REQUIRED = ("symbol", "name", "asset_type", "exchange")
-COLUMNS = (*REQUIRED, "currency", "timezone", "is_active", "market_cap", "aliases")
+COLUMNS = (*REQUIRED, "currency", "timezone", "is_active", "market_cap", "aliases", "delisted_on")
 """The columns of an import file; those not required may be left out or left empty."""
 
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=&/-]{0,31}")
@@ -76,7 +86,9 @@ def instrument_from_text(fields: Mapping[str, str]) -> Instrument:
     """The instrument that these texts, by column, describe; raises FieldError on the first that is wrong.
 
     A missing or empty currency or timezone is the exchange's (of a currency pair, the currency is the one it is quoted
-    in), is_active true, market_cap unknown, aliases none. aliases read `provider=symbol`, separated by semicolons.
+    in), is_active true, market_cap unknown, aliases none, delisted_on none. aliases read `provider=symbol`,
+    separated by semicolons; those that were given up `provider=symbol until 2022-06-08`, or `from … until …`, where
+    `financehub` stands for our own symbol.
     """
     text = {column: fields.get(column, "").strip() for column in COLUMNS}
     for column in REQUIRED:
@@ -84,7 +96,8 @@ def instrument_from_text(fields: Mapping[str, str]) -> Instrument:
             raise FieldError(column, "is missing")
     exchange = _exchange(text["exchange"])
     asset_type = _asset_type(text["asset_type"], exchange)
-    symbol = _symbol(text["symbol"])
+    symbol = symbol_from_text(text["symbol"])
+    aliases, former = aliases_from_text(text["aliases"])
     return Instrument(
         symbol=symbol,
         name=_name(text["name"]),
@@ -94,7 +107,9 @@ def instrument_from_text(fields: Mapping[str, str]) -> Instrument:
         timezone=_timezone(text["timezone"] or exchanges()[exchange].timezone),
         is_active=_flag(text["is_active"] or "true"),
         market_cap=_market_cap(text["market_cap"]),
-        aliases=_aliases(text["aliases"]),
+        aliases=aliases,
+        delisted_on=_day(text["delisted_on"]),
+        former_aliases=former,
     )
 
 
@@ -112,7 +127,8 @@ def default_universe() -> list[Instrument]:
     return instrument_files.default_universe()
 
 
-def _symbol(text: str) -> str:
+def symbol_from_text(text: str) -> str:
+    """`text`, if it can be a symbol of ours; raises FieldError."""
     if not _SYMBOL.fullmatch(text):
         remedy = (
             f"write {text.upper()!r}" if _SYMBOL.fullmatch(text.upper()) else "use A-Z, 0-9 and . - ^ = & /, at most 32"
@@ -183,13 +199,32 @@ def _market_cap(text: str) -> float | None:
     return value
 
 
-def _aliases(text: str) -> dict[str, str]:
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise FieldError("delisted_on", f"{text!r} is not a day such as 2022-06-08") from None
+
+
+def aliases_from_text(text: str) -> tuple[dict[str, str], tuple[FormerAlias, ...]]:
+    """The present aliases by provider, and those that were given up; raises FieldError."""
     aliases: dict[str, str] = {}
+    former: list[FormerAlias] = []
     for pair in filter(None, map(str.strip, text.split(";"))):
         provider, separator, symbol = (part.strip() for part in pair.partition("="))
-        if not separator or not _PROVIDER.fullmatch(provider) or not _VENDOR_SYMBOL.fullmatch(symbol):
+        try:
+            ended = former_aliases.parse(provider, symbol)
+        except ValueError as error:
+            raise FieldError("aliases", f"{pair!r}: {error}; write days as 2022-06-08") from None
+        name = symbol if ended is None else ended.symbol
+        if not separator or not _PROVIDER.fullmatch(provider) or not _VENDOR_SYMBOL.fullmatch(name):
             raise FieldError("aliases", f"{pair!r} is not provider=symbol (several are separated by semicolons)")
-        if provider in aliases:
+        if ended is not None:
+            former.append(ended)
+        elif provider in aliases:
             raise FieldError("aliases", f"{provider} is named twice")
-        aliases[provider] = symbol
-    return aliases
+        elif provider == OWN:
+            raise FieldError("aliases", f"{pair!r}: a symbol of ours that was given up has an end: `until 2022-06-08`")
+        else:
+            aliases[provider] = symbol
+    return aliases, tuple(former)

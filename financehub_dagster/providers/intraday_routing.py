@@ -15,6 +15,7 @@ from pydantic import Field
 from financehub_dagster.gateway.api_keys import not_configured
 from financehub_dagster.gateway.errors import BadKey, Limited, NotConfigured, ProviderError, Unreachable
 from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers import former_names
 from financehub_dagster.providers.base import IntradayAnswers, IntradayBars
 from financehub_dagster.providers.routing import BarsRouter, answers_in_turn, switched_on
 
@@ -66,7 +67,7 @@ class IntradayRouter(BarsRouter):
         """
 
         def ask(provider: Any, of: Sequence[Instrument]) -> IntradayAnswers:
-            answers = _ask(provider, of, interval, start, end)
+            answers = _ask(self.name_of(provider), provider, of, interval, start, end)
             return answers if require is None else _believed(answers, require)
 
         found: dict[str, IntradayBars] = {}
@@ -94,7 +95,7 @@ class IntradayRouter(BarsRouter):
 
 
 def _ask(
-    provider: Any, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
+    name: str, provider: Any, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
 ) -> IntradayAnswers:
     """One provider's answers: of several instruments in one request where it has such, else one after another.
 
@@ -110,7 +111,7 @@ def _ask(
         try:
             if over is not None:
                 raise over
-            answers[each.symbol] = provider.intraday_bars(each, interval, start, end)
+            answers[each.symbol] = former_names.intraday_bars(name, provider, each, interval, start, end)
         except ProviderError as error:
             failed[each.symbol] = error
             over = error if isinstance(error, Limited | BadKey | Unreachable) else None

@@ -15,7 +15,7 @@ from financehub_dagster.gateway.deadline import deadline
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.failover import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import listings
+from financehub_dagster.providers import former_names, listings
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.resource import Resource
 
@@ -101,6 +101,10 @@ class BarsRouter(Router):
             self._providers = all_providers()
         return self._providers
 
+    def name_of(self, provider: Any) -> str:
+        """The name of one of the providers that are asked."""
+        return next(name for name, each in self._bound().items() if each is provider)
+
 
 class DailyBarsRouter(BarsRouter):
     """Daily bars from the first provider of the instrument's list that can answer."""
@@ -131,7 +135,7 @@ class DailyBarsRouter(BarsRouter):
         """
 
         def ask(provider: Any) -> DailyBars:
-            answer: DailyBars = provider.daily_bars(instrument, start, end)
+            answer = former_names.daily_bars(self.name_of(provider), provider, instrument, start, end)
             if require is not None:
                 require(answer)
             return answer

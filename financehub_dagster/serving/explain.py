@@ -4,8 +4,9 @@ Belongs here: putting together what the tables and Dagster's event log know of o
 how it is printed (`cli.reports.explain`).
 """
 
+import datetime as dt
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.market.adjustments import CASH
@@ -15,8 +16,8 @@ from financehub_dagster.storage.database import dagster_state, schema
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.errors import NotMigrated
 from financehub_dagster.storage.queries import explanations
-from financehub_dagster.storage.queries.instruments import list_instruments
-from financehub_dagster.tables import ACTIONS, BARS_OF, DERIVED, TABLES, derived_from
+from financehub_dagster.storage.queries.instruments import list_instruments, present_symbols
+from financehub_dagster.tables import ACTIONS, BARS_OF, DERIVED, TABLES, derived_from, period_of
 
 if TYPE_CHECKING:
     from financehub_dagster.market.indicators.columns import IndicatorColumn
@@ -35,7 +36,8 @@ class Explanation:
     stored: source, stamp and run. revisions: earlier values, and what replaced them. actions: those on the date or
     later, whose splits are divided out of its prices and whose payments out of its adjusted close; factors: by how
     much. ledger: state and empty responses of the session. computed: rows computed from it. formula: definition and
-    inputs of the column that was asked for, if it is computed.
+    inputs of the column that was asked for, if it is computed. discrepancies: values that other vendors have otherwise.
+    asked_as: the symbol in the question; names: those that the instrument gave up.
     """
 
     symbol: str
@@ -51,6 +53,10 @@ class Explanation:
     ledger: dict[str, Any] = field(default_factory=dict)
     computed: list[dict[str, Any]] = field(default_factory=list)
     formula: dict[str, Any] = field(default_factory=dict)
+    discrepancies: list[dict[str, Any]] = field(default_factory=list)
+    asked_as: str = ""
+    names: list[dict[str, Any]] = field(default_factory=list)
+    delisted_on: dt.date | None = None
 
 
 def explain(symbol: str, day: date, *, column: str | None = None, table: str | None = None) -> Explanation:
@@ -67,6 +73,10 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
             raise unknown("column", column, schema.table(name).c.keys(), "docs/database.md lists all", of=name)
         row = explanations.row_of(connection, name, instrument.symbol, day)
         found = Explanation(instrument.symbol, day, name, column, row)
+        found.asked_as = symbol.strip().upper()
+        found.names = [each.as_json() for each in instrument.former_aliases]
+        found.delisted_on = instrument.delisted_on
+        found.discrepancies = explanations.discrepancies_of(connection, name, instrument.symbol, day)
         _explain_row(connection, found)
         found.ledger = _ledger(connection, instrument, name, day)
         if name in DERIVED:
@@ -85,10 +95,11 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
 
 def _instrument(connection: "Connection", symbol: str) -> Instrument:
     everything = {each.symbol: each for each in list_instruments(connection, active=None)}
-    found = everything.get(symbol.strip().upper())
+    [name] = present_symbols(connection, [symbol.strip().upper()])
+    found = everything.get(name)
     if found is None:
         hint = "`financehub instruments list --all` shows what there is"
-        raise unknown("symbol", symbol.strip().upper(), everything, hint)
+        raise unknown("symbol", name, everything, hint)
     return found
 
 
@@ -178,7 +189,10 @@ def _ledger(connection: "Connection", instrument: Instrument, table: str, day: d
 
 def _computed(connection: "Connection", name: str, symbol: str, day: date) -> dict[str, Any]:
     """What a computed table has for the day, and whether it waits to be computed again."""
-    row = explanations.row_of(connection, name, symbol, day)
+    if period_of(name) == "next session":
+        row = explanations.row_made_of(connection, name, symbol, day)
+    else:
+        row = explanations.row_of(connection, name, symbol, day)
     values = {} if row is None else {key: row[key] for key in row if key not in ("symbol", "date", "computed_at")}
     stale = explanations.stale_since(connection, name, symbol)
     return {
@@ -193,6 +207,8 @@ def _formula(connection: "Connection", found: Explanation, bars: str) -> dict[st
     """The definition of a computed column and the bars it is computed from; of the whole row: its inputs."""
     from financehub_dagster.market.indicators import columns
 
+    if period_of(found.table) == "next session":
+        return _formula_of_levels(connection, found, bars)
     declared = {each.name: each for each in columns.INDICATORS}.get(found.column or "")
     inputs = ("open", "high", "low", "close", "volume") if declared is None else declared.inputs
     first, count, newest = explanations.extent_until(connection, bars, found.symbol, found.date)
@@ -207,6 +223,25 @@ def _formula(connection: "Connection", found: Explanation, bars: str) -> dict[st
         "input_rows": count,
         "newest_input_at": newest,
         "last_inputs": explanations.last_values(connection, bars, inputs, found.symbol, found.date, size),
+        "stale": stale is not None and stale <= found.date,
+    }
+
+
+def _formula_of_levels(connection: "Connection", found: Explanation, bars: str) -> dict[str, Any]:
+    """The one bar that the row of a trade date is made of: that of the session before it, which the row names."""
+    inputs = ("high", "low", "close")
+    before = found.date - timedelta(days=1) if found.row is None else found.row["session"]
+    bar = explanations.last_values(connection, bars, inputs, found.symbol, before, 1)
+    newest = explanations.stamp_of(connection, bars, found.symbol, bar[0]["date"]) if bar else None
+    stale = explanations.stale_since(connection, found.table, found.symbol)
+    return {
+        "inputs_table": bars,
+        "inputs": list(inputs),
+        "first_input": bar[0]["date"] if bar else None,
+        "last_input": bar[0]["date"] if bar else None,
+        "input_rows": len(bar),
+        "newest_input_at": newest,
+        "last_inputs": bar,
         "stale": stale is not None and stale <= found.date,
     }
 

@@ -26,7 +26,9 @@ import pyarrow as pa
 from financehub_dagster.serving import archived, file_formats
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
+from financehub_dagster.serving.kept_revisions import require_kept
 from financehub_dagster.serving.questions import TableQuery, require_known
+from financehub_dagster.serving.renamed import with_present_symbols
 from financehub_dagster.storage.archive.files import sync
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
@@ -96,6 +98,7 @@ def _into_file(question: TableQuery, output: Path, form: str, report: Report) ->
     output.parent.mkdir(parents=True, exist_ok=True)
     with arrow.reading() as reader, _own_file(output) as temporary:
         writer, rows = None, 0
+        question = _of_present(reader, question)
         groups, adjuster = _groups(reader, question), Adjuster(reader, question)
         for done, group in enumerate(groups):
             for batch in _ahead(reader, replace(question.selection, symbols=group)):
@@ -116,6 +119,7 @@ def _into_folder(question: TableQuery, output: Path, form: str, report: Report) 
     output.parent.mkdir(parents=True, exist_ok=True)
     growing = output.with_name(f".{output.name}.new")
     with _own_folder(growing), arrow.reading() as reader:
+        question = _of_present(reader, question)
         groups = _groups(reader, question)
         notes, resumed = _begin(growing, question, form)
         if resumed and arrow.has_history(question.selection.table) and question.selection.as_of is None:
@@ -158,6 +162,13 @@ def _begin(growing: Path, question: TableQuery, form: str) -> tuple[_Notes, int]
     notes = _Notes(same, datetime.now(UTC).isoformat())
     notes.save(growing)
     return notes, 0
+
+
+def _of_present(reader: arrow.Reader, question: TableQuery) -> TableQuery:
+    """The question under the symbols that instruments have now; raises ReadError for a time that cannot be told."""
+    require_kept(reader, question)
+    asked = question.selection.symbols
+    return question if asked is None else with_present_symbols(reader, question, asked)
 
 
 def _groups(reader: arrow.Reader, question: TableQuery) -> list[list[str] | None]:

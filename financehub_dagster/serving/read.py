@@ -14,7 +14,9 @@ from financehub_dagster.market.price_bases import Basis
 from financehub_dagster.serving import archived, layouts, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ReadError, unknown
+from financehub_dagster.serving.kept_revisions import require_kept
 from financehub_dagster.serving.questions import TableQuery, ask, require_known
+from financehub_dagster.serving.renamed import with_present_symbols
 from financehub_dagster.storage.queries import arrow
 
 if TYPE_CHECKING:
@@ -82,7 +84,8 @@ def read(
 ) -> "pd.DataFrame | pl.DataFrame | pa.Table":
     """The rows of a stored table, in the order of its key.
 
-    symbols: one, several, or several in one text with commas; None: all. start, end: days or UTC times, both included.
+    symbols: one, several, or several in one text with commas; None: all. One that an instrument gave up finds that
+    instrument, with a warning (RenamedSymbol). start, end: days or UTC times, both included.
     columns: besides the key; None: all. as_of: the table as it was known at that time (UTC unless it has a zone).
     adjust: "split" as stored; "adjusted" for dividends too; "raw" as traded. repaired: of daily bars, with the
     repairs of doubtful ones that have one right answer. layout "wide": a row per day or time, a
@@ -100,9 +103,13 @@ def read(
     question = ask(table, symbols=symbols, start=start, end=end, columns=columns, as_of=as_of, adjust=adjust)
     values = layouts.value_columns(question) if wide else ()
     with arrow.reading() as reader:
-        stored = repairing.repaired(reader, question) if repaired else archived.read(reader, question.selection)
-        rows = Adjuster(reader, question).apply(stored)
-        _require_rows(reader, question, rows)
+        require_kept(reader, question, repaired=repaired)
+        rows = _answer(reader, question, repaired=repaired)
+        if lacking := _lacking(question, rows):
+            present = with_present_symbols(reader, question, lacking)
+            if present is not question:
+                question, rows = present, _answer(reader, present, repaired=repaired)
+            require_known(reader, _lacking(question, rows))
     if wide:
         return layouts.wide(rows, values, to)
     return layouts.convert(rows, to)
@@ -114,15 +121,18 @@ def _is_wide(layout: str) -> bool:
     return layout == "wide"
 
 
-def _require_rows(reader: arrow.Reader, question: TableQuery, rows: pa.Table) -> None:
-    """Raise ReadError if a symbol has no rows because no instrument has it."""
+def _answer(reader: arrow.Reader, question: TableQuery, *, repaired: bool) -> pa.Table:
+    stored = repairing.repaired(reader, question) if repaired else archived.read(reader, question.selection)
+    return Adjuster(reader, question).apply(stored)
+
+
+def _lacking(question: TableQuery, rows: pa.Table) -> list[str]:
+    """The symbols that were asked for and have no rows."""
     asked = question.selection.symbols
     if asked is None:
-        return
+        return []
     found = set(rows["symbol"].unique().to_pylist())
-    lacking = [symbol for symbol in asked if symbol not in found]
-    if lacking:
-        require_known(reader, lacking)
+    return [symbol for symbol in asked if symbol not in found]
 
 
 __all__ = ["ReadError", "read"]

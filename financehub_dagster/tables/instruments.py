@@ -28,12 +28,19 @@ TABLE = Table(
             least=1,
             most=9,
         ),
+        Column("delisted_on", "date", "last day it was traded; no later session is expected", nullable=True),
+        Column(
+            "former_aliases",
+            "jsonb",
+            "names given up: provider (financehub: ours) -> list of symbol, from (null: the beginning), until",
+            default="'{}'::jsonb",
+        ),
     ),
     grain="none",
     filled=Maintained(),
     group="reference",
     source=("csv",),
-    details="Edited with `financehub instruments add|remove|import`. Every table works on the active instruments of the"
-    " kinds it takes.",
+    details="Edited with `financehub instruments add|remove|delist|rename|import`. Every table works on the active"
+    " instruments of the kinds it takes.",
     checks=defaults.CHECKS,
 )

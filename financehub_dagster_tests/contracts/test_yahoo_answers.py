@@ -80,7 +80,7 @@ MICRO = [at(day, OPENS) * 1_000_000 for day in DAYS]
         (
             without_rows(currency=None, exchangeName="YHD"),
             UnknownSymbol,
-            r"Yahoo has no data for this symbol any more \(exchange YHD\)",
+            r"Yahoo has no data for this symbol any more \(exchange YHD\); if .*instruments delist AAPL --on DATE`",
             1,
         ),
         ({"chart": {"result": None, "error": "Invalid cookie"}}, BadRequest, "Invalid cookie", 1),

@@ -100,7 +100,9 @@ def test_a_symbol_quoted_in_another_currency_is_refused_with_the_remedy(vendor: 
 
 
 def test_a_symbol_that_was_given_up_for_another_is_unknown_at_once_and_says_the_new_one(vendor: ScriptedVendor) -> None:
-    with pytest.raises(UnknownSymbol, match="AAPL: Yahoo calls it METANEW now: set the instrument's yahoo alias"):
+    with pytest.raises(
+        UnknownSymbol, match="AAPL: Yahoo calls it METANEW now: `financehub instruments rename AAPL METANEW`"
+    ):
         fetch(vendor, chart(DAYS, symbol="METANEW"))
     assert len(vendor.asked) == 1
 

@@ -52,7 +52,7 @@ def ask(vendor: ScriptedVendor, listed: list[dict[str, Any]], *instruments: Inst
             UnknownSymbol,
             "Yahoo has no quote for it any more (quoteType NONE, exchange YHD)",
         ),
-        (quote("METANEW"), UnknownSymbol, "Yahoo calls it METANEW now: set the instrument's yahoo alias"),
+        (quote("METANEW"), UnknownSymbol, "Yahoo calls it METANEW now: `financehub instruments rename"),
         (quote("DEADQ", currency=None), BadRequest, "Yahoo does not say in which currency it is quoted"),
         (quote("DEADQ", quoteType="INDEX"), BadRequest, "DEADQ is of type INDEX there, not stock"),
         (quote("DEADQ", regularMarketPrice=None), BadRequest, "has no last price there"),

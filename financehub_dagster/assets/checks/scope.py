@@ -4,7 +4,7 @@ Belongs here: from a run to a scope. Does not belong here: reading rows (`eviden
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,7 +13,7 @@ from financehub_dagster.assets.checks.evidence import Scope
 from financehub_dagster.ingest.outcome import REWRITTEN
 from financehub_dagster.ingest.partitions import LOOKBACK, partitions_of, range_of
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.tables import TABLES, kinds_of
+from financehub_dagster.tables import SNAPSHOTS, TABLES, kinds_of
 
 
 def scope_of(table: str, run: dg.DagsterRun, instance: dg.DagsterInstance, now: datetime) -> Scope:
@@ -35,17 +35,23 @@ def scope_of(table: str, run: dg.DagsterRun, instance: dg.DagsterInstance, now: 
 def members_of(
     table: str, symbols: Sequence[str] | None = None, asset_types: Sequence[str] | None = None
 ) -> list[Instrument]:
-    """The active instruments that `table` is about, or those of `symbols` that it takes."""
+    """The active instruments that `table` is about, or those of `symbols` that it takes.
+
+    Of current values nothing is expected for delisted ones; the sessions of others end by themselves.
+    """
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.instruments import list_instruments
 
     kinds: Sequence[AssetType] = kinds_of(table)
     if asset_types is not None:
         kinds = [kind for kind in kinds if kind in asset_types]
+    listed_on = datetime.now(UTC).date() if table in SNAPSHOTS else None
     with transaction() as connection:
         if symbols is None:
-            return list_instruments(connection, asset_types=kinds)
-        return list_instruments(connection, asset_types=kinds, symbols=symbols, active=None, all_known=False)
+            return list_instruments(connection, asset_types=kinds, listed_on=listed_on)
+        return list_instruments(
+            connection, asset_types=kinds, symbols=symbols, active=None, all_known=False, listed_on=listed_on
+        )
 
 
 def _config(table: str, run: dg.DagsterRun) -> dict[str, Any]:

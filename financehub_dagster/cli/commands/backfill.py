@@ -61,8 +61,9 @@ def backfill(
 
     arguments.table(table, _partitioned_tables(code_location()))
     arguments.require_begun(table, months[0], start_of(table))
-    wanted = arguments.split_symbols(symbols)
     prepare.require_migrated()
+    wanted = arguments.split_symbols(symbols)
+    wanted = None if wanted is None else arguments.present(wanted, universe(), console.note)
     chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)
     prepare.require_vendors(home)
     if by_day(table):  # to the last day of the last month
@@ -87,7 +88,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     from financehub_dagster.ingest.partitions import LOOKBACK
     from financehub_dagster.tables import BARS_OF, filled_together
 
-    wanted = [symbol.strip().upper()]
+    wanted = arguments.present([symbol.strip().upper()], universe(), console.note)
     [instrument] = arguments.instruments_for(list(BARS_OF), wanted, universe(), BARS_OF)
     tables = [name for name, kinds in BARS_OF.items() if instrument.asset_type in kinds]
     prepare.require_vendors(home)

@@ -32,7 +32,7 @@ def explain(
         typer.Option("--table", help="Not the daily bars or indicators.", metavar="TABLE", autocompletion=tables_like),
     ] = None,
 ) -> None:
-    """Show where a stored value comes from: vendor, run, revisions, actions, refused rows, ledger, inputs."""
+    """Show where a stored value comes from: vendor, run, revisions, actions, other vendors, ledger, inputs."""
     from financehub_dagster.cli import prepare
 
     try:
@@ -49,4 +49,6 @@ def explain(
         found = work.explain(symbol, session, column=column, table=table)
     except ReadError as error:
         raise WrongUsage(str(error)) from None
+    if found.asked_as != found.symbol:
+        console.note(f"{found.asked_as} is {found.symbol} now")
     console.result(report.as_dict(found), lambda: report.show(console, found))

@@ -1,9 +1,10 @@
-"""`instruments list|add|remove|import|exchanges`: editing the universe.
+"""`instruments list|add|remove|delist|rename|import|exchanges`: editing the universe.
 
 Belongs here: these commands' options and messages. Does not belong here: what a field may hold (market) or storing it.
 """
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from financehub_dagster.market.instruments import AssetType, FieldError, instrum
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
+    from financehub_dagster.storage.identity.delisting import Delisting
 
 COLUMNS = ("symbol", "name", "asset_type", "exchange", "currency")
 BILLION = 1e9
@@ -31,6 +33,8 @@ def register(app: typer.Typer) -> None:
         add
     )
     command(group, "remove", example="financehub instruments remove AAPL MSFT")(remove)
+    command(group, "delist", example="financehub instruments delist WBA --on 2025-08-27")(delist)
+    command(group, "rename", example="financehub instruments rename FB META --on 2022-06-09")(rename)
     command(group, "import", example="financehub instruments import my-universe.csv")(import_)
     command(group, "exchanges", example="financehub instruments exchanges london")(exchanges_)
     app.add_typer(group, name="instruments")
@@ -48,8 +52,9 @@ def list_(
     _open(console)
     with transaction() as connection:
         found = list_instruments(connection, asset_types=kind, active=None if removed else True)
-    columns = [*COLUMNS, "market_cap (bn)", *(["active"] if removed else [])]
-    rows = [_row(instrument, removed=removed) for instrument in found]
+    ended = any(instrument.delisted_on for instrument in found)
+    columns = [*COLUMNS, "market_cap (bn)", *(["active"] if removed else []), *(["delisted_on"] if ended else [])]
+    rows = [_row(instrument, removed=removed, ended=ended) for instrument in found]
     console.result(
         {"instruments": [asdict(instrument) for instrument in found]},
         lambda: console.table(f"{len(rows)} instruments", columns, rows),
@@ -135,7 +140,8 @@ def remove(
     from financehub_dagster.storage.queries.instruments import deactivate_instruments
 
     _open(console)
-    wanted = arguments.known_symbols(arguments.split_symbols(symbols) or [], universe())
+    named = arguments.present(arguments.split_symbols(symbols) or [], universe(), console.note)
+    wanted = arguments.known_symbols(named, universe())
     in_transaction(lambda connection: deactivate_instruments(connection, wanted))
     console.result(
         {"removed": wanted},
@@ -143,6 +149,75 @@ def remove(
             f"removed {', '.join(wanted)}: not fetched any more, stored rows stay; `add` brings them back"
         ),
     )
+
+
+def delist(
+    console: Console,
+    symbol: Annotated[str, typer.Argument(help="Which one.", metavar="SYMBOL")],
+    on: Annotated[str | None, typer.Option("--on", help="The last day it was traded.", metavar="YYYY-MM-DD")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="It is listed after all: expect its sessions again.")] = False,
+) -> None:
+    """Expect nothing of an instrument after its last day; what is stored of it stays, and is still read."""
+    from financehub_dagster.cli.runs import universe
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.identity import delisting
+
+    if (on is None) != undo:
+        raise WrongUsage("name the last day it was traded with --on, or take that back with --undo")
+    last = None if on is None else arguments.day("--on", on)
+    _open(console)
+    named = arguments.present([symbol.strip().upper()], universe(), console.note)
+    [name] = arguments.known_symbols(named, universe())
+    now = datetime.now(UTC)
+    done = in_transaction(lambda connection: delisting.delist(connection, name, last, now))
+    console.result(asdict(done), lambda: console.say(_delisted(done)))
+
+
+def _delisted(done: "Delisting") -> str:
+    if done.delisted_on is None:
+        return f"{done.symbol} is listed: " + ("its sessions are expected again" if done.changed else "nothing changed")
+    work = f"; {done.ended} pieces of failed or deferred work on later days were closed" if done.ended else ""
+    told = "no later session is expected" if done.changed else "that was known"
+    return f"{done.symbol} was delisted on {done.delisted_on}: {told}{work}"
+
+
+def rename(
+    console: Console,
+    old: Annotated[str, typer.Argument(help="The symbol that it gives up.", metavar="OLD")],
+    new: Annotated[str, typer.Argument(help="The symbol that it takes.", metavar="NEW")],
+    on: Annotated[
+        str | None, typer.Option("--on", help="The first day of the new symbol; today when not given.", metavar="DAY")
+    ] = None,
+    alias: Annotated[
+        list[str] | None, typer.Option(help="provider=symbol, where a vendor calls it otherwise now; may be repeated.")
+    ] = None,
+) -> None:
+    """Move everything that is stored of an instrument to its new symbol; the old one still finds it."""
+    from financehub_dagster.cli.reports import renaming as report
+    from financehub_dagster.cli.runs import universe
+    from financehub_dagster.market.instruments import aliases_from_text, symbol_from_text
+    from financehub_dagster.providers.former_names import names_to_keep
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.identity import renaming
+
+    since = datetime.now(UTC).date() if on is None else arguments.day("--on", on)
+    try:
+        symbol = symbol_from_text(new.strip().upper())
+        aliases, former = aliases_from_text(";".join(alias or []))
+    except FieldError as error:
+        raise WrongUsage(str(error)) from None
+    if former:
+        raise WrongUsage("--alias: name the present symbol; former ones are kept by themselves")
+    _open(console)
+    before = {each.symbol: each for each in universe()}
+    name = old.strip().upper()
+    if name not in before and symbol not in before:
+        arguments.known_symbols([name], list(before.values()))
+    ended = names_to_keep(before[name], aliases) if name in before else {}
+    done = in_transaction(lambda connection: renaming.rename(connection, name, symbol, since, aliases, ended))
+    console.result(report.as_dict(done), lambda: report.show(console, done))
+    for vendor, text in report.left_alone(before.get(name), done, aliases):
+        console.note(f"{vendor} is still asked for it as {text}: if it has another name there now, change its alias")
 
 
 def exchanges_(
@@ -174,11 +249,12 @@ def _store(console: Console, instruments: "list[Instrument]") -> None:
     console.result(data, lambda: console.say(", ".join(f"{count} {what}" for what, count in data.items())))
 
 
-def _row(instrument: "Instrument", *, removed: bool) -> list[Cell]:
+def _row(instrument: "Instrument", *, removed: bool, ended: bool) -> list[Cell]:
     """What the list shows; `--json` has every field."""
     cap = None if instrument.market_cap is None else instrument.market_cap / BILLION
     cells: list[Cell] = [*(getattr(instrument, column) for column in COLUMNS), cap]
-    return [*cells, instrument.is_active] if removed else cells
+    cells += [instrument.is_active] if removed else []
+    return [*cells, instrument.delisted_on or ""] if ended else cells
 
 
 def _open(console: Console) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from financehub_dagster.cli.console import Cell, Console
+from financehub_dagster.market.former_aliases import OWN
 from financehub_dagster.serving.explain import Explanation
 
 SHOWN = 5
@@ -54,8 +55,10 @@ def _lines(found: Explanation) -> Iterator[str]:
         verb = "computed" if found.stored["stamp"] == "computed_at" else "fetched"
         stored_by = f"run {run}" if run else "a run that Dagster no longer keeps"
         yield f"  {source}{verb} {_instant(found.stored['at'])} by {stored_by}"
+    yield from _identity(found)
     yield from _formula(found)
     yield from _basis(found)
+    yield from _others(found)
     yield from _history(found)
     yield from _ledger(found)
     for each in found.computed:
@@ -63,6 +66,23 @@ def _lines(found: Explanation) -> Iterator[str]:
         stale = ", stale: its bars changed since, and the next run computes it again" if each["stale"] else ""
         known = sum(value is not None for value in each["values"].values())
         yield f"  {each['table']}: {state}, {known} values{stale}; --column NAME explains one"
+
+
+def _identity(found: Explanation) -> Iterator[str]:
+    for name in found.names:
+        if name["provider"] == OWN:
+            yield f"  called {name['symbol']} until {name['until']}"
+    if found.delisted_on is not None:
+        yield f"  delisted on {found.delisted_on}"
+
+
+def _others(found: Explanation) -> Iterator[str]:
+    """What other vendors say."""
+    for each in found.discrepancies:
+        off = f"; {each['off']} is off, two others agree" if each["off"] else ""
+        told = f"{each['vendor']} has {each['column_name']} {_number(each['told'])}"
+        stored = f"{each['source']} has {_number(each['stored'])}"
+        yield f"  {told} where {stored}, compared {_instant(each['compared_at'])}{off}"
 
 
 def _formula(found: Explanation) -> Iterator[str]:

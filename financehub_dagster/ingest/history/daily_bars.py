@@ -93,10 +93,13 @@ def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logg
     """Fetch and store the window for each instrument; returns the outcomes of the bars and of the corporate actions.
 
     An instrument that fails is recorded as a dead letter, one that no vendor accepts for now is deferred, both
-    are reported; the others are stored. Batches are committed as they come, each in one transaction with its failures,
-    rejections and revisions, while the next is asked for.
+    are reported; the others are stored. One delisted before the window is done without a
+    request. Batches are committed as they come, each in one transaction with its failures, rejections and revisions,
+    while the next is asked for.
     """
     bars, actions = Outcome(work.table), Outcome(ACTIONS)
+    bars.done += [each.symbol for each in instruments if each.is_over(work.window.start)]
+    instruments = [each for each in instruments if not each.is_over(work.window.start)]
     with transaction() as connection:
         spans = source_priority.spans_to_ask(connection, work.table, work.router, work.window, instruments)
         asked_for = {symbol: (span.first, span.last) for symbol, span in spans.items()}

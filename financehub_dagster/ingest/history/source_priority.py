@@ -34,6 +34,10 @@ def spans_to_ask(
     for symbol in choices:
         first, last = others.get(symbol, (window.start, window.end))
         spans[symbol] = (min(first, window.start), max(last, window.end))
+    for each in instruments:
+        if each.delisted_on is not None:  # the same letters may be another company's by then
+            start, end = spans[each.symbol]
+            spans[each.symbol] = (start, max(start, min(end, each.delisted_on)))
     return restating.widened(connection, table, spans)
 
 

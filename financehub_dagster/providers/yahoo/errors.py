@@ -141,9 +141,13 @@ def _about_another(reply: Reply, meta: Any) -> ProviderError | None:
 
 def renamed(now: str, symbol: str | None) -> UnknownSymbol:
     """Yahoo knows an instrument by another symbol than the one it was asked for."""
-    return UnknownSymbol(
-        "yahoo", f"Yahoo calls it {now} now: set the instrument's yahoo alias, if it is the same", symbol=symbol
-    )
+    remedy = f"`financehub instruments rename {symbol} {now}` if it was renamed, else set its yahoo alias"
+    return UnknownSymbol("yahoo", f"Yahoo calls it {now} now: {remedy}", symbol=symbol)
+
+
+def if_delisted(symbol: str | None) -> str:
+    """What to do where Yahoo has dropped an instrument that it had."""
+    return f"; if it was delisted: `financehub instruments delist {symbol} --on DATE`"
 
 
 def _unusable(reply: Reply, result: Any, interval: str) -> ProviderError | None:
@@ -155,9 +159,8 @@ def _unusable(reply: Reply, result: Any, interval: str) -> ProviderError | None:
         if meta.get("currency"):
             return None
         listed = meta.get("exchangeName") or DELISTED
-        return UnknownSymbol(
-            reply.provider, f"Yahoo has no data for this symbol any more (exchange {listed})", symbol=reply.symbol
-        )
+        problem = f"Yahoo has no data for this symbol any more (exchange {listed}){if_delisted(reply.symbol)}"
+        return UnknownSymbol(reply.provider, problem, symbol=reply.symbol)
     missing = [name for name in META if meta.get(name) is None]
     if not missing and not meta.get("currency"):
         problem = "Yahoo does not say in which currency it is quoted, so that its prices mean nothing"

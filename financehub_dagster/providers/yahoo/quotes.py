@@ -81,6 +81,7 @@ def read(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     def row(instrument: Instrument, quote: Any) -> dict[str, Any]:
         if quote.get("quoteType") == "NONE":
             problem = f"Yahoo has no quote for it any more (quoteType NONE, exchange {quote.get('exchange')})"
+            problem += errors.if_delisted(instrument.symbol)
             raise UnknownSymbol(NAME, problem, symbol=instrument.symbol)
         if quote.get("quoteType"):
             errors.require_kind(instrument, str(quote["quoteType"]))

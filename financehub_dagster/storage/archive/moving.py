@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from financehub_dagster.storage.archive import files, partitions
+from financehub_dagster.storage.archive import files, partitions, renaming
 from financehub_dagster.storage.archive.errors import ArchiveError, MonthBusy
 from financehub_dagster.storage.archive.files import ArchivedMonth
 from financehub_dagster.storage.database import schema
@@ -162,7 +162,10 @@ def _by_key(table: sa.Table, rows: pa.Table) -> pa.Table:
 
 def _load(connection: Connection, table: sa.Table, name: str, archived: ArchivedMonth) -> None:
     """Copy the rows of a file into the table of that name, which has the columns of `table`."""
-    for rows in files.read_verified(archived):
+    with arrow.reading() as reader:
+        given_up = reader.given_up()
+    for stored in files.read_verified(archived):
+        rows = renaming.under_present_symbols(table, stored, given_up)
         columns = {column: _array(rows[column]) for column in rows.column_names}
         batch = make_batch(table, columns)
         with (

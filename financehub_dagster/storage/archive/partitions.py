@@ -110,6 +110,7 @@ _GAPS = sa.text("""
 _UNFINISHED = sa.text("""
     select min(c.symbol), count(*) from minute_coverage as c join instruments as i on i.symbol = c.symbol
     where i.is_active and c.complete_to >= :first and c.complete_to < :after
+    and (i.delisted_on is null or i.delisted_on > cast(c.complete_to at time zone 'UTC' as date))
     """)
 _WAITING = """
     select min(symbol), count(*) from {table} where task_name = any(:tables) {live}

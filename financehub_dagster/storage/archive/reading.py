@@ -4,13 +4,14 @@ Belongs here: which files a selection concerns, and their rows in its terms. Doe
 (`queries.arrow`). Imports pyarrow: import it inside functions.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from financehub_dagster.storage.archive import files, moving, partitions
+from financehub_dagster.storage.archive import files, moving, partitions, renaming
 from financehub_dagster.storage.archive.errors import ArchiveError
 from financehub_dagster.storage.database.month_partitions import is_partitioned, month_bounds, partition_name
 from financehub_dagster.storage.queries import arrow, days
@@ -49,11 +50,14 @@ def with_archived(reader: arrow.Reader, selection: arrow.Selection, rows: pa.Tab
             f"{name} is archived in {month} and as_of reads the database alone: "
             f"`financehub archive restore {name} {month}`, or a later start"
         )
-    condition = _condition(selection)
-    parts = [
-        files.read_selected(files.path_of(selection.table.name, month), rows.schema, condition) for month in months
-    ]
-    return moving.merged(selection.table, rows, pa.concat_tables(parts))
+    given_up = reader.given_up()
+    condition = _condition(selection, given_up)
+    columns = renaming.needed(selection.table, rows.schema) if given_up else rows.schema
+    parts = [files.read_selected(files.path_of(selection.table.name, month), columns, condition) for month in months]
+    archived = renaming.under_present_symbols(selection.table, pa.concat_tables(parts), given_up)
+    if given_up and selection.symbols is not None:
+        archived = archived.filter(pc.field("symbol").isin(list(selection.symbols)))
+    return moving.merged(selection.table, rows, archived.select(rows.schema.names))
 
 
 def _restored(table: sa.Table, months: list[date]) -> str:
@@ -76,11 +80,12 @@ def _span(selection: arrow.Selection) -> tuple[datetime, datetime]:
     return first, after
 
 
-def _condition(selection: arrow.Selection) -> pc.Expression | None:
+def _condition(selection: arrow.Selection, given_up: Sequence[arrow.GivenUp]) -> pc.Expression | None:
     """The selection's rows, as Parquet readers take it."""
     conditions = []
     if selection.symbols is not None:
-        conditions.append(pc.field("symbol").isin(list(selection.symbols)))
+        former = [each.old for each in given_up if each.symbol in selection.symbols]
+        conditions.append(pc.field("symbol").isin([*selection.symbols, *former]))
     time, (first, after) = pc.field(days.require_time(selection.table).name), _span(selection)
     if selection.start is not None:
         conditions.append(time >= pa.scalar(first, pa.timestamp("us", "UTC")))

@@ -77,14 +77,14 @@ def read_groups(connection: Connection, symbols: Sequence[str] | None = None) ->
     """What the ledger says of `symbols` (None: all), at most BATCH at a time."""
     asked = {"bars": list(BARS_OF), "symbols": None if symbols is None else list(symbols)}
     found = connection.execute(_ROWS, asked)
-    for (bars, exchange, kind, first), members in groupby(found, lambda row: tuple(row[:4])):
+    for (bars, exchange, kind, delisted_on, first), members in groupby(found, lambda row: tuple(row[:5])):
         tables = (bars, *expected_from(bars))
         for batch in batched(members, BATCH):
             written = rows.read(connection, tables, [each.symbol for each in batch])
             whole = [each for each in batch if all((table, each.symbol) in written for table in tables)]
             if not whole:
                 continue
-            one = Instrument(whole[0].symbol, whole[0].symbol, AssetType(kind), exchange)
+            one = Instrument(whole[0].symbol, whole[0].symbol, AssetType(kind), exchange, delisted_on=delisted_on)
             sessions = calendars.known(one, first, max(each.through for each in whole)).dates
             through = np.array([each.through for each in whole], "datetime64[D]")
             yield Group(
@@ -98,15 +98,16 @@ def read_groups(connection: Connection, symbols: Sequence[str] | None = None) ->
 
 
 _ROWS = sa.text("""
-    SELECT b.table_name, i.exchange, i.asset_type, b.first, b.symbol, b.through, i.rank
+    SELECT b.table_name, i.exchange, i.asset_type, i.delisted_on, b.first, b.symbol, b.through, i.rank
     FROM coverage b
     JOIN (
-        SELECT symbol, exchange, asset_type, row_number() OVER (ORDER BY market_cap DESC NULLS LAST, symbol) - 1 AS rank
+        SELECT symbol, exchange, asset_type, delisted_on,
+            row_number() OVER (ORDER BY market_cap DESC NULLS LAST, symbol) - 1 AS rank
         FROM instruments WHERE is_active
     ) AS i ON i.symbol = b.symbol
     WHERE b.table_name = ANY(CAST(:bars AS text[]))
         AND (CAST(:symbols AS text[]) IS NULL OR b.symbol = ANY(CAST(:symbols AS text[])))
-    ORDER BY b.table_name, i.exchange, i.asset_type, b.first, i.rank
+    ORDER BY b.table_name, i.exchange, i.asset_type, i.delisted_on, b.first, i.rank
 """)
 
 

@@ -147,7 +147,8 @@ def refresh(now: datetime) -> int:
     changed = in_transaction(_forget_all_gone) if gone else 0
     sessions: dict[Market, Days] = {}
     for group in groups:
-        one = Instrument(group.symbols[0], group.symbols[0], AssetType(group.asset_type), group.exchange)
+        name, kind = group.symbols[0], AssetType(group.asset_type)
+        one = Instrument(name, name, kind, group.exchange, delisted_on=group.delisted_on)
         calendar = market_of(one)
         if calendar not in sessions:
             sessions[calendar] = facts.finished(one, first, now)

@@ -110,20 +110,22 @@ _KINDS = {
 }
 
 
-def settled_alike(connection: Connection) -> list[sa.Row[tuple[str, str, str, Row | None, bool, list[str]]]]:
+def settled_alike(
+    connection: Connection,
+) -> list[sa.Row[tuple[str, str, str, date | None, Row | None, bool, list[str]]]]:
     """The active instruments, grouped by what their rows are about.
 
-    bars, exchange, asset_type; first, through and calendar_digest of the row in the table of bars, None without one;
-    whether the rows of the tables computed from it are alike; the symbols.
+    bars, exchange, asset_type, delisted_on; first, through and calendar_digest of the row in the table of bars, None
+    without one; whether the rows of the tables computed from it are alike; the symbols.
     """
     return list(connection.execute(_ALIKE, _KINDS))
 
 
 _ALIKE = sa.text("""
-    SELECT bars, exchange, asset_type, first, through, calendar_digest, alike,
+    SELECT bars, exchange, asset_type, delisted_on, first, through, calendar_digest, alike,
         array_agg(symbol ORDER BY symbol) AS symbols
     FROM (
-        SELECT k.bars, i.exchange, i.asset_type, i.symbol, b.first, b.through, b.calendar_digest,
+        SELECT k.bars, i.exchange, i.asset_type, i.delisted_on, i.symbol, b.first, b.through, b.calendar_digest,
             CASE WHEN b.symbol IS NULL THEN count(d.symbol) = 0 ELSE bool_and(p.derived IS NULL OR
                 (d.first, d.through, d.calendar_digest) IS NOT DISTINCT FROM (b.first, b.through, b.calendar_digest))
             END AS alike
@@ -133,10 +135,11 @@ _ALIKE = sa.text("""
         LEFT JOIN unnest(CAST(:sources AS text[]), CAST(:derived AS text[])) AS p(bars, derived) ON p.bars = k.bars
         LEFT JOIN coverage d ON d.symbol = i.symbol AND d.table_name = p.derived
         WHERE i.is_active
-        GROUP BY k.bars, i.exchange, i.asset_type, i.symbol, b.symbol, b.first, b.through, b.calendar_digest
+        GROUP BY k.bars, i.exchange, i.asset_type, i.delisted_on, i.symbol,
+            b.symbol, b.first, b.through, b.calendar_digest
     ) AS each
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
-    ORDER BY 1, 2, 3
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    ORDER BY 1, 2, 3, 4
 """)
 
 _GONE = """

@@ -19,7 +19,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 _BODY = """
     (SELECT {own} FROM {table} AS t
-    WHERE t.{stamp} <= $1 AND NOT EXISTS (
+    WHERE t.{stamp} <= $1 AND as_of_is_known({name}, $1) AND NOT EXISTS (
         SELECT FROM price_revisions AS r
         WHERE r.table_name = {name} AND r.symbol = t.symbol AND r.date = {day}{same_rest} AND r.replaced_at > $1
     ) ORDER BY {own_key})
@@ -29,6 +29,8 @@ _BODY = """
     WHERE v.{stamp} <= $1 ORDER BY {kept_key})
 """
 """The text of a function. Both parts are in the order of the key: a query in that order merges them."""
+
+KNOWN = "as_of_is_known"
 
 _WHOLE = """
         SELECT DISTINCT ON (r.symbol, r.date{rest}) r.symbol, r.date, r.old FROM price_revisions AS r
@@ -54,9 +56,28 @@ def function_name(table: sa.Table) -> str:
     return f"{table.name}_as_of"
 
 
+_KNOWN = """
+DECLARE kept timestamptz := (SELECT since FROM revisions_kept WHERE table_name = $1);
+BEGIN
+    IF $2 < kept THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE =
+            $1 || ' is known as of ' || kept || ' and later, not as of ' || $2 || ': older revisions are deleted';
+    END IF;
+    RETURN true;
+END
+"""
+"""The text of as_of_is_known(table, time): true, or an error where revisions since that time were deleted. PostgreSQL
+evaluates it once in a query, since it depends on no row."""
+
+
 def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
     """Create the functions of all tables of `metadata`, or bring those that differ to the declared columns."""
     bodies = {row.proname: row.prosrc for row in connection.execute(_BODIES)}
+    if bodies.get(KNOWN) != _KNOWN:
+        arguments = f"{KNOWN}(text, timestamp with time zone) RETURNS boolean"
+        connection.exec_driver_sql(
+            f"CREATE OR REPLACE FUNCTION {arguments} LANGUAGE plpgsql STABLE AS $body${_KNOWN}$body$"
+        )
     for table in tables(metadata):
         name, body = function_name(table), _body(table)
         if bodies.get(name) != body:
@@ -79,12 +100,15 @@ def drop(connection: sa.Connection) -> None:
 
 _BODIES = sa.text(
     "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())::oid"
-    " AND proname LIKE '%\\_as\\_of'"
+    " AND (proname LIKE '%\\_as\\_of' OR proname = 'as_of_is_known')"
 )
 _THERE = sa.text("""
     SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_type AS t ON t.oid = p.prorettype
     JOIN pg_class AS c ON c.oid = t.typrelid
     WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname = c.relname || '_as_of'
+    UNION ALL
+    SELECT p.oid::regprocedure::text FROM pg_proc AS p
+    WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname = 'as_of_is_known'
 """)
 
 

@@ -64,5 +64,12 @@ class UnknownInstruments(DatabaseError):
         self.symbols = list(symbols)
 
 
+class SymbolGivenUp(DatabaseError):
+    """Rows of an instrument that was renamed while they were fetched; nothing was written."""
+
+    def __init__(self, old: str, symbol: str, table: str) -> None:
+        super().__init__(f"{table}: {old} has become {symbol} since its rows were asked for: run it again")
+
+
 class BadRows(DatabaseError):
     """Rows that the table cannot hold; nothing was written."""

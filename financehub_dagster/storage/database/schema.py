@@ -73,6 +73,7 @@ def _time_index(declared: Table) -> list[sa.Index]:
 _CONSTRAINTS: dict[str, tuple[sa.CheckConstraint | sa.Index, ...]] = {
     "instruments": (
         sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
+        sa.Index("instruments_renamed_idx", "symbol", postgresql_where=sa.text("former_aliases <> '{}'::jsonb")),
     ),
 }
 for _table in DATA.values():
@@ -125,6 +126,14 @@ price_revisions = sa.Table(
     sa.Index("price_revisions_row_idx", "table_name", "symbol", "date"),
     sa.Index("price_revisions_replaced_at_idx", "replaced_at", postgresql_using="brin"),
     comment="Every value that was replaced or taken back, so that a table can be read as it was known at a time.",
+)
+
+revisions_kept = sa.Table(
+    "revisions_kept",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("since", Instant, nullable=False, comment="the newest revision that was deleted was made then"),
+    comment="Since when a table can be read as of a time: revisions from before are deleted after a while.",
 )
 
 rejected_rows = sa.Table(

@@ -22,7 +22,9 @@ _NEWEST = """
         select symbol, exchange, asset_type = 'fx' as is_fx, updated_at,
             row_number() over
                 (partition by exchange, asset_type = 'fx' order by market_cap desc nulls last, symbol) as n
-        from instruments where is_active and asset_type = any(cast(:kinds as text[]))
+        from instruments
+        where is_active and asset_type = any(cast(:kinds as text[]))
+            and (delisted_on is null or delisted_on >= current_date)
     )
     select r.exchange, r.is_fx, min(r.symbol), min(r.updated_at), max(newest.at)
     from ranked r left join lateral (

@@ -21,7 +21,6 @@ CLEAN_DAYS = 40
 _SETTLED = {
     "sla_breaches": ("id", "ended_at"),
     "alerts": ("id", "ended_at"),
-    "price_revisions": ("id", "replaced_at"),
     "rejected_rows": ("id", "rejected_at"),
 }
 """Tables with a key of one number, and the column that says how old a row is; rows without it stay."""
@@ -36,6 +35,19 @@ _HEALTH = sa.text("""
             select from health_checks later where later.component = h.component and later.since > h.since)
         limit :most)
     """)
+
+_REVISIONS = sa.text("""
+    with gone as (
+        delete from price_revisions where id in (
+            select id from price_revisions where replaced_at < now() - cast(:age as interval) limit :most)
+        returning table_name, replaced_at
+    ), told as (
+        insert into revisions_kept (table_name, since) select table_name, max(replaced_at) from gone group by table_name
+        on conflict (table_name) do update set since = greatest(revisions_kept.since, excluded.since)
+    )
+    select count(*) from gone
+    """)
+"""The oldest kept time of each table moves with the deletion, so that no time before it is answered for."""
 
 _USAGE = sa.text(
     "delete from api_usage where day < current_date - cast(extract(day from cast(:age as interval)) as int)"
@@ -53,6 +65,8 @@ def delete_old(table: str, age: timedelta) -> int:
         column = known.c[_KEPT_A_WHILE[table]].name
         old = f"select ctid from {known.name} where {column} < now() - cast(:age as interval) limit :most"
         return _repeated(sa.text(f"delete from {known.name} where ctid = any(array({old}))"), table, age)
+    if table == "price_revisions":
+        return _repeated(_REVISIONS, table, age)
     key, column = _SETTLED[table]
     statement = sa.text(f"""
         delete from {known.name} where {known.c[key].name} in (
@@ -70,7 +84,8 @@ def _repeated(statement: sa.TextClause, table: str, age: timedelta) -> int:
 
         def work(connection: Connection) -> int:
             lock_table(connection, metadata.tables[table])
-            return connection.execute(statement, {"age": age, "most": most}).rowcount
+            done = connection.execute(statement, {"age": age, "most": most})
+            return int(done.scalar_one()) if done.returns_rows else done.rowcount
 
         deleted = in_transaction(work)
         total += deleted

@@ -64,6 +64,25 @@ class Selection:
     before: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A symbol that an instrument had until a day, and its present one; reused: another instrument has the old one."""
+
+    old: str
+    symbol: str
+    until: date
+    reused: bool
+
+
+_GIVEN_UP = """
+    SELECT each ->> 'symbol' AS old, i.symbol, (each ->> 'until')::date AS until,
+        EXISTS (SELECT FROM instruments AS j WHERE j.symbol = each ->> 'symbol') AS reused
+    FROM instruments AS i
+    CROSS JOIN LATERAL jsonb_array_elements(i.former_aliases -> 'financehub') AS each
+    WHERE i.former_aliases <> '{}'::jsonb ORDER BY until
+"""
+
+
 def has_history(table: sa.Table) -> bool:
     """Whether a table can be read as of a time."""
     return table in as_of_functions.tables(table.metadata)
@@ -124,6 +143,17 @@ class Reader:
         known = Selection(schema.instruments, ["symbol"], symbols)
         names: list[str] = self.table(known)["symbol"].to_pylist()
         return names
+
+    def given_up(self) -> list[GivenUp]:
+        """The symbols that instruments gave up, in the order in which they did."""
+        found = self._whole_of(_GIVEN_UP).to_pylist()
+        return [GivenUp(row["old"], row["symbol"], row["until"], row["reused"]) for row in found]
+
+    def revisions_kept(self, tables: Sequence[str]) -> dict[str, datetime]:
+        """Of those of `tables` whose old revisions were deleted: since when they can be read as of a time."""
+        named = sql.Literal(list(tables)).as_string(None)
+        query = f"SELECT table_name, since FROM revisions_kept WHERE table_name = ANY ({named}::text[])"
+        return {row["table_name"]: row["since"] for row in self._whole_of(query).to_pylist()}
 
     def texts(self, statement: str) -> list[str]:
         """The values of the one column of text that a SELECT has."""

@@ -24,6 +24,32 @@ def row_of(connection: Connection, table: str, symbol: str, day: date) -> Row | 
     return None if found is None else dict(found)
 
 
+def row_made_of(connection: Connection, table: str, symbol: str, session: date) -> Row | None:
+    """The row that is made of a session and stands under the trade date after it; None if there is none."""
+    rows = schema.table(table)
+    query = sa.select(rows).where(rows.c.symbol == symbol, rows.c.date > session, rows.c.session == session)
+    found = connection.execute(query.order_by(rows.c.date).limit(1)).mappings().first()
+    return None if found is None else dict(found)
+
+
+def stamp_of(connection: Connection, table: str, symbol: str, day: date) -> datetime | None:
+    """When the row of a symbol and a day was made."""
+    rows = schema.table(table).c
+    stamp = next(column for column in rows if column.info.get("stamp"))
+    found: datetime | None = connection.execute(
+        sa.select(stamp).where(rows.symbol == symbol, rows.date == day)
+    ).scalar()
+    return found
+
+
+def discrepancies_of(connection: Connection, table: str, symbol: str, day: date) -> list[Row]:
+    """What other vendors have otherwise than it is stored, as last compared: one row per column and vendor."""
+    kept = schema.discrepancies.c
+    wanted = (kept.column_name, kept.vendor, kept.told, kept.source, kept.stored, kept.kind, kept.off, kept.compared_at)
+    query = sa.select(*wanted).where(kept.table_name == table, kept.symbol == symbol, kept.date == day)
+    return [dict(found) for found in connection.execute(query.order_by(kept.vendor, kept.column_name)).mappings()]
+
+
 def revisions_of(connection: Connection, table: str, symbol: str, day: date) -> list[Row]:
     """The earlier values of a row in the order in which they were replaced or withdrawn."""
     kept = schema.price_revisions.c

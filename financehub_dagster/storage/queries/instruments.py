@@ -5,10 +5,13 @@ Belongs here: reading and changing the instruments table. Does not belong here: 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from financehub_dagster.market.former_aliases import OWN, from_json, to_json
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.database import locks
 from financehub_dagster.storage.database.array_parameters import any_of, rows_of
@@ -16,7 +19,18 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import UnknownInstruments
 from financehub_dagster.storage.database.schema import instruments as table
 
-_VALUES = ("name", "asset_type", "exchange", "currency", "timezone", "is_active", "market_cap", "aliases")
+_VALUES = (
+    "name",
+    "asset_type",
+    "exchange",
+    "currency",
+    "timezone",
+    "is_active",
+    "market_cap",
+    "aliases",
+    "delisted_on",
+    "former_aliases",
+)
 _COLUMNS = ("symbol", *_VALUES)
 
 
@@ -34,17 +48,24 @@ class UpsertResult:
 
 
 def upsert_instruments(connection: Connection, instruments: Iterable[Instrument]) -> UpsertResult:
-    """Add instruments, or bring stored ones of the same symbol to the given state; the last of each symbol counts."""
+    """Add instruments, or bring stored ones of the same symbol to the given state; the last of each symbol counts.
+
+    One that was delisted stays so, and one without former aliases keeps those it has: who does not know of them does
+    not take them back.
+    """
     rows = {instrument.symbol: _row(instrument) for instrument in instruments}
     if not rows:
         return UpsertResult(0, 0, 0)
     locks.lock_table(connection, table)
     listed = rows_of([rows[symbol] for symbol in sorted(rows)], {name: table.c[name].type for name in _COLUMNS})
     statement = insert(table).from_select(_COLUMNS, sa.select(listed))
-    new = statement.excluded
+    new: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in _VALUES}
+    new["delisted_on"] = sa.func.coalesce(new["delisted_on"], table.c.delisted_on)
+    told = new["former_aliases"]
+    new["former_aliases"] = sa.case((told == sa.cast({}, JSONB), table.c.former_aliases), else_=told)
     changed = statement.on_conflict_do_update(
         index_elements=[table.c.symbol],
-        set_={**{name: new[name] for name in _VALUES}, "updated_at": sa.func.now()},
+        set_={**new, "updated_at": sa.func.now()},
         where=sa.or_(*(table.c[name].is_distinct_from(new[name]) for name in _VALUES)),
     ).returning(sa.literal_column("xmax = 0", sa.Boolean))
     is_new = list(connection.execute(changed).scalars())
@@ -58,21 +79,26 @@ def list_instruments(
     active: bool | None = True,
     *,
     all_known: bool = True,
+    listed_on: date | None = None,
 ) -> list[Instrument]:
     """Instruments by importance, then the largest market capitalisation first, unknown ones last, then by symbol.
 
-    asset_types and symbols narrow the choice; active None means both. Raises UnknownInstruments for `symbols` that no
+    asset_types and symbols narrow the choice; active None means both, listed_on leaves out those that were delisted
+    before that day. A symbol that an instrument gave up finds it. Raises UnknownInstruments for `symbols` that no
     instrument has, unless not `all_known`; one that is only filtered out by the other arguments is not unknown.
     """
     query = sa.select(table).order_by(*_FIRST)
     if asset_types is not None:
         query = query.where(table.c.asset_type.in_([str(kind) for kind in asset_types]))
     if symbols is not None:
+        symbols = present_symbols(connection, symbols)
         if all_known:
             _require_known(connection, symbols)
         query = query.where(_among(symbols))
     if active is not None:
         query = query.where(table.c.is_active == active)
+    if listed_on is not None:
+        query = query.where(sa.or_(table.c.delisted_on.is_(None), table.c.delisted_on >= listed_on))
     return [_instrument(row) for row in connection.execute(query)]
 
 
@@ -82,11 +108,39 @@ def deactivate_instruments(connection: Connection, symbols: Sequence[str]) -> in
     Raises UnknownInstruments, and changes nothing, if no instrument has one of the symbols.
     """
     locks.lock_table(connection, table)
+    symbols = present_symbols(connection, symbols)
     _require_known(connection, symbols)
     change = (
         sa.update(table).where(_among(symbols), table.c.is_active).values(is_active=False, updated_at=sa.func.now())
     )
     return connection.execute(change).rowcount
+
+
+def present_symbols(connection: Connection, symbols: Sequence[str]) -> list[str]:
+    """`symbols`, each that no instrument has replaced by the symbol of the instrument that gave it up, if one did."""
+    found = {old: symbol for old, symbol, _ in renamed_from(connection, symbols)}
+    return list(dict.fromkeys(found.get(symbol, symbol) for symbol in symbols))
+
+
+def renamed_from(connection: Connection, symbols: Sequence[str]) -> list[tuple[str, str, date]]:
+    """Those of `symbols` that an instrument gave up and none has now: old symbol, present one, its last day as such.
+
+    Of several instruments that had it, the last one counts.
+    """
+    rows = connection.execute(_RENAMED, {"own": OWN, "symbols": list(symbols)})
+    return [(old, symbol, until) for old, symbol, until in rows]
+
+
+_RENAMED = sa.text("""
+    SELECT DISTINCT ON (f.old) f.old, i.symbol, f.until FROM instruments i
+    CROSS JOIN LATERAL (
+        SELECT each ->> 'symbol' AS old, CAST(each ->> 'until' AS date) AS until
+        FROM jsonb_array_elements(i.former_aliases -> :own) AS each
+    ) AS f
+    WHERE i.former_aliases <> CAST('{}' AS jsonb) AND f.old = ANY(CAST(:symbols AS text[]))
+        AND NOT EXISTS (SELECT FROM instruments j WHERE j.symbol = f.old)
+    ORDER BY f.old, f.until DESC
+""")
 
 
 def _require_known(connection: Connection, symbols: Sequence[str]) -> None:
@@ -103,9 +157,12 @@ def _among(symbols: Sequence[str]) -> sa.ColumnElement[bool]:
 def _row(instrument: Instrument) -> dict[str, object]:
     values = {name: getattr(instrument, name) for name in _VALUES}
     kind, aliases = str(instrument.asset_type), dict(instrument.aliases)
-    return {**values, "symbol": instrument.symbol, "asset_type": kind, "aliases": aliases}
+    former = to_json(instrument.former_aliases)
+    own = {"symbol": instrument.symbol, "asset_type": kind, "aliases": aliases, "former_aliases": former}
+    return {**values, **own}
 
 
 def _instrument(row: sa.Row[tuple[object, ...]]) -> Instrument:
     values = {name: getattr(row, name) for name in _COLUMNS}
-    return Instrument(**{**values, "asset_type": AssetType(values["asset_type"])})
+    kind, former = AssetType(values["asset_type"]), from_json(values["former_aliases"])
+    return Instrument(**{**values, "asset_type": kind, "former_aliases": former})

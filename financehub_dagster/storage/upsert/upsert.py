@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from financehub_dagster.storage.database import locks, month_partitions, schema
 from financehub_dagster.storage.database.engine import Connection, raw_cursor
+from financehub_dagster.storage.database.errors import SymbolGivenUp
 from financehub_dagster.storage.lineage import pending_materializations, stale_inputs
 from financehub_dagster.storage.queries import days
 
@@ -60,7 +61,8 @@ def write(
     their key, their stamp and the replaced values do. For each table of `derived` the changed instruments are marked
     dirty. A run that changes rows is noted to owe a materialization until it reports one (`pending_materializations`).
     It locks the table, unless the caller has `locked` all of the symbols. Raises BadRows for values the table cannot
-    hold, before anything is written; DatabaseError.
+    hold, SymbolGivenUp for rows that were asked for before their instrument was renamed, before anything is written;
+    DatabaseError.
     """
     from financehub_dagster.storage.upsert.batch import make_batch
     from financehub_dagster.storage.upsert.unchanged_rows import split
@@ -70,6 +72,7 @@ def write(
         return WriteResult()
     if not locked:
         locks.lock_table(connection, table)
+    _require_present(connection, table, batch)
     if month_partitions.is_partitioned(table):
         month_partitions.ensure_months(
             connection, table.name, batch.months(list(table.c).index(days.require_time(table)))
@@ -90,6 +93,21 @@ def write(
     for name in derived:
         stale_inputs.mark_dirty(connection, name, changed_from)
     return WriteResult(absent, differing, batch.rows - absent - differing, changed_from)
+
+
+def _require_present(connection: Connection, table: sa.Table, batch: "Batch") -> None:
+    """Raise SymbolGivenUp for rows of an instrument that was renamed after they were asked for: nobody would find them.
+
+    The caller holds the table's lock, which a rename waits for.
+    """
+    from financehub_dagster.storage.queries.instruments import renamed_from
+
+    names = list(table.columns.keys())
+    if "symbol" not in names:
+        return
+    symbols = batch.fields[names.index("symbol")].values
+    for old, symbol, _ in renamed_from(connection, [str(each) for each in symbols]):
+        raise SymbolGivenUp(old, symbol, table.name)
 
 
 class _Change(NamedTuple):

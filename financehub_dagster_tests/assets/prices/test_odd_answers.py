@@ -148,8 +148,12 @@ def test_the_blocking_checks_of_what_is_stored_are_green(found: dict[str, Any]) 
     [
         ("GRANMO", 1, "Malformed: yahoo: GRANMO: asked for bars of 1d, got bars of 1mo"),
         ("MICRO", 4, "Malformed: yahoo: MICRO: its timestamps are not in seconds"),
-        ("NULLCUR", 1, "UnknownSymbol: yahoo: NULLCUR: Yahoo has no data for this symbol any more (exchange YHD)"),
-        ("OLDNAME", 1, "UnknownSymbol: yahoo: OLDNAME: Yahoo calls it METANEW now: set the instrument's yahoo alias"),
+        (
+            "NULLCUR",
+            1,
+            "UnknownSymbol: yahoo: NULLCUR: Yahoo has no data for this symbol any more (exchange YHD); if it",
+        ),
+        ("OLDNAME", 1, "UnknownSymbol: yahoo: OLDNAME: Yahoo calls it METANEW now: `financehub instruments rename"),
     ],
 )
 def test_each_failure_is_told_in_words_of_its_own(

@@ -9,6 +9,7 @@ import pandera.pandas as pa
 import pytest
 
 from financehub_dagster.market import schemas
+from financehub_dagster.market.former_aliases import to_json
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster.market.instruments import default_universe
@@ -47,10 +48,11 @@ def indicators() -> pd.DataFrame:
 
 
 def instruments() -> pd.DataFrame:
-    computed = ("updated_at", "importance")
+    computed = ("updated_at", "importance", "former_aliases")
     columns = [column.name for column in schema.instruments.c if column.name not in computed]
     rows = [{name: getattr(instrument, name) for name in columns} for instrument in default_universe()]
-    return pd.DataFrame(rows).assign(updated_at=NOW, importance=5.0)
+    former = [to_json(instrument.former_aliases) for instrument in default_universe()]
+    return pd.DataFrame(rows).assign(updated_at=NOW, importance=5.0, former_aliases=former)
 
 
 def actions() -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from financehub_dagster.cli.reports import explain as report
 from financehub_dagster.market.indicators.columns import INDICATORS
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.serving.explain import explain
@@ -101,6 +102,39 @@ def test_what_was_computed_from_a_bar_is_there_and_stale_where_it_is() -> None:
     assert not indicators("AAPL", FIRST)["stale"]
     none = indicators("MSFT", DAY)
     assert (none["values"], none["computed_at"]) == ({}, None)
+
+
+def test_levels_come_from_the_session_before_alone_and_are_told_with_it() -> None:
+    levels = schema.table("levels_daily")
+    with transaction() as connection:
+        row = {"symbol": "MSFT", "date": DAY, "session": DAY - timedelta(days=1), "high": 104.0, "low": 102.0}
+        connection.execute(sa.insert(levels).values(**row, close=103.0, computed_at=datetime(2024, 3, 1, tzinfo=UTC)))
+    found = explain("MSFT", DAY, table="levels_daily")
+    assert [each["date"] for each in found.formula["last_inputs"]] == [DAY - timedelta(days=1)]
+    assert (found.formula["input_rows"], found.formula["inputs"]) == (1, ["high", "low", "close"])
+    computed = {each["table"]: each for each in explain("MSFT", DAY - timedelta(days=1)).computed}
+    assert computed["levels_daily"]["values"]["close"] == 103.0
+    assert {each["table"]: each for each in explain("MSFT", DAY).computed}["levels_daily"]["values"] == {}
+    missing = explain("MSFT", DAY + timedelta(days=1), table="levels_daily")
+    assert (missing.row, missing.formula["last_input"]) == (None, DAY)
+
+
+def test_what_other_vendors_say_is_told() -> None:
+    with transaction() as connection:
+        told = [("close", 99.5, None), ("open", 98.5, "yahoo")]
+        for column, value, off in told:
+            row = {"table_name": BARS, "symbol": "MSFT", "date": DAY, "column_name": column, "vendor": "finnhub"}
+            values = {"kind": "value", "source": "yahoo", "stored": 104.0, "told": value, "off": off}
+            connection.execute(sa.insert(schema.discrepancies).values(**row, **values))
+    found = explain("MSFT", DAY)
+    assert [(each["column_name"], each["vendor"], each["told"], each["off"]) for each in found.discrepancies] == [
+        ("close", "finnhub", 99.5, None),
+        ("open", "finnhub", 98.5, "yahoo"),
+    ]
+    lines = list(report._lines(found))
+    assert any(line.startswith("  finnhub has close 99.5 where yahoo has 104, compared ") for line in lines)
+    assert any(line.endswith("; yahoo is off, two others agree") for line in lines)
+    assert explain("MSFT", DAY + timedelta(days=1)).discrepancies == []
 
 
 def test_a_withdrawn_row_and_the_refused_row_of_another_vendor_are_told() -> None:

@@ -119,6 +119,7 @@ NAMED: dict[str, Callable[[int], object]] = {
     "stored.spans": lambda count: dict.fromkeys(symbols(count), (0, 60)),
     "stored.sources": lambda count: {symbol: ["yahoo"] for symbol in symbols(count)},
     "ensure_months.table": lambda _: "ohlc_1m",
+    "rename.new": lambda _: "NEW",
     "replace.wanted": lambda count: {(TABLE, symbol): Row(START, END, 1, ("{}",) * 4) for symbol in symbols(count)},
     # A key of one row.
     "read_page.after": lambda _: ["S00000", START],

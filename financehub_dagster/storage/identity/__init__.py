@@ -1,0 +1,1 @@
+"""What an instrument is called and how long it exists: delisting, renaming, and finding it by an earlier symbol."""

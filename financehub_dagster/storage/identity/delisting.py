@@ -1,0 +1,74 @@
+"""The end of an instrument: its last day, and the work on later days that nobody has to do any more.
+
+Belongs here: writing it down, and what follows from it in the ledger. Does not belong here: which sessions there are
+(`market.calendars`).
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+
+from financehub_dagster.storage.database import locks, schema
+from financehub_dagster.storage.database.array_parameters import any_of
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.dead_letters.dead_letters import LIVE, discard_failures
+from financehub_dagster.storage.queries.instruments import list_instruments
+from financehub_dagster.storage.queries.partition_keys import RANGE
+from financehub_dagster.tables import BARS_OF, LEDGER_TABLES
+
+
+@dataclass(frozen=True)
+class Delisting:
+    """What was written down: the last day, None if it is listed again; whether that is new; and the work it ended."""
+
+    symbol: str
+    delisted_on: date | None
+    changed: bool
+    ended: int = 0
+
+
+def delist(connection: Connection, symbol: str, last: date | None, now: datetime) -> Delisting:
+    """Expect nothing of an instrument after its day `last`, or everything again with None; `now` is aware.
+
+    Its dead letters and deferred work on later days are closed, and the ledger is settled, in the caller's transaction.
+    Stored rows stay. Raises UnknownInstruments.
+    """
+    [instrument] = list_instruments(connection, symbols=[symbol], active=None)
+    name, table = instrument.symbol, schema.instruments
+    locks.lock_table(connection, table)
+    change = (
+        sa.update(table)
+        .where(table.c.symbol == name, table.c.delisted_on.is_distinct_from(last))
+        .values(delisted_on=last, updated_at=sa.func.now())
+    )
+    changed = bool(connection.execute(change).rowcount)
+    ended = 0 if last is None else _end_work(connection, name, last, now)
+    if changed or ended:
+        _settle(connection, name, now)
+    return Delisting(name, last, changed, ended)
+
+
+def _end_work(connection: Connection, symbol: str, last: date, now: datetime) -> int:
+    """Close what waits for days after `last`; work without a day is about now."""
+    failures, waiting = schema.task_failures, schema.deferred_work
+    locks.lock_table(connection, failures)
+    mine = sa.and_(failures.c.symbol == symbol, failures.c.status == any_of(LIVE))
+    late = sa.select(failures.c.id).where(mine, _begins_after(failures.c.partition_key, last, now))
+    closed = discard_failures(connection, list(connection.execute(late).scalars()), f"delisted on {last}")
+    locks.lock_table(connection, waiting)
+    gone = sa.delete(waiting).where(waiting.c.symbol == symbol, _begins_after(waiting.c.partition_key, last, now))
+    return len(closed) + connection.execute(gone).rowcount
+
+
+def _begins_after(key: sa.ColumnElement[str], last: date, now: datetime) -> sa.ColumnElement[bool]:
+    first = sa.collate(sa.func.split_part(key, RANGE, 1), "C")
+    return sa.or_(first > last.isoformat(), sa.and_(first == "", sa.literal(last < now.date())))
+
+
+def _settle(connection: Connection, symbol: str, now: datetime) -> None:
+    from financehub_dagster.storage.coverage import ledger
+
+    for bars in BARS_OF:
+        if bars in LEDGER_TABLES:
+            ledger.settle(connection, bars, [symbol], now.date() - timedelta(days=31), now.date(), now)
