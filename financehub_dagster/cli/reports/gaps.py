@@ -54,10 +54,11 @@ class Gaps:
 
 
 def rebuild() -> int:
-    """Compute the ledger anew from what is stored; returns how many rows were wrong."""
-    from financehub_dagster.storage.coverage import ledger
+    """Compute the ledger anew from what is stored, that of minutes included; returns how many rows were wrong."""
+    from financehub_dagster.storage.coverage import ledger, minute_rebuild
 
-    return ledger.rebuild(datetime.now(UTC))
+    now = datetime.now(UTC)
+    return ledger.rebuild(now) + minute_rebuild.rebuild(now)
 
 
 def collect(table: str | None, symbols: Sequence[str] | None) -> Gaps:

@@ -146,23 +146,32 @@ def _span(known: Settled, answer: Answered, complete: int, hours: TradingHours) 
 
 def _missing(answer: Answered, complete: int, hours: TradingHours) -> list[tuple[int, int]]:
     """Runs of minutes that should have a bar and have none, from first to after the last."""
-    expected = hours.minutes(instant(answer.start), instant(complete))
-    missing = np.setdiff1d(expected, answer.have.astype("datetime64[s]"))
+    return missing_runs(answer.start, complete, answer.have, hours, answer.often, answer.told_since)
+
+
+def missing_runs(
+    start: int, stop: int, have: Instants, hours: TradingHours, often: float | None, told_since: int | None = None
+) -> list[tuple[int, int]]:
+    """Runs of minutes of [start, stop) that should have a bar and have none, from first to after the last.
+
+    have, often and told_since are those of `Answered`.
+    """
+    expected = hours.minutes(instant(start), instant(stop))
+    missing = np.setdiff1d(expected, have.astype("datetime64[s]"))
     if not missing.size:
         return []
     numbers = hours.finished(missing)
     apart = (np.diff(numbers) != 1) | (np.diff(hours.interval_of(missing)) != 0)
-    lost_until = answer.told_since
-    if lost_until is not None:
-        apart |= (missing[1:] >= instant(lost_until)) & (missing[:-1] < instant(lost_until))
+    if told_since is not None:
+        apart |= (missing[1:] >= instant(told_since)) & (missing[:-1] < instant(told_since))
     begins = np.append(0, np.flatnonzero(apart) + 1)
     ends = np.append(begins[1:], missing.size)
-    enough = longest_pause(answer.often)
+    enough = longest_pause(often)
     runs = []
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        start, stop = _epoch(missing[begin]), _epoch(missing[end - 1]) + MINUTE
-        if end - begin >= enough or (lost_until is not None and start < lost_until):
-            runs.append((start, stop))
+        first, after = _epoch(missing[begin]), _epoch(missing[end - 1]) + MINUTE
+        if end - begin >= enough or (told_since is not None and first < told_since):
+            runs.append((first, after))
     return _joined(runs, hours)
 
 
