@@ -29,5 +29,6 @@ def longer_bars(minutes: int, length: str) -> Table:
         rules="bar",
         checks=defaults.LONGER_BAR_CHECKS,
         keep_revisions=True,
+        time_index="btree",
         range_partitioned=True,
     )

@@ -21,5 +21,6 @@ TABLE = Table(
     checks=defaults.INTRADAY_CHECKS,
     ledger=True,
     keep_revisions=True,
+    time_index="btree",
     range_partitioned=True,
 )

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
-from financehub_dagster.storage.database import as_of_functions, extra_tables, schema
-from financehub_dagster.storage.database.creation import ensure_database
+from financehub_dagster.storage.database import as_of_functions, extra_tables, partition_indexes, schema
+from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import make_engine
 from financehub_dagster.storage.database.errors import DatabaseError
 from financehub_dagster.storage.database.requirements import check
@@ -30,10 +30,10 @@ _MIGRATE_LOCK = 7_236_400_002
 def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None, str | None]:
     """Bring the market database (or the one at `url`) to `revision`, creating it if missing.
 
-    Returns the revisions before and after. One transaction: a step that fails leaves the database as it was. Concurrent
-    calls wait for each other. At the newest step the functions that read tables as of a time follow the declared tables
-    (`as_of_functions`), and tables that are declared beside the product are created. Raises DatabaseError, also for a
-    database that a newer program has migrated.
+    Returns the revisions before and after. One transaction: a step that fails leaves the database as it was. Indexes of
+    partitions are built after it, without holding anybody up. Concurrent calls wait for each other. At the newest step
+    the functions that read tables as of a time follow the declared tables (`as_of_functions`), and tables that are
+    declared beside the product are created. Raises DatabaseError, also for a database of a newer program.
     """
     from alembic import command
 
@@ -50,7 +50,9 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
         if after == head():
             extra_tables.create(connection)
             as_of_functions.create(connection, schema.metadata)
-        return before, after
+    with autocommit(url) as connection:
+        partition_indexes.complete(connection)
+    return before, after
 
 
 def downgrade(url: URL, revision: str) -> None:

@@ -1,0 +1,69 @@
+"""Indexes of partitioned tables, built partition by partition while others read and write.
+
+Belongs here: completing an index that a migration declared on a partitioned table alone. Does not belong here: which
+indexes there are (`schema`), and making partitions (`month_partitions`), which brings their indexes along.
+
+An index that covers all partitions from the start would be built in the migration's transaction, and nobody could write
+meanwhile: minutes, for months of minutes. A build that is interrupted is continued by the next call.
+"""
+
+import time
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from financehub_dagster.storage.database.engine import Connection
+
+LOCK = 7_236_400_003
+"""Advisory lock under which indexes are built: any number that nobody else uses."""
+PAUSE_SECONDS = 0.5
+"""Between two looks whether another process has finished building. Nobody waits within a statement: a concurrent build
+waits for every statement that began before it."""
+
+_OPEN = sa.text("""
+    select parent.relname as index, t.relname as table, pg_get_indexdef(parent.oid) as definition
+    from pg_index as x join pg_class as parent on parent.oid = x.indexrelid join pg_class as t on t.oid = x.indrelid
+    where parent.relkind = 'I' and not x.indisvalid and not t.relispartition order by 1
+    """)
+_WITHOUT = sa.text("""
+    select child.relname from pg_inherits as h join pg_class as child on child.oid = h.inhrelid
+    where h.inhparent = to_regclass(quote_ident(:table)) and not exists (
+        select from pg_inherits as own join pg_index as x on x.indexrelid = own.inhrelid
+        where own.inhparent = to_regclass(quote_ident(:index)) and x.indrelid = child.oid
+    ) order by 1
+    """)
+_BROKEN = sa.text("select not indisvalid from pg_index where indexrelid = to_regclass(quote_ident(:name))")
+_QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
+
+
+def complete(connection: Connection) -> list[str]:
+    """Build what is missing of declared indexes, and return the names of those that were built, by partition.
+
+    connection: in autocommit. One query where nothing is missing. Another process that builds is waited for.
+    """
+    built: list[str] = []
+    if not connection.execute(_OPEN).all():
+        return built
+    while not connection.execute(sa.select(sa.func.pg_try_advisory_lock(LOCK))).scalar():
+        time.sleep(PAUSE_SECONDS)
+    try:
+        connection.exec_driver_sql("SET lock_timeout = 0")  # a concurrent build waits for transactions, not for a lock
+        for index, table, definition in connection.execute(_OPEN).all():
+            missing = connection.execute(_WITHOUT, {"table": table, "index": index}).scalars().all()
+            built += [_build(connection, index, table, partition, definition) for partition in missing]
+    finally:
+        connection.execute(sa.select(sa.func.pg_advisory_unlock(LOCK)))
+    return built
+
+
+def _build(connection: Connection, index: str, table: str, partition: str, definition: str) -> str:
+    """Build the index of one partition; that of all is valid once the last one is attached."""
+    name = f"{partition}{index.removeprefix(table)}"
+    if connection.execute(_BROKEN, {"name": name}).scalar():
+        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {_QUOTE(name)}")
+    how = definition.partition(" USING ")[2]
+    connection.exec_driver_sql(
+        f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {_QUOTE(name)} ON {_QUOTE(partition)} USING {how}"
+    )
+    connection.exec_driver_sql(f"ALTER INDEX {_QUOTE(index)} ATTACH PARTITION {_QUOTE(name)}")
+    return name
