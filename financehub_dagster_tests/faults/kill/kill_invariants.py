@@ -12,7 +12,8 @@ import psycopg
 from psycopg import sql
 
 from financehub_dagster.automation.failures.lost_runs import UNFINISHED
-from financehub_dagster.storage.coverage import ledger
+from financehub_dagster.storage.coverage import ledger, minute_rebuild
+from financehub_dagster_tests.faults.kill.kill_points import MINUTES
 
 if TYPE_CHECKING:
     from financehub_dagster_tests.faults.kill.kill_scene import Scene, Trace
@@ -20,18 +21,24 @@ if TYPE_CHECKING:
 
 TABLES = (
     "stock_prices_daily", "crypto_prices_daily", "corporate_actions", "indicators_daily", "price_revisions",
-    "rejected_rows", "dirty_marks", "coverage", "quotes",
+    "rejected_rows", "dirty_marks", "coverage", "quotes", "ohlc_1m", "ohlc_5m", "ohlc_15m", "ohlc_1h", "indicators_1h",
+    "minute_coverage", "minute_gaps",
 )  # fmt: skip
 """The tables that hold what is known of an instrument."""
 CIRCUMSTANCES = (
-    "fetched_at", "computed_at", "replaced_at", "rejected_at", "settled_at", "id", "run_id", "version",
+    "fetched_at", "computed_at", "replaced_at", "rejected_at", "settled_at", "id", "run_id", "version", "asked_at",
+    "next_ask_at",
 )  # fmt: skip
 """Columns that say when and by which run a row came to be, not what is known."""
 WAITING = ("gap", "dead_lettered", "deferred")
 """Columns of the ledger that say what becomes of work that is not done; they change without it being done."""
 
 MONTH = "date_trunc('month', date)::date"
-PARTITION_OF = {"quotes": "(quoted_at at time zone 'utc')::date"}
+PARTITION_OF = {
+    "quotes": "(quoted_at at time zone 'utc')::date",
+    "ohlc_1m": "(ts at time zone 'utc')::date",
+    "indicators_1h": "(ts at time zone 'utc')::date",
+}
 """The partition of a row, where it is not its month."""
 
 type Contents = dict[str, str]
@@ -83,6 +90,8 @@ def assert_recovered(scene: "Scene", work: "Work") -> None:
             " and gap && daterange(%s::date, (%s::date + interval '1 month')::date)"
         )
         table = work.run.tables[0]
+        if table == MINUTES:
+            assert _unsettled_minutes(connection, work) == []
         assert _all(connection, undone, table, list(work.run.symbols), work.run.first, work.run.last) == []
         partitions = _all(connection, f"select distinct {PARTITION_OF.get(table, MONTH)}::text from {table}")
     reported = scene.instance.get_materialized_partitions(dg.AssetKey(table))
@@ -90,9 +99,28 @@ def assert_recovered(scene: "Scene", work: "Work") -> None:
     assert_ledger_is_true()
 
 
+def _unsettled_minutes(connection: psycopg.Connection, work: "Work") -> list[tuple[object, ...]]:
+    """The instruments of the work whose minutes are neither all settled nor waiting as a dead letter."""
+    query = """
+        select symbol from unnest(%(symbols)s::text[]) as asked (symbol) where not exists (
+            select from task_failures as f where f.task_name = %(table)s and f.symbol in (asked.symbol, '')
+            and status in ('open', 'retrying', 'parked')
+        ) and (
+            exists (select from minute_gaps as g where g.symbol = asked.symbol and next_ask_at is not null)
+            or not exists (
+                select from minute_coverage as c where c.symbol = asked.symbol
+                and complete_to >= %(last)s::timestamptz + interval '1 day'
+            )
+        )"""
+    values = {"symbols": list(work.run.symbols), "table": MINUTES, "last": f"{work.run.last}Z"}
+    return connection.execute(query, values).fetchall()
+
+
 def assert_ledger_is_true() -> None:
-    """The ledger equals the one that is computed anew from the facts."""
-    assert ledger.rebuild(datetime.now(UTC)) == 0
+    """The ledger, and that of minutes, equals the one that is computed anew from the facts."""
+    now = datetime.now(UTC)
+    assert ledger.rebuild(now) == 0
+    assert minute_rebuild.rebuild(now) == 0
 
 
 def assert_no_duplicates(scene: "Scene") -> None:
@@ -104,6 +132,7 @@ def assert_no_duplicates(scene: "Scene") -> None:
         "corporate_actions": "symbol, date, kind",
         "coverage": "table_name, symbol",
         "quotes": "symbol, quoted_at",
+        **dict.fromkeys(("ohlc_1m", "ohlc_5m", "ohlc_15m", "ohlc_1h", "indicators_1h"), "symbol, ts"),
     }
     with scene.connect() as connection:
         connection.execute("set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off")

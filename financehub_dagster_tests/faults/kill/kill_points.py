@@ -13,9 +13,11 @@ import dagster as dg
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
 QUOTES = "quotes"
+MINUTES, HOURLY = "ohlc_1m", "indicators_1h"
 FAILING, REPLAY, RECOVERY = "failing_stock_prices_daily", "replay_dead_letters", "recovery"
-FETCHING = (STOCKS, CRYPTOS)
-FILLING = (*FETCHING, INDICATORS)
+FETCHING = (STOCKS, CRYPTOS, MINUTES)
+COMPUTING = (INDICATORS, HOURLY)
+FILLING = (*FETCHING, *COMPUTING)
 ASKING = (*FETCHING, QUOTES)
 STORING = (*FILLING, QUOTES)
 
@@ -75,8 +77,8 @@ POINTS = (
     # Fetching and computing.
     Point("before_fetch", "before", _VENDOR, ASKING),
     Point("after_fetch", "after", _VENDOR, ASKING, turn=2),
-    Point("before_read", "before", "financehub_dagster.storage.queries.bars:read_bars", (INDICATORS,)),
-    Point("after_compute", "after", "financehub_dagster.market.indicators.engine:compute_many", (INDICATORS,)),
+    Point("before_read", "before", "financehub_dagster.storage.queries.bars:read_bars", COMPUTING),
+    Point("after_compute", "after", "financehub_dagster.market.indicators.engine:compute_many", COMPUTING),
     # Writing: one transaction with the ledger, revisions and marks.
     Point("before_write", "before", _WRITE, STORING),
     Point("mid_copy", "between", _PIECES, turn=3),

@@ -116,6 +116,7 @@ def _scale(run: Run) -> None:
     from financehub_dagster import tables
     from financehub_dagster.ingest import derived
     from financehub_dagster.ingest.history import daily_bars as history
+    from financehub_dagster.ingest.intraday import minutes
     from financehub_dagster.storage.database import session_settings
     from financehub_dagster.storage.upsert import binary_copy
 
@@ -123,6 +124,7 @@ def _scale(run: Run) -> None:
         (history, "BATCH", 2),
         (history, "QUICK_BATCH", 2),
         (derived, "BATCH", 2),
+        (minutes, "BATCH", 2),
         (binary_copy, "CHUNK_BYTES", 2048),
         (session_settings, "LOCK_SECONDS", run.lock_seconds),
     ]

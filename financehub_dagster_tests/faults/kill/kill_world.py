@@ -7,7 +7,7 @@ that is killed (kill_runner), watching it (kill_scene) and the statements that h
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from financehub_dagster_tests.faults.kill.kill_invariants import Contents
 from financehub_dagster_tests.faults.kill.kill_points import (
     CRYPTOS,
     FAILING,
+    HOURLY,
     INDICATORS,
+    MINUTES,
     POINTS,
     QUOTES,
     RECOVERY,
@@ -46,19 +48,27 @@ SYMBOLS = (*STOCK_SYMBOLS, *CRYPTO_SYMBOLS)
 KNOWN = (*STOCK_SYMBOLS[:2], *CRYPTO_SYMBOLS[:2])
 """Instruments of which two months are stored before; the others are new."""
 FIRST, SECOND, THIRD = "2024-01-01", "2024-02-01", "2024-03-01"
+DAY, NEXT_DAY = "2024-01-03", "2024-01-04"
+EVENING = datetime(2024, 1, 3, 20, tzinfo=UTC)
 PRICES = (STOCKS, "corporate_actions")
+INTRADAY = (MINUTES, "ohlc_5m", "ohlc_15m", "ohlc_1h")
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 """When it is for the vendors: whenever they are asked, they have the same quotes."""
 
+EARLY_MINUTES = Run("fill", (*INTRADAY, HOURLY), DAY, DAY, KNOWN[2:])
 EARLY = Run("fill", (*PRICES, CRYPTOS, INDICATORS), FIRST, SECOND, KNOWN)
 RUNS = {
     STOCKS: Run("fill", PRICES, FIRST, THIRD, STOCK_SYMBOLS),
     CRYPTOS: Run("fill", (CRYPTOS,), FIRST, THIRD, CRYPTO_SYMBOLS),
     INDICATORS: Run("fill", (INDICATORS,), FIRST, THIRD, STOCK_SYMBOLS),
     QUOTES: Run("fill", (QUOTES,), f"{TODAY:%F}", f"{TODAY:%F}", CRYPTO_SYMBOLS),
+    MINUTES: Run("fill", INTRADAY, DAY, NEXT_DAY, CRYPTO_SYMBOLS),
+    HOURLY: Run("fill", (HOURLY,), DAY, NEXT_DAY, CRYPTO_SYMBOLS),
 }
-"""What is disturbed: a third month of all instruments, which also meets a bar of the first two that has changed; and
-prices of now."""
+"""What is disturbed: a third month of all instruments, which also meets a bar of the first two that has changed; prices
+of now; a second day of minutes, with two gaps of the first to fill and a minute between them that has changed."""
+BEFORE = {INDICATORS: STOCKS, HOURLY: MINUTES}
+"""The works whose results others start from."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,7 @@ class World:
         self.box.freeze(TODAY)
         self.box.set_bar("AAPL", date(2024, 2, 13), volume=4_711_000.0)
         self.box.set_bar("BTC", date(2024, 2, 13), volume=4_711.0)
+        self.box.set_minute("BTC", EVENING + timedelta(minutes=20), volume=4_711.0)
         if fail:
             self.box.fault("status", vendor="yahoo", status=500)
 
@@ -150,10 +161,28 @@ class World:
             scene.make(EARLY)
             return self._keep(scene)
 
+    @cached_property
+    def _minutes(self) -> State:
+        """Two months, and a day of minutes of some cryptos that lacks two stretches."""
+        before = self._start
+        self.box.reset()
+        for minute in (0, 30):
+            first = EVENING + timedelta(minutes=minute)
+            self.box.drop_minutes("BTC", first, first + timedelta(minutes=11))
+        with self.scene(before) as scene:
+            scene.make(EARLY_MINUTES)
+            return self._keep(scene)
+
+    def _before(self, name: str) -> State:
+        """The state that a work starts from."""
+        if name in BEFORE:
+            return self._filled(BEFORE[name])[1]
+        return self._minutes if name == MINUTES else self._start
+
     def _filled(self, name: str) -> tuple[Work, State]:
         """A table's work, and the state after it when nothing disturbs it."""
         if name not in self._undisturbed:
-            before = self._filled(STOCKS)[1] if name == INDICATORS else self._start
+            before = self._before(name)
             self.vendors()
             with self.scene(before) as scene:
                 trace = scene.make(RUNS[name])

@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from financehub_dagster_tests.faults.kill import kill_invariants as invariants
-from financehub_dagster_tests.faults.kill.kill_points import CRYPTOS, INDICATORS, QUOTES, REPLAY, STOCKS
+from financehub_dagster_tests.faults.kill.kill_points import (
+    CRYPTOS,
+    HOURLY,
+    INDICATORS,
+    MINUTES,
+    QUOTES,
+    REPLAY,
+    STOCKS,
+)
 from financehub_dagster_tests.fixtures.fault_form import in_full
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -51,6 +59,14 @@ class TestIndicatorsKilled(Killed):
 
 class TestQuotesKilled(Killed):
     name = QUOTES
+
+
+class TestMinutesKilled(Killed):
+    name = MINUTES
+
+
+class TestHourlyIndicatorsKilled(Killed):
+    name = HOURLY
 
 
 class TestReplayKilled(Killed):
