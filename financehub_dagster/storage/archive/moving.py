@@ -19,18 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
-from financehub_dagster.storage.archive import files, partitions, renaming
+from financehub_dagster.storage.archive import files, partitions, renaming, revisions
+from financehub_dagster.storage.archive.copying import copy_rows
 from financehub_dagster.storage.archive.errors import ArchiveError, MonthBusy
 from financehub_dagster.storage.archive.files import ArchivedMonth
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.database.engine import Connection, raw_cursor, transaction
+from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.errors import LockTimeout, StatementFailed
 from financehub_dagster.storage.database.month_partitions import ensure_months, partition_name
 from financehub_dagster.storage.queries import arrow
-from financehub_dagster.storage.upsert.batch import make_batch
-from financehub_dagster.storage.upsert.binary_copy import encode
+from financehub_dagster.tables import TABLES
 
 SYMBOLS_AT_ONCE = 25
 """Symbols that are read together: a month of minutes of 25 cryptos is 1.1 million rows, 100 MB."""
@@ -48,7 +47,8 @@ class Kept:
 def archive_month(table: str, month: date) -> ArchivedMonth | Kept:
     """Write a month to its file and drop its partition; raises ArchiveError, and changes nothing then.
 
-    Rows that were written after the month had been archived are added to its file, in the place of rows of their key.
+    Rows that were written after the month had been archived are added to its file, in the place of rows of their key,
+    which go to price_revisions.
     """
     declared = schema.table(table)
     with _unless_busy(table, month), transaction() as connection:
@@ -79,6 +79,7 @@ def discard_month(table: str, month: date) -> int | Kept:
 def restore_month(table: str, month: date) -> ArchivedMonth:
     """Bring a month back from its file, which stays; rows that were written meanwhile take the place of archived ones.
 
+    Those go to price_revisions.
     Raises ArchiveError: BadArchive if the file is damaged, and changes nothing then.
     """
     if month not in files.months(table):
@@ -124,6 +125,7 @@ def _write(table: sa.Table, month: date, counts: Mapping[str, int], earlier: Arc
                     )
                 if earlier is not None:
                     archived = files.read_selected(earlier.path, plan, pc.field("symbol").isin(list(some)))
+                    revisions.keep_replaced(table, stored.name, rows, archived)
                     rows = merged(table, rows, archived)
                 writer.add(_by_key(table, rows))
             return writer.finish()
@@ -164,31 +166,21 @@ def _load(connection: Connection, table: sa.Table, name: str, archived: Archived
     """Copy the rows of a file into the table of that name, which has the columns of `table`."""
     with arrow.reading() as reader:
         given_up = reader.given_up()
-    for stored in files.read_verified(archived):
-        rows = renaming.under_present_symbols(table, stored, given_up)
-        columns = {column: _array(rows[column]) for column in rows.column_names}
-        batch = make_batch(table, columns)
-        with (
-            raw_cursor(connection) as cursor,
-            cursor.copy(f"COPY {partitions.quoted(name)} FROM STDIN (FORMAT binary)") as target,
-        ):
-            for piece in encode(batch.fields, batch.rows):
-                target.write(piece)
-
-
-def _array(column: pa.ChunkedArray) -> NDArray[np.generic]:
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("us"))
-    return np.asarray(column.to_numpy())
+    for rows in files.read_verified(archived):
+        copy_rows(connection, table, name, renaming.under_present_symbols(table, rows, given_up))
 
 
 def _load_beside(connection: Connection, table: sa.Table, archived: ArchivedMonth) -> None:
     """Add the rows of a file to a partition that holds some of its month."""
-    name, own = partitions.quoted(table.name), partitions.quoted(f"restored_{table.name}")
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {own} (LIKE {name} INCLUDING DEFAULTS) ON COMMIT DROP")
-    _load(connection, table, f"restored_{table.name}", archived)
+    name, own = partitions.quoted(table.name), f"restored_{table.name}"
+    revisions.make_temporary(connection, table, own)
+    _load(connection, table, own, archived)
+    if TABLES[table.name].keep_revisions:
+        revisions.keep(connection, table, own, partition_name(table.name, archived.month))
     columns = ", ".join(partitions.quoted(column.name) for column in table.c)
-    connection.exec_driver_sql(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {own} ON CONFLICT DO NOTHING")
+    connection.exec_driver_sql(
+        f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {partitions.quoted(own)} ON CONFLICT DO NOTHING"
+    )
 
 
 @contextmanager

@@ -140,6 +140,13 @@ def test_what_is_changed_or_deleted_in_a_restored_month_is_so_in_its_next_file(h
     assert all_rows() == expected
 
 
+def replaced_closes() -> list[float]:
+    """Of replaced minutes, in the order in which they were kept."""
+    with transaction() as connection:
+        query = "select (old ->> 'close')::float8 from price_revisions where table_name = 'ohlc_1m' order by id"
+        return list(connection.exec_driver_sql(query).scalars())
+
+
 def test_rows_that_arrive_after_their_month_was_archived_join_it(home: Path) -> None:
     clean()
     late = np.datetime64("2026-07-01T23:40", "s")
@@ -152,12 +159,15 @@ def test_rows_that_arrive_after_their_month_was_archived_join_it(home: Path) -> 
     clean()
     assert "ohlc_1m_2026_07" not in partitions()
     pd.testing.assert_frame_equal(read(TABLE, end="2026-07-31"), seen)
+    assert len(replaced_closes()) == 10
+    assert replaced_closes()[0] == pytest.approx(100.47)
     with transaction() as connection:
         store(connection, TABLE, late, symbols=("BTC",), minutes=20, price=66.0)
     moving.restore_month(TABLE, JULY)
     again = read(TABLE, end="2026-07-31")
     assert len(again) == len(seen)
     assert again[(again.symbol == "BTC") & (again.ts == "2026-07-01T23:40Z")].close.item() == 66.0
+    assert len(replaced_closes()) == 10 + 20
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""Archived rows that other rows took the place of, kept in `price_revisions` like every replaced row.
+
+Belongs here: finding and keeping them, when a file meets rows that were written after it. Does not belong here: joining
+the two (`moving`), and rows that are replaced within the database (upsert). Imports pyarrow: import it in functions.
+
+They are kept in a transaction of their own, before the file that holds them is replaced: whoever is killed between the
+two keeps them again, and that adds nothing.
+"""
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from financehub_dagster.storage.archive import partitions
+from financehub_dagster.storage.archive.copying import copy_rows
+from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.queries.days import require_time
+from financehub_dagster.tables import TABLES
+
+_KEEP = """
+    insert into price_revisions (table_name, symbol, date, old, replaced_at)
+    select :table, symbol, day, old, replaced_at from (
+        select old.symbol, (old.{time} at time zone 'utc')::date as day,
+            to_jsonb(old) - 'symbol' as old, greatest(now(), new.fetched_at) as replaced_at
+        from {archived} as old join {stored} as new using ({key})
+        where ({old_values}) is distinct from ({new_values})
+    ) as replaced where not exists (
+        select from price_revisions as r where r.table_name = :table and r.symbol = replaced.symbol
+        and r.date = replaced.day and r.old = replaced.old
+    )
+    """
+
+
+def keep_replaced(table: sa.Table, stored: str, rows: pa.Table, archived: pa.Table) -> None:
+    """Keep those of `archived` that rows of the same key replace; `rows` are those of the partition `stored`."""
+    if not TABLES[table.name].keep_revisions:
+        return
+    key = table.primary_key.columns.keys()
+    replaced = archived.join(rows.select(key), keys=key, join_type="inner")
+    if not replaced.num_rows:
+        return
+    own = f"archived_{table.name}"
+    with transaction() as connection:
+        make_temporary(connection, table, own)
+        copy_rows(connection, table, own, replaced.select(archived.column_names))
+        keep(connection, table, own, stored)
+
+
+def make_temporary(connection: Connection, table: sa.Table, name: str) -> None:
+    """Make a table like `table`, for this transaction."""
+    own, like = partitions.quoted(name), partitions.quoted(table.name)
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {own} (LIKE {like} INCLUDING DEFAULTS) ON COMMIT DROP")
+
+
+def keep(connection: Connection, table: sa.Table, archived: str, stored: str) -> None:
+    """Keep the rows of the table `archived` that differ from those of their key in `stored`, in more than stamps."""
+    key = table.primary_key.columns.keys()
+    values = [column.name for column in table.c if column.name not in key and not column.info.get("stamp")]
+    old, new = (", ".join(f"{side}.{partitions.quoted(name)}" for name in values) for side in ("old", "new"))
+    statement = _KEEP.format(
+        time=partitions.quoted(require_time(table).name),
+        archived=partitions.quoted(archived),
+        stored=partitions.quoted(stored),
+        key=", ".join(partitions.quoted(name) for name in key),
+        old_values=old,
+        new_values=new,
+    )
+    connection.execute(sa.text(statement), {"table": table.name})
