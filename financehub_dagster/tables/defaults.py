@@ -22,8 +22,8 @@ BAR_CHECKS = (
     "one_security",
 )
 LISTED_BAR_CHECKS = (*BAR_CHECKS, "splits_applied", "in_session")
-INTRADAY_CHECKS = (*CHECKS, "no_deferred_work", "bar_sanity")
-LONGER_BAR_CHECKS = (*CHECKS, "bar_sanity")
+INTRADAY_CHECKS = (*CHECKS, "no_deferred_work", "bar_sanity", "final_bars")
+LONGER_BAR_CHECKS = (*CHECKS, "bar_sanity", "final_bars")
 LEVEL_CHECKS = (*CHECKS, "no_missing_levels", "freshness")
 DERIVED_CHECKS = (*CHECKS, "no_missing_rows", "freshness")
 SNAPSHOT_CHECKS = (*CHECKS, "no_deferred_work")

@@ -1,8 +1,8 @@
 """Asset checks: one step per table that judges what its run covered.
 
 Belongs here: which checks a table has, and how a finding becomes a check result. Does not belong here: the judging
-(`bars`, `series`, `snapshots`), what a run covered (`scope`), and whole tables, which the nightly audit reads
-(assets.table_audit).
+(`bars`, `intraday`, `series`, `snapshots`), what a run covered (`scope`), and whole tables, which the nightly audit
+reads (assets.table_audit).
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from financehub_dagster.assets import coverage
-from financehub_dagster.assets.checks import bars, levels, series, snapshots
+from financehub_dagster.assets.checks import bars, intraday, levels, series, snapshots
 from financehub_dagster.assets.checks.bars import Check, Finding
 from financehub_dagster.assets.checks.evidence import judge_scope
 from financehub_dagster.assets.checks.scope import scope_of
@@ -31,6 +31,7 @@ _BY_NAME: dict[str, Check] = {
             bars.NO_MISSING_SESSIONS,
             bars.NO_MISSING_ROWS,
             bars.FRESHNESS,
+            intraday.FINAL_BARS,
             levels.NO_MISSING_LEVELS,
             bars.SESSIONS_KNOWN,
             series.ONE_UNIT,
