@@ -8,16 +8,23 @@ use 50 and news 50, and the prices in between take longer than a minute at Yahoo
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from financehub_dagster.cli.runs import TableRun
 from financehub_dagster.ingest.partitions import by_day, partition_at
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.tables import BARS_OF, DATA, SNAPSHOTS, kinds_of
+from financehub_dagster.tables import BARS_OF, DATA, INTRADAY, SNAPSHOTS, kinds_of
+from financehub_dagster.tables import TABLES as TABLES_DECLARED
 
 HISTORY = tuple(name for name in DATA if name not in SNAPSHOTS and not by_day(name))
-"""Filled over months by one run; minutes come with the ticks of `realtime_pull`."""
-TABLES = (*HISTORY, *SNAPSHOTS)
+"""Filled over months by one run."""
+MINUTES = tuple(name for name, table in TABLES_DECLARED.items() if table.bar_minutes)
+"""Filled over the last days; the other instruments' minutes come with the ticks of `realtime_pull`."""
+WITH_MINUTES = ("AAPL", "DAX", "EURUSD", "BTC", "ETH")
+"""One of each kind, and two that trade on weekends: three seconds of Yahoo's one request per second."""
+DAYS_OF_MINUTES = timedelta(days=4)
+"""A long weekend has a session before it."""
+TABLES = (*HISTORY, *MINUTES, *SNAPSHOTS)
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,23 @@ def orders(
     fetching: Callable[[], None],
     now: datetime,
 ) -> Iterator[TableRun]:
-    """The runs in order. chosen: the instruments that have bars, most important first; fetching: see Order."""
+    """The runs in order. chosen: the instruments that have bars, most important first; fetching: see TableRun."""
     for asking in NOW:
         yield from _about_now(asking, chosen, symbols, now)
     totals = {name: sum(i.asset_type in kinds for i in chosen) for name, kinds in BARS_OF.items()}
     yield TableRun(HISTORY, months, symbols, totals, fetching)
+    yield from _minutes(chosen, now)
     yield from _about_now(LAST, chosen, symbols, now)
     yield TableRun(AUDIT, months, None)
+
+
+def _minutes(chosen: Sequence[Instrument], now: datetime) -> list[TableRun]:
+    """The last days of some instruments, with the longer bars and their indicators; nothing if none is chosen."""
+    members = [each.symbol for each in chosen if each.symbol in WITH_MINUTES]
+    if not members:
+        return []
+    span = (now - DAYS_OF_MINUTES).date(), now.date()
+    return [TableRun(MINUTES, span, members, dict.fromkeys(INTRADAY, len(members)))]
 
 
 def _about_now(

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 A_MONTH = ("--no-ui", "--from", "2015-03", "--to", "2015-03")
 
+INTRADAY = ("ohlc_1m", "ohlc_5m", "ohlc_15m", "ohlc_1h", "indicators_1h")
 ENDING_THEN = ("stock_prices_daily", "crypto_prices_daily", "indicators_daily", "levels_daily", "pivot_points")
 
 
@@ -80,11 +81,14 @@ def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platf
     assert rows["stock_prices_daily"] == (2 * 22, 2)
     assert rows["crypto_prices_daily"] == (31, 1)
     assert rows["indicators_daily"] == (2 * 22 + 31, 3)
-    assert all(table["partitions"] == 1 for table in summary["tables"] if table["first"] is not None)
+    days = {table["table"]: table["partitions"] for table in summary["tables"] if table["first"] is not None}
+    assert all(count == (5 if table in INTRADAY else 1) for table, count in days.items())
+    assert all(rows[table][0] > 4 * 24 and rows[table][1] == 2 for table in INTRADAY)
     assert rows["quotes"][1] == 3
     assert (rows["crypto_markets"][1], rows["fundamentals"]) == (1, (2, 2))
     assert set(summary["calls"]) == set(VENDORS)
-    assert summary["calls"]["yahoo"] == 2 + 3  # two histories; quotes, for which it wants a cookie and a crumb
+    # Two histories and one of minutes; quotes, for which it wants a cookie and a crumb.
+    assert summary["calls"]["yahoo"] == 2 + 1 + 3
     left = {each["vendor"]: each["left"] for each in summary["vendors"]}
     assert left["alpha_vantage"] == {"day": [23, 25]}
     assert set(left) == set(VENDORS)
