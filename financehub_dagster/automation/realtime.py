@@ -76,7 +76,7 @@ def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetim
     plans: dict[str, Plan] = {}
     oldest = now
     for vendor, group in _by_vendor(router, members, shut).items():
-        budget, cost = _budget(vendor, providers), _cost(vendor, providers)
+        budget, cost = _budget(vendor, providers, now), _cost(vendor, providers)
         begins = [_complete_to(settled, each, now) for each in group]
         known = budget_planner.candidates(
             group,
@@ -156,7 +156,7 @@ def _weights(members: Sequence[Instrument]) -> "np.ndarray":
     return importance(unknown, sizes, unknown)
 
 
-def _budget(vendor: str, providers: Mapping[str, Any]) -> "Budget":
+def _budget(vendor: str, providers: Mapping[str, Any], now: datetime) -> "Budget":
     """What all configured accounts of a vendor have left of their day and minute."""
     import numpy as np
 
@@ -171,7 +171,7 @@ def _budget(vendor: str, providers: Mapping[str, Any]) -> "Budget":
         return NO_LIMIT
     windows = [each for each in budgets({vendor: provider}, usage_report(market_engine())).windows if each.configured]
     left = {name: sum(each.left or 0 for each in windows if each.window == name) for name in ("day", "minute")}
-    resets = quotas["day"].resets_after(datetime.now(UTC)).replace(tzinfo=None)
+    resets = quotas["day"].resets_after(now).replace(tzinfo=None)
     return Budget(left["day"], left["minute"] if "minute" in quotas else None, np.datetime64(resets, "s"))
 
 

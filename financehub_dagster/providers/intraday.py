@@ -78,13 +78,18 @@ def asked(provider: str, instrument: Instrument, interval: int, start: datetime,
     return Range(instrument, interval, int(start.timestamp()) // 60 * 60, -(-int(end.timestamp()) // 60) * 60)
 
 
+def our_clock() -> datetime:
+    """This machine's time, which tells how far back a vendor keeps bars."""
+    return datetime.now(UTC)
+
+
 def within_reach(provider: str, of: Range, reach: timedelta) -> tuple[Range, datetime | None]:
     """The part of a range that a vendor keeps for `reach`, and its beginning where that is not the whole range's.
 
     A little less than that is asked for, whole days of UTC: our clock may be off. Raises NotInPlan where it keeps
     nothing of it.
     """
-    oldest = datetime.now(UTC) - reach + MARGIN
+    oldest = our_clock() - reach + MARGIN
     if of.start >= oldest:
         return of, None
     first = -(-int(oldest.timestamp()) // 86_400) * 86_400

@@ -7,7 +7,7 @@ functions only.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -98,7 +98,7 @@ def read(document: Mapping[str, Any], of: Range) -> Chart | None:
 
 def oldest_day() -> date:
     """The first day of which Yahoo still keeps all hours, by our clock and with room for it."""
-    return (datetime.now(UTC) - INTERVALS[60].reach + timedelta(days=3)).date()
+    return (intraday.our_clock() - INTERVALS[60].reach + timedelta(days=3)).date()
 
 
 def hours_of_sessions(of: Instrument, start: date, end: date) -> Range | None:

@@ -2,12 +2,14 @@
 
 import pytest
 
-from financehub_dagster.providers import all_providers
+from financehub_dagster.providers import all_providers, intraday
 from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster_tests.assets.intraday.intraday_world import MinuteMarket
 
 
 @pytest.fixture
-def market(platform, sandbox) -> MinuteMarket:
+def market(platform, sandbox, monkeypatch) -> MinuteMarket:
     """The sandbox's minutes, as of a time that the test chooses."""
-    return MinuteMarket(platform, sandbox, IntradayRouter().over({**all_providers(), **platform.overrides}))
+    market = MinuteMarket(platform, sandbox, IntradayRouter().over({**all_providers(), **platform.overrides}))
+    monkeypatch.setattr(intraday, "our_clock", market.clock)
+    return market

@@ -29,12 +29,22 @@ class MinuteMarket:
     platform: Platform
     sandbox: Sandbox
     router: IntradayRouter
+    now: datetime | None = None
+
+    def clock(self) -> datetime:
+        """What time it is for this machine: that of the last pull, or the real time before any."""
+        return self.now or datetime.now(UTC)
+
+    def at(self, now: datetime) -> None:
+        """From now on it is `now`, here and at the vendors."""
+        self.now = now
+        self.sandbox.freeze(now)
 
     def pull(
         self, now: datetime, instruments: Sequence[Instrument], first: date, *, tail_only: bool = False
     ) -> dict[str, Outcome]:
         """What a run at `now` over the days since `first` does."""
-        self.sandbox.freeze(now)
+        self.at(now)
         window = Window(first, now.date(), key_of(first.isoformat(), now.date().isoformat()))
         order = Pull("ohlc_1m", self.router, window, "test", now, tail_only)
         return update_minutes(order, instruments, LOG)
