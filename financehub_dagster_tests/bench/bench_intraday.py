@@ -1,6 +1,7 @@
 """Bars of 5 minutes, 15 minutes and an hour from a day's minutes of 500 instruments (195,000 bars), and a tick's plan.
 
-Measures computing alone, in memory, arrays in and arrays out. The floor is the same aggregation by bare reduceat, with
+Measures computing alone, in memory, arrays in and arrays out; `intraday_day` measures what the database takes, and
+`stored_minutes` many stored minutes. The floor is the same aggregation by bare reduceat, with
 the borders of the bars known beforehand. The rival is what people write with pandas: floor the time from the session's
 open, group, aggregate. It neither leaves out minutes outside the trading hours nor knows which bars are final. CPU
 time; the sides take turns, and ratios are medians over the turns. The plan is that of a tick for 500 instruments of
@@ -19,7 +20,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.market.intraday.budget_planner import Budget, CallCost, Plan, candidates, plan
 from financehub_dagster.market.intraday.resampling import LENGTHS, DerivedBars, IntradayBars, resample
 from financehub_dagster.market.intraday.trading_hours import MINUTE, trading_hours
-from financehub_dagster_tests.bench.stored_minutes import measure
+from financehub_dagster_tests.bench import intraday_day, stored_minutes
 
 OPENED = np.datetime64("2025-06-02T13:30:00", "s")
 CLOSED = np.datetime64("2025-06-02T20:00:00", "s")
@@ -119,7 +120,9 @@ def main() -> None:
     planned = [cpu_seconds(lambda: a_plan(universe, OPENED + 60 * MINUTE)) for _ in range(repeats + 1)][1:]
     milliseconds = statistics.median(seconds for seconds, _ in planned) * 1e3
     print(f"a tick's plan for 500 instruments asks for {len(planned[0][1].asked)} and takes {milliseconds:.1f} ms")
-    measure(2_000_000 if quick else 20_000_000)
+    intraday_day.measure(100 if quick else 500, 2 if quick else 7)
+    for by_symbol in (False, True):
+        stored_minutes.measure(2_000_000 if quick else 20_000_000, by_symbol=by_symbol)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
+from itertools import batched
 from pathlib import Path
 
 import numpy as np
@@ -32,29 +33,37 @@ from financehub_dagster_tests.bench.bench_writer import migrated_engine
 
 TABLE, MONTH, NEXT = "ohlc_1m", date(2026, 6, 1), "2026-07-01"
 TOGETHER = 30
-"""Minutes of all instruments that are written together: runs write in the order of time."""
+"""Minutes of all instruments that are written together, or instruments of which all minutes are."""
 
 
-def measure(rows: int) -> None:
-    """Store about so many minutes, and print milliseconds, seconds and bytes."""
+def measure(rows: int, *, by_symbol: bool) -> None:
+    """Store about so many minutes, and print milliseconds, seconds and bytes.
+
+    by_symbol: they are written instrument by instrument, as seeds do, and not in the order of time, as ticks do; what
+    does not depend on it is measured in one of the two forms.
+    """
     minutes = trading_hours("XNYS").minutes(np.datetime64(MONTH, "s"), np.datetime64(NEXT, "s"))
     symbols = [f"S{number:05d}" for number in range(max(rows // minutes.size, 1))]
     with migrated_engine() as engine, tempfile.TemporaryDirectory() as home:
         os.environ |= {"FINANCEHUB_DATABASE_URL": libpq_url(engine.url), "FINANCEHUB_HOME": home}
         get_settings.cache_clear()
         reset_engine()
-        store(engine, symbols, minutes)
+        store(engine, symbols, minutes, by_symbol=by_symbol)
         count = len(symbols) * minutes.size
-        print(f"{count:,} stored minutes of {len(symbols):,} instruments, one month of New York")
+        order = "instrument by instrument" if by_symbol else "in the order of time"
+        print(f"{count:,} stored minutes of {len(symbols):,} instruments, one month of New York, written {order}")
         few(symbols, minutes, "in the database")
+        if by_symbol:
+            reset_engine()
+            return
         move(count)
         few(symbols, minutes, "in the archive")
         back(count)
         reset_engine()
 
 
-def store(engine: Engine, symbols: list[str], minutes: np.ndarray) -> None:
-    """Copy the rows into their partition, half an hour of all instruments at a time."""
+def store(engine: Engine, symbols: list[str], minutes: np.ndarray, *, by_symbol: bool) -> None:
+    """Copy the rows into their partition, half an hour of all instruments at a time, or all of some instruments."""
     table = schema.table(TABLE)
     with engine.begin() as connection:
         ensure_months(connection, TABLE, [MONTH])
@@ -65,9 +74,8 @@ def store(engine: Engine, symbols: list[str], minutes: np.ndarray) -> None:
             ),
             {"symbols": symbols},
         )
-    month = Prices(len(symbols))
-    for stretch in np.array_split(minutes, minutes.size // TOGETHER):
-        batch = make_batch(table, month.bars(symbols, stretch))
+    for bars in _batches(symbols, minutes, by_symbol=by_symbol):
+        batch = make_batch(table, bars)
         with (
             engine.begin() as connection,
             raw_cursor(connection) as cursor,
@@ -77,6 +85,16 @@ def store(engine: Engine, symbols: list[str], minutes: np.ndarray) -> None:
                 target.write(piece)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("vacuum analyze"))
+
+
+def _batches(symbols: list[str], minutes: np.ndarray, *, by_symbol: bool) -> Iterator[dict[str, np.ndarray]]:
+    if by_symbol:
+        for some in batched(symbols, TOGETHER):
+            yield Prices(len(some)).bars(list(some), minutes)
+        return
+    month = Prices(len(symbols))
+    for stretch in np.array_split(minutes, minutes.size // TOGETHER):
+        yield month.bars(symbols, stretch)
 
 
 class Prices:
