@@ -43,6 +43,15 @@ class Settings(BaseSettings):
         None,
         description="PostgreSQL to use instead of the embedded one: postgresql://user:password@host:port/database.",
     )
+    financehub_dagster_database_url: SecretStr | None = Field(
+        None,
+        description="Database of Dagster's own storage, on any server; otherwise one beside the market data.",
+    )
+    financehub_read_database_url: SecretStr | None = Field(
+        None,
+        description="Replica of the market database that `read` and `export` ask instead; everything else asks the "
+        "primary.",
+    )
     financehub_history_start: date = Field(
         date(2009, 1, 1), description="First day of the monthly partitions of the daily tables."
     )

@@ -25,6 +25,8 @@ class Mode(StrEnum):
 
 NO_ENV_FILE = "FINANCEHUB_WITHOUT_ENV_FILE"
 """Set where the settings must not be completed by `.env` (settings)."""
+DATABASES = ("FINANCEHUB_DATABASE_URL", "FINANCEHUB_DAGSTER_DATABASE_URL", "FINANCEHUB_READ_DATABASE_URL")
+"""Settings that lead to databases of live prices."""
 DEFAULT_FOLDER = {Mode.LIVE: "live", Mode.SANDBOX: "demo"}
 
 
@@ -205,16 +207,15 @@ def enter(home: Home, mode: Mode, environment: MutableMapping[str, str] = os.env
     environment.update(home.variables())
     if _CHOICE.folder is not None and env_file().block.get("FINANCEHUB_HOME") != str(home.path):
         environment[NO_ENV_FILE] = "1"  # its block has the vendors and the database of another home
-    if mode is Mode.SANDBOX and environment.pop("FINANCEHUB_DATABASE_URL", ""):
-        return ["FINANCEHUB_DATABASE_URL is set and not used: sandbox prices stay in the embedded database"]
-    return []
+    unused = [name for name in DATABASES if environment.pop(name, "")] if mode is Mode.SANDBOX else []
+    return [f"{name} is set and not used: sandbox prices stay in the embedded database" for name in unused]
 
 
 def block_for(home: Home, mode: Mode, sandbox_url: str | None = None) -> dict[str, str]:
-    """What `.env` says about a started platform; the database address is only ever blanked, never written."""
+    """What `.env` says about a started platform; addresses of databases are only ever blanked, never written."""
     values = home.variables()
     if mode is Mode.SANDBOX:
-        values["FINANCEHUB_DATABASE_URL"] = ""
+        values |= dict.fromkeys(DATABASES, "")
     if sandbox_url is not None:
         values |= sandbox_variables(sandbox_url)
     return values

@@ -125,14 +125,14 @@ def is_set_up() -> bool:
 
 def require_migrated() -> None:
     """Raise CommandError unless the market database is at the newest revision."""
-    from financehub_dagster.storage.database import migrations
+    from financehub_dagster.storage.database import revisions
 
     current = _revision()
-    if current is not None and not migrations.is_known(current):
-        raise migrations.unknown_revision(current)
-    if current != migrations.head():
-        found = f"at revision {current}, this program needs {migrations.head()}" if current else "not set up yet"
-        raise CommandError(f"the database is {found}: run `financehub db upgrade`")
+    if current is not None and current not in revisions.STEPS:
+        raise revisions.unknown(current)
+    problem = revisions.mismatch(current)
+    if problem is not None:
+        raise CommandError(problem)
     _require_extra_tables()
 
 

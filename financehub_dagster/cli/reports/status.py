@@ -82,6 +82,11 @@ def collect(home: Home, others: Sequence[Home] = ()) -> Status:
 def _parts(status: Status, state: State, beats: dict[str, datetime]) -> None:
     """Ask each part to do some work, all at once."""
     status.supervisor = state.supervisor.pid
+    if status.revision is not None and state.revision and status.revision != state.revision:
+        status.troubles["supervisor"] = (
+            f"it was started for revision {state.revision}, and the database is at {status.revision} by now: "
+            "`financehub down`, then `financehub up`"
+        )
     status.urls = dict(state.urls)
     status.restarts = [asdict(restart) for restart in state.restarts]
     if state.supervisor.stopped():

@@ -32,10 +32,14 @@ class Restart:
 
 @dataclass(frozen=True)
 class State:
-    """The supervisor, its children and their addresses; urls maps a service to the address it answers at."""
+    """The supervisor, its children and their addresses; urls maps a service to the address it answers at.
+
+    revision: the newest that the program knew when the platform was started; empty where a first version did not say.
+    """
 
     supervisor: Leader
     urls: dict[str, str]
+    revision: str = ""
     children: tuple[Leader, ...] = ()
     restarts: tuple[Restart, ...] = ()
 
@@ -53,6 +57,7 @@ class State:
         data = {
             "supervisor": self.supervisor.as_dict(),
             "urls": self.urls,
+            "revision": self.revision,
             "children": [child.as_dict() for child in self.children],
             "restarts": [asdict(restart) for restart in self.restarts],
         }
@@ -67,7 +72,8 @@ class State:
             data: dict[str, Any] = json.loads(path.read_text())
             children = tuple(Leader(**child) for child in data["children"])
             restarts = tuple(Restart(**restart) for restart in data.get("restarts", ()))
-            return cls(Leader(**data["supervisor"]), dict(data["urls"]), children, restarts)
+            revision = str(data.get("revision", ""))
+            return cls(Leader(**data["supervisor"]), dict(data["urls"]), revision, children, restarts)
         except (ValueError, KeyError, TypeError) as error:
             raise CommandError(f"{path}: unreadable ({error}); remove it when nothing runs in this home") from None
 

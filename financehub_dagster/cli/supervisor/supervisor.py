@@ -31,6 +31,7 @@ from financehub_dagster.cli.supervisor.processes import (
 )
 from financehub_dagster.cli.supervisor.services import Database, Service, nothing_to_wait_for
 from financehub_dagster.operations.probes import Trouble
+from financehub_dagster.storage.database import revisions
 
 WATCH_SECONDS = 0.2
 TOLD_SECONDS = 60.0
@@ -89,7 +90,7 @@ class Supervisor:
         self.console = console
         self.failure: str | None = None
         self._restarts = restarts or RestartPolicy()
-        self._state = state.State(state.myself(), {})
+        self._state = state.State(state.myself(), {}, revisions.HEAD)
         self._children: dict[str, _Child] = {}
         self._database: _DatabaseWatch | None = None
         self._clock = AwakeClock()

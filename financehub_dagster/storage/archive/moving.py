@@ -112,7 +112,7 @@ def _write(table: sa.Table, month: date, counts: Mapping[str, int], earlier: Arc
     symbols = sorted(counts.keys() | _symbols(earlier))
     columns = table.c.keys()
     stored = table.to_metadata(sa.MetaData(), name=partition_name(table.name, month))
-    with arrow.reading() as reader:
+    with arrow.reading(primary=True) as reader:
         plan = reader.table(arrow.Selection(stored, columns, [])).schema
         with files.writing(table.name, month, plan) as writer:
             for some in batched(symbols, SYMBOLS_AT_ONCE):

@@ -21,6 +21,8 @@ from financehub_dagster.storage.database.errors import UnsupportedPlatform
 from financehub_dagster.storage.database.masking import mask
 from financehub_dagster.storage.database.urls import is_embedded, libpq_url, secrets_of
 
+NEEDS_TLS = frozenset({"require", "verify-ca", "verify-full"})
+"""Values of sslmode that a program without TLS refuses."""
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -38,20 +40,24 @@ class Programs:
 
 def programs_for(url: URL, needed: int) -> Programs:
     """Programs of version `needed` or later for the server of `url`; raises BackupError where there are none."""
-    found = [each for folder in _folders() if (each := _in(folder)) is not None]
+    tls = url.query.get("sslmode") in NEEDS_TLS
+    found = [each for folder in _folders(tls=tls) if (each := _in(folder)) is not None]
     for each in found:
         if each.major >= needed:
             return each
-    there = f"those here are of version {max(each.major for each in found)}" if found else "there are none here"
+    none = f"there are none in PATH{', and those of the embedded server speak no TLS' if tls else ''}"
+    there = f"those here are of version {max(each.major for each in found)}" if found else none
     raise BackupError(
         f"{describe(url)} needs pg_dump and pg_restore {needed} or later, and {there}: install PostgreSQL's client "
         "programs"
     )
 
 
-def _folders() -> list[Path]:
+def _folders(*, tls: bool) -> list[Path]:
     in_path = shutil.which("pg_dump")
     folders = [] if in_path is None else [Path(in_path).parent]
+    if tls:
+        return folders
     try:
         embedded = [bin_folder()]
     except UnsupportedPlatform:

@@ -24,7 +24,7 @@ from financehub_dagster.storage.database.creation import autocommit, ensure_data
 from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
 from financehub_dagster.storage.database.requirements import check
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, beside
+from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
 
 type Report = Callable[[str, int, int], None]
 
@@ -49,7 +49,7 @@ class _Target:
 
 
 def restore(market: URL, path: Path, mode: str, *, replace: bool, report: Report) -> Restored:
-    """Restore the backup at `path` into the market database at `market` and Dagster's beside it, and migrate it.
+    """Restore the backup at `path` into the market database at `market` and Dagster's own storage, and migrate it.
 
     Databases that are missing are created. One that holds tables is refused unless `replace`; one that holds other
     programs' tables is always refused. mode: live or sandbox, what the home holds. Raises BackupError, DatabaseError
@@ -74,7 +74,7 @@ def restore(market: URL, path: Path, mode: str, *, replace: bool, report: Report
 
 
 def _urls(market: URL) -> dict[str, URL]:
-    return dict(zip(PARTS, (market, beside(market).set(drivername=MARKET_DRIVER)), strict=True))
+    return dict(zip(PARTS, (market, dagster_database(market).set(drivername=MARKET_DRIVER)), strict=True))
 
 
 def _require_readable(path: Path, description: Description, mode: str) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, beside, market_url
+from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
 
 LONGEST_SECONDS = 1.0
 """A batch that took longer is followed by smaller ones: no statement holds its locks for two seconds."""
@@ -80,7 +80,7 @@ class Deleted:
 
 @contextmanager
 def _connected() -> Iterator[Connection]:
-    with autocommit(beside(market_url()).set(drivername=MARKET_DRIVER)) as connection:
+    with autocommit(dagster_database().set(drivername=MARKET_DRIVER)) as connection:
         yield connection
 
 

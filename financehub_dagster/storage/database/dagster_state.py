@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, beside, market_url
+from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
 
 _HEARTBEATS = sa.text("select daemon_type, timestamp from daemon_heartbeats")
 _RUNS = sa.text("select status, count(*) from runs where status = any(:statuses) group by status")
@@ -151,4 +151,4 @@ def run_that_stored(table: str, partition: str, at: datetime) -> str | None:
 
 
 def _address() -> sa.URL:
-    return beside(market_url()).set(drivername=MARKET_DRIVER)
+    return dagster_database().set(drivername=MARKET_DRIVER)

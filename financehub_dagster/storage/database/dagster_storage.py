@@ -27,6 +27,10 @@ from financehub_dagster.storage.database.requirements import check
 from financehub_dagster.storage.database.session_settings import ENCODING, prepare_all
 from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
 
+MOST = 16
+"""Connections of a process to Dagster's storage; who needs another one waits for up to 30 s."""
+MOST_OF_WEBSERVER = 8
+"""Those of the webserver for each of the three parts: runs, events, schedules."""
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _TABLES_LOCK = 7_236_400_003
 """Advisory lock under which Dagster's tables are created: any number that nobody else uses."""
@@ -42,9 +46,10 @@ class _OurSessions:
 
     _engine: sa.Engine
 
-    def optimize_for_webserver(self, *arguments: Any, **named: Any) -> None:
-        """Dagster's own, which makes another engine and gives it a time limit for statements."""
-        super().optimize_for_webserver(*arguments, **named)  # type: ignore[misc]
+    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+        """Dagster's own, which makes another engine for each part and gives it a time limit for statements."""
+        bounded = min(max_overflow, MOST_OF_WEBSERVER - 1)
+        super().optimize_for_webserver(statement_timeout, pool_recycle, bounded)  # type: ignore[misc]
         prepare_all(self._engine)
 
 
@@ -111,7 +116,7 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
         # A run stores some hundred events. Dagster opens a connection for each of three statements an event takes, for
         # which the server starts a process each time: that takes longer than all statements.
         kept = sa.create_engine(
-            postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True
+            postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=MOST - 1, pool_pre_ping=True
         )
         prepare_all(kept)
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):

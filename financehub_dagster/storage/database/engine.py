@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, Connection, Dialect, Engine, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from financehub_dagster.storage.database import session_settings, urls
-from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable
 from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
 
 __all__ = [
@@ -29,6 +29,11 @@ __all__ = [
     "reset_engine",
     "transaction",
 ]
+
+KEPT, MOST = 4, 16
+"""Connections of a process to the market database: those it keeps when nobody uses them, and the most at a time."""
+WAIT_SECONDS = 30
+"""How long a thread waits for one of them."""
 
 
 @cache
@@ -52,7 +57,7 @@ def make_engine(url: URL, *, embedded: bool = False, any_encoding: bool = False,
 
     A server that is too old and, unless `any_encoding`, a database that is not UTF8 raise DatabaseError.
     """
-    defaults = {"pool_size": 4, "max_overflow": 12, "pool_pre_ping": True, "pool_timeout": 30}
+    defaults = {"pool_size": KEPT, "max_overflow": MOST - KEPT, "pool_pre_ping": True, "pool_timeout": WAIT_SECONDS}
     if "poolclass" in options:
         defaults = {}
     arguments = {name: url.query.get(name, value) for name, value in session_settings.CONNECT_ARGUMENTS.items()}
@@ -90,6 +95,11 @@ def transaction() -> Iterator[Connection]:
             yield connection
     except DatabaseError as error:
         raise error from None
+    except sa.exc.TimeoutError:
+        place = describe(market_engine().url)
+        raise DatabaseUnreachable(
+            f"this process has used all its {MOST} connections to {place} for {WAIT_SECONDS} s: do less at a time"
+        ) from None
 
 
 @contextmanager

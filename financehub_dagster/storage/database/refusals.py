@@ -20,13 +20,13 @@ from financehub_dagster.storage.database.errors import (
     WrongPassword,
 )
 from financehub_dagster.storage.database.masking import mask
-from financehub_dagster.storage.database.urls import secrets_of
+from financehub_dagster.storage.database.urls import secrets_of, setting_of
 
 MOST_CHARACTERS = 500
 """Of what the server says: it may quote whole values."""
 
 _MIGRATE = "run `financehub db upgrade`"
-_ADDRESS = "correct FINANCEHUB_DATABASE_URL"
+_ADDRESS = "correct {setting}"
 
 _CONNECTING: tuple[tuple[str, type[DatabaseError], str], ...] = (
     (r"database \"[^\"]*\" does not exist", NotMigrated, f"{{place}} does not exist: {_MIGRATE}"),
@@ -48,7 +48,7 @@ _CONNECTING: tuple[tuple[str, type[DatabaseError], str], ...] = (
     (
         r"no pg_hba\.conf entry(?!.*SSL encryption).*(no encryption|SSL off)",
         WrongPassword,
-        "{place} refuses {user} without TLS: add ?sslmode=require to FINANCEHUB_DATABASE_URL",
+        "{place} refuses {user} without TLS: add ?sslmode=require to {setting}",
     ),
     (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
@@ -56,9 +56,24 @@ _CONNECTING: tuple[tuple[str, type[DatabaseError], str], ...] = (
         "{place} refuses {user} from this machine: have the administrator add a line to pg_hba.conf",
     ),
     (
+        r"certificate verify failed",
+        DatabaseUnreachable,
+        "{place} shows a certificate of another authority ({reason}): let sslrootcert in {setting} name the right file",
+    ),
+    (
+        r"root certificate file",
+        DatabaseUnreachable,
+        "{place} cannot be verified ({reason}): let sslrootcert in {setting} name the file of its authority",
+    ),
+    (
+        r"server certificate for .* does not match",
+        DatabaseUnreachable,
+        "{place} shows a certificate of another host ({reason}): write the name in the certificate into {setting}",
+    ),
+    (
         r"server does not support SSL",
         DatabaseUnreachable,
-        "{place} offers no TLS: take sslmode out of FINANCEHUB_DATABASE_URL, or have the administrator turn it on",
+        "{place} offers no TLS: take sslmode out of {setting}, or have the administrator turn it on",
     ),
     (
         r"too many (clients|connections)|remaining connection slots",
@@ -120,6 +135,7 @@ def connection_error(url: URL, reason: str) -> DatabaseError:
         "place": describe(url),
         "user": f"user {url.username!r}" if url.username else "the user",
         "reason": _first(lines),
+        "setting": setting_of(url),
     }
     for pattern, kind, text in _CONNECTING:
         if re.search(pattern, flat):

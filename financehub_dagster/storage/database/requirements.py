@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, Connection
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
-from financehub_dagster.storage.database.urls import beside
+from financehub_dagster.storage.database.urls import dagster_database
 
 _ASKED = sa.text("""
     select quote_ident(current_user) as role, quote_ident(current_database()) as database,
@@ -23,7 +23,7 @@ _ASKED = sa.text("""
 
 def require(market: URL) -> None:
     """Create the market database at `market` and Dagster's beside it, if missing; raises DatabaseError for a lack."""
-    for url in (market, beside(market)):
+    for url in (market, dagster_database(market)):
         ensure_database(url)
         with autocommit(url) as connection:
             check(connection, url)

@@ -1,6 +1,6 @@
 """Where the two databases are: the market data, and Dagster's own storage in a database beside it.
 
-Belongs here: turning FINANCEHUB_DATABASE_URL, or the embedded server, into addresses with the right driver. Does not
+Belongs here: turning the settings, or the embedded server, into addresses with the right driver. Does not
 belong here: connecting to them.
 """
 
@@ -13,6 +13,11 @@ from sqlalchemy.engine import URL
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.errors import DatabaseError
 
+MARKET_SETTING, DAGSTER_SETTING, READ_SETTING = (
+    "FINANCEHUB_DATABASE_URL",
+    "FINANCEHUB_DAGSTER_DATABASE_URL",
+    "FINANCEHUB_READ_DATABASE_URL",
+)
 EMBEDDED_DATABASE = "financehub"
 DAGSTER_SUFFIX = "_dagster"
 MARKET_DRIVER = "postgresql+psycopg"
@@ -44,8 +49,8 @@ def is_embedded() -> bool:
     return get_settings().financehub_database_url is None
 
 
-def parse_url(text: str) -> URL:
-    """`text` as the address of the market database; raises DatabaseError, which never shows `text`.
+def parse_url(text: str, name: str = MARKET_SETTING) -> URL:
+    """The value of the setting `name` as the address of a database; raises DatabaseError, which never shows it.
 
     It is read as libpq reads it: a plus is a plus, and a host may be the folder of a socket (%2Frun%2Fpostgresql).
     """
@@ -53,13 +58,13 @@ def parse_url(text: str) -> URL:
     try:
         url = sa.make_url(address + mark + options.replace("+", "%2B"))
     except (sa.exc.ArgumentError, ValueError):
-        raise DatabaseError(f"FINANCEHUB_DATABASE_URL cannot be read: write {_EXAMPLE}") from None
+        raise DatabaseError(f"{name} cannot be read: write {_EXAMPLE}") from None
     if url.drivername.partition("+")[0] not in ("postgresql", "postgres"):
-        raise DatabaseError(f"FINANCEHUB_DATABASE_URL is not a PostgreSQL address: write {_EXAMPLE}")
+        raise DatabaseError(f"{name} is not a PostgreSQL address: write {_EXAMPLE}")
     if "@" in (url.host or ""):
-        raise DatabaseError("FINANCEHUB_DATABASE_URL holds more than one @: write those of user and password as %40")
+        raise DatabaseError(f"{name} holds more than one @: write those of user and password as %40")
     if not url.database:
-        raise DatabaseError(f"FINANCEHUB_DATABASE_URL names no database: write {_EXAMPLE}")
+        raise DatabaseError(f"{name} names no database: write {_EXAMPLE}")
     host = unquote(url.host or "")
     if host.startswith("/"):
         url = url.set(host=None).update_query_dict({"host": host})
@@ -88,14 +93,41 @@ def market_url() -> URL:
     return embedded_url() if configured is None else parse_url(configured.get_secret_value())
 
 
+def replica_url() -> URL | None:
+    """The address of the replica that reports read, if there is one."""
+    configured = get_settings().financehub_read_database_url
+    return None if configured is None else parse_url(configured.get_secret_value(), READ_SETTING)
+
+
 def beside(url: URL) -> URL:
-    """The database of Dagster's own storage that belongs to the market database at `url`."""
+    """The database on the server of the market database at `url` that is Dagster's, unless another one is set."""
     return url.set(drivername=DAGSTER_DRIVER, database=f"{url.database}{DAGSTER_SUFFIX}")
+
+
+def dagster_database(market: URL | None = None) -> URL:
+    """The database of Dagster's own storage: the one that is set, or that beside `market` (None: the one in use)."""
+    configured = get_settings().financehub_dagster_database_url
+    if configured is not None:
+        return parse_url(configured.get_secret_value(), DAGSTER_SETTING).set(drivername=DAGSTER_DRIVER)
+    return beside(market_url() if market is None else market)
+
+
+def setting_of(url: URL) -> str:
+    """The setting that leads to the database at `url`: what to correct when it cannot be used."""
+    place = (url.host, url.port, url.query.get("host"), url.database)
+    settings = get_settings()
+    for name in (DAGSTER_SETTING, READ_SETTING):
+        configured = getattr(settings, name.lower())
+        if configured is not None:
+            other = parse_url(configured.get_secret_value(), name)
+            if (other.host, other.port, other.query.get("host"), other.database) == place:
+                return name
+    return MARKET_SETTING
 
 
 def dagster_url() -> str:
     """The address of Dagster's own storage, password included, with the driver that dagster-postgres needs."""
-    return beside(market_url()).render_as_string(hide_password=False)
+    return dagster_database().render_as_string(hide_password=False)
 
 
 def libpq_url(url: URL, *, with_secrets: bool = False) -> str:

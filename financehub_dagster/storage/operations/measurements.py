@@ -5,13 +5,16 @@ a table whose size follows the history or the number of instruments, but for ope
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.database.urls import beside, market_url
+from financehub_dagster.storage.database.errors import NotMigrated
+from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ _ROWS = """
     left join pg_inherits i on i.inhrelid = s.relid left join pg_class parent on parent.oid = i.inhparent
     where s.schemaname = any(current_schemas(false)) group by 1
     """
-_BYTES = "select datname, pg_database_size(datname) from pg_database where datname = any(cast(:names as text[]))"
+_BYTES = "select pg_database_size(current_database())"
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def table_rows(connection: Connection, tables: Sequence[str]) -> list[TableRows]
 
 def database_bytes(connection: Connection) -> dict[str, int]:
     """The size on disk of the market's database and of Dagster's."""
-    market = market_url()
-    names = {str(market.database): "market", str(beside(market).database): "dagster"}
-    rows = connection.execute(sa.text(_BYTES), {"names": list(names)})
-    return {names[name]: int(size) for name, size in rows}
+    found = {"market": int(connection.execute(sa.text(_BYTES)).scalar_one())}
+    with suppress(NotMigrated), autocommit(dagster_database().set(drivername=MARKET_DRIVER)) as other:
+        found["dagster"] = int(other.execute(sa.text(_BYTES)).scalar_one())
+    return found

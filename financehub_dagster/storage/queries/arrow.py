@@ -178,12 +178,13 @@ def _plain(found: pa.RecordBatchReader, plain: pa.Schema, url: URL) -> Iterator[
 
 
 @contextmanager
-def reading(snapshot: str | None = None) -> Iterator[Reader]:
-    """A snapshot of the market database, whose embedded server is started if it is the one to use; or an exported one.
+def reading(snapshot: str | None = None, *, primary: bool = False) -> Iterator[Reader]:
+    """A snapshot of the market database, or an exported one; of its replica where one is set, unless `primary`.
 
-    Raises DatabaseError. Connections are kept for the next reader: opening one takes longer than reading ten years.
+    The embedded server is started if it is the one to use. Raises DatabaseError. Connections are kept for the next
+    reader: opening one takes longer than reading ten years.
     """
-    url = urls.market_url()
+    url = (None if primary else urls.replica_url()) or urls.market_url()
     connection = _begin(url)
     try:
         if snapshot is not None:

@@ -29,7 +29,7 @@ def differences(url: URL) -> list[Any]:
 
 def schema(url: URL) -> str:
     """The schema as pg_dump writes it, without Alembic's own table."""
-    address = ["-h", str(url.query["host"]), "-U", str(url.username), str(url.database)]
+    address = ["-h", str(url.query["host"]), "-p", str(url.port or 5432), "-U", str(url.username), str(url.database)]
     command = [str(bin_folder() / "pg_dump"), "--schema-only", "--exclude-table=alembic_version", *address]
     dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return "\n".join(line for line in dump.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))

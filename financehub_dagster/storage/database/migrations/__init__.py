@@ -16,8 +16,8 @@ from sqlalchemy.pool import NullPool
 from financehub_dagster.storage.database import as_of_functions, extra_tables, partition_indexes, schema
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import make_engine
-from financehub_dagster.storage.database.errors import DatabaseError
 from financehub_dagster.storage.database.requirements import check
+from financehub_dagster.storage.database.revisions import HEAD, STEPS, unknown
 from financehub_dagster.storage.database.urls import market_url
 
 if TYPE_CHECKING:
@@ -73,26 +73,12 @@ def current(url: URL | None = None) -> str | None:
 
 def head() -> str:
     """The newest revision this program knows."""
-    return max(_known())
+    return HEAD
 
 
 def is_known(revision: str) -> bool:
     """Whether `revision` is a step of this program."""
-    return revision in _known()
-
-
-def _known() -> set[str]:
-    """Every step by the number of its file: every command asks, and Alembic takes a quarter of a second to import."""
-    return {file.name.partition("_")[0] for file in (Path(__file__).parent / "versions").glob("[0-9]*_*.py")}
-
-
-def unknown_revision(revision: str) -> DatabaseError:
-    """The error for a revision that this program does not know: a later version's, or another program's."""
-    if revision.isdigit() and len(revision) == len(head()):
-        remedy = "it was migrated by a newer version: upgrade the program"
-    else:
-        remedy = "another program keeps its tables there: give this one a database of its own"
-    return DatabaseError(f"the database is at revision {revision}, which this program does not know: {remedy}")
+    return revision in STEPS
 
 
 def _config(connection: Connection | None = None) -> "Config":
@@ -121,4 +107,4 @@ def _revision(connection: Connection) -> str | None:
 
 def _refuse_unknown(revision: str | None) -> None:
     if revision is not None and not is_known(revision):
-        raise unknown_revision(revision)
+        raise unknown(revision)
