@@ -19,6 +19,7 @@ from financehub_dagster.assets import (
 )
 from financehub_dagster.assets.checks import steps
 from financehub_dagster.assets.tables import filled_assets
+from financehub_dagster.automation.cleanup_old_data import cleanup_repeated_runs
 from financehub_dagster.automation.healing import heal_gaps_sensor
 from financehub_dagster.automation.health_check import health_check_sensor
 from financehub_dagster.automation.hooks import dead_letter, settled
@@ -54,7 +55,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         asset_checks=steps.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[*SENSORS, heal_gaps_sensor, health_check_sensor, send_notifications_sensor],
+        sensors=[*SENSORS, heal_gaps_sensor, health_check_sensor, send_notifications_sensor, cleanup_repeated_runs],
         resources={
             **all_providers(),
             "daily_bars": DailyBarsRouter(),

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     financehub_keep_runs_days: int = Field(
         14, ge=1, description="Days for which Dagster's successful runs, their events and logs are kept."
     )
+    financehub_keep_repeated_runs: int = Field(
+        300, ge=1, description="Successful runs kept of each job that schedules and sensors start, whatever their age."
+    )
     financehub_keep_failed_runs_days: int = Field(
         30, ge=1, description="Days for which failed runs and settled dead letters are kept."
     )

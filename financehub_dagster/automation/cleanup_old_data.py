@@ -7,6 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 
+REPEATED_EVERY_SECONDS = 600
+REPEATED_SECONDS = 20.0
+"""How long a tick deletes; Dagster gives it a minute."""
+
 
 @dg.op
 def delete_old_data(context: dg.OpExecutionContext) -> None:
@@ -51,3 +55,18 @@ def _compute_logs(instance: dg.DagsterInstance) -> Path | None:
 def cleanup_old_data() -> None:
     """Runs daily."""
     delete_old_data()
+
+
+@dg.sensor(
+    name="cleanup_repeated_runs",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=REPEATED_EVERY_SECONDS,
+    description="Deletes what jobs that run all day leave, but for the newest runs of each.",
+)
+def cleanup_repeated_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Launches nothing: in one night the runs of every minute would fill 0.2 GB."""
+    from financehub_dagster.operations.retention import delete_repeated
+    from financehub_dagster.settings import get_settings
+
+    found = delete_repeated(get_settings(), _compute_logs(context.instance), REPEATED_SECONDS)
+    return dg.SkipReason(", ".join(f"{count:,} {what}" for what, count in found.items()) + " deleted.")

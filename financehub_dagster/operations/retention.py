@@ -1,7 +1,7 @@
 """How long everything is kept, and deleting what is older.
 
 Belongs here: the ages, and the order of a clean-up. Does not belong here: SQL (storage), rotating the logs of running
-processes (cli.supervisor), ticks (Dagster deletes them: `retention` in dagster.yaml).
+processes (cli.supervisor), the age of ticks (Dagster deletes them: `retention` in dagster.yaml).
 """
 
 import re
@@ -18,6 +18,8 @@ THINNED = {"quotes": "quoted_at", "crypto_markets": "quoted_at"}
 """Tables of which one row an hour is kept after a while, and their column of time."""
 USAGE_AGE = timedelta(days=400)
 """The longest window of a plan is a month, and a year is what people compare."""
+TICKS = 200
+"""Ticks with a run, and ticks without, kept of each schedule and sensor: 100 minutes of what looks every 30 seconds."""
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -45,7 +47,8 @@ def clean_up(settings: Settings, compute_logs: Path | None, log: Callable[[str],
     for name, work in _works(settings, compute_logs, log).items():
         began = time.monotonic()
         counts = work()
-        deleted |= counts
+        for what, count in counts.items():
+            deleted[what] = deleted.get(what, 0) + count
         log(
             f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())} deleted, "
             f"in {time.monotonic() - began:.1f} s"
@@ -71,6 +74,7 @@ def _works(
     }
     works: dict[str, Callable[[], dict[str, int]]] = {
         "dagster": lambda: _dagster(settings),
+        "dagster, repeated": lambda: delete_repeated(settings, compute_logs),
         "dead letters": lambda: {"task_failures": _dead_letters(settings)},
         "api_usage": lambda: {"api_usage": retention.delete_old("api_usage", USAGE_AGE)},
     }
@@ -97,6 +101,28 @@ def _dagster(settings: Settings) -> dict[str, int]:
         "dagster runs": found.runs,
         "dagster event_logs": found.events,
         "dagster asset_check_executions": found.checks,
+    }
+
+
+def delete_repeated(settings: Settings, compute_logs: Path | None, seconds: float | None = None) -> dict[str, int]:
+    """Delete what jobs that run all day leave beyond their newest runs, for at most about so many seconds, if given.
+
+    Returns how many rows, by table, with folders of `compute_logs`; raises DatabaseError.
+    """
+    from financehub_dagster.storage.database.dagster_retention import delete_repeated_runs, delete_repeated_ticks
+
+    ticks = delete_repeated_ticks(TICKS)
+    found = delete_repeated_runs(settings.financehub_keep_repeated_runs, seconds)
+    folders = [] if compute_logs is None else [compute_logs / name for name in found.of]
+    folders = [folder for folder in folders if folder.is_dir()]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "dagster runs": found.runs,
+        "dagster event_logs": found.events,
+        "dagster asset_check_executions": found.checks,
+        "dagster job_ticks": ticks,
+        "compute logs": len(folders),
     }
 
 

@@ -164,5 +164,6 @@ def test_sensors_are_on_by_default():
         "heal_gaps_sensor",
         "send_notifications_sensor",
         "health_check_sensor",
+        "cleanup_repeated_runs",
     }
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}

@@ -20,6 +20,11 @@ class DagsterTables:
         with autocommit(self.url) as connection:
             connection.execute(sa.text(statement), values)
 
+    def rows(self, query: str) -> list[tuple]:
+        """What a query finds."""
+        with autocommit(self.url) as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
     def beat(self, daemon: str = "SENSOR", seconds_ago: float = 0.0) -> None:
         """A daemon wrote a heartbeat then."""
         self.execute(

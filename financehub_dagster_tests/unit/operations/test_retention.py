@@ -16,7 +16,11 @@ from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.cli.supervisor.processes import MAX_LOG_BYTES, rotate
 from financehub_dagster.operations.retention import clean_up, delete_folders
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.database.dagster_retention import delete_old_runs
+from financehub_dagster.storage.database.dagster_retention import (
+    delete_old_runs,
+    delete_repeated_runs,
+    delete_repeated_ticks,
+)
 from financehub_dagster.storage.database.dagster_storage import FinanceHubDagsterStorage
 from financehub_dagster.storage.database.schema import metadata
 from financehub_dagster.storage.operations import health_checks, retention
@@ -92,6 +96,38 @@ def test_failed_runs_are_kept_longer_and_runs_in_progress_whatever_their_age(dag
     assert delete_old_runs(WEEK, timedelta(days=60)).runs == 1
     assert delete_old_runs(WEEK, timedelta(days=30)).runs == 1
     assert delete_old_runs(timedelta(), timedelta()).runs == 0
+
+
+def test_of_jobs_that_run_all_day_the_newest_runs_stay(instance, dagster_tables):
+    by = {"dagster/schedule_name": "every_minute"}
+    runs = [dg.materialize([parted], partition_key=key, instance=instance, tags=by).run_id for key in "abbbb"]
+    mine = dg.materialize([whole], instance=instance).run_id
+    assert not delete_repeated_runs(1).runs, "within the hour they stay"
+    dagster_tables.execute("update runs set update_timestamp = update_timestamp - interval '2 hours'")
+
+    deleted = delete_repeated_runs(2)
+    assert set(deleted.of) == set(runs[:3])
+    assert {run.run_id for run in instance.get_runs()} == {runs[0], *runs[3:], mine}
+    assert instance.get_materialized_partitions(dg.AssetKey("parted")) == {"a", "b"}
+    assert not delete_repeated_runs(2).of, "what stays for its newest materialization is not looked at again"
+    assert set(delete_repeated_runs(1, seconds=0).of) == set(), "no time, no batch"
+    assert set(delete_repeated_runs(1).of) == {runs[3]}
+
+
+def test_of_ticks_the_newest_of_each_kind_stay_and_failures(instance, dagster_tables):
+    for number in range(12):
+        status = ("SKIPPED", "SKIPPED", "SUCCESS", "FAILURE")[number % 4]
+        dagster_tables.execute(
+            "insert into job_ticks (job_origin_id, selector_id, status, type, timestamp, tick_body)"
+            f" values ('o', 's{number % 2}', '{status}', 'SENSOR', now(), '{{}}')"
+        )
+    assert delete_repeated_ticks(2) == 2 * 1 + 1
+    assert dict(dagster_tables.rows("select status, count(*) from job_ticks group by status")) == {
+        "SKIPPED": 4,
+        "SUCCESS": 2,
+        "FAILURE": 3,
+    }
+    assert delete_repeated_ticks(2) == 0
 
 
 def quotes(database: Database, symbol: str, first: datetime, minutes: int, count: int) -> None:
