@@ -8,8 +8,10 @@ Most writes need no more than the neighbours. The past from which thresholds are
 alone whose bars step far, pay something or have no volume.
 """
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import history, neighbours
@@ -20,6 +22,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from financehub_dagster.market.quality.series_arrays import Series
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Bars to be judged: the place of each one's symbol in `symbols`, and arrays of shape (bars,)."""
+
+    symbols: "pd.Index[Any]"
+    place: "NDArray[np.intp]"
+    day: "NDArray[np.datetime64]"
+    columns: "Mapping[str, NDArray[np.float64]]"
+
+    def spans(self) -> dict[str, tuple[date, date]]:
+        """The first and last session of each symbol, in the order of `symbols`."""
+        import numpy as np
+
+        days = self.day.astype(np.int64)
+        first, last = np.full(len(self.symbols), days.max()), np.full(len(self.symbols), days.min())
+        np.minimum.at(first, self.place, days)
+        np.maximum.at(last, self.place, days)
+        starts, ends = (each.astype("datetime64[D]").tolist() for each in (first, last))
+        return dict(zip(self.symbols, zip(starts, ends, strict=True), strict=True))
+
+    def of(self, which: "NDArray[np.bool_]") -> "tuple[_Asked, NDArray[np.intp]]":
+        """The bars of those symbols, and where they stand among all."""
+        import numpy as np
+
+        rows = np.flatnonzero(which[self.place])
+        place = (np.cumsum(which) - 1)[self.place[rows]]
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return _Asked(self.symbols[which], place, self.day[rows], columns), rows
 
 
 def with_flags(
@@ -39,20 +71,15 @@ def with_flags(
     rows = rows.reset_index(drop=True)
     if not len(rows):
         return rows.assign(flags=np.empty(0, object))
-    days = rows.groupby("symbol")["date"].agg(["min", "max"])
-    spans = {
-        str(symbol): (first.date(), last.date())
-        for symbol, first, last in zip(days.index, days["min"], days["max"], strict=True)
-    }
-    known = _with_stored(history.actions_around(connection, spans), actions)
-    near = neighbours.bars_around(connection, table, spans, doubts.BEFORE, doubts.AFTER)
-    series, bits = _judged(rows, near, known, complete)
-    past = _needing_past(rows, near, series, bits)
-    if past:
-        spans = {symbol: spans[symbol] for symbol in past}
-        near = neighbours.bars_around(connection, table, spans, PAST + doubts.BEFORE, doubts.AFTER)
-        chosen = np.flatnonzero(rows["symbol"].isin(past).to_numpy(bool))
-        _, bits[chosen] = _judged(rows.iloc[chosen], near, known, complete)
+    asked = _asked(rows)
+    known = _with_stored(history.actions_around(connection, asked.spans()), actions)
+    near = neighbours.bars_around(connection, table, asked.spans(), doubts.BEFORE, doubts.AFTER)
+    series, bits = _judged(asked, near, known, complete)
+    past = _needing_past(asked, series, bits)
+    if past.any():
+        asked, chosen = asked.of(past)
+        near = neighbours.bars_around(connection, table, asked.spans(), PAST + doubts.BEFORE, doubts.AFTER)
+        _, bits[chosen] = _judged(asked, near, known, complete)
     nothing = np.empty(1, object)
     nothing[0] = ()
     flags = np.repeat(nothing, len(rows))
@@ -61,34 +88,38 @@ def with_flags(
     return rows.assign(flags=pd.Series(flags, rows.index, dtype=object))
 
 
-def _judged(
-    rows: "pd.DataFrame", near: "pd.DataFrame", actions: "pd.DataFrame", complete: Collection[str]
-) -> "tuple[Series, NDArray[np.uint32]]":
-    """The bars with those around them as a series, and the rules that each of `rows` breaks."""
-    import numpy as np
+def _asked(rows: "pd.DataFrame") -> _Asked:
     import pandas as pd
+
+    place, symbols = pd.factorize(pd.Index(rows["symbol"]))
+    columns = {name: rows[name].to_numpy("float64", na_value=float("nan")) for name in neighbours.COLUMNS}
+    return _Asked(symbols.astype(object), place, rows["date"].to_numpy().astype("datetime64[D]"), columns)
+
+
+def _judged(
+    asked: _Asked, near: neighbours.Around, actions: "pd.DataFrame", complete: Collection[str]
+) -> "tuple[Series, NDArray[np.uint32]]":
+    """The bars with those around them as a series, and the rules that each of the bars asked about breaks."""
+    import numpy as np
 
     from financehub_dagster.market.quality import doubts, series_arrays
 
-    names = ["symbol", "date", *neighbours.COLUMNS]
-    frames = [frame[names].astype({"date": "datetime64[s]"}) for frame in (rows, near) if len(frame)]
-    series = series_arrays.arrange(pd.concat(frames, ignore_index=True), actions, set(complete))
+    columns = {name: np.concatenate([asked.columns[name], near.columns[name]]) for name in neighbours.COLUMNS}
+    place, date = np.concatenate([asked.place, near.place]), np.concatenate([asked.day, near.date])
+    series = series_arrays.arrange_arrays(asked.symbols, place, date, columns, actions, set(complete))
     found = np.zeros(len(series), np.uint32)
     found[series.rows()] = doubts.judge(series)
-    return series, found[: len(rows)]
+    return series, found[: len(asked.place)]
 
 
-def _needing_past(
-    rows: "pd.DataFrame", near: "pd.DataFrame", series: "Series", bits: "NDArray[np.uint32]"
-) -> Sequence[str]:
-    """The symbols whose judgement depends on more of their past than is there."""
+def _needing_past(asked: _Asked, series: "Series", bits: "NDArray[np.uint32]") -> "NDArray[np.bool_]":
+    """Which symbols' judgement depends on more of their past than is there."""
     import numpy as np
-    import pandas as pd
 
-    depends = np.zeros(len(series), np.bool_)
-    depends[series.rows()] = series.depends_on_past
-    symbols = pd.concat([rows["symbol"], near["symbol"]], ignore_index=True)
-    return sorted({str(each) for each in symbols[depends].unique()} | {str(each) for each in rows["symbol"][bits > 0]})
+    needing = np.zeros(len(asked.symbols), np.bool_)
+    needing[series.code[series.depends_on_past]] = True
+    needing[asked.place[bits > 0]] = True
+    return needing
 
 
 def _with_stored(stored: "pd.DataFrame", told: "pd.DataFrame") -> "pd.DataFrame":

@@ -4,7 +4,7 @@ Belongs here: the arrangement, and statistics of an instrument's own past. Does 
 reading what is stored. Imports numpy and pandas: import it inside functions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ LARGE = 0.10
 """Log returns below this are nowhere an error that a single bar shows."""
 _AT_ONCE = 8192
 PRICES = ("open", "high", "low", "close")
+COLUMNS = (*PRICES, "adj_close", "volume")
 
 
 @dataclass(frozen=True)
@@ -180,27 +181,35 @@ def _median(values: Floats) -> Floats:
 
 
 def arrange(bars: pd.DataFrame, actions: pd.DataFrame, complete: set[str] | None = None) -> Series:
-    """Bars (symbol, date, PRICES, adj_close, volume) with actions (symbol, date, kind, value) as a Series.
+    """Bars (symbol, date, COLUMNS) with actions (symbol, date, kind, value) as a Series.
 
     Bars in any order, one for each symbol and date. complete: the symbols whose actions are all known; None: all are.
     """
     code, symbols = pd.factorize(pd.Index(bars["symbol"]), use_na_sentinel=False)
-    days: NDArray[np.datetime64] = bars["date"].to_numpy().astype("datetime64[D]")
+    columns = {name: bars[name].to_numpy(np.float64, na_value=np.nan) for name in COLUMNS}
+    return arrange_arrays(symbols, code, bars["date"].to_numpy(), columns, actions, complete)
+
+
+def arrange_arrays(
+    symbols: "pd.Index[Any]",
+    code: Rows,
+    date: NDArray[np.datetime64],
+    columns: Mapping[str, Floats],
+    actions: pd.DataFrame,
+    complete: Collection[str] | None = None,
+) -> Series:
+    """The same of arrays of shape (bars,): code is the place of each bar's symbol in `symbols`, columns are COLUMNS."""
+    days: NDArray[np.datetime64] = date.astype("datetime64[D]")
     key: NDArray[np.int64] = code.astype(np.int64) << 32 | (days.astype(np.int64) + (1 << 31))
     order = None if (np.diff(key) > 0).all() else np.argsort(key, kind="stable")
-
-    def column(name: str) -> Floats:
-        values = bars[name].to_numpy(np.float64, na_value=np.nan)
-        return values if order is None else values[order]
-
     if order is not None:
         code, days, key = code[order], days[order], key[order]
-    known = np.ones(len(symbols), np.bool_) if complete is None else np.isin(symbols.astype(str), sorted(complete))
+        columns = {name: values[order] for name, values in columns.items()}
+    known = np.array([complete is None or symbol in complete for symbol in symbols], np.bool_)
     cash, splits = _placed(key, code, symbols, actions)
-    prices = {name: column(name) for name in (*PRICES, "adj_close", "volume")}
     return Series(
-        code=code, date=days, **prices, dividend=cash["dividend"], gain=cash["capital_gain"], splits=splits,
-        has_actions=known[code], order=order,
+        code=code, date=days, **{name: columns[name] for name in COLUMNS},
+        dividend=cash["dividend"], gain=cash["capital_gain"], splits=splits, has_actions=known[code], order=order,
     )  # fmt: skip
 
 
@@ -209,6 +218,8 @@ def _placed(
 ) -> tuple[dict[str, Floats], list[tuple[int, float]]]:
     """Cash by kind at the first bar from its ex-date on, and the splits."""
     cash: dict[str, Floats] = {kind: np.zeros(len(key)) for kind in ("dividend", "capital_gain")}
+    if actions.empty:
+        return cash, []
     number = symbols.get_indexer(pd.Index(actions["symbol"]))
     day = actions["date"].to_numpy().astype("datetime64[D]").astype(np.int64) + (1 << 31)
     at = np.searchsorted(key, number.astype(np.int64) << 32 | day)

@@ -6,7 +6,7 @@ Belongs here: small questions about stored rows. Does not belong here: reading w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
-from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.engine import Connection, raw_cursor
 from financehub_dagster.storage.queries import days
 from financehub_dagster.storage.queries.bars import fetch_packed
 
@@ -108,24 +108,27 @@ def stored_actions(
     return {(day, kind): value for day, kind, value in connection.execute(query)}
 
 
-ACTION_DAYS = timedelta(days=30)
+ACTION_DAYS = 30
 """Days around bars in which actions say something about them."""
+
+
+_ACTIONS_AROUND = """
+    SELECT action.symbol, action.date, action.kind, action.value
+    FROM unnest(%(symbols)b::text[], %(starts)b::date[], %(ends)b::date[]) AS asked(symbol, start, stop)
+    JOIN corporate_actions AS action ON action.symbol = asked.symbol
+        AND action.date BETWEEN asked.start - %(days)s AND asked.stop + %(days)s
+"""
 
 
 def actions_around(connection: Connection, spans: Mapping[str, tuple[date, date]]) -> "pd.DataFrame":
     """symbol, date, kind and value of the actions of each symbol within its span or ACTION_DAYS of it."""
     import pandas as pd
 
-    actions = schema.corporate_actions.c
     starts, ends = ([span[place] for span in spans.values()] for place in range(2))
-    asked = side_by_side(
-        symbol=(list(spans), sa.Text),
-        start=([start - ACTION_DAYS for start in starts], sa.Date),
-        stop=([end + ACTION_DAYS for end in ends], sa.Date),
-    )
-    within = sa.and_(actions.symbol == asked.c.symbol, actions.date.between(asked.c.start, asked.c.stop))
-    found = connection.execute(sa.select(actions.symbol, actions.date, actions.kind, actions.value).join(asked, within))
-    rows = pd.DataFrame(found.all(), columns=["symbol", "date", "kind", "value"])
+    asked = {"symbols": list(spans), "starts": starts, "ends": ends, "days": ACTION_DAYS}
+    with raw_cursor(connection, binary=True) as cursor:
+        cursor.execute(_ACTIONS_AROUND, asked)
+        rows = pd.DataFrame(cursor.fetchall(), columns=["symbol", "date", "kind", "value"])
     return rows.astype({"date": "datetime64[s]", "value": "float64"})
 
 
