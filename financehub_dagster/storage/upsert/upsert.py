@@ -101,12 +101,14 @@ def _require_present(connection: Connection, table: sa.Table, batch: "Batch") ->
     The caller holds the table's lock, which a rename waits for.
     """
     from financehub_dagster.storage.queries.instruments import renamed_from
+    from financehub_dagster.storage.upsert.binary_copy import Coded
 
     names = list(table.columns.keys())
     if "symbol" not in names:
         return
-    symbols = batch.fields[names.index("symbol")].values
-    for old, symbol, _ in renamed_from(connection, [str(each) for each in symbols]):
+    field = batch.fields[names.index("symbol")]
+    assert isinstance(field, Coded)
+    for old, symbol, _ in renamed_from(connection, [each.decode() for each in field.values]):
         raise SymbolGivenUp(old, symbol, table.name)
 
 
