@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
+import pytest
+
 from financehub_dagster.market.former_aliases import FormerAlias
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.binance.provider import BinanceProvider
@@ -10,6 +12,8 @@ from financehub_dagster.providers.former_names import names_to_keep
 from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.sandbox.client import Sandbox
+
+pytestmark = pytest.mark.usefixtures("database")
 
 PRESENT = Instrument("POL", "Polygon", AssetType.CRYPTO, "XXXX", aliases={"binance": "BTCUSDT"})
 RENAMED = replace(PRESENT, former_aliases=(FormerAlias("binance", "ETHUSDT", date(2018, 3, 15)),))
