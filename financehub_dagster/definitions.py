@@ -13,6 +13,7 @@ from financehub_dagster.assets import (
     coverage,
     holdings,
     instruments,
+    journal,
     notifications,
     position_sizes,
     table_audit,
@@ -39,6 +40,7 @@ ASSETS = [
     holdings.holdings,
     position_sizes.position_sizes,
     notifications.notifications,
+    journal.journal,
     coverage.coverage,
     table_audit.table_audit,
 ]

@@ -15,6 +15,7 @@ from financehub_dagster.automation.failures.replay import replay_dead_letters
 from financehub_dagster.automation.healing import heal_gaps, heal_minutes
 from financehub_dagster.automation.health_check import health_check
 from financehub_dagster.automation.important import IMPORTANT_JOBS
+from financehub_dagster.automation.journal import write_journal
 from financehub_dagster.automation.notifying import send_notifications
 from financehub_dagster.automation.realtime import realtime_pull
 from financehub_dagster.automation.reconciliation import reconcile_prices
@@ -53,6 +54,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     heal_minutes,
     realtime_pull,
     send_notifications,
+    write_journal,
     health_check,
     report_coverage,
     observe_api_usage,

@@ -11,6 +11,7 @@ from financehub_dagster.automation import jobs
 from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.important import IMPORTANT_SCHEDULES
+from financehub_dagster.automation.journal import write_journal_schedule
 from financehub_dagster.automation.realtime import realtime_pull_schedule
 from financehub_dagster.automation.reconciliation import reconcile_prices
 from financehub_dagster.automation.table_jobs import TABLE_SCHEDULES
@@ -33,6 +34,7 @@ SCHEDULES = [
     *TABLE_SCHEDULES,
     realtime_pull_schedule,
     *IMPORTANT_SCHEDULES,
+    write_journal_schedule,
     _schedule(
         jobs.report_coverage,
         "50 * * * *",

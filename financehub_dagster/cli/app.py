@@ -27,6 +27,7 @@ from financehub_dagster.cli.commands import (
     health,
     holdings,
     instruments,
+    journal,
     platform,
     sandbox,
     serve,
@@ -45,6 +46,7 @@ backup.register(app)
 instruments.register(app)
 archive.register(app)
 holdings.register(app)
+journal.register(app)
 backfill.register(app)
 gaps.register(app)
 explain.register(app)

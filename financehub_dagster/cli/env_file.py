@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from financehub_dagster.cli import whole_files
+from financehub_dagster.storage import whole_files
 
 BEGIN = "# >>> financehub: written by `financehub up` and `demo`, edits in this block are lost >>>"
 END = "# <<< financehub <<<"

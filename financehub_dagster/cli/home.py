@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.env_file import EnvFile
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+from financehub_dagster.storage import whole_files
 
 
 class Mode(StrEnum):

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
@@ -17,6 +16,7 @@ from financehub_dagster.cli.project_files import write_project_files
 from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage import whole_files
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection

@@ -9,8 +9,8 @@ Both name the code location as the running platform does. Schedules and sensors 
 import tomllib
 from pathlib import Path
 
-from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.supervisor.services import CODE_LOCATION, DEFINITIONS
+from financehub_dagster.storage import whole_files
 
 MARK = "# Written by `financehub up` and `demo`; delete this line to keep changes of your own."
 WORKSPACE = f"""{MARK}

@@ -58,7 +58,7 @@ def ask(
     named = split_names(symbols)
     if named is not None and "symbol" not in declared.c:
         raise ReadError(f"the rows of {table} have no symbol: leave symbols out")
-    at = None if as_of is None else _instant(_time("as_of", as_of) or datetime.now(UTC))
+    at = None if as_of is None else instant("as_of", as_of)
     if at is not None and not arrow.has_history(declared):
         with_history = sorted(each.name for each in schema.metadata.sorted_tables if arrow.has_history(each))
         raise ReadError(f"{table} keeps no earlier values: as_of works for {', '.join(with_history)}")
@@ -134,6 +134,11 @@ def _time(name: str, text: date | str | None) -> date | None:
     if isinstance(text, datetime):
         return text.replace(tzinfo=text.tzinfo or UTC)
     return text
+
+
+def instant(name: str, text: date | str) -> datetime:
+    """The aware time that the option `name` says; of a day its beginning in UTC. Raises ReadError."""
+    return _instant(_time(name, text) or datetime.now(UTC))
 
 
 def _length(time: date) -> timedelta:

@@ -16,6 +16,7 @@ PORTFOLIO = ["holdings", "position_sizes", "notifications"]
 TABLES = ["instruments", *DAILY_BARS, *INTRADAY, *ANSWERS, "coverage", *PORTFOLIO]
 OBSERVED = ["api_usage"]
 AUDIT = "table_audit"
+JOURNAL = "journal"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def graph():
 
 
 def test_every_table_is_an_asset_and_every_asset_a_table(graph):
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*TABLES, *OBSERVED, AUDIT}
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*TABLES, *OBSERVED, AUDIT, JOURNAL}
     assert {*TABLES, *OBSERVED} <= set(tables.metadata.tables)
 
 
@@ -107,6 +108,7 @@ def test_jobs_carry_the_predecessors_names():
         "heal_gaps",
         "heal_minutes",
         "send_notifications",
+        "write_journal",
         "health_check",
         "report_coverage",
         "observe_api_usage",
@@ -151,6 +153,7 @@ def test_schedules_are_on_by_default():
         "rank_instruments_schedule",
         "batch_update_popular_schedule",
         "cache_warming_schedule",
+        "write_journal_schedule",
     }
     assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 

@@ -96,8 +96,8 @@ def _first_day() -> str | None:
 
 def _set_first_day(console: Console, description: "Description") -> None:
     """Let partitions begin where the backup's do: those of rows before that day could not be shown."""
-    from financehub_dagster.cli import whole_files
     from financehub_dagster.settings import get_settings
+    from financehub_dagster.storage import whole_files
 
     settings = get_settings()
     if description.first_day is None or description.first_day == _first_day():

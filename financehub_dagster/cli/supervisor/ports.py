@@ -7,7 +7,7 @@ import json
 import socket
 from pathlib import Path
 
-from financehub_dagster.cli import whole_files
+from financehub_dagster.storage import whole_files
 
 HOST = "127.0.0.1"
 

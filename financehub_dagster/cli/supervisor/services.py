@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.processes import is_stopped, let_go_on
 from financehub_dagster.operations import probes
+from financehub_dagster.storage import whole_files
 
 CODE_LOCATION = "financehub"
 DEFINITIONS = "financehub_dagster.definitions"

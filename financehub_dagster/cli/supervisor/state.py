@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from financehub_dagster.cli import whole_files
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.supervisor.processes import Leader
+from financehub_dagster.storage import whole_files
 
 REMEMBERED = 20
 """Restarts that the state file keeps, the latest ones."""

@@ -91,3 +91,8 @@ def replace_lots(connection: Connection, lots: Sequence[Lot]) -> int:
 def positions(connection: Connection) -> list[Position]:
     """Every lot as it is now, by account, symbol and day."""
     return [Position(**row) for row in connection.execute(_positions(list(BARS_OF))).mappings()]
+
+
+def accounts(connection: Connection) -> list[str]:
+    """The accounts that hold something."""
+    return list(connection.execute(sa.select(table.c.account).distinct().order_by(table.c.account)).scalars())
