@@ -20,7 +20,7 @@ def rendered(page: Page, *, pictures: bool = True) -> str:
         if isinstance(block, Picture):
             if pictures:
                 drawn.append(block)
-                parts.append(f"![{escaped(block.words)}][picture-{len(drawn)}]")
+                parts += [f"*{escaped(block.words)}*", f"![{escaped(block.words)}][picture-{len(drawn)}]"]
         else:
             parts.append("\n".join(_lines(block)))
     parts += [f"[picture-{number}]: {data_url(each.svg)}" for number, each in enumerate(drawn, 1)]
