@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from financehub_dagster.assets.charts.bars import indicators_shown, is_drawn
+from financehub_dagster.assets.charts.signals import signals_shown
 from financehub_dagster.assets.reporting import materialized
 from financehub_dagster.ingest.derived import update_derived
 from financehub_dagster.ingest.outcome import raise_if_nothing_worked
@@ -26,6 +27,8 @@ def compute_table(context: dg.AssetExecutionContext, config: Universe, table: st
     shown = {}
     if TABLES[table].chart == "indicators":
         shown = indicators_shown(table, outcome.done, window, drawn=is_drawn(context.run))
+    if TABLES[table].chart == "signals":
+        shown = signals_shown(window)
     if period_of(table) == "next session":
         shown = not_closed(config.instruments(kinds_of(table)))
     yield from materialized(context, outcome, window, shown)

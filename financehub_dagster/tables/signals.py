@@ -33,4 +33,5 @@ TABLE = Table(
     partitions="month",
     checks=defaults.CHECKS,
     keep_revisions=True,
+    chart="signals",
 )

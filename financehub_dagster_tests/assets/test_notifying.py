@@ -79,6 +79,15 @@ def test_what_bars_make_fire_is_sized_and_told_once(crossed, inbox, monkeypatch)
     assert len(inbox.messages) == 1
 
 
+def test_a_run_over_signals_shows_the_newest(crossed):
+    outcome = crossed.run("signals", TODAY.replace(day=1).isoformat(), symbols=["AAPL"])
+    shown = [record.data for record in outcome.tables["signals"]["latest"].records]
+    [cross] = [row for row in shown if row["rule"] == "sma_20_50"]
+    assert (cross["date"], cross["symbol"], cross["signal"]) == (str(TODAY), "AAPL", "bullish crossing")
+    assert cross["close"] == "110 USD"
+    assert not any(row["rule"].startswith("cdl_") for row in shown)
+
+
 def test_the_sensor_waits_while_a_run_sends(crossed):
     run = crossed.instance.create_run_for_job(
         crossed.definitions.resolve_job_def(JOB), status=dg.DagsterRunStatus.STARTED

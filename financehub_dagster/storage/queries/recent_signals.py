@@ -3,7 +3,9 @@
 Belongs here: reading them. Does not belong here: what is announced (storage.operations.notifications).
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -23,6 +25,23 @@ _TO_ENTER = sa.text("""
     left join indicators_daily n on n.symbol = s.symbol and n.date = s.date
     where i.is_active order by s.symbol, s.date, s.rule
     """)
+
+
+_NEWEST = sa.text("""
+    select s.symbol, s.date, s.rule, s.direction, s.value, s.level, s.price, i.currency
+    from instruments i cross join lateral (
+        select * from signals
+        where signals.symbol = i.symbol and signals.date between cast(:last as date) - 7 and cast(:last as date)
+            and signals.rule = any(cast(:rules as text[])) offset 0
+    ) s
+    where i.is_active order by s.date desc, i.importance desc, s.symbol, s.rule limit :most
+    """)
+
+
+def newest(connection: Connection, rules: Sequence[str], last: date, most: int) -> list[dict[str, Any]]:
+    """The newest signals of these rules in the week until `last`, at most so many, important instruments first."""
+    found = connection.execute(_NEWEST, {"rules": list(rules), "last": last, "most": most})
+    return [dict(row) for row in found.mappings()]
 
 
 def to_enter(connection: Connection) -> "pd.DataFrame":
