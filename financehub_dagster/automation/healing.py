@@ -6,6 +6,7 @@ due (storage.coverage), and the work itself (assets).
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -91,6 +92,37 @@ def due_orders(
             able = _able(intraday, availability.unavailable(connection, INTRADAY_CAPABILITY))
             orders += backfill_planner.plan(connection, now, limit, tables=minutes, symbols=symbols, able=able)
     return orders
+
+
+def waits_for(
+    router: DailyBarsRouter, intraday: IntradayRouter, tables: Sequence[str], symbols: Sequence[str] | None = None
+) -> dict[str, datetime]:
+    """The vendors that keep gaps of `tables` open that are due, and from when on (UTC) they may be asked again."""
+    from financehub_dagster.storage.coverage import backfill_planner
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.rate_limits import availability
+
+    found: dict[str, datetime] = {}
+    asked: tuple[tuple[BarsRouter, str, Collection[str]], ...] = (
+        (router, CAPABILITY, BARS_OF),
+        (intraday, INTRADAY_CAPABILITY, INTRADAY),
+    )
+    with transaction() as connection:
+        for each, capability, own in asked:
+            shut = availability.unavailable(connection, capability)
+            held = partial(_held_back, each, shut)
+            chosen = [table for table in tables if table in own]
+            if shut and backfill_planner.plan(
+                connection, datetime.now(UTC), 1, tables=chosen, symbols=symbols, able=held
+            ):
+                found |= shut
+    return found
+
+
+def _held_back(router: BarsRouter, shut: Collection[str], instrument: "Instrument") -> bool:
+    """Whether an instrument has vendors, none of which can be asked now."""
+    able = [name for name in router.asked(instrument) if not is_off(name)]
+    return bool(able) and all(name in shut for name in able)
 
 
 def _able(router: BarsRouter, shut: Collection[str]) -> "Callable[[Instrument], bool]":

@@ -28,6 +28,9 @@ from financehub_dagster.providers.intraday_routing import SERVE_INTRADAY_BARS
 from financehub_dagster.providers.routing import SERVE_DAILY_BARS
 from financehub_dagster.tables import BARS_OF, INTRADAY, TABLES, derived_from, filled_with
 
+DEFERRED_TAG = "financehub/deferred"
+"""On a run over one instrument whose work waits for a vendor: the instrument, and until when."""
+
 
 def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) -> None:
     from financehub_dagster.ingest.derived import update_derived
@@ -42,6 +45,7 @@ def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) ->
     work = HistoryRun(table, router, window, context.run.run_id)
     bars, actions = update_prices(work, universe.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
+    _tell_of_deferral(context, bars)
     outcomes = [bars, *([actions] if actions.table in filled_with(table) else [])]
     outcomes += [
         update_derived(name, window, universe, context.run.run_id, context.log) for name in derived_from(table)
@@ -50,7 +54,17 @@ def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) ->
         _report(context, outcome, window)
 
 
+def _tell_of_deferral(context: dg.OpExecutionContext, outcome: Outcome) -> None:
+    """Say on the run itself, where lists of runs show it, that its work is deferred: it succeeds without storing it."""
+    for symbol, waits in outcome.deferred.items():
+        until = f"{waits.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        context.log.warning(f"{outcome.table}: nothing was stored: {symbol} is deferred until {until}: {waits.reason}")
+        context.instance.add_run_tags(context.run_id, {DEFERRED_TAG: f"{symbol} until {until}"})
+
+
 def _report(context: dg.OpExecutionContext, outcome: Outcome, window: Window) -> None:
+    if outcome.deferred and not outcome.done:
+        return  # a materialization would say that the partitions were brought up to date
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
     *others, newest = window.months()
     for partition in others:
@@ -71,6 +85,7 @@ def _seed_minutes(context: dg.OpExecutionContext, config: Seed) -> None:
     universe = Universe(symbols=[config.symbol]).instruments(TABLES[table].instruments)
     outcomes = update_minutes(pull, universe, context.log)
     raise_if_nothing_worked(outcomes[table])
+    _tell_of_deferral(context, outcomes[table])
     for name in filled_with(table):
         if name == f"ohlc_{config.interval}":
             outcomes[name].include(fetch_longer_bars(pull, name, universe[0], context.log))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.runs import TableRun
+from financehub_dagster.cli.reports.runs import TableResult, table_result
+from financehub_dagster.cli.runs import TableRun, cause_of
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 from financehub_dagster.cli.supervisor.state import running
@@ -29,13 +30,18 @@ _LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $p
 
 @dataclass(frozen=True)
 class PartOfBackfill:
-    """One run: its instruments, how it ended (success, failure or canceled), and the rows that it wrote."""
+    """One run: its instruments, how it ended (success, failure or canceled) and what it did to the table."""
 
     run_id: str
     symbols: list[str]
     status: str
-    rows_inserted: int
-    rows_updated: int
+    table: TableResult
+    error: str | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it ended otherwise than by storing what vendors have: killed, canceled, or failed in our own code."""
+        return self.status != "success" and not self.table.nothing_stored
 
     def as_dict(self) -> dict[str, object]:
         """For --json."""
@@ -59,6 +65,7 @@ def run_in_parts(
     state = running(home)
     if state is None or "webserver" not in state.urls:
         raise CommandError("--parallel needs the running platform, whose workers make the runs: `financehub up`")
+    [table] = order.tables
     groups = split(symbols, parts)
     launched = [_launch(state.urls["webserver"], order, group) for group in groups]
     console.note(f"{len(launched)} runs were launched; they go on if this command is stopped")
@@ -67,7 +74,7 @@ def run_in_parts(
             last = [_last(instance, run_id) for run_id in launched]
             report("runs", sum(run.is_finished for run in last), len(last))
             if all(run.is_finished for run in last):
-                return [_part(instance, run, group) for run, group in zip(last, groups, strict=True)]
+                return [part_of(instance, run, table, group) for run, group in zip(last, groups, strict=True)]
             stop.check()
             time.sleep(POLL_SECONDS)
 
@@ -111,13 +118,25 @@ def _last(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
     return run
 
 
-def _part(instance: "dg.DagsterInstance", run: "dg.DagsterRun", symbols: list[str]) -> PartOfBackfill:
+def part_of(instance: "dg.DagsterInstance", run: "dg.DagsterRun", table: str, symbols: list[str]) -> PartOfBackfill:
+    """What an ended run over `symbols` did to `table`, by its events."""
     import dagster as dg
 
-    counts = {"rows_inserted": 0, "rows_updated": 0}
-    found = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
-    for record in found[-1:]:  # each partition of the range reports the whole run's numbers
-        materialization = record.event_log_entry.asset_materialization
-        metadata = {} if materialization is None else materialization.metadata
-        counts = {name: int(str(metadata[name].value)) if name in metadata else 0 for name in counts}
-    return PartOfBackfill(run.run_id, symbols, run.status.value.lower(), **counts)
+    status = run.status.value.lower()
+    if run.is_success:
+        values: dict[str, Any] = {}
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        for record in instance.get_records_for_run(run.run_id, of_type=kind).records:
+            found = record.event_log_entry.asset_materialization
+            if found is not None and "rows_inserted" in found.metadata:  # the newest partition has the run's numbers
+                values = {name: value.value for name, value in found.metadata.items()}
+        return PartOfBackfill(run.run_id, symbols, status, table_result(table, values))
+    failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    events = [each.event_log_entry.dagster_event for each in failures]
+    event = next((event for event in events if event is not None), None)
+    if event is None:
+        error = f"{status}, see `financehub dlq list`" if run.is_failure else status
+        return PartOfBackfill(run.run_id, symbols, status, TableResult(table), error)
+    told = event.step_failure_data.user_failure_data
+    values = {} if told is None else {name: value.value for name, value in told.metadata.items()}
+    return PartOfBackfill(run.run_id, symbols, status, table_result(table, values), cause_of(event))

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from financehub_dagster.cli.console import Console, Progress, silent
-from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import home_in_use
+from financehub_dagster.cli.reports.runs import RunResult, table_result
 from financehub_dagster.cli.signals import StopRequested, StopSignals
 from financehub_dagster.cli.supervisor.services import DEFINITIONS
 
@@ -28,51 +28,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 INSTRUMENTS_NAMED = 10
 """Instruments of a check's finding that a warning names."""
-
-
-@dataclass(frozen=True)
-class TableResult:
-    """What a run did to one table; failures maps a symbol to its reason."""
-
-    table: str
-    rows_inserted: int = 0
-    rows_updated: int = 0
-    rows_unchanged: int = 0
-    rows_rejected: int = 0
-    instruments_done: int = 0
-    instruments_failed: int = 0
-    vendor_calls: int = 0
-    span: str = ""
-    failures: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """One finished run.
-
-    checks maps a check's name to passed, warned or failed, findings one that did not pass to what it found and the
-    instruments concerned, seconds a step to what it took.
-    """
-
-    run_id: str
-    success: bool
-    error: str | None
-    tables: list[TableResult]
-    checks: dict[str, str]
-    seconds: dict[str, float]
-    findings: dict[str, str] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Every instrument that failed in some table, with its first reason."""
-        found: dict[str, str] = {}
-        for result in self.tables:
-            found = result.failures | found
-        return found
 
 
 def code_location() -> "dg.Definitions":
@@ -148,12 +103,6 @@ def run_order(console: Console, stop: StopSignals, order: TableRun) -> RunResult
     return _result(outcome, watch)
 
 
-def require_stored(result: RunResult) -> None:
-    """Raise CommandError when the run failed: nothing could be stored in some table."""
-    if not result.success:
-        raise CommandError(f"run {result.run_id[:8]} failed: {result.error or 'no reason was recorded'}")
-
-
 def universe() -> "list[Instrument]":
     """Every instrument, removed ones included."""
     from financehub_dagster.storage.database.engine import transaction
@@ -174,7 +123,7 @@ def event_log(console: Console) -> Iterator[None]:
 
 
 def _result(outcome: "RunOutcome", watch: "_Watch") -> RunResult:
-    tables = [_table_result(name, values) for name, values in sorted(outcome.tables.items())]
+    tables = [table_result(name, values) for name, values in sorted(outcome.tables.items())]
     by_name = {f"{check.asset_key.to_user_string()}: {check.check_name}": check for check in outcome.checks}
     checks = {name: _verdict(check.passed, check.severity.value) for name, check in by_name.items()}
     findings = {name: _finding(check) for name, check in by_name.items() if not check.passed}
@@ -200,27 +149,7 @@ def _finding(check: "dg.AssetCheckEvaluation") -> str:
     return f"{check.description}; instruments: {shown}{more}"
 
 
-def _table_result(name: str, values: Mapping[str, Any]) -> TableResult:
-    counts = (
-        "rows_inserted",
-        "rows_updated",
-        "rows_unchanged",
-        "rows_rejected",
-        "instruments_done",
-        "instruments_failed",
-        "vendor_calls",
-    )
-    failures = values.get("failures")
-    records = [] if failures is None else [record.data for record in failures.records]
-    return TableResult(
-        table=name,
-        span=str(values.get("span", "")),
-        failures={str(record["symbol"]): str(record["reason"]) for record in records},
-        **{count: int(values.get(count, 0)) for count in counts},
-    )
-
-
-def _cause(failure: "dg.DagsterEvent") -> str | None:
+def cause_of(failure: "dg.DagsterEvent") -> str | None:
     """What the code of a failed step raised, without Dagster's wrapping and the name of the class."""
     data = failure.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
@@ -285,7 +214,7 @@ class _Watch:
     def _note_failure(self, event: "dg.DagsterEvent") -> None:
         error = event.step_failure_data.error
         self.interrupted |= error is not None and error.cls_name == "DagsterExecutionInterruptedError"
-        self.error = self.error or _cause(event)
+        self.error = self.error or cause_of(event)
 
     def poll(self) -> None:
         while not self.done.wait(POLL_SECONDS):

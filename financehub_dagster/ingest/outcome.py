@@ -130,8 +130,7 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
         metadata["rows_by_source"] = dg.MetadataValue.json(outcome.sources)
     if outcome.answered_by:
         metadata["instruments_by_source"] = dg.MetadataValue.json(outcome.answered_by)
-    if outcome.deferred:
-        metadata["deferred"] = deferred_table(outcome.deferred.items())
+    metadata |= _waiting(outcome)
     if outcome.unclaimed:
         metadata["possibly_incomplete"] = dg.MetadataValue.text(", ".join(outcome.unclaimed))
     if outcome.taken_back:
@@ -152,6 +151,10 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
     return metadata
 
 
+def _waiting(outcome: Outcome) -> dict[str, dg.MetadataValue]:
+    return {"deferred": deferred_table(outcome.deferred.items())} if outcome.deferred else {}
+
+
 def raise_if_nothing_worked(outcome: Outcome) -> None:
     """Fail the step when no instrument could be stored; one line names how many and the first reason."""
     if outcome.nothing_worked:
@@ -160,6 +163,6 @@ def raise_if_nothing_worked(outcome: Outcome) -> None:
         count = len(outcome.failures)
         raise dg.Failure(
             f"{outcome.table}: none of {count} instruments could be stored{deferred}; {symbol}: {reason}",
-            metadata={"failures": failures_table(outcome.failures.items())},
+            metadata={"failures": failures_table(outcome.failures.items()), **_waiting(outcome)},
             allow_retries=False,
         )

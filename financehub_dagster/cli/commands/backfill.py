@@ -11,12 +11,17 @@ import typer
 from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Cell, Console
+from financehub_dagster.cli.errors import CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import dagster as dg
 
     from financehub_dagster.cli.home import Home
-    from financehub_dagster.cli.runs import RunResult, TableRun
+    from financehub_dagster.cli.parallel_runs import PartOfBackfill
+    from financehub_dagster.cli.reports.runs import RunResult, TableResult
+    from financehub_dagster.cli.runs import TableRun
 
 From = Annotated[str, typer.Option("--from", help="First month, as 2024-03 or any day in it.", metavar="MONTH")]
 To = Annotated[str, typer.Option("--to", help="Last month, included.", metavar="MONTH")]
@@ -117,44 +122,46 @@ def _run(console: Console, order: "TableRun") -> "RunResult":
 
 
 def _run_in_parts(console: Console, home: "Home", order: "TableRun", symbols: list[str], parts: int) -> None:
-    """Launch the order as several runs, and show them when all have ended; raises CommandError where one failed."""
+    """Launch the order as several runs, and report them together when all have ended."""
     from financehub_dagster.cli import prepare
-    from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.cli.parallel_runs import run_in_parts
+    from financehub_dagster.cli.reports import runs as report
     from financehub_dagster.cli.signals import stop_signals
 
     prepare.tell_what_is_off(console)
     with stop_signals() as stop:
         done = run_in_parts(console, stop, home, order, symbols, parts)
+    whole = report.together(part.table for part in done)
+    for line in report.warnings([whole]):
+        console.warn(line)
+    broken = [f"run {part.run_id[:8]}: {part.error}" for part in done if part.broken]
+    if broken:
+        stored = f"{whole.instruments_done} of {len(symbols)} instruments are done"
+        raise CommandError(f"{len(broken)} of {len(done)} runs did not end well, {stored}; {'; '.join(broken)}")
+    report.require_stored([whole])
+    console.result({"runs": [part.as_dict() for part in done]}, lambda: _show_parts(console, done, whole))
+
+
+def _show_parts(console: Console, parts: "Sequence[PartOfBackfill]", whole: "TableResult") -> None:
+    from financehub_dagster.cli.reports.runs import show_tables
+
     rows: list[list[Cell]] = [
-        [part.run_id[:8], len(part.symbols), part.status, part.rows_inserted, part.rows_updated] for part in done
+        [p.run_id[:8], len(p.symbols), p.status, p.table.rows_inserted, p.table.rows_updated] for p in parts
     ]
-    columns = ["run", "symbols", "status", "inserted", "updated"]
-    failed = [part.run_id[:8] for part in done if part.status != "success"]
-    if failed:
-        raise CommandError(f"{len(failed)} of {len(done)} runs failed ({', '.join(failed)}): `financehub dlq list`")
-    console.result(
-        {"runs": [part.as_dict() for part in done]}, lambda: console.table(f"{len(done)} runs", columns, rows)
-    )
+    console.table(f"{len(parts)} runs", ["run", "symbols", "status", "inserted", "updated"], rows)
+    show_tables(console, f"together, {whole.span}", [whole])
 
 
 def _report(console: Console, result: "RunResult") -> None:
-    from financehub_dagster.cli.runs import require_stored
+    from financehub_dagster.cli.reports import runs as report
 
-    for symbol, reason in result.failures.items():
-        console.warn(f"{symbol} failed: {reason}")
-    require_stored(result)
+    for line in report.warnings(result.tables):
+        console.warn(line)
+    report.require_success(result)
+    report.require_stored(result.tables)
     for name, verdict in result.checks.items():
         if verdict != "passed":
             console.warn(f"check {verdict}: {name}: {result.findings.get(name, '')}")
-    console.result(result.as_dict(), lambda: _show(console, result))
-
-
-def _show(console: Console, result: "RunResult") -> None:
-    columns = ["table", "inserted", "updated", "unchanged", "rejected", "symbols", "calls"]
-    rows: list[list[Cell]] = []
-    for t in result.tables:
-        done = f"{t.instruments_done} of {t.instruments_done + t.instruments_failed}"
-        rows.append([t.table, t.rows_inserted, t.rows_updated, t.rows_unchanged, t.rows_rejected, done, t.vendor_calls])
-    spans = {t.span for t in result.tables}
-    console.table(f"run {result.run_id[:8]}, {', '.join(sorted(spans))}", columns, rows)
+    spans = ", ".join(sorted({table.span for table in result.tables}))
+    title = f"run {result.run_id[:8]}, {spans}"
+    console.result(result.as_dict(), lambda: report.show_tables(console, title, result.tables))

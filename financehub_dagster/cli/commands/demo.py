@@ -108,7 +108,8 @@ def _fill(
     from financehub_dagster.cli import arguments
     from financehub_dagster.cli.demo_runs import TABLES, orders
     from financehub_dagster.cli.reports.demo import collect, show
-    from financehub_dagster.cli.runs import code_location, require_stored, run_order, universe
+    from financehub_dagster.cli.reports.runs import require_success, warnings
+    from financehub_dagster.cli.runs import code_location, run_order, universe
     from financehub_dagster.tables import BARS_OF
 
     chosen = arguments.instruments_for(list(BARS_OF), symbols, universe(), BARS_OF)
@@ -117,7 +118,9 @@ def _fill(
     results = []
     for order in orders(chosen, months, symbols, pages.start, datetime.now(UTC)):
         result = run_order(console, pages.stop, order)
-        require_stored(result)
+        require_success(result)
+        for line in warnings([table for table in result.tables if table.nothing_stored]):
+            console.warn(line)
         results.append(result)
     url = pages.url()
     summary = collect(str(home.path), url, TABLES, results, time.monotonic() - began)

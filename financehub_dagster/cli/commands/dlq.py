@@ -91,7 +91,8 @@ def replay(
     from financehub_dagster.cli.home import home_in_use
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.cli.signals import stop_signals
-    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.clock import database_now
+    from financehub_dagster.storage.database.engine import market_engine, transaction
     from financehub_dagster.storage.dead_letters import replays
 
     if sum((bool(ids), everything, due)) != 1:
@@ -103,19 +104,26 @@ def replay(
     else:
         with transaction() as connection:
             chosen = replays.ids_to_replay(connection, due_only=due)
-    rows = []
+    rows, waiting = [], {}
     if chosen:
         prepare.require_vendors(home_in_use())
+        began = database_now(market_engine())
         with stop_signals() as stop:
             rows = dlq.replay(console, stop, chosen)
+        waiting = dlq.deferred_since(rows, began)
+    for number, reason in waiting.items():
+        console.warn(f"the work of dead letter {number} is not done, it is deferred {reason}")
     failed = [row for row in rows if row["status"] not in ("resolved", "discarded")]
-    if not (failed and console.as_json):
-        console.result({"dead_letters": rows}, lambda: dlq.show_list(console, rows))
+    undone = bool(failed) or (bool(rows) and len(waiting) == len(rows))
+    if not (undone and console.as_json):
+        console.result({"dead_letters": rows, "deferred": waiting}, lambda: dlq.show_list(console, rows))
     if failed:
         first = failed[0]
         raise CommandError(
             f"{len(failed)} of {len(rows)} failed again; dead letter {first['id']}: {first['exception']}"
         )
+    if undone:
+        raise CommandError(f"nothing was done: all work is deferred {next(iter(waiting.values()))}")
 
 
 def discard(

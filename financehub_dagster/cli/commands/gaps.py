@@ -54,11 +54,15 @@ def gaps(
             healed = report.heal(console, stop, chosen, wanted)
         for symbol, reason in healed.failures.items():
             console.warn(f"{symbol} failed: {reason}")
+        for symbol, reason in healed.deferred.items():
+            console.warn(f"{symbol} deferred {reason}")
     found = report.collect(chosen, wanted)
     found.rebuilt, found.healed = rebuilt, healed
-    failed = healed is not None and healed.runs_failed > 0
+    failed = healed is not None and (healed.runs_failed > 0 or healed.nothing_done is not None)
     if not (failed and console.as_json):
         console.result(found.as_dict(), lambda: report.show(console, found))
+    if healed is not None and failed and not healed.runs_failed:
+        raise CommandError(f"nothing was filled: {healed.nothing_done}")
     if healed is not None and failed:
         raise CommandError(
             f"{healed.runs_failed} of {healed.runs} runs failed: {healed.errors[0]}; their work waits as dead letters"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from financehub_dagster.cli.console import Cell, Console
 
 if TYPE_CHECKING:
-    from financehub_dagster.cli.runs import RunResult
+    from financehub_dagster.cli.reports.runs import RunResult
     from financehub_dagster.providers.budgets import AccountBudget
 
 

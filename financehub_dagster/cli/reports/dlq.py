@@ -5,6 +5,7 @@ Belongs here: the commands' work and their tables. Does not belong here: options
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from financehub_dagster.cli.console import Cell, Console
@@ -81,6 +82,23 @@ def replay(console: Console, stop: StopSignals, ids: Sequence[int]) -> list[Row]
     if not outcome.success:
         raise CommandError(f"run {outcome.run_id[:8]} failed: {outcome.error or 'no reason was recorded'}")
     return list(known_rows(ids).values())
+
+
+def deferred_since(rows: Sequence[Row], began: datetime) -> dict[int, str]:
+    """The rows whose work has been deferred since `began` (aware), and until when and why: nothing of it is done."""
+    from financehub_dagster.automation.failures.replay_groups import symbols_of
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.deferred_work import live_deferrals
+
+    with transaction() as connection:
+        waiting = [row for row in live_deferrals(connection) if row["deferred_at"] >= began]  # type: ignore[operator]
+    found: dict[int, str] = {}
+    for row in rows:
+        own = symbols_of(row)
+        for each in waiting:
+            if each["task_name"] == row["task_name"] and (own is None or each["symbol"] in own):
+                found.setdefault(row["id"], f"until {each['until']:%Y-%m-%d %H:%M:%S} UTC: {each['reason']}")
+    return found
 
 
 def give_back_of_ended_replays() -> None:

@@ -12,7 +12,7 @@ from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.signals import StopSignals
 
 if TYPE_CHECKING:
-    from financehub_dagster.cli.runs import RunResult
+    from financehub_dagster.cli.reports.runs import RunResult
     from financehub_dagster.storage.coverage.backfill_planner import HealingBatch
 
 SHOWN = 20
@@ -26,13 +26,32 @@ STATES = ("expected", "stored", "empty", "gap", "dead_lettered", "deferred")
 
 @dataclass
 class Healed:
-    """What filling gaps came to: runs made and failed, rows stored, and why instruments failed or runs did."""
+    """What filling gaps came to: runs made and failed, rows stored, instruments done in them.
+
+    failures maps an instrument to why it failed, deferred to until when it waits and why; errors says why runs failed,
+    shut until when (UTC) vendors that keep due gaps open are not asked.
+    """
 
     runs: int = 0
     runs_failed: int = 0
     rows_stored: int = 0
+    instruments_done: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    deferred: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    shut: dict[str, datetime] = field(default_factory=dict)
+
+    @property
+    def nothing_done(self) -> str | None:
+        """Why nothing could be filled although something was due; None where it could, or nothing was."""
+        if self.instruments_done:
+            return None
+        if self.errors:
+            return self.errors[0]
+        for symbol, reason in (self.failures | self.deferred).items():
+            return f"{symbol} {reason}"
+        told = [f"{vendor} is not asked before {until:%Y-%m-%d %H:%M:%S} UTC" for vendor, until in self.shut.items()]
+        return ", ".join(told) or None
 
 
 @dataclass
@@ -84,7 +103,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
 
     Raises StopRequested when interrupted; what was stored until then stays.
     """
-    from financehub_dagster.automation.healing import due_orders
+    from financehub_dagster.automation.healing import due_orders, waits_for
     from financehub_dagster.cli.runs import code_location
     from financehub_dagster.tables import LEDGER_TABLES
 
@@ -102,6 +121,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
         )
         orders = [order for order in orders if order not in tried]
         if not orders:
+            healed.shut = waits_for(resources["daily_bars"], resources["intraday_bars"], tables, symbols)
             return healed
         for order in orders:
             stop.check()
@@ -120,7 +140,10 @@ def _fill(console: Console, stop: StopSignals, order: "HealingBatch") -> "RunRes
 def _note(healed: Healed, result: "RunResult") -> None:
     healed.runs += 1
     healed.rows_stored += sum(table.rows_inserted + table.rows_updated for table in result.tables)
+    healed.instruments_done += sum(table.instruments_done for table in result.tables)
     healed.failures |= result.failures
+    for table in result.tables:
+        healed.deferred |= table.deferred
     if not result.success:
         healed.runs_failed += 1
         healed.errors.append(result.error or f"run {result.run_id[:8]} failed, and no reason was recorded")
