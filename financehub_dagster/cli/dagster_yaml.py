@@ -61,13 +61,15 @@ def passed_on() -> list[str]:
 
 
 def _celery(settings: Settings) -> dict[str, Any]:
+    from financehub_dagster.automation.celery_workers.delivery import QUEUE
+
     url = "" if settings.financehub_broker_url is None else settings.financehub_broker_url.get_secret_value()
     broker = {"env": "FINANCEHUB_BROKER_URL"}
     backend = broker if url.startswith(("redis://", "rediss://", "sentinel://")) else "rpc://"
     return {
         "module": "financehub_dagster.automation.celery_workers.launcher",
         "class": "FinanceHubCeleryLauncher",
-        "config": {"broker": broker, "backend": backend},
+        "config": {"broker": broker, "backend": backend, "default_queue": QUEUE},
     }
 
 

@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.addresses import place_of
-from financehub_dagster.operations import probes
+from financehub_dagster.operations import probes, workers
 from financehub_dagster.operations.parts import Parts, parts
 from financehub_dagster.settings import Settings, get_settings
 from financehub_dagster.storage.database import revisions
@@ -76,6 +76,8 @@ def check() -> Health:
     settings = get_settings()
     found_parts = parts(settings.home)
     checks: dict[str, Check] = {"disk": lambda: disk(settings)}
+    if settings.financehub_run_launcher == "celery":
+        checks["workers"] = lambda: workers.check(settings)
     found = _measured("database", check_database)
     if found_parts is not None:
         checks |= _supervised(found_parts)

@@ -38,7 +38,7 @@ def test_a_worker_without_its_database_leaves_the_runs_to_others(tmp_path: Path,
                 eventually(lambda: "ready." in log.read_text())
                 embedded.stop(server.home)
                 eventually(lambda: "takes no runs until the database answers" in log.read_text())
-                eventually(lambda: "Canceling queue dagster" in log.read_text())
+                eventually(lambda: "Canceling queue financehub-" in log.read_text())
                 embedded.ensure_running(server.home)
                 eventually(lambda: "takes runs again" in log.read_text())
                 with autocommit(server.url("market")) as connection:

@@ -7,12 +7,14 @@ Does not belong here: launching runs (`launcher`).
 import logging
 from typing import Any
 
+import dagster as dg
 from celery import Celery, bootsteps
-from dagster_celery.config import DEFAULT_CONFIG
-from dagster_celery.defaults import task_default_queue
+from celery.worker.control import inspect_command
+from dagster_celery.config import DEFAULT_CONFIG, TASK_EXECUTE_JOB_NAME
 from dagster_celery.make_app import make_app
-from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
+from dagster_celery.tasks import create_resume_job_task
 
+from financehub_dagster.automation.celery_workers.delivery import QUEUE, VERSION, claim, listen
 from financehub_dagster.settings import SettingsError, get_settings
 from financehub_dagster.storage.database import migrations, revisions
 from financehub_dagster.storage.database.creation import answers
@@ -49,13 +51,46 @@ def make() -> Celery:
             "broker": broker,
             "backend": backend_url(broker),
             "config_source": {**DEFAULT_CONFIG, "broker_connection_retry_on_startup": True},
-            "task_default_queue": task_default_queue,
+            "task_default_queue": QUEUE,
         }
     )
-    create_execute_job_task(app)
+    listen(app)
+    app.task(execute_run, bind=True, name=TASK_EXECUTE_JOB_NAME, track_started=True, max_retries=None)
     create_resume_job_task(app)
     app.steps["consumer"].add(DatabaseWatch)
     return app
+
+
+def execute_run(task: Any, execute_job_args_packed: Any) -> int:
+    """Make a run, as dagster-celery's task does, unless it was made or is being made; returns 1 where it failed.
+
+    A run that was taken just before the database went away goes back into the queue.
+    """
+    from dagster._cli.api import _execute_run_command_body
+    from dagster._grpc.types import ExecuteRunArgs
+    from dagster._serdes import unpack_value
+
+    arguments: ExecuteRunArgs = unpack_value(execute_job_args_packed, as_type=ExecuteRunArgs)
+    lack = problem()
+    if lack is not None:
+        raise task.retry(countdown=CHECK_SECONDS, queue=QUEUE, exc=DatabaseError(f"no runs until {lack}"))
+    with dg.DagsterInstance.get() as instance:
+        refusal = claim(instance, arguments.run_id, task.request.hostname)
+        if refusal is not None:
+            _logger.warning(f"run {arguments.run_id} was delivered again and is not made again: {refusal}")
+            return 0
+        return _execute_run_command_body(
+            instance=instance,
+            run_id=arguments.run_id,
+            write_stream_fn=lambda _: None,
+            set_exit_code_on_failure=True,
+        )
+
+
+@inspect_command(name="financehub_worker")  # type: ignore[untyped-decorator]
+def tell(_state: Any) -> dict[str, str | None]:
+    """The version of this worker, and what has to change before it takes runs; for `financehub health`."""
+    return {"version": VERSION, "problem": DatabaseWatch.problem}
 
 
 class DatabaseWatch(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -64,11 +99,12 @@ class DatabaseWatch(bootsteps.StartStopStep):  # type: ignore[misc]
     They wait there for a worker that can.
     """
 
+    problem: str | None = None
+    """What has to change before this process takes runs; None while it takes them."""
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self.taking = True
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
@@ -82,14 +118,14 @@ class DatabaseWatch(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def look(self, consumer: Any) -> None:
         """Stop or start taking runs, by whether the database answers and is at our revision."""
-        lack = problem()
-        if self.taking and lack is not None:
+        lack, before = problem(), DatabaseWatch.problem
+        if before is None and lack is not None:
             _logger.error(f"takes no runs until {lack}")
-            consumer.call_soon(consumer.cancel_task_queue, task_default_queue)
-        elif not self.taking and lack is None:
+            consumer.call_soon(consumer.cancel_task_queue, QUEUE)
+        elif before is not None and lack is None:
             _logger.warning("takes runs again: the database answers")
-            consumer.call_soon(consumer.add_task_queue, task_default_queue)
-        self.taking = lack is None
+            consumer.call_soon(consumer.add_task_queue, QUEUE)
+        DatabaseWatch.problem = lack
 
 
 def problem() -> str | None:

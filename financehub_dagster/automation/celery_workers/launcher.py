@@ -14,6 +14,8 @@ from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
+from financehub_dagster.automation.celery_workers.delivery import listen
+
 ASK_SECONDS = 3.0
 """How long all workers have for their answers."""
 MISSES = 3
@@ -25,6 +27,7 @@ class FinanceHubCeleryLauncher(CeleryRunLauncher):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        listen(self.celery)
         self._misses: Counter[str] = Counter()
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:

@@ -126,7 +126,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
         for order in orders:
             stop.check()
             tried.add(order)
-            _note(healed, _fill(console, stop, order))
+            _note(healed, order.table, _fill(console, stop, order))
 
 
 def _fill(console: Console, stop: StopSignals, order: "HealingBatch") -> "RunResult":
@@ -137,10 +137,11 @@ def _fill(console: Console, stop: StopSignals, order: "HealingBatch") -> "RunRes
     return run_order(console, stop, TableRun(tables_of(order), (order.first, order.last), order.symbols, totals))
 
 
-def _note(healed: Healed, result: "RunResult") -> None:
+def _note(healed: Healed, filled: str, result: "RunResult") -> None:
+    """Count a run that was to fill the table `filled`; what it computed beside that fills no gap of vendors."""
     healed.runs += 1
     healed.rows_stored += sum(table.rows_inserted + table.rows_updated for table in result.tables)
-    healed.instruments_done += sum(table.instruments_done for table in result.tables)
+    healed.instruments_done += sum(table.instruments_done for table in result.tables if table.table == filled)
     healed.failures |= result.failures
     for table in result.tables:
         healed.deferred |= table.deferred

@@ -23,6 +23,10 @@ _SPACE = 7_236_401
 """First half of the advisory locks' keys, the table's oid is the second: any number that nobody else uses."""
 
 
+_NAMES = 7_236_402
+"""The first half of the keys of `lock_name`."""
+
+
 class LockOrder(RuntimeError):
     """A transaction locks a table that is declared before one it has locked already."""
 
@@ -104,3 +108,8 @@ def _lock_symbols(oid: sa.ColumnElement[int]) -> sa.Select[Any]:
     symbol = sa.func.unnest(sa.bindparam("symbols", type_=sa.ARRAY(sa.Text))).column_valued("symbol")
     keys = sa.select(sa.func.hashtextextended(symbol, oid).label("key")).distinct().order_by("key").subquery()
     return sa.select(sa.func.pg_advisory_xact_lock(keys.c.key))
+
+
+def lock_name(connection: Connection, name: str) -> None:
+    """Let whoever else locks `name` wait for the end of our transaction, which is to be short."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_NAMES, sa.func.hashtext(name))))
