@@ -50,6 +50,8 @@ WORDS = {
     "notifications.state": ("queued", "sent", "failed"),
 }
 """Texts that mean something, by column or by table and column; others are the column's name and a number."""
+DOCUMENTS = {"former_aliases": {"yahoo": [{"symbol": "OLD", "from": None, "until": "2020-01-31"}]}}
+"""Documents that the product reads by their form."""
 NUMBERS = {"open": 101.25, "high": 104.5, "low": 99.75, "close": 102.125, "adj_close": 98.0625}
 OPEN_DAYS = 8
 """Sessions of a month that are not stored, by the older ledger: two in each of its four arrays."""
@@ -101,7 +103,7 @@ def _value(table: str, column: sa.Column[Any], n: int) -> Any:
         "BOOLEAN": True,
         "DATE": at.date(),
         "TIMESTAMP WITH TIME ZONE": at,
-        "JSONB": {"n": n, "nested": {"text": f"{name} ü", "number": 0.1}},
+        "JSONB": DOCUMENTS.get(name, {"n": n, "nested": {"text": f"{name} ü", "number": 0.1}}),
         "TEXT[]": [f"{name} {n}", "second"],
         "DATE[]": [at.date(), at.date() + timedelta(days=1)],
         "BIGINT[]": [n, 2**40],
