@@ -19,6 +19,8 @@ from financehub_dagster.assets.tables import OWNERS
 from financehub_dagster.ingest.record_table import record_table
 
 NAME = "table_audit"
+MAINTENANCE_POOL = "maintenance"
+"""The pool of steps that walk whole tables: `dagster.yaml` lets one run of them work at a time."""
 
 AUDITED = {
     table: [check for check in checks if check.audited]
@@ -49,6 +51,7 @@ def _promise(table: str) -> str:
     ],
     check_specs=[dg.AssetCheckSpec(table, asset=NAME, description=_promise(table)) for table in AUDITED],
     can_subset=True,
+    pool=MAINTENANCE_POOL,
 )
 def table_audit(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Audit the tables whose checks are selected."""

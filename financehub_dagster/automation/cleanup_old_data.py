@@ -7,12 +7,15 @@ from pathlib import Path
 
 import dagster as dg
 
+from financehub_dagster.assets.table_audit import MAINTENANCE_POOL
+from financehub_dagster.automation.queues import queue_tags
+
 REPEATED_EVERY_SECONDS = 600
 REPEATED_SECONDS = 20.0
 """How long a tick deletes; Dagster gives it a minute."""
 
 
-@dg.op
+@dg.op(pool=MAINTENANCE_POOL)
 def delete_old_data(context: dg.OpExecutionContext) -> None:
     """Delete and thin what is old, in small transactions; the metadata has each table's size before and after."""
     from financehub_dagster.ingest.record_table import record_table
@@ -50,7 +53,8 @@ def _compute_logs(instance: dg.DagsterInstance) -> Path | None:
 
 @dg.job(
     description="Delete runs, events, logs, settled dead letters and health rows that are old; thin out old quotes; "
-    "archive old months of intraday bars."
+    "archive old months of intraday bars.",
+    tags=queue_tags("low"),
 )
 def cleanup_old_data() -> None:
     """Runs daily."""

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.ingest.partitions import Window, by_day
 from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market.instruments import AssetType
@@ -86,13 +87,19 @@ def fetch_markets_together(context: dg.OpExecutionContext, config: Universe) -> 
     run_parts(context, ALL_MARKETS, config.symbols)
 
 
-@dg.job(description="Daily bars, markets and quotes of cryptos, each from the first vendor that can answer.")
+@dg.job(
+    description="Daily bars, markets and quotes of cryptos, each from the first vendor that can answer.",
+    tags=queue_tags("default"),
+)
 def fetch_unified_crypto() -> None:
     """Two runs: the running month of the bars, the running day of the others."""
     fetch_cryptos_together()
 
 
-@dg.job(description="Daily bars, corporate actions, markets and quotes of every active instrument.")
+@dg.job(
+    description="Daily bars, corporate actions, markets and quotes of every active instrument.",
+    tags=queue_tags("default"),
+)
 def fetch_all_markets() -> None:
     """Two runs: the running month of the bars, the running day of the others."""
     fetch_markets_together()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.gateway.errors import NotConfigured, ProviderError
 from financehub_dagster.providers import all_providers
 
@@ -44,7 +45,7 @@ def ask_everyone(context: dg.OpExecutionContext) -> None:
         raise dg.Failure("; ".join(silent), allow_retries=False)
 
 
-@dg.job(description="Ask the database and every vendor one cheap question.")
+@dg.job(description="Ask the database and every vendor one cheap question.", tags=queue_tags("high"))
 def test_connection() -> None:
     """Fails with the name of each that does not answer."""
     ask_everyone()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import PRIORITY_TAG
 
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.gateway.api_keys import is_off
 from financehub_dagster.ingest.partitions import by_day, range_tags
@@ -31,7 +31,6 @@ TABLE_TAG = "financehub/heals"
 HEAL_SECONDS = 30
 ORDERS = 2
 """Runs per table at a time: the queue has room left for what people and schedules launch, which also goes first."""
-BEHIND_OTHERS = "-1"
 CAPABILITY, INTRADAY_CAPABILITY = "daily_bars", "intraday_bars"
 
 
@@ -42,6 +41,7 @@ def _job(name: str, tables: Sequence[str]) -> UnresolvedAssetJobDefinition:
         name,
         selection=dg.AssetSelection.assets(*(table for table in filled if by_day(table) == by_day(tables[0]))),
         description="Fills gaps of the ledger: launched by its sensor for the partitions and instruments concerned.",
+        tags=queue_tags("low"),
     )
 
 
@@ -175,7 +175,6 @@ def _request(order: "HealingBatch") -> dg.RunRequest:
         tags={
             **range_tags(order.first.isoformat(), order.last.isoformat()),
             TABLE_TAG: order.table,
-            PRIORITY_TAG: BEHIND_OTHERS,
         },
     )
 

@@ -6,6 +6,8 @@ sensor, because a run every minute would cost a process and 40 rows of events ea
 
 import dagster as dg
 
+from financehub_dagster.automation.queues import queue_tags
+
 EVERY_SECONDS = 60
 
 
@@ -22,7 +24,10 @@ def look_now(context: dg.OpExecutionContext) -> None:
         raise dg.Failure(f"the platform is unhealthy: {bad}", allow_retries=False)
 
 
-@dg.job(description="Check database, daemon, code location, queue, vendors, disk and clock, and record the result.")
+@dg.job(
+    description="Check database, daemon, code location, queue, vendors, disk and clock, and record the result.",
+    tags=queue_tags("high"),
+)
 def health_check() -> None:
     """The sensor of the same name does so every minute."""
     look_now()

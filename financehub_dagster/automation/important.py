@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import Field
 
 from financehub_dagster.automation.combined_jobs import ALL_MARKETS, run_parts
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import is_unfinished
 from financehub_dagster.automation.table_jobs import any_open
 from financehub_dagster.ingest.partitions import partition_at, range_tags
@@ -34,12 +35,15 @@ class Popular(dg.Config):
 @dg.op
 def rank(context: dg.OpExecutionContext) -> None:
     """Compute the importance of every active instrument from what is stored."""
-    from financehub_dagster.market.importance import importance, recent_volatility
+    from financehub_dagster.market.importance import importance, recent_volatility, sessions_behind
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.queries import importance as stored
 
     known = in_transaction(stored.read)
-    weights = importance(known.held, known.market_cap, recent_volatility(known.offsets, known.closes)).tolist()
+    members = {each.symbol: each for each in _active()}
+    behind = sessions_behind([members[symbol] for symbol in known.symbols], known.newest, datetime.now(UTC))
+    moved = recent_volatility(known.offsets, known.closes)
+    weights = importance(known.held, known.market_cap, moved, behind).tolist()
     changed = in_transaction(lambda connection: stored.store(connection, known.symbols, weights))
     first = sorted(zip(weights, known.symbols, strict=True), reverse=True)[:POPULAR]
     context.add_output_metadata(
@@ -51,7 +55,10 @@ def rank(context: dg.OpExecutionContext) -> None:
     )
 
 
-@dg.job(description="Compute how important each instrument is, from holdings, market cap and volatility.")
+@dg.job(
+    description="Compute how important each instrument is, from holdings, market cap, volatility and staleness.",
+    tags=queue_tags("default"),
+)
 def rank_instruments() -> None:
     """Asks no vendor."""
     rank()
@@ -63,7 +70,10 @@ def update_popular(context: dg.OpExecutionContext, config: Popular) -> None:
     run_parts(context, ALL_MARKETS, [each.symbol for each in _active()[: config.most]])
 
 
-@dg.job(description="Daily bars, corporate actions, markets and quotes of the most important instruments.")
+@dg.job(
+    description="Daily bars, corporate actions, markets and quotes of the most important instruments.",
+    tags=queue_tags("default"),
+)
 def batch_update_popular() -> None:
     """Two runs: the running month of the bars, the running day of the others."""
     update_popular()
@@ -73,6 +83,7 @@ cache_warming = dg.define_asset_job(
     "cache_warming",
     selection=dg.AssetSelection.assets(WARMED),
     description="Last prices of listed instruments whose exchange is about to open, most important first.",
+    tags=queue_tags("high"),
 )
 
 

@@ -17,6 +17,7 @@ from financehub_dagster.automation.health_check import health_check
 from financehub_dagster.automation.important import IMPORTANT_JOBS
 from financehub_dagster.automation.journal import write_journal
 from financehub_dagster.automation.notifying import send_notifications
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.realtime import realtime_pull
 from financehub_dagster.automation.reconciliation import reconcile_prices
 from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
@@ -26,18 +27,21 @@ observe_api_usage = dg.define_asset_job(
     "observe_api_usage",
     selection=dg.AssetSelection.assets("api_usage"),
     description="Used and left of every vendor's plan, per key and window; asks no vendor.",
+    tags=queue_tags("default"),
 )
 
 report_coverage = dg.define_asset_job(
     "report_coverage",
     selection=dg.AssetSelection.assets("coverage"),
     description="The ledger in the webserver: heat maps, counts, open gaps; asks no vendor.",
+    tags=queue_tags("low"),
 )
 
 audit_tables = dg.define_asset_job(
     "audit_tables",
     selection=dg.AssetSelection.assets("table_audit"),
     description="Reads every table whole, page by page, for what was damaged outside of runs; asks no vendor.",
+    tags=queue_tags("low"),
 )
 
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [

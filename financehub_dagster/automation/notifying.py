@@ -7,6 +7,7 @@ the platform was up, what waits is sent once.
 
 import dagster as dg
 
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import is_unfinished
 
 JOB = "send_notifications"
@@ -16,6 +17,7 @@ send_notifications = dg.define_asset_job(
     JOB,
     selection=dg.AssetSelection.assets("position_sizes", "notifications"),
     description="Sizes positions for recent signals and tells people of them, each once; a dry run without an address.",
+    tags=queue_tags("high"),
 )
 
 

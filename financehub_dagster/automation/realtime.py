@@ -11,10 +11,12 @@ the machine slept, comes with the next tick, in one request for each instrument.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import is_unfinished
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.market.instruments import Instrument
@@ -39,6 +41,7 @@ realtime_pull = dg.define_asset_job(
     JOB,
     selection=dg.AssetSelection.assets(MINUTES, *filled_with(MINUTES)),
     description="Minutes from each instrument's last complete one on, and the longer bars made of them.",
+    tags=queue_tags("high"),
 )
 
 
@@ -62,6 +65,7 @@ def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetim
     """What the tick at `now` (aware, UTC) asks for."""
     import numpy as np
 
+    from financehub_dagster.market import importance
     from financehub_dagster.market.intraday import budget_planner
     from financehub_dagster.storage.coverage import minute_rows
     from financehub_dagster.storage.database.engine import transaction
@@ -73,14 +77,16 @@ def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetim
         members = [each for each in list_instruments(connection, listed_on=now.date()) if each.symbol not in waiting]
         settled = minute_rows.read(connection)
         shut = _shut(connection)
+    groups = _by_vendor(router, members, shut)
+    budgets = _budgets({vendor: providers[vendor] for vendor in groups}, now)
     plans: dict[str, Plan] = {}
     oldest = now
-    for vendor, group in _by_vendor(router, members, shut).items():
-        budget, cost = _budget(vendor, providers, now), _cost(vendor, providers)
+    for vendor, group in groups.items():
+        budget, cost = budgets[vendor], _cost(providers[vendor])
         begins = [_complete_to(settled, each, now) for each in group]
         known = budget_planner.candidates(
             group,
-            np.ones(len(group)) if budget.today is None else _weights(group),
+            np.ones(len(group)) if budget.today is None else importance.weights(group),
             np.array([each.replace(tzinfo=None) for each in begins], "datetime64[s]"),
             np.array([_asked_at(settled, each) for each in group], "datetime64[s]"),
             at,
@@ -90,7 +96,8 @@ def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetim
         asked = set(plans[vendor].asked)
         starts = [begin for each, begin in zip(group, begins, strict=True) if each.symbol in asked]
         oldest = min([oldest, *starts])
-    symbols = [symbol for plan in plans.values() for symbol in plan.asked][:MOST_CALLS]
+    in_turn = zip_longest(*(plan.asked for plan in plans.values()))  # no vendor's instruments take all the calls
+    symbols = [symbol for turn in in_turn for symbol in turn if symbol is not None][:MOST_CALLS]
     return Tick(symbols, oldest, plans)
 
 
@@ -145,19 +152,8 @@ def _waiting(connection: "Connection", now: datetime) -> set[str]:
     return dead | {str(row["symbol"]) for row in deferred if row["until"] > now}  # type: ignore[operator]
 
 
-def _weights(members: Sequence[Instrument]) -> "np.ndarray":
-    """How much it matters that each is fresh: by its size, until holdings are known."""
-    import numpy as np
-
-    from financehub_dagster.market.importance import importance
-
-    unknown = np.full(len(members), np.nan)
-    sizes = np.array([np.nan if each.market_cap is None else each.market_cap for each in members])
-    return importance(unknown, sizes, unknown)
-
-
-def _budget(vendor: str, providers: Mapping[str, Any], now: datetime) -> "Budget":
-    """What all configured accounts of a vendor have left of their day and minute."""
+def _budgets(providers: Mapping[str, Any], now: datetime) -> "dict[str, Budget]":
+    """What all configured accounts of each vendor have left of their day and minute; the books are read once."""
     import numpy as np
 
     from financehub_dagster.market.intraday.budget_planner import NO_LIMIT, Budget
@@ -165,20 +161,22 @@ def _budget(vendor: str, providers: Mapping[str, Any], now: datetime) -> "Budget
     from financehub_dagster.storage.database.engine import market_engine
     from financehub_dagster.storage.rate_limits.usage import usage_report
 
-    provider = providers[vendor]
-    quotas = {quota.name: quota for quota in provider.quotas()}
-    if "day" not in quotas:
-        return NO_LIMIT
-    windows = [each for each in budgets({vendor: provider}, usage_report(market_engine())).windows if each.configured]
-    left = {name: sum(each.left or 0 for each in windows if each.window == name) for name in ("day", "minute")}
-    resets = quotas["day"].resets_after(now).replace(tzinfo=None)
-    return Budget(left["day"], left["minute"] if "minute" in quotas else None, np.datetime64(resets, "s"))
+    plans = {vendor: {quota.name: quota for quota in each.quotas()} for vendor, each in providers.items()}
+    limited = {vendor: providers[vendor] for vendor, quotas in plans.items() if "day" in quotas}
+    windows = budgets(limited, usage_report(market_engine())).windows if limited else ()
+    found = dict.fromkeys(providers, NO_LIMIT)
+    for vendor in limited:
+        own = [each for each in windows if each.provider == vendor and each.configured]
+        left = {name: sum(each.left or 0 for each in own if each.window == name) for name in ("day", "minute")}
+        resets = plans[vendor]["day"].resets_after(now).replace(tzinfo=None)
+        minute = left["minute"] if "minute" in plans[vendor] else None
+        found[vendor] = Budget(left["day"], minute, np.datetime64(resets, "s"))
+    return found
 
 
-def _cost(vendor: str, providers: Mapping[str, Any]) -> "CallCost":
+def _cost(provider: Any) -> "CallCost":
     from financehub_dagster.market.intraday.budget_planner import CallCost
 
-    provider = providers[vendor]
     if hasattr(provider, "intraday_batch"):
         return CallCost(per_symbol=1, per_call=0, symbols=max(provider.batch_of([]), 1))
     return CallCost(per_symbol=0, per_call=1, symbols=1)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.providers.routing import SERVE_DAILY_BARS
 from financehub_dagster.tables import BARS_OF
@@ -64,7 +65,8 @@ def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
 
 @dg.job(
     description="Compare the bars of some instruments, others each day, with a second vendor's; asks only vendors that"
-    " have more than half of every budget left."
+    " have more than half of every budget left.",
+    tags=queue_tags("low"),
 )
 def reconcile_prices() -> None:
     """Runs daily."""

@@ -21,6 +21,7 @@ from financehub_dagster.automation.one_symbol import (
     launchpad,
     window_of,
 )
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.ingest.partitions import LOOKBACK, Window
 from financehub_dagster.ingest.run_config import Universe
@@ -117,6 +118,7 @@ def seed_one(context: dg.OpExecutionContext, config: Seed) -> None:
     hooks={dead_letter, settled},
     config=launchpad(UPDATE_STEP, UPDATE_EXAMPLE),
     description="Bring every daily table of one instrument up to date: put its symbol into the launchpad.",
+    tags=queue_tags("high"),
 )
 def update_single_asset() -> None:
     """One instrument, running month."""
@@ -127,6 +129,7 @@ def update_single_asset() -> None:
     hooks={dead_letter, settled},
     config=launchpad(SEED_STEP, SEED_EXAMPLE),
     description="Store the history of one instrument: put its symbol and the days back from today into the launchpad.",
+    tags=queue_tags("low"),
 )
 def historical_seed() -> None:
     """One instrument, as far back as asked."""

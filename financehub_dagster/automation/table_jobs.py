@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import is_unfinished
 from financehub_dagster.ingest.partitions import partition_at, range_tags
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -29,6 +30,7 @@ def _job(table: str, job: Job) -> UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets(table, *filled_with(table), *job.also),
         config={"ops": {table: {"config": config}}} if config else None,
         description=job.description,
+        tags=queue_tags(job.queue),
     )
 
 

@@ -29,7 +29,10 @@ def render(settings: Settings) -> str:
         return packaged()
     content: dict[str, Any] = yaml.safe_load(packaged())
     if settings.financehub_max_runs is not None:
-        content["concurrency"]["runs"]["max_concurrent_runs"] = settings.financehub_max_runs
+        runs = content["concurrency"]["runs"]
+        runs["max_concurrent_runs"] = settings.financehub_max_runs
+        [low] = runs["tag_concurrency_limits"]
+        low["limit"] = max(1, settings.financehub_max_runs - 1)
     if launcher != "local":
         _require(launcher, settings)
         content["run_launcher"] = _SECTIONS[launcher](settings)

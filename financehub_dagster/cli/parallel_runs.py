@@ -80,10 +80,11 @@ def run_in_parts(
 
 
 def _launch(webserver: str, order: TableRun, symbols: Sequence[str]) -> str:
+    from financehub_dagster.automation.queues import queue_tags
     from financehub_dagster.ingest.partitions import range_tags
 
     [table] = order.tables
-    tags = range_tags(*(day.isoformat() for day in order.span))
+    tags = {**range_tags(*(day.isoformat() for day in order.span)), **queue_tags("low")}
     params = {
         "selector": {
             "repositoryLocationName": CODE_LOCATION,

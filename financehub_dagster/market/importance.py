@@ -3,34 +3,77 @@
 Belongs here: pure functions on arrays. Does not belong here: what a tick asks for (`intraday.budget_planner`), reading
 holdings and prices (storage).
 
-An instrument weighs 1, plus up to 4 for what is held of it, up to 2 for its size and up to 2 for its recent volatility.
-Holdings come first because a stale price is then a wrong balance. The range is narrow on purpose: pulls are spaced by
-the square root of the weight, so the lightest instrument is asked for a third as often as the heaviest.
+An instrument weighs 1, plus up to 4 for what is held of it, up to 1.5 for its size, up to 1.5 for its recent volatility
+and up to 1 for the sessions it is behind. Holdings come first because a stale price is then a wrong balance. The range
+is narrow on purpose: pulls are spaced by the square root of the weight, so the lightest instrument is asked for a third
+as often as the heaviest.
 """
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from financehub_dagster.market import calendars
+from financehub_dagster.market.instruments import Instrument
+
 type Floats = NDArray[np.float64]
 
-HELD, SIZE, VOLATILE = 4.0, 2.0, 2.0
-"""What each of the three adds at most."""
+HELD, SIZE, VOLATILE, STALE = 4.0, 1.5, 1.5, 1.0
+"""What each of the four adds at most."""
+
+HALF_STALE = 5
+"""Sessions behind, a week of them, for which an instrument gets half of STALE."""
+
+FAR_BEHIND = timedelta(days=60)
 
 DAYS = 20
 """Daily returns in the recent volatility: a month of trading."""
 
 
-def importance(holdings_value: ArrayLike, market_cap: ArrayLike, volatility: ArrayLike) -> Floats:
-    """The weight of each instrument; the three arrays have one length, NaN where a value is unknown.
+def importance(
+    holdings_value: ArrayLike, market_cap: ArrayLike, volatility: ArrayLike, behind: ArrayLike | None = None
+) -> Floats:
+    """The weight of each instrument; the arrays have one length, NaN where a value is unknown.
 
     holdings_value: what is held, in one currency, negative for short positions; anything held counts at least half.
     market_cap: in one currency; ranked, because sizes span five powers of ten; unknown counts as smallest.
     volatility: of any one kind; half at the median of the known ones, and where it is unknown.
+    behind: sessions that have ended since the last stored one, infinite where none is stored; None: of no instrument.
     """
     held, size, moved = (np.asarray(each, np.float64) for each in (holdings_value, market_cap, volatility))
-    if not held.shape == size.shape == moved.shape or held.ndim != 1:
-        raise ValueError(f"shapes {held.shape}, {size.shape}, {moved.shape}: give three arrays of one length")
-    return 1 + HELD * _share_held(held) + SIZE * _rank(size) + VOLATILE * _share_moved(moved)
+    late = np.zeros(held.shape) if behind is None else np.asarray(behind, np.float64)
+    if not held.shape == size.shape == moved.shape == late.shape or held.ndim != 1:
+        shapes = ", ".join(str(each.shape) for each in (held, size, moved, late))
+        raise ValueError(f"shapes {shapes}: give arrays of one length")
+    shares = HELD * _share_held(held) + SIZE * _rank(size) + VOLATILE * _share_moved(moved) + STALE * _share_late(late)
+    return 1 + shares
+
+
+def weights(instruments: Sequence[Instrument]) -> Floats:
+    """The stored importance of each instrument; by its size alone where none has been computed yet."""
+    unknown = np.full(len(instruments), np.nan)
+    sizes = np.array([np.nan if each.market_cap is None else each.market_cap for each in instruments], np.float64)
+    stored = np.array([np.nan if each.importance is None else each.importance for each in instruments], np.float64)
+    return np.where(np.isnan(stored), importance(unknown, sizes, unknown), stored)
+
+
+def sessions_behind(instruments: Sequence[Instrument], newest: Sequence[date | None], now: datetime) -> Floats:
+    """How many sessions of each market have ended after the instrument's `newest` stored one, at `now` (aware).
+
+    Infinite where none is stored; counted over FAR_BEHIND, which weighs nearly as much.
+    """
+    ended: dict[object, NDArray[np.datetime64]] = {}
+    found = np.full(len(instruments), np.inf)
+    for row, (each, last) in enumerate(zip(instruments, newest, strict=True)):
+        market = calendars.market_of(each)
+        if market not in ended:
+            recent = calendars.known(each, (now - FAR_BEHIND).date(), now.date())
+            ended[market] = recent.dates[recent.closes <= calendars.instant(now)]
+        if last is not None:
+            found[row] = np.count_nonzero(ended[market] > np.datetime64(last, "D"))
+    return found
 
 
 def recent_volatility(offsets: ArrayLike, close: ArrayLike) -> Floats:
@@ -74,4 +117,10 @@ def _share_moved(volatility: Floats) -> Floats:
     median = float(np.median(volatility[known])) if known.any() else 0.0
     moved = np.where(known, volatility, median)
     share: Floats = np.divide(moved, moved + median, out=np.full(moved.size, 0.5), where=moved + median > 0)
+    return share
+
+
+def _share_late(behind: Floats) -> Floats:
+    late = np.clip(np.nan_to_num(behind, nan=0.0, posinf=1e9), 0, 1e9)
+    share: Floats = late / (late + HALF_STALE)
     return share

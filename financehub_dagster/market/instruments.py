@@ -39,6 +39,7 @@ class Instrument:
     symbol is unique and upper case; exchange is an ISO 10383 MIC (XXXX, "no market", for cryptos); currency is
     ISO 4217; timezone an IANA name; market_cap in units of currency; aliases map a provider's name to its symbol;
     delisted_on is the last day on which it was traded, None while it is; former_aliases are names it had until a day.
+    importance is computed every night (`market.importance`), None before, and belongs to no file.
     """
 
     symbol: str
@@ -52,6 +53,7 @@ class Instrument:
     aliases: Mapping[str, str] = field(default_factory=dict)
     delisted_on: date | None = None
     former_aliases: tuple[FormerAlias, ...] = ()
+    importance: float | None = field(default=None, compare=False)
 
     def symbol_at(self, provider: str) -> str:
         """The symbol under which `provider` knows this instrument."""

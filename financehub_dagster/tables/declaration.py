@@ -168,6 +168,10 @@ class Lateness:
     kinds: tuple[AssetType, ...] = ()
 
 
+type Queue = Literal["high", "default", "low"]
+"""The class of a job's runs in the queue: of two that wait, a higher one starts first (`automation.queues`)."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A job over the table, under a predecessor's name where it had one, and its schedule.
@@ -175,7 +179,7 @@ class Job:
     asset_types, providers: what its runs are limited to. cron is in `timezone`, None: nothing schedules it. days_back:
     how far before the tick its partitions begin. tick_asset_types: the kinds a tick asks about, where those are not the
     job's. while_open: a tick asks only while a market of these kinds is open, or was a moment ago. also:
-    tables computed from the same inputs that its runs compute too.
+    tables computed from the same inputs that its runs compute too. queue: the class of its runs.
     """
 
     name: str
@@ -189,6 +193,7 @@ class Job:
     tick_asset_types: tuple[str, ...] = ()
     while_open: bool = False
     also: tuple[str, ...] = ()
+    queue: Queue = "default"
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ TABLE = Table(
             timezone="Europe/Berlin",
             why="One minute before 21:00 in Berlin, Monday to Friday.",
             days_back=7,
+            queue="high",
         ),
     ),
 )

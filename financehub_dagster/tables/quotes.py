@@ -55,6 +55,7 @@ TABLE = Table(
             why="Every five minutes while an exchange of the universe is open, in the order of the quotes router.",
             tick_asset_types=("stock", "etf", "index", "fx"),
             while_open=True,
+            queue="high",
         ),
         Job(
             "fetch_crypto_quotes",
@@ -63,6 +64,7 @@ TABLE = Table(
             cron="*/2 * * * *",
             why="Every two minutes, round the clock.",
             tick_asset_types=("crypto",),
+            queue="high",
         ),
     ),
     chart="movers",

@@ -7,10 +7,14 @@ import dagster as dg
 import pytest
 
 from financehub_dagster.automation.combined_jobs import PART_TAG
+from financehub_dagster.automation.healing import due_orders
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.ingest.run_config import Universe
+from financehub_dagster.market import importance
 from financehub_dagster.market.holdings import Lot
 from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.storage.coverage import gaps
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.holdings import replace_lots
 
@@ -55,6 +59,36 @@ def test_what_is_held_goes_before_what_is_large(platform):
     assert first(1) == [small]
     lowest, highest = platform.rows("select min(importance), max(importance) from instruments where is_active")[0]
     assert 1 <= lowest < highest <= 9
+
+
+def test_ticks_healing_and_reports_follow_one_order(platform):
+    order = ["KO", "GE", "JPM", "AAPL"]  # by size it would be the reverse; AAPL has no importance yet
+    platform.execute("delete from instruments where symbol <> all(:kept)", kept=order)
+    platform.execute(
+        "update instruments set importance = case symbol when 'KO' then 8 when 'GE' then 7 when 'JPM' then 2 end"
+    )
+    members = Universe().instruments([AssetType.STOCK])
+    assert [each.symbol for each in members] == order
+    assert importance.weights(members).tolist()[:3] == [8, 7, 2]
+    healed = due_orders(platform.definitions.resources["daily_bars"], 1, tables=["stock_prices_daily"])
+    assert list(healed[0].symbols) == order
+    with transaction() as connection:
+        assert gaps.shares_by_month(connection, ["stock_prices_daily"]).symbols == order
+
+
+def test_what_has_fallen_behind_weighs_more(platform):
+    symbols = ["AAPL", "MSFT", "BTC"]
+    members = Universe(symbols=symbols).instruments([AssetType.STOCK, AssetType.CRYPTO])
+    newest = {"AAPL": date(2026, 11, 20), "MSFT": date(2026, 11, 18), "BTC": None}
+    monday = datetime(2026, 11, 23, 15, tzinfo=UTC)  # the session of the 20th is the last that has ended
+    behind = importance.sessions_behind(members, [newest[each.symbol] for each in members], monday)
+    assert dict(zip([each.symbol for each in members], behind.tolist(), strict=True)) == {
+        "AAPL": 0,
+        "MSFT": 2,
+        "BTC": float("inf"),
+    }
+    same = [0.0] * 3
+    assert importance.importance(same, same, same, [0, 5, float("inf")]).tolist() == pytest.approx([1.75, 2.25, 2.75])
 
 
 def test_a_second_ranking_changes_nothing(platform):

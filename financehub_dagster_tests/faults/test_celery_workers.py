@@ -34,7 +34,7 @@ class Workers(Platform):
         """The sample market without anything that fetches by itself, and a broker."""
         self.prepare_quiet(date(2014, 1, 1))
         with (self.folder / ".env").open("a") as file:
-            file.write(f"FINANCEHUB_RUN_LAUNCHER=celery\nFINANCEHUB_BROKER_URL={broker}\nFINANCEHUB_MAX_RUNS=2\n")
+            file.write(f"FINANCEHUB_RUN_LAUNCHER=celery\nFINANCEHUB_BROKER_URL={broker}\nFINANCEHUB_MAX_RUNS=3\n")
 
     def work(self, name: str) -> subprocess.Popen[bytes]:
         """Start a worker in a process group of its own."""

@@ -8,6 +8,9 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
+from financehub_dagster.assets.table_audit import MAINTENANCE_POOL
+from financehub_dagster.automation.queues import queue_tags
+
 
 class Keep(dg.Config):
     """How long settled dead letters are kept."""
@@ -15,7 +18,7 @@ class Keep(dg.Config):
     days: int = Field(default=30, ge=0, description="Days since the last failure of a resolved or discarded row.")
 
 
-@dg.op
+@dg.op(pool=MAINTENANCE_POOL)
 def delete_settled_failures(context: dg.OpExecutionContext, config: Keep) -> None:
     """Delete what was resolved or discarded; open, retrying and parked rows stay, however old."""
     from financehub_dagster.storage.database.transactions import in_transaction
@@ -26,7 +29,10 @@ def delete_settled_failures(context: dg.OpExecutionContext, config: Keep) -> Non
     context.add_output_metadata({"deleted": deleted})
 
 
-@dg.job(description="Delete dead letters that were resolved or discarded and failed last more than `days` days ago.")
+@dg.job(
+    description="Delete dead letters that were resolved or discarded and failed last more than `days` days ago.",
+    tags=queue_tags("low"),
+)
 def cleanup_failed_tasks() -> None:
     """Runs daily."""
     delete_settled_failures()

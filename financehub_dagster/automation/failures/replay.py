@@ -16,6 +16,7 @@ from pydantic import Field
 
 from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, settle_groups
 from financehub_dagster.automation.failures.replay_groups import Group, Row, grouped, symbols_of
+from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.runs import run_tables
 from financehub_dagster.ingest.partitions import is_of_now, partition_at
 
@@ -165,6 +166,7 @@ def replay_rows(context: dg.OpExecutionContext, config: Replay) -> None:
 @dg.job(
     name=JOB,
     description="Do failed work again: the dead letters whose retry is due, or those with the given ids.",
+    tags=queue_tags("low"),
 )
 def replay_dead_letters() -> None:
     """Each group of rows becomes a run of its table, tagged with this one."""

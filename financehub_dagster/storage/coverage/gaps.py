@@ -18,6 +18,7 @@ from financehub_dagster.market.coverage import NAMED, OPEN, Days, Ranges, States
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import minute_days, minute_rows, rows
 from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.queries.ranking import RANK
 from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, expected_from, period_of
 
 BATCH = 500
@@ -97,12 +98,12 @@ def read_groups(connection: Connection, symbols: Sequence[str] | None = None) ->
             )
 
 
-_ROWS = sa.text("""
+_ROWS = sa.text(f"""
     SELECT b.table_name, i.exchange, i.asset_type, i.delisted_on, b.first, b.symbol, b.through, i.rank
     FROM coverage b
     JOIN (
         SELECT symbol, exchange, asset_type, delisted_on,
-            row_number() OVER (ORDER BY market_cap DESC NULLS LAST, symbol) - 1 AS rank
+            row_number() OVER (ORDER BY {RANK}) - 1 AS rank
         FROM instruments WHERE is_active
     ) AS i ON i.symbol = b.symbol
     WHERE b.table_name = ANY(CAST(:bars AS text[]))

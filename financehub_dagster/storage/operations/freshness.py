@@ -12,16 +12,17 @@ import sqlalchemy as sa
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import metadata, table_freshness
+from financehub_dagster.storage.queries.ranking import RANK
 
 MOST_SYMBOLS = 50
-"""Instruments of a market that are looked at, the largest first: rows of one of them show that the table is fed.
+"""Instruments of a market that are looked at, the most important first: rows of one of them show that the table is fed.
 Those that alone lack something are gaps of the ledger."""
 
 _NEWEST = """
     with ranked as (
         select symbol, exchange, asset_type = 'fx' as is_fx, updated_at,
             row_number() over
-                (partition by exchange, asset_type = 'fx' order by market_cap desc nulls last, symbol) as n
+                (partition by exchange, asset_type = 'fx' order by {rank}) as n
         from instruments
         where is_active and asset_type = any(cast(:kinds as text[]))
             and (delisted_on is null or delisted_on >= current_date)
@@ -74,7 +75,7 @@ class Freshness:
 def newest_rows(connection: Connection, table: str, column: str, kinds: Sequence[str]) -> list[NewestRow]:
     """The newest row of each market with active instruments of these kinds, by a few probes of the table's key."""
     known = metadata.tables[table]
-    query = sa.text(_NEWEST.format(table=known.name, column=known.c[column].name))
+    query = sa.text(_NEWEST.format(table=known.name, column=known.c[column].name, rank=RANK))
     rows = connection.execute(query, {"kinds": list(kinds), "most": MOST_SYMBOLS})
     return [NewestRow(row[0], row[1], row[2], row[3], _instant(row[4])) for row in rows]
 

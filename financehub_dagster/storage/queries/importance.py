@@ -6,6 +6,7 @@ Belongs here: these statements. Does not belong here: the arithmetic (market.imp
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RECENT = """
-    select i.symbol, i.market_cap, c.closes from instruments i cross join lateral (
-        select array_agg(close order by date) as closes from ({closes}) b
+    select i.symbol, i.market_cap, c.closes, c.newest from instruments i cross join lateral (
+        select array_agg(close order by date) as closes, max(date) as newest from ({closes}) b
     ) c where i.is_active order by i.symbol
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Of the active instruments: what is held (0: nothing), market cap (NaN: unknown), and recent closes end to end.
+    """What is known of the active instruments.
 
+    held is worth 0 where there is nothing, market_cap NaN where it is unknown, newest None where no session is stored.
     Instrument i owns closes offsets[i] to offsets[i + 1].
     """
 
@@ -42,6 +44,7 @@ class Known:
     market_cap: "NDArray[np.float64]"
     offsets: "NDArray[np.int64]"
     closes: "NDArray[np.float64]"
+    newest: list[date | None]
 
 
 def read(connection: Connection) -> Known:
@@ -63,6 +66,7 @@ def read(connection: Connection) -> Known:
         np.array([nan if row.market_cap is None else row.market_cap for row in rows]),
         np.cumsum([0, *(len(each) for each in closes)], dtype=np.int64),
         np.array([close for each in closes for close in each], np.float64),
+        [row.newest for row in rows],
     )
 
 

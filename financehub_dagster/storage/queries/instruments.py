@@ -18,6 +18,7 @@ from financehub_dagster.storage.database.array_parameters import any_of, rows_of
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import UnknownInstruments
 from financehub_dagster.storage.database.schema import instruments as table
+from financehub_dagster.storage.queries.ranking import RANK
 
 _VALUES = (
     "name",
@@ -32,10 +33,6 @@ _VALUES = (
     "former_aliases",
 )
 _COLUMNS = ("symbol", *_VALUES)
-
-
-_FIRST = (table.c.importance.desc().nulls_last(), table.c.market_cap.desc().nulls_last(), table.c.symbol)
-"""The most important instruments first."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +78,13 @@ def list_instruments(
     all_known: bool = True,
     listed_on: date | None = None,
 ) -> list[Instrument]:
-    """Instruments by importance, then the largest market capitalisation first, unknown ones last, then by symbol.
+    """Instruments, the most important first (`ranking.RANK`).
 
     asset_types and symbols narrow the choice; active None means both, listed_on leaves out those that were delisted
     before that day. A symbol that an instrument gave up finds it. Raises UnknownInstruments for `symbols` that no
     instrument has, unless not `all_known`; one that is only filtered out by the other arguments is not unknown.
     """
-    query = sa.select(table).order_by(*_FIRST)
+    query = sa.select(table).order_by(sa.text(RANK))
     if asset_types is not None:
         query = query.where(table.c.asset_type.in_([str(kind) for kind in asset_types]))
     if symbols is not None:
@@ -165,4 +162,4 @@ def _row(instrument: Instrument) -> dict[str, object]:
 def _instrument(row: sa.Row[tuple[object, ...]]) -> Instrument:
     values = {name: getattr(row, name) for name in _COLUMNS}
     kind, former = AssetType(values["asset_type"]), from_json(values["former_aliases"])
-    return Instrument(**{**values, "asset_type": kind, "former_aliases": former})
+    return Instrument(**{**values, "asset_type": kind, "former_aliases": former, "importance": row.importance})

@@ -45,3 +45,11 @@ def test_a_tick_launches_a_run_that_stores_what_is_due_and_the_next_one_has_noth
     requests, reason = tick(platform, local_instance, now)
     assert requests == []
     assert "nothing is due: 1" in reason
+
+
+def test_no_vendor_s_instruments_take_all_the_calls_of_a_tick(platform, local_instance, monkeypatch):
+    monkeypatch.setattr("financehub_dagster.automation.realtime.MOST_CALLS", 2)
+    platform.execute("delete from instruments where symbol not in ('AAPL', 'MSFT', 'BTC', 'ETH')")
+    [request], _ = tick(platform, local_instance, datetime(2026, 11, 25, 20, 0, tzinfo=UTC))  # a Wednesday, all open
+    asked = request.run_config["ops"]["ohlc_1m"]["config"]["symbols"]
+    assert [symbol in ("BTC", "ETH") for symbol in asked] in ([True, False], [False, True])

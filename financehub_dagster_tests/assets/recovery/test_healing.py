@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from financehub_dagster.automation.healing import BEHIND_OTHERS, JOB, TABLE_TAG, heal_gaps_sensor
+from financehub_dagster.automation.healing import JOB, TABLE_TAG, heal_gaps_sensor
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import gaps, ledger
@@ -62,7 +62,6 @@ def test_what_is_missing_becomes_a_run_for_each_table_and_the_runs_leave_no_gap(
     assert stocks.run_config == {
         "ops": {table: {"config": {"symbols": ["AAPL", "GE"]}} for table in (STOCKS, *computed)}
     }
-    assert stocks.tags["dagster/priority"] == BEHIND_OTHERS
     assert stocks.tags["dagster/asset_partition_range_start"] == str(get_settings().financehub_history_start)
     for request in requests.values():
         assert launch(small, request).success

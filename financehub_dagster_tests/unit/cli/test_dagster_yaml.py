@@ -61,6 +61,7 @@ def test_the_local_file_is_the_packaged_one(monkeypatch: pytest.MonkeyPatch) -> 
     few = yaml.safe_load(dagster_yaml.render(settings(monkeypatch, FINANCEHUB_MAX_RUNS="12")))
     expected = yaml.safe_load(dagster_yaml.packaged())
     expected["concurrency"]["runs"]["max_concurrent_runs"] = 12
+    expected["concurrency"]["runs"]["tag_concurrency_limits"][0]["limit"] = 11
     assert few == expected
 
 

@@ -10,6 +10,7 @@ from financehub_dagster.operations.bounds import late_bounds, runtimes
 from financehub_dagster.operations.freshness import measure, open_seconds
 from financehub_dagster.operations.sla import follow_freshness, follow_runtimes, late_tables
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.month_partitions import ensure_months
 from financehub_dagster.storage.operations.freshness import Freshness
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster.storage.rate_limits import usage
