@@ -41,7 +41,7 @@ def table_spec(name: str, *, deps: tuple[str, ...] | None = None) -> dg.AssetSpe
         kinds={"postgres", *table.source},
         freshness_policy=None
         if fresh is None
-        else dg.FreshnessPolicy.time_window(fail_window=fresh.fail, warn_window=fresh.warn),
+        else dg.FreshnessPolicy.cron(fresh.by, lower_bound_delta=fresh.within, timezone=fresh.timezone),
         metadata={
             "dagster/table_name": f"public.{name}",
             "dagster/storage_kind": "postgres",

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from financehub_dagster.automation.combined_jobs import ALL_MARKETS, run_parts
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.automation.run_facts import is_unfinished
 from financehub_dagster.automation.table_jobs import any_open
+from financehub_dagster.automation.ticks import active, nobody, plain_schedule, unfinished
 from financehub_dagster.ingest.partitions import partition_at, range_tags
 from financehub_dagster.market.instruments import AssetType, Instrument
 
@@ -38,9 +38,10 @@ def rank(context: dg.OpExecutionContext) -> None:
     from financehub_dagster.market.importance import importance, recent_volatility, sessions_behind
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.queries import importance as stored
+    from financehub_dagster.storage.queries.instruments import list_instruments
 
     known = in_transaction(stored.read)
-    members = {each.symbol: each for each in _active()}
+    members = {each.symbol: each for each in in_transaction(list_instruments)}
     behind = sessions_behind([members[symbol] for symbol in known.symbols], known.newest, datetime.now(UTC))
     moved = recent_volatility(known.offsets, known.closes)
     weights = importance(known.held, known.market_cap, moved, behind).tolist()
@@ -67,7 +68,7 @@ def rank_instruments() -> None:
 @dg.op
 def update_popular(context: dg.OpExecutionContext, config: Popular) -> None:
     """Bars of the running month, then markets and quotes, of the most important instruments."""
-    run_parts(context, ALL_MARKETS, [each.symbol for each in _active()[: config.most]])
+    run_parts(context, ALL_MARKETS, [each.symbol for each in active()[: config.most]])
 
 
 @dg.job(
@@ -95,12 +96,12 @@ cache_warming = dg.define_asset_job(
 )
 def batch_update_popular_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Skipped while a run has not ended, and while all of their markets are closed."""
-    busy = _unfinished(context, "batch_update_popular")
+    busy = unfinished(context, "batch_update_popular")
     if busy is not None:
-        return busy
-    first = _active()[:POPULAR]
+        return dg.SkipReason(busy)
+    first = active()[:POPULAR]
     if not first:
-        return dg.SkipReason("the universe has no active instrument")
+        return dg.SkipReason(nobody())
     if not any_open(first, context.scheduled_execution_time):
         return dg.SkipReason("no market of the most important instruments is open")
     return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
@@ -114,11 +115,11 @@ def batch_update_popular_schedule(context: dg.ScheduleEvaluationContext) -> dg.R
 )
 def cache_warming_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run for all exchanges that open within the ten minutes after the tick."""
-    busy = _unfinished(context, "cache_warming")
+    busy = unfinished(context, "cache_warming")
     if busy is not None:
-        return busy
+        return dg.SkipReason(busy)
     now = context.scheduled_execution_time.astimezone(UTC)
-    opening = about_to_open(_active(_LISTED), now)
+    opening = about_to_open(active(_LISTED), now)
     if not opening:
         return dg.SkipReason("no exchange of the universe opens in the next ten minutes")
     today = partition_at(WARMED, now)
@@ -143,32 +144,13 @@ def about_to_open(members: list[Instrument], now: datetime) -> list[str]:
     return [each.symbol for each in members if opens[calendars.market_of(each)]]
 
 
-def _unfinished(context: dg.ScheduleEvaluationContext, job: str) -> dg.SkipReason | None:
-    return dg.SkipReason(f"a run of {job} has not ended yet") if is_unfinished(context.instance, job) else None
-
-
-def _active(kinds: tuple[AssetType, ...] | None = None) -> list[Instrument]:
-    """The active instruments, most important first, without delisted ones."""
-    from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.queries.instruments import list_instruments
-
-    with transaction() as connection:
-        return list_instruments(connection, asset_types=kinds, listed_on=datetime.now(UTC).date())
-
-
 IMPORTANT_JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     rank_instruments,
     batch_update_popular,
     cache_warming,
 ]
 IMPORTANT_SCHEDULES = [
-    dg.ScheduleDefinition(
-        name="rank_instruments_schedule",
-        job=rank_instruments,
-        cron_schedule="10 4 * * *",
-        default_status=_RUNNING,
-        description="Every night: what the most important instruments are.",
-    ),
+    plain_schedule(rank_instruments, "10 4 * * *", "Every night: what the most important instruments are."),
     batch_update_popular_schedule,
     cache_warming_schedule,
 ]

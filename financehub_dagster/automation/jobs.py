@@ -10,6 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.combined_jobs import COMBINED_JOBS
 from financehub_dagster.automation.connection_test import test_connection
+from financehub_dagster.automation.daily_close import daily_close
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.failures.replay import replay_dead_letters
 from financehub_dagster.automation.healing import heal_gaps, heal_minutes
@@ -48,6 +49,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     *TABLE_JOBS.values(),
     *COMBINED_JOBS,
     *IMPORTANT_JOBS,
+    daily_close,
     update_single_asset,
     historical_seed,
     test_connection,

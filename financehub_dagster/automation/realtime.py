@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.automation.run_facts import is_unfinished
+from financehub_dagster.automation.ticks import unfinished
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.intraday_routing import IntradayRouter
@@ -192,8 +192,9 @@ def _cost(provider: Any) -> "CallCost":
 )
 def realtime_pull_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """A run for what the plan asks for; none while the last one is at work, or nothing is due."""
-    if is_unfinished(context.instance, JOB):
-        return dg.SkipReason(f"a run of {JOB} has not ended yet")
+    busy = unfinished(context, JOB)
+    if busy is not None:
+        return dg.SkipReason(busy)
     vendors = {name: getattr(context.resources, name) for name in INTRADAY[MINUTES].vendors}
     router = getattr(context.resources, CAPABILITY).over(vendors)
     now = context.scheduled_execution_time.astimezone(UTC)

@@ -5,16 +5,16 @@ of different partitions (`combined_jobs`), and jobs that fill no table (`jobs`).
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.automation.run_facts import is_unfinished
+from financehub_dagster.automation.ticks import active, nobody, unfinished
 from financehub_dagster.ingest.partitions import partition_at, range_tags
-from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.tables import SNAPSHOTS, TABLES, filled_with, kinds_of
 from financehub_dagster.tables.declaration import Job
 
@@ -65,15 +65,16 @@ def reason_to_skip(context: dg.ScheduleEvaluationContext, table: str, job: Job) 
     """Why a tick asks for no run: vendors without keys, an unfinished run, no instrument, or all markets closed."""
     wanted = job.tick_asset_types or job.asset_types
     kinds = [kind for kind in kinds_of(table) if not wanted or kind in wanted]
+    busy = unfinished(context, job.name)
+    if busy is not None:
+        return busy
     if table in SNAPSHOTS:
         off = getattr(context.resources, SNAPSHOTS[table].router).why_off(kinds)
         if off is not None:
             return f"{table} is {off}"
-    if is_unfinished(context.instance, job.name):
-        return f"a run of {job.name} has not ended yet"
-    members = _active(kinds)
+    members = active(kinds)
     if not members:
-        return f"no active instrument is of type {' or '.join(kinds)}"
+        return nobody(kinds)
     if job.while_open and not any_open(members, context.scheduled_execution_time):
         return "no exchange of the universe is open"
     return None
@@ -85,14 +86,6 @@ def any_open(members: Sequence[Instrument], now: datetime) -> bool:
 
     markets = {calendars.market_of(each): each for each in members}.values()
     return any(calendars.is_open(each, moment) for each in markets for moment in (now, now - LATE))
-
-
-def _active(kinds: Sequence[AssetType]) -> list[Instrument]:
-    from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.queries.instruments import list_instruments
-
-    with transaction() as connection:
-        return list_instruments(connection, asset_types=kinds, listed_on=datetime.now(UTC).date())
 
 
 TABLE_JOBS = {job.name: _job(name, job) for name, table in TABLES.items() for job in table.jobs}

@@ -27,6 +27,7 @@ from financehub_dagster.cli.commands import (
     health,
     holdings,
     instruments,
+    jobs,
     journal,
     platform,
     sandbox,
@@ -53,6 +54,7 @@ explain.register(app)
 export.register(app)
 usage.register(app)
 tables.register(app)
+jobs.register(app)
 health.register(app)
 serve.register(app)
 worker.register(app)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import CURRENCY, ORIGIN, QUOTED_AT, SYMBOL, not_negative, number, positive
-from financehub_dagster.tables.declaration import Freshness, Job, Lateness, Snapshots, Table
+from financehub_dagster.tables.declaration import Job, Lateness, Snapshots, Table
 
 TABLE = Table(
     name="crypto_markets",
@@ -35,7 +35,7 @@ TABLE = Table(
     current_only=True,
     rules="market",
     checks=(*defaults.SNAPSHOT_CHECKS, "sanity", "markets_fresh"),
-    freshness=Freshness(warn=timedelta(hours=2), fail=timedelta(hours=6)),
+    freshness=defaults.HOURLY_FRESHNESS,
     lateness=(Lateness("always", timedelta(hours=3)),),
     runtime=timedelta(minutes=15),
     jobs=(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import DAILY_BARS
-from financehub_dagster.tables.declaration import History, Job, Lateness, Table
+from financehub_dagster.tables.declaration import Freshness, History, Job, Lateness, Table
 
 TABLE = Table(
     name="crypto_prices_daily",
@@ -23,7 +23,7 @@ TABLE = Table(
     checks=defaults.BAR_CHECKS,
     ledger=True,
     keep_revisions=True,
-    freshness=defaults.DAILY_FRESHNESS,
+    freshness=Freshness(by="30 1 * * *", within=timedelta(minutes=85)),
     lateness=(Lateness("sessions", timedelta(hours=3)),),
     runtime=timedelta(hours=1),
     jobs=(

@@ -149,10 +149,15 @@ bar within the day, an instant, the day on which it was known, or no time at all
 
 @dataclass(frozen=True)
 class Freshness:
-    """How old the newest materialization may be before the asset warns, and before it fails."""
+    """By when a run has to have filled the table: at each tick of the cron line `by`, less than `within` ago.
 
-    warn: timedelta
-    fail: timedelta
+    The ticks follow those of the schedule that fills the table, on holidays too, so that no closed market makes the
+    table late; `lateness` is about its rows.
+    """
+
+    by: str
+    within: timedelta
+    timezone: str = "UTC"
 
 
 type Due = Literal["sessions", "open markets", "always"]

@@ -5,7 +5,8 @@ Belongs here: choices that several declarations share. Does not belong here: wha
 
 from datetime import timedelta
 
-from financehub_dagster.tables.declaration import Freshness
+from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.tables.declaration import Freshness, Lateness
 
 CHECKS = ("schema", "no_open_failures")
 """The checks of every table."""
@@ -28,5 +29,11 @@ LEVEL_CHECKS = (*CHECKS, "no_missing_levels", "freshness")
 DERIVED_CHECKS = (*CHECKS, "no_missing_rows", "freshness")
 SNAPSHOT_CHECKS = (*CHECKS, "no_deferred_work")
 
-DAILY_FRESHNESS = Freshness(warn=timedelta(days=4), fail=timedelta(days=5))
-"""Friday's bars are the newest until Monday's session closes; a public holiday may add a day."""
+HOURLY_FRESHNESS = Freshness(by="0 * * * *", within=timedelta(hours=1))
+"""Of tables that an hourly schedule fills."""
+
+
+def late_after(bound: timedelta) -> tuple[Lateness, ...]:
+    """Bars within the day are due while their market is open; that of cryptos always is."""
+    exchange_traded = (AssetType.STOCK, AssetType.ETF, AssetType.INDEX, AssetType.FX)
+    return tuple(Lateness("open markets", bound, kinds) for kinds in (exchange_traded, (AssetType.CRYPTO,)))

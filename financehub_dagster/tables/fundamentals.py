@@ -5,7 +5,7 @@ from datetime import timedelta
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import CURRENCY, ORIGIN, SYMBOL, not_negative, number, positive
-from financehub_dagster.tables.declaration import Column, Job, Lateness, Snapshots, Table
+from financehub_dagster.tables.declaration import Column, Freshness, Job, Lateness, Snapshots, Table
 
 TABLE = Table(
     name="fundamentals",
@@ -51,7 +51,7 @@ TABLE = Table(
     rules="company",
     checks=(*defaults.SNAPSHOT_CHECKS, "sanity", "fundamentals_fresh"),
     keep_revisions=True,
-    freshness=defaults.DAILY_FRESHNESS,
+    freshness=Freshness(by="0 1 * * *", within=timedelta(minutes=150)),
     lateness=(Lateness("always", timedelta(days=3)),),
     runtime=timedelta(hours=2),
     jobs=(

@@ -38,7 +38,7 @@ TABLE = Table(
     checks=defaults.DERIVED_CHECKS,
     ledger=True,
     keep_revisions=True,
-    freshness=defaults.DAILY_FRESHNESS,
+    freshness=defaults.HOURLY_FRESHNESS,
     lateness=(Lateness("sessions", timedelta(hours=8)),),
     runtime=timedelta(minutes=30),
     jobs=(

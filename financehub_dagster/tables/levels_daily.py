@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import COMPUTED_AT, PREVIOUS_SESSION, SYMBOL, TRADE_DATE, positive
-from financehub_dagster.tables.declaration import Derived, Job, Table
+from financehub_dagster.tables.declaration import Derived, Freshness, Table
 
 TABLE = Table(
     name="levels_daily",
@@ -32,17 +32,6 @@ TABLE = Table(
     partitions="month",
     checks=defaults.LEVEL_CHECKS,
     keep_revisions=True,
-    freshness=defaults.DAILY_FRESHNESS,
+    freshness=Freshness(by="45 22 * * 1-5", within=timedelta(minutes=106), timezone="Europe/Berlin"),
     runtime=timedelta(minutes=30),
-    jobs=(
-        Job(
-            "daily_close",
-            "Levels from the sessions that have closed by now; the run reports which instruments have not.",
-            cron="59 20 * * 1-5",
-            timezone="Europe/Berlin",
-            why="One minute before 21:00 in Berlin, Monday to Friday.",
-            days_back=7,
-            queue="high",
-        ),
-    ),
 )

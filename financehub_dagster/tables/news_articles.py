@@ -33,7 +33,7 @@ TABLE = Table(
     current_only=True,
     rules="article",
     checks=(*defaults.SNAPSHOT_CHECKS, "linked", "news_fresh"),
-    freshness=Freshness(warn=timedelta(hours=2), fail=timedelta(hours=24)),
+    freshness=Freshness(by="0,30 * * * *", within=timedelta(minutes=30)),
     runtime=timedelta(minutes=25),
     jobs=(
         Job(

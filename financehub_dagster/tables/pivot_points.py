@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import COMPUTED_AT, PREVIOUS_SESSION, SYMBOL, TRADE_DATE, number
-from financehub_dagster.tables.declaration import Derived, Job, Table
+from financehub_dagster.tables.declaration import Derived, Freshness, Job, Table
 
 TABLE = Table(
     name="pivot_points",
@@ -33,7 +33,7 @@ TABLE = Table(
     partitions="month",
     checks=defaults.LEVEL_CHECKS,
     keep_revisions=True,
-    freshness=defaults.DAILY_FRESHNESS,
+    freshness=Freshness(by="30 8 * * 2-6", within=timedelta(minutes=35), timezone="Europe/Berlin"),
     runtime=timedelta(minutes=30),
     jobs=(
         Job(

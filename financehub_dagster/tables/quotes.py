@@ -5,7 +5,7 @@ from datetime import timedelta
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import CURRENCY, ORIGIN, QUOTED_AT, SYMBOL, not_negative, positive
-from financehub_dagster.tables.declaration import Freshness, Job, Lateness, Snapshots, Table
+from financehub_dagster.tables.declaration import Job, Lateness, Snapshots, Table
 
 _EXCHANGE_TRADED = (AssetType.STOCK, AssetType.ETF, AssetType.INDEX, AssetType.FX)
 
@@ -36,7 +36,6 @@ TABLE = Table(
     current_only=True,
     rules="quote",
     checks=(*defaults.SNAPSHOT_CHECKS, "sanity", "quotes_fresh"),
-    freshness=Freshness(warn=timedelta(minutes=15), fail=timedelta(hours=1)),
     # Vendors' free plans report prices up to a quarter of an hour late.
     lateness=(
         Lateness(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import DAILY_BARS
-from financehub_dagster.tables.declaration import History, Job, Lateness, Table
+from financehub_dagster.tables.declaration import Freshness, History, Job, Lateness, Table
 
 TABLE = Table(
     name="stock_prices_daily",
@@ -26,7 +26,7 @@ TABLE = Table(
     checks=defaults.LISTED_BAR_CHECKS,
     ledger=True,
     keep_revisions=True,
-    freshness=defaults.DAILY_FRESHNESS,
+    freshness=Freshness(by="0 18 * * 1-5", within=timedelta(minutes=90), timezone="America/New_York"),
     lateness=(Lateness("sessions", timedelta(hours=6)),),
     runtime=timedelta(hours=1),
     jobs=(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.tables import TABLES
-from financehub_dagster.tables.declaration import Derived, FilledWith, History, Snapshots, Table
+from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def _row(table: Table) -> TableRow:
 
 def _source(table: Table) -> str:
     filled = table.filled
-    if isinstance(filled, History):
+    if isinstance(filled, History | Intraday):
         return "vendors: " + ", ".join(filled.vendors)
     if isinstance(filled, Snapshots):
         from financehub_dagster.providers.snapshot_routing import answer_routers

@@ -1,5 +1,7 @@
 """`indicators_1h`: technical indicators of every instrument with hourly bars."""
 
+from datetime import timedelta
+
 from financehub_dagster.market.indicators.columns import INDICATORS_1H
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import COMPUTED_AT, OPENS_AT, SYMBOL
@@ -22,6 +24,9 @@ TABLE = Table(
     checks=(*defaults.CHECKS, "no_missing_rows"),
     keep_revisions=True,
     range_partitioned=True,
+    freshness=defaults.HOURLY_FRESHNESS,
+    lateness=defaults.late_after(timedelta(hours=3)),
+    runtime=timedelta(minutes=30),
     jobs=(
         Job(
             "calculate_hourly_indicators",

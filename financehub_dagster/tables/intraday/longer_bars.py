@@ -4,6 +4,8 @@ Belongs here: what makes such a declaration. Does not belong here: a table, and 
 (`market.intraday.resampling`).
 """
 
+from datetime import timedelta
+
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import INTRADAY_BARS
 from financehub_dagster.tables.declaration import FilledWith, Table
@@ -31,4 +33,6 @@ def longer_bars(minutes: int, length: str) -> Table:
         keep_revisions=True,
         time_index="btree",
         range_partitioned=True,
+        # A bar's row is named by its opening, and the next one is due two lengths later.
+        lateness=defaults.late_after(timedelta(minutes=40 + 2 * minutes)),
     )

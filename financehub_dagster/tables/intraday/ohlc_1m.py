@@ -1,5 +1,7 @@
 """`ohlc_1m`: bars of a minute."""
 
+from datetime import timedelta
+
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import INTRADAY_BARS
 from financehub_dagster.tables.declaration import Intraday, Table
@@ -23,4 +25,7 @@ TABLE = Table(
     keep_revisions=True,
     time_index="btree",
     range_partitioned=True,
+    # Where credits are counted, the planner spaces the pulls of an instrument by a quarter of an hour and more.
+    lateness=defaults.late_after(timedelta(minutes=40)),
+    runtime=timedelta(minutes=10),
 )

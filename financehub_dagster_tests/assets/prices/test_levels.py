@@ -5,9 +5,15 @@ from datetime import UTC, date, datetime
 import pytest
 
 from financehub_dagster.assets.derived_table import not_closed
+from financehub_dagster.automation.daily_close import closes_at
+from financehub_dagster.automation.runs import run_job
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 
 TABLES = ["stock_prices_daily", "crypto_prices_daily", "fx_prices_daily", "levels_daily", "pivot_points"]
+SAP = Instrument("SAP", "SAP", AssetType.STOCK, "XETR", "EUR", "Europe/Berlin")
+MSFT = Instrument("MSFT", "Microsoft", AssetType.STOCK, "XNAS", "USD", "America/New_York")
 EURUSD = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX", "USD", "America/New_York")
 
 
@@ -92,3 +98,39 @@ def test_what_has_not_closed_yet_is_named():
     named = found["not_closed"].value
     assert "BTC" in str(named)  # a crypto's day is never over
     assert ("EURUSD" in str(named)) == (datetime.now(UTC).weekday() < 5)
+
+
+def test_a_daily_close_asks_for_what_has_closed_and_is_not_stored(platform):
+    platform.execute("delete from instruments where symbol not in ('AAPL', 'BTC')")
+    in_transaction(lambda connection: upsert_instruments(connection, [SAP, MSFT, EURUSD]))
+    wednesday = datetime(2024, 12, 18, 19, 59, tzinfo=UTC)  # 20:59 in Berlin
+    platform.execute("delete from stock_prices_daily where date >= '2024-12-18'")
+    platform.execute("delete from crypto_prices_daily where date >= '2024-12-18'")
+    found = closes_at(wednesday)
+    # AAPL has its bar of Tuesday, BTC that of yesterday; MSFT has none at all, nor has the pair of currencies.
+    assert {table: sorted(symbols) for table, symbols in found.due.items()} == {
+        "stock_prices_daily": ["MSFT", "SAP"],
+        "crypto_prices_daily": [],
+        "fx_prices_daily": ["EURUSD"],
+    }
+    assert sorted(found.waiting) == ["AAPL", "BTC", "EURUSD", "MSFT"]
+    late = closes_at(datetime(2024, 12, 18, 16, 35, tzinfo=UTC))  # five minutes after Xetra's close, MSFT as before
+    assert sorted(late.due["stock_prices_daily"]) == ["MSFT", "SAP"]
+
+
+def test_a_daily_close_stores_bars_before_levels_and_asks_nobody_twice(platform):
+    platform.execute("delete from instruments where symbol not in ('AAPL', 'BTC')")
+
+    def launch() -> int:
+        before = sum(platform.sandbox.calls(vendor)["total"] for vendor in ("yahoo", "binance"))
+        outcome = run_job(platform.definitions.get_repository_def(), "daily_close", {}, instance=platform.instance)
+        assert outcome.success, outcome.error
+        return sum(platform.sandbox.calls(vendor)["total"] for vendor in ("yahoo", "binance")) - before
+
+    assert launch() > 0
+    for symbol, table in (("AAPL", "stock_prices_daily"), ("BTC", "crypto_prices_daily")):
+        newest = platform.scalar(f"select max(date) from {table} where symbol = :symbol", symbol=symbol)
+        assert newest > date(2025, 1, 31)
+        known = platform.scalar("select max(session) from levels_daily where symbol = :symbol", symbol=symbol)
+        assert known == newest
+    assert launch() == 0

@@ -86,6 +86,20 @@ def test_quotes_are_late_after_time_in_which_the_market_was_open(market):
     assert measured(market, datetime(2026, 11, 25, 15, tzinfo=UTC), "quotes")["XNAS"].late == 40 * 60
 
 
+def test_minutes_are_late_after_time_in_which_the_market_was_open_and_not_on_a_holiday(market):
+    statement = """insert into ohlc_1m (symbol, ts, open, high, low, close, volume, source, fetched_at)
+        values (:symbol, :at, 1, 1, 1, 1, 1, 'test', now())"""
+    with market.engine.begin() as connection:
+        ensure_months(connection, "ohlc_1m", [date(2026, 11, 1)])
+        for symbol, at in (("AAPL", "2026-11-25 20:59+00"), ("BTC", "2026-11-29 11:30+00")):
+            connection.execute(sa.text(statement), {"symbol": symbol, "at": at})
+    for day, hour, minute, expected in ((26, 18, 0, set()), (27, 15, 5, set()), (27, 15, 15, {"XNAS"})):
+        found = late(market, datetime(2026, 11, day, hour, minute, tzinfo=UTC), "ohlc_1m")
+        assert found & {"XNAS"} == expected
+    assert "XXXX" not in late(market, datetime(2026, 11, 29, 12, tzinfo=UTC), "ohlc_1m")  # a Sunday
+    assert "XXXX" in late(market, datetime(2026, 11, 29, 12, 15, tzinfo=UTC), "ohlc_1m")
+
+
 def test_quotes_of_cryptos_are_late_at_any_hour(market):
     quote(market, "BTC", datetime(2026, 11, 28, 23, 55, tzinfo=UTC))
     assert "XXXX" not in late(market, datetime(2026, 11, 29, 0, 4, tzinfo=UTC), "quotes")
@@ -113,7 +127,7 @@ def test_a_table_of_a_disabled_vendor_is_not_late_and_one_that_was_fed_is(market
 def test_a_breach_is_one_row_from_its_beginning_to_its_end(market, dagster_tables):
     query = sa.text(
         "select table_name, subject, ended_at is null, worst > bound from sla_breaches"
-        " where subject = 'XNAS' and table_name <> 'indicators_daily'"
+        " where subject = 'XNAS' and table_name in ('quotes', 'stock_prices_daily')"
     )
     bar(market, "AAPL", date(2026, 11, 25))
     for hours in (0, 1, 2):
