@@ -5,13 +5,15 @@ Belongs here: the job and its schedule. Does not belong here: what a journal is 
 
 import dagster as dg
 
-from financehub_dagster.automation.run_facts import is_unfinished
+from financehub_dagster.automation.queues import queue_tags
+from financehub_dagster.automation.ticks import unfinished
 
 JOB = "write_journal"
 
 write_journal = dg.define_asset_job(
     JOB,
     selection=dg.AssetSelection.assets("journal"),
+    tags=queue_tags("default"),
     description="The week of every account: positions, gains, signals and what became of them; asks no vendor.",
 )
 
@@ -28,8 +30,9 @@ def write_journal_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunReque
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.holdings import accounts
 
-    if is_unfinished(context.instance, JOB):
-        return dg.SkipReason(f"a run of {JOB} has not ended yet")
+    reason = unfinished(context, JOB)
+    if reason:
+        return dg.SkipReason(reason)
     with transaction() as connection:
         holding = accounts(connection)
     if not holding:

@@ -11,6 +11,7 @@ from dagster._utils.schedules import cron_string_iterator
 
 from financehub_dagster.automation.daily_close import daily_close_schedule
 from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.storage.database.urls import beside
 from financehub_dagster.tables import TABLES
 
 WEDNESDAY = (datetime(2026, 11, 25, 14, 20, tzinfo=UTC), datetime(2026, 11, 25, 15, 0, tzinfo=UTC))
@@ -87,7 +88,8 @@ def test_missed_ticks_are_one_tick(platform):
     assert {ScheduleSnap.from_def(each, repository).partition_set_name for each in repository.schedule_defs} == {None}
 
 
-def test_every_sensor_says_why_it_launches_nothing(platform, stored_runs):
+def test_every_sensor_says_why_it_launches_nothing(platform, stored_runs, database, database_server, dagster_template):
+    database_server.create(dagster_template, beside(database.engine.url).database)
     platform.execute("delete from instruments")
     repository = platform.definitions.get_repository_def()
     for sensor in platform.definitions.sensors:

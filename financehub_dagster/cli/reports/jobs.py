@@ -27,6 +27,7 @@ _FILLS = {
     "health_check": "`health_checks`",
     "health_check_sensor": "`health_checks`, `sla_breaches`, `alerts`",
     "dead_letter_failed_runs": "`task_failures`",
+    "cleanup_repeated_runs": "deletes old runs and ticks of jobs that run all day",
     "recovery": "ends lost runs, reports rows without an event",
     "test_connection": "nothing; it fails with the names of those that do not answer",
 }
