@@ -69,7 +69,7 @@ class Adjuster:
 def _read_splits(reader: arrow.Reader, question: TableQuery) -> dict[str, _Splits]:
     asked = question.selection
     columns = ["symbol", "date", "kind", "value"]
-    actions = reader.table(arrow.Selection(schema.corporate_actions, columns, asked.symbols, as_of=asked.as_of))
+    actions = reader.table(arrow.Selection(schema.actions, columns, asked.symbols, as_of=asked.as_of))
     frame = actions.to_pandas(date_as_object=False)
     frame = frame[(frame["kind"] == "split") & (frame["value"] > 0)]
     return {

@@ -47,7 +47,7 @@ def _repaired(reader: arrow.Reader, question: TableQuery, rows: pa.Table, chosen
     bars = rows.filter(pa.array(chosen)).select(list(_NEEDED)).to_pandas(date_as_object=False)
     names = bars["symbol"].unique().tolist()
     kinds = ["symbol", "date", "kind", "value"]
-    actions = reader.table(arrow.Selection(schema.corporate_actions, kinds, names, as_of=asked.as_of))
+    actions = reader.table(arrow.Selection(schema.actions, kinds, names, as_of=asked.as_of))
     series = series_arrays.arrange(bars, actions.to_pandas(date_as_object=False))
     bits = np.array([doubts.bits_of(flags) for flags in bars["flags"]], np.uint32)
     found = repairs.repair(series, bits[series.rows()])

@@ -86,7 +86,7 @@ def table(name: str) -> sa.Table:
 
 
 instruments = table("instruments")
-corporate_actions = table(ACTIONS)
+actions = table(ACTIONS)
 news_articles = table("news_articles")
 
 news_links = sa.Table(

@@ -80,7 +80,7 @@ def splits(
     """symbol, date and value of the splits of `symbols` from `since` to `until`, both included and both optional."""
     import pandas as pd
 
-    actions = schema.corporate_actions.c
+    actions = schema.actions.c
     query = sa.select(actions.symbol, actions.date, actions.value).where(
         actions.symbol == any_of(symbols),
         actions.kind == "split",
@@ -102,7 +102,7 @@ def splits_not_applied(
 
     rejected = schema.rejected_rows.c
     query = sa.select(rejected.symbol, rejected.date, rejected.row).where(
-        rejected.table_name == schema.corporate_actions.name,
+        rejected.table_name == schema.actions.name,
         rejected.rule == SPLIT_NOT_APPLIED,
         rejected.symbol == any_of(symbols),
         *(() if since is None else (rejected.date >= since,)),

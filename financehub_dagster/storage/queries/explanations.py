@@ -74,7 +74,7 @@ def rejected_of(connection: Connection, tables: Sequence[str], symbol: str, day:
 
 def actions_since(connection: Connection, symbol: str, day: date) -> list[Row]:
     """The corporate actions with an ex-date on `day` or later, in order; later ones adjust the prices of the day."""
-    actions = schema.corporate_actions.c
+    actions = schema.actions.c
     query = (
         sa.select(actions.date, actions.kind, actions.value, actions.source, actions.fetched_at)
         .where(actions.symbol == symbol, actions.date >= day)

@@ -99,7 +99,7 @@ def stored_actions(
     connection: Connection, symbol: str, first: date, last: date, source: str | None = None
 ) -> dict[tuple[date, str], float]:
     """The corporate actions of `symbol` from `first` to `last`, by date and kind; those that `source` sent, or all."""
-    actions = schema.corporate_actions.c
+    actions = schema.actions.c
     query = sa.select(actions.date, actions.kind, actions.value).where(
         actions.symbol == symbol, actions.date.between(first, last)
     )

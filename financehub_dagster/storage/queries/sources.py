@@ -118,7 +118,7 @@ def actions_within(
     """
     if not reaches:
         return {}
-    actions = schema.corporate_actions.c
+    actions = schema.actions.c
     starts, ends = [reach[0] for reach in reaches.values()], [reach[1] for reach in reaches.values()]
     asked = side_by_side(symbol=(list(reaches), sa.Text), start=(starts, sa.Date), stop=(ends, sa.Date))
     within = sa.and_(actions.symbol == asked.c.symbol, actions.date.between(asked.c.start, asked.c.stop))

@@ -70,7 +70,7 @@ def fill() -> datetime:
     with transaction() as connection:
         upsert_instruments(connection, [Instrument(name, name, AssetType.STOCK, "XNAS") for name in (*SYMBOLS, "NONE")])
     store(schema.table("stock_prices_daily"), bars())
-    store(schema.corporate_actions, actions())
+    store(schema.actions, actions())
     store(schema.table("indicators_daily"), indicators())
     before = now()
     store(schema.table("stock_prices_daily"), bars(("AAPL",), raised=0.25), run_id="run-2")

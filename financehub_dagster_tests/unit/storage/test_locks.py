@@ -12,7 +12,7 @@ def test_a_transaction_locks_tables_in_the_order_of_their_declaration(module_dat
     order = [
         schema.instruments,
         schema.table("stock_prices_daily"),
-        schema.corporate_actions,
+        schema.actions,
         schema.task_failures,
         schema.deferred_work,
         schema.coverage,
@@ -32,7 +32,7 @@ def test_a_transaction_locks_tables_in_the_order_of_their_declaration(module_dat
         (schema.task_failures, schema.table("stock_prices_daily")),
         (schema.deferred_work, schema.task_failures),
         (schema.coverage, schema.task_failures),
-        (schema.corporate_actions, schema.table("stock_prices_daily")),
+        (schema.actions, schema.table("stock_prices_daily")),
     ],
     ids=lambda table: table.name,
 )

@@ -42,7 +42,7 @@ def test_a_key_of_three_columns_works_like_one_of_two(database: Database) -> Non
         "source": np.full(3, "yahoo", object),
         "fetched_at": np.full(3, NOON),
     }
-    assert store(actions, schema.corporate_actions).inserted == 2
+    assert store(actions, schema.actions).inserted == 2
     assert rows("select kind, value from corporate_actions order by 1") == [("dividend", 0.2), ("split", 7.0)]
 
 
