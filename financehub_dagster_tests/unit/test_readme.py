@@ -52,7 +52,7 @@ def test_the_import_file_of_the_readme_can_be_imported(tmp_path):
     file = tmp_path / "my-universe.csv"
     file.write_text("\n".join(line.strip() for line in block.splitlines()) + "\n")
     assert file.read_text().splitlines()[0].split(",") == list(COLUMNS)
-    assert [instrument.symbol for instrument in parse_instruments(file)] == ["SAP", "BTC"]
+    assert [instrument.symbol for instrument in parse_instruments(file)] == ["SAP", "BTC", "WBA"]
 
 
 def test_the_readme_tells_how_to_reach_the_commands():

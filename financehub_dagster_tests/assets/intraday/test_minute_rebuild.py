@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.archive import moving
 from financehub_dagster.storage.coverage import minute_rebuild
 
@@ -62,7 +63,9 @@ def test_a_ledger_that_was_lost_or_edited_is_made_of_the_stored_minutes(market):
     assert market.sandbox.calls("binance")["total"] == calls
 
 
-def test_minutes_in_the_archive_remain_settled(market):
+def test_minutes_in_the_archive_remain_settled(market, tmp_path, monkeypatch):
+    monkeypatch.setenv("FINANCEHUB_HOME", str(tmp_path))
+    get_settings.cache_clear()
     old = datetime(2026, 8, 31, 22, 0, tzinfo=UTC)
     market.pull(old + timedelta(hours=3), [BTC], old.date())
     complete = market.settled("BTC")
