@@ -113,11 +113,13 @@ def test_quotes_of_stocks_wait_for_an_open_exchange_and_those_of_cryptos_do_not(
         ("fetch_fundamentals_schedule", "off: set FINNHUB_API_KEYS or ALPHA_VANTAGE_API_KEYS or TWELVE_DATA_API_KEYS"),
     ],
 )
-def test_a_tick_says_what_to_set_when_no_vendor_has_a_key(name, reason):
+def test_a_tick_says_what_to_set_when_no_vendor_has_a_key(name, reason, stored_runs):
     definitions = build_definitions()
     schedule = next(each for each in definitions.schedules if each.name == name)
     resources = {key: (definitions.resources or {})[key] for key in schedule.required_resource_keys}
-    with dg.build_schedule_context(scheduled_execution_time=SUNDAY, resources=resources) as context:
+    with dg.build_schedule_context(
+        instance=stored_runs, scheduled_execution_time=SUNDAY, resources=resources
+    ) as context:
         assert reason in str(schedule.evaluate_tick(context).skip_message)
 
 
