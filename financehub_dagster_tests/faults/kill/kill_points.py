@@ -77,7 +77,8 @@ POINTS = (
     # Fetching and computing.
     Point("before_fetch", "before", _VENDOR, ASKING),
     Point("after_fetch", "after", _VENDOR, ASKING, turn=2),
-    Point("before_read", "before", "financehub_dagster.storage.queries.bars:read_bars", COMPUTING),
+    Point("before_read", "before", "financehub_dagster.storage.queries.bars:read_bars", (INDICATORS,)),
+    Point("before_read_hours", "before", "financehub_dagster.storage.queries.minutes:read", (HOURLY,)),
     Point("after_compute", "after", "financehub_dagster.market.indicators.engine:compute_many", COMPUTING),
     # Writing: one transaction with the ledger, revisions and marks.
     Point("before_write", "before", _WRITE, STORING),
