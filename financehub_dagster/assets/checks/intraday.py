@@ -48,7 +48,8 @@ def _judge(frame: "pd.DataFrame", evidence: Evidence) -> "np.ndarray":
     from financehub_dagster.providers.intraday import CLOCK_TOLERANCE
 
     length = TABLES[evidence.table].bar_minutes
-    members = [each for each in evidence.members if each.symbol in set(frame["symbol"].unique())]
+    present = set(frame["symbol"].unique())
+    members = [each for each in evidence.members if each.symbol in present]
     numbers = pd.Index([each.symbol for each in members]).get_indexer(pd.Index(frame["symbol"]))
     opens, fetched = (frame[name].dt.tz_convert(None).to_numpy("datetime64[s]") for name in ("ts", "fetched_at"))
     verdicts = np.full(len(frame), UNKNOWN, np.int8)
