@@ -31,11 +31,9 @@ def active(kinds: Sequence[AssetType] | None = None) -> list[Instrument]:
 
 def nobody(kinds: Sequence[AssetType] | None = None) -> str:
     """The reason where there is no such instrument."""
-    return "the universe has no active instrument" if kinds is None else f"no active instrument is of type {_or(kinds)}"
-
-
-def _or(kinds: Sequence[AssetType]) -> str:
-    return " or ".join(kinds)
+    if kinds is None:
+        return "the universe has no active instrument"
+    return f"no active instrument is of type {' or '.join(kinds)}"
 
 
 def plain_schedule(job: Job, cron: str, why: str, *, instruments: bool = True) -> dg.ScheduleDefinition:

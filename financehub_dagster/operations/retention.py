@@ -11,8 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from financehub_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from financehub_dagster.storage.database.dagster_retention import Deleted
 
 THINNED = {"quotes": "quoted_at", "crypto_markets": "quoted_at"}
 """Tables of which one row an hour is kept after a while, and their column of time."""
@@ -97,11 +101,7 @@ def _dagster(settings: Settings) -> dict[str, int]:
     found = delete_old_runs(
         timedelta(days=settings.financehub_keep_runs_days), timedelta(days=settings.financehub_keep_failed_runs_days)
     )
-    return {
-        "dagster runs": found.runs,
-        "dagster event_logs": found.events,
-        "dagster asset_check_executions": found.checks,
-    }
+    return _named(found)
 
 
 def delete_repeated(settings: Settings, compute_logs: Path | None, seconds: float | None = None) -> dict[str, int]:
@@ -117,12 +117,14 @@ def delete_repeated(settings: Settings, compute_logs: Path | None, seconds: floa
     folders = [folder for folder in folders if folder.is_dir()]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    return {**_named(found), "dagster job_ticks": ticks, "compute logs": len(folders)}
+
+
+def _named(found: "Deleted") -> dict[str, int]:
     return {
         "dagster runs": found.runs,
         "dagster event_logs": found.events,
         "dagster asset_check_executions": found.checks,
-        "dagster job_ticks": ticks,
-        "compute logs": len(folders),
     }
 
 

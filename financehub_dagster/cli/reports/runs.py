@@ -76,10 +76,15 @@ class RunResult:
     @property
     def failures(self) -> dict[str, str]:
         """Every instrument that failed in some table, with its first reason."""
-        found: dict[str, str] = {}
-        for result in self.tables:
-            found = result.failures | found
-        return found
+        return failures_in(self.tables)
+
+
+def failures_in(tables: Iterable[TableResult]) -> dict[str, str]:
+    """Every instrument that failed in some of the tables, with its first reason."""
+    found: dict[str, str] = {}
+    for table in tables:
+        found = table.failures | found
+    return found
 
 
 _COUNTS = (
@@ -140,10 +145,7 @@ def require_stored(tables: Iterable[TableResult]) -> None:
 
 def warnings(tables: Sequence[TableResult]) -> Iterator[str]:
     """A line for each instrument that failed in some table, and one for what else a table lacks."""
-    failures: dict[str, str] = {}
-    for table in tables:
-        failures = table.failures | failures
-    for symbol, reason in failures.items():
+    for symbol, reason in failures_in(tables).items():
         yield f"{symbol} failed: {reason}"
     for table in tables:
         others = TableResult(table.table, deferred=table.deferred, off=table.off).left_undone()
