@@ -24,10 +24,6 @@ class FormerAlias:
     until: date
     since: date | None = None
 
-    def covers(self, day: date) -> bool:
-        """Whether it was the name on that day."""
-        return (self.since is None or self.since <= day) and day <= self.until
-
     def as_json(self) -> dict[str, str | None]:
         """For `--json`."""
         since = None if self.since is None else self.since.isoformat()

@@ -8,7 +8,7 @@ of all of them wait until the transaction ends; readers do not.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import sqlalchemy as sa
@@ -61,13 +61,11 @@ def rename(
     gone += [FormerAlias(name, text, until, _since_last(instrument, name)) for name, text in (ended or {}).items()]
     rows = {table.name: _move(connection, table, old, new) for table in _tables()}
     kept = {name: text for name, text in instrument.aliases.items() if name not in (aliases or {})}
-    changed = Instrument(
-        **{
-            **{name: getattr(instrument, name) for name in Instrument.__dataclass_fields__},
-            "symbol": new,
-            "aliases": {**kept, **(aliases or {})},
-            "former_aliases": (*instrument.former_aliases, *gone),
-        }
+    changed = replace(
+        instrument,
+        symbol=new,
+        aliases={**kept, **(aliases or {})},
+        former_aliases=(*instrument.former_aliases, *gone),
     )
     upsert_instruments(connection, [changed])
     for work in (schema.task_failures, schema.deferred_work):
