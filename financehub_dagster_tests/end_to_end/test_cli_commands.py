@@ -80,6 +80,15 @@ def test_updating_a_symbol_brings_its_tables_and_indicators_up_to_date(ask):
     assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily", *COMPUTED}
 
 
+def test_a_seed_stores_minutes_and_the_bars_made_of_them_and_daily_bars_by_default(ask):
+    minutes = counts(ask("seed", "btc", "--interval", "1m", "--days", "1"))
+    assert minutes["ohlc_1m"][0] >= 1440
+    assert minutes["ohlc_1h"][0] >= 24
+    daily = counts(ask("seed", "AAPL", "--days", "60"))
+    assert daily["stock_prices_daily"][0] >= 40
+    assert daily["indicators_daily"][0] >= 40
+
+
 def test_one_failing_instrument_is_named_and_the_others_are_stored(ask, sandbox):
     sandbox.delist("MSFT")
     answer = ask("backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-03")

@@ -46,6 +46,10 @@ WRONG_USAGE = {
     ),
     "missing option": (["backfill", "stock_prices_daily"], "Missing option '--from'. See `financehub backfill --help`"),
     "unknown command": (["backfil"], "No such command 'backfil'"),
+    "seed at an unknown interval": (
+        ["seed", "BTC", "--interval", "2m"],
+        "--interval 2m: not an interval; choose one of",
+    ),
     "update of an unknown symbol": (["update", "ETHER"], "unknown symbol ETHER"),
     "removal of an unknown symbol": (["instruments", "remove", "AAPL", "XYZ"], "unknown symbol XYZ"),
     "unknown exchange": (

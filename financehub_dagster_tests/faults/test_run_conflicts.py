@@ -53,6 +53,7 @@ def work(environment: dict[str, str], log: Path, seed: int, rounds: int) -> None
 
 
 def _fetch(run_id: str, chance: random.Random) -> None:
+    from financehub_dagster.ingest import concurrency
     from financehub_dagster.ingest.history import daily_bars as history
     from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.ingest.run_config import Universe
@@ -60,7 +61,7 @@ def _fetch(run_id: str, chance: random.Random) -> None:
     from financehub_dagster.tables import BARS_OF
     from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
-    history.BATCH = history.QUICK_BATCH = 3
+    concurrency.BATCH = concurrency.QUICK_BATCH = 3
     resources = DEFINITIONS.resources or {}
     router = resources["daily_bars"].over({name: resources[name] for name in SERVE_DAILY_BARS})
     order = history.HistoryRun(STOCKS, router, Window.of_dates(FIRST, LAST), run_id)

@@ -1,4 +1,4 @@
-"""`backfill` and `update`: bringing tables up to date by hand, through Dagster runs.
+"""`backfill`, `update` and `seed`: bringing tables up to date by hand, through Dagster runs.
 
 Belongs here: these commands' options and messages. Does not belong here: how a run is launched or watched.
 """
@@ -11,7 +11,7 @@ import typer
 from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Cell, Console
-from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.errors import CommandError, WrongUsage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,8 @@ Symbols = Annotated[
     typer.Option("--symbols", help="Only these, separated by commas; all active ones when not given.", metavar="A,B"),
 ]
 
+INTERVALS = ("1m", "5m", "15m", "1h", "1d")
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the tree."""
@@ -39,6 +41,7 @@ def register(app: typer.Typer) -> None:
         example="financehub backfill stock_prices_daily --from 2015-01 --to 2016-12 --symbols AAPL,MSFT",
     )(backfill)
     command(app, "update", example="financehub update AAPL")(update)
+    command(app, "seed", example="financehub seed BTC --interval 1m --days 30")(seed)
 
 
 def backfill(
@@ -104,6 +107,31 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     filled = list(dict.fromkeys(each for table in tables for each in (table, *filled_together(table))))
     order = TableRun(filled, months, wanted, dict.fromkeys(tables, 1), drawn=False)
     _report(console, _run(console, order))
+
+
+def seed(
+    console: Console,
+    symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")],
+    interval: Annotated[str, typer.Option("--interval", help=f"Length of a bar: {', '.join(INTERVALS)}.")] = "1d",
+    days: Annotated[int, typer.Option("--days", min=1, help="Days back from today.")] = 365,
+) -> None:
+    """Store one instrument's bars as far back as its vendors keep them; after an interruption it goes on from there."""
+    from financehub_dagster.cli import arguments, prepare
+    from financehub_dagster.cli.runs import universe
+    from financehub_dagster.cli.seed_runs import SeedRun, run_seed
+    from financehub_dagster.cli.signals import stop_signals
+
+    if interval not in INTERVALS:
+        raise WrongUsage(f"--interval {interval}: not an interval; choose one of {', '.join(INTERVALS)}")
+    home = prepare.act_on_home(console)
+    prepare.require_migrated()
+    known = universe()
+    [wanted] = arguments.known_symbols(arguments.present([symbol.strip().upper()], known, console.note), known)
+    prepare.require_vendors(home)
+    prepare.tell_what_is_off(console)
+    with stop_signals() as stop:
+        result = run_seed(console, stop, SeedRun(wanted, interval, days))
+    _report(console, result)
 
 
 def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:

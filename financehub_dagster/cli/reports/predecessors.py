@@ -63,7 +63,7 @@ PREDECESSORS = (
     Predecessor(25, "SLA monitoring with alerts", here="[SLA](operations.md#sla)"),
     Predecessor(26, "chains fetch, indicators, notifications", ("send_notifications",), "[signals](signals.md)"),
     Predecessor(27, "Twelve Data fetcher", here="[providers](providers.md)"),
-    Predecessor(28, "`historical_seed(symbol, interval, days)`", ("historical_seed",), "`financehub backfill`"),
+    Predecessor(28, "`historical_seed(symbol, interval, days)`", ("historical_seed",), "`financehub seed`"),
     Predecessor(29, "`realtime_pull` every 60 s within 800 calls a day", ("realtime_pull",), "[intraday](intraday.md)"),
     Predecessor(30, "`daily_close` 20:59 Berlin, `calculate_pivots` 07:55 Berlin", ("daily_close", "calculate_pivots")),
     Predecessor(31, "unique (symbol, timeframe, ts), safe to run again", here="one writer ([database](database.md))"),

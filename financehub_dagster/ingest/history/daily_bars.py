@@ -4,8 +4,7 @@ Belongs here: the order of work for one run (ask, judge, write, settle). Does no
 precedence, moved bases (`restating`), silent vendors (`taking_back`), SQL and Dagster's events.
 """
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.ingest import agreement
 from financehub_dagster.ingest.acceptance import accept
-from financehub_dagster.ingest.concurrency import at_once
+from financehub_dagster.ingest.concurrency import at_once, batches
 from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
 from financehub_dagster.ingest.history import doubtful, restating, source_priority, substitute_bars, taking_back
 from financehub_dagster.ingest.history.restating import Reading, Span
@@ -38,14 +37,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
-
-BATCH = 25
-"""Answers in one transaction at least: a write of so many is cheap."""
-QUICK_SECONDS, QUICK_BATCH = 1.0, 100
-"""Of answers that come quickly, those of so many seconds, up to so many: each costs half as much to store.
-
-A killed run loses at most one batch: 25 answers, or those of a second.
-"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +100,7 @@ def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logg
         _Question(each, spans[each.symbol], known[each.symbol], stale.get(each.symbol)) for each in instruments
     ]
     with closing(at_once(partial(_answer, work), questions)) as answers:
-        for batch in _batches(answers):
+        for batch in batches(answers):
             for outcome, part in zip((bars, actions), in_transaction(partial(_store, work, batch)), strict=True):
                 outcome.include(part)
             for each in batch:
@@ -118,19 +109,6 @@ def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logg
             log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
     actions.failures, actions.deferred = bars.failures, bars.deferred
     return bars, actions
-
-
-def _batches(answers: Iterable[_Answer]) -> Iterator[list[_Answer]]:
-    batch: list[_Answer] = []
-    began = time.monotonic()
-    for answer in answers:
-        batch.append(answer)
-        quick = len(batch) < QUICK_BATCH and time.monotonic() - began < QUICK_SECONDS
-        if len(batch) >= BATCH and not quick:
-            yield batch
-            batch, began = [], time.monotonic()
-    if batch:
-        yield batch
 
 
 def _answer(work: HistoryRun, question: _Question) -> _Answer:

@@ -14,7 +14,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
-from itertools import batched
 from logging import Logger
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ import numpy as np
 
 from financehub_dagster.gateway.errors import NotInPlan, ProviderError
 from financehub_dagster.ingest.acceptance import accept
-from financehub_dagster.ingest.concurrency import at_once
+from financehub_dagster.ingest.concurrency import at_once, batches
 from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
 from financehub_dagster.ingest.intraday.longer_bars import Change, write_longer_bars
 from financehub_dagster.ingest.outcome import Outcome
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
     from financehub_dagster.market.calendar_source import Instants
     from financehub_dagster.providers.intraday_routing import IntradayRouter
 
-BATCH = 100
-"""Answers in one transaction at most; a killed run loses one batch."""
 LONGEST = 7 * 86_400
 """Seconds asked for at once: 10,080 minutes of a crypto, eleven pages of Binance or two of Twelve Data."""
 LOOKBACK = timedelta(days=4)
@@ -110,10 +107,11 @@ def update_minutes(pull: Pull, instruments: Sequence[Instrument], log: Logger) -
     outcomes[pull.table].done += idle
     _settle_idle(pull, idle)
     with closing(at_once(partial(_ask, pull), questions)) as answers:
-        for batch in batched(_one_by_one(answers), BATCH):
+        for batch in batches(_one_by_one(answers), _is_long):
             for name, part in in_transaction(partial(_store, pull, batch)).items():
                 outcomes[name].include(part)
             done = outcomes[pull.table]
+            done.done = list(dict.fromkeys(done.done))  # one of several pieces is in as many batches
             log.info(f"{pull.table}: {len(done.done)} done, {len(done.failures)} failed, {len(done.deferred)} deferred")
     return outcomes
 
@@ -121,6 +119,11 @@ def update_minutes(pull: Pull, instruments: Sequence[Instrument], log: Logger) -
 def _one_by_one(answers: Iterable[Sequence[_Answer]]) -> Iterator[_Answer]:
     for answer in answers:
         yield from answer
+
+
+def _is_long(batch: Sequence[_Answer]) -> bool:
+    """Whether the answers cover as much as one of the longest: a seed that is killed keeps each of its weeks."""
+    return sum(each.stop - each.start for each in batch) >= LONGEST
 
 
 def _questions(pull: Pull, instruments: Sequence[Instrument]) -> tuple[list[_Question], list[str]]:

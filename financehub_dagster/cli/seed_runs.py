@@ -1,0 +1,104 @@
+"""Runs of `historical_seed` in this process, watched: how many of the days the ledger has settled.
+
+Belongs here: the command line's side of a seed. Does not belong here: what a seed does (the job), and printing.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING
+
+from financehub_dagster.cli.console import Console, Progress, silent
+from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.reports.runs import RunResult, table_result
+from financehub_dagster.cli.runs import POLL_SECONDS, code_location, event_log
+from financehub_dagster.cli.signals import StopRequested, StopSignals
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+JOB = "historical_seed"
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One run to make: which instrument, bars of which interval, and how many days back from today."""
+
+    symbol: str
+    interval: str
+    days: int
+
+
+def run_seed(console: Console, stop: StopSignals, order: SeedRun) -> RunResult:
+    """Run the job; raises StopRequested when interrupted, what was stored until then stays.
+
+    Raises CommandError where all of the work is deferred, which a run reports as a success that stored nothing.
+    """
+    import dagster as dg
+    from dagster._core.errors import DagsterExecutionInterruptedError
+
+    from financehub_dagster.automation.one_symbol import SEED_STEP, Seed, launchpad
+    from financehub_dagster.automation.runs import run_job
+    from financehub_dagster.automation.single_asset import DEFERRED_TAG
+
+    config = launchpad(SEED_STEP, Seed.model_validate(asdict(order)))
+    repository = code_location().get_repository_def()
+
+    def seen(_: "dg.DagsterEvent") -> None:
+        stop.check()
+
+    with console.progress("preparing the run") as report, _watched(report, order), event_log(console):
+        try:
+            with dg.DagsterInstance.get() as instance:
+                outcome = run_job(repository, JOB, config, instance=instance, on_event=seen)
+                run = instance.get_run_by_id(outcome.run_id)
+        except DagsterExecutionInterruptedError:
+            raise StopRequested from None
+    if outcome.interrupted:
+        raise StopRequested
+    deferred = None if run is None else run.tags.get(DEFERRED_TAG)
+    if deferred is not None and not outcome.tables:
+        raise CommandError(f"nothing was stored: {deferred.replace(' until', ' is deferred until', 1)}")
+    tables = [table_result(name, values) for name, values in sorted(outcome.tables.items())]
+    return RunResult(outcome.run_id, outcome.success, outcome.error, tables, checks={}, seconds={})
+
+
+@contextmanager
+def _watched(report: Progress, order: SeedRun) -> Iterator[None]:
+    if report is silent:
+        yield
+        return
+    done = threading.Event()
+    thread = threading.Thread(target=_poll, args=(report, order, done), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _poll(report: Progress, order: SeedRun, done: threading.Event) -> None:
+    while not done.wait(POLL_SECONDS):
+        report(f"{order.symbol}: days of {order.interval} bars", settled_days(order, datetime.now(UTC)), order.days)
+
+
+def settled_days(order: SeedRun, now: datetime) -> int:
+    """How many of the days the ledger has settled; minutes are asked for from the oldest day on."""
+    from financehub_dagster.storage.coverage import minute_rows
+    from financehub_dagster.storage.database.engine import transaction
+
+    if order.interval == "1d":
+        return 0  # one request brings them all
+    today = int(datetime.combine(now.date(), time(), UTC).timestamp())
+    start, stop = today - order.days * DAY, int(now.timestamp())
+    with transaction() as connection:
+        found = minute_rows.read(connection, [order.symbol]).get(order.symbol)
+    if found is None or found.first is None or found.complete_to is None:
+        return 0
+    stretches = [(found.first, found.complete_to), *((each.start, each.stop) for each in found.unknown)]
+    span, *unknown = (max(0, min(end, stop) - max(begin, start)) for begin, end in stretches)
+    return int((span - sum(unknown)) / (stop - start) * order.days)
