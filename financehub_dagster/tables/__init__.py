@@ -15,19 +15,21 @@ from financehub_dagster.tables import (
     corporate_actions,
     coverage,
     crypto_markets,
-    crypto_prices_daily,
     fundamentals,
-    fx_prices_daily,
     holdings,
-    indicators_daily,
     instruments,
-    levels_daily,
     news_articles,
     notifications,
-    pivot_points,
     position_sizes,
     quotes,
     signals,
+)
+from financehub_dagster.tables.daily import (
+    crypto_prices_daily,
+    fx_prices_daily,
+    indicators_daily,
+    levels_daily,
+    pivot_points,
     stock_prices_daily,
 )
 from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table

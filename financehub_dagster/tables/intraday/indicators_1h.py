@@ -5,8 +5,8 @@ from datetime import timedelta
 from financehub_dagster.market.indicators.columns import INDICATORS_1H
 from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import COMPUTED_AT, OPENS_AT, SYMBOL
+from financehub_dagster.tables.daily.indicators_daily import indicator
 from financehub_dagster.tables.declaration import Derived, Job, Table
-from financehub_dagster.tables.indicators_daily import indicator
 
 TABLE = Table(
     name="indicators_1h",

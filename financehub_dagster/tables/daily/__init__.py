@@ -1,0 +1,1 @@
+"""Tables with a row for each session: bars, and what is computed from them."""
