@@ -94,7 +94,8 @@ def migrate() -> tuple[str | None, str | None]:
 
     What either database lacks is found before anything is migrated.
     """
-    from financehub_dagster.storage.database import migrations, requirements
+    from financehub_dagster.storage.database import migrations
+    from financehub_dagster.storage.database.upgrade import requirements
     from financehub_dagster.storage.database.urls import market_url
 
     market = market_url()
@@ -125,7 +126,7 @@ def is_set_up() -> bool:
 
 def require_migrated() -> None:
     """Raise CommandError unless the market database is at the newest revision."""
-    from financehub_dagster.storage.database import revisions
+    from financehub_dagster.storage.database.upgrade import revisions
 
     current = _revision()
     if current is not None and current not in revisions.STEPS:
@@ -141,8 +142,8 @@ def _require_extra_tables() -> None:
 
     if not EXTRA:
         return
-    from financehub_dagster.storage.database import extra_tables
     from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.upgrade import extra_tables
 
     with transaction() as connection:
         lacking = extra_tables.lacking(connection)

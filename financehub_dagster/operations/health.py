@@ -19,7 +19,7 @@ from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.operations import probes, workers
 from financehub_dagster.operations.parts import Parts, parts
 from financehub_dagster.settings import Settings, get_settings
-from financehub_dagster.storage.database import revisions
+from financehub_dagster.storage.database.upgrade import revisions
 from financehub_dagster.storage.operations.health_checks import Checked, Status
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from dagster_celery.tasks import create_resume_job_task
 
 from financehub_dagster.automation.celery_workers.delivery import QUEUE, VERSION, claim, listen
 from financehub_dagster.settings import SettingsError, get_settings
-from financehub_dagster.storage.database import migrations, revisions
+from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.creation import answers
 from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.upgrade import revisions
 from financehub_dagster.storage.database.urls import market_url
 
 CHECK_SECONDS = 10.0

@@ -31,7 +31,7 @@ from financehub_dagster.cli.supervisor.processes import (
 )
 from financehub_dagster.cli.supervisor.services import Database, Service, nothing_to_wait_for
 from financehub_dagster.operations.probes import Trouble
-from financehub_dagster.storage.database import revisions
+from financehub_dagster.storage.database.upgrade import revisions
 
 WATCH_SECONDS = 0.2
 TOLD_SECONDS = 60.0

@@ -23,7 +23,7 @@ from financehub_dagster.storage.database import as_of_functions, migrations, sch
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
-from financehub_dagster.storage.database.requirements import check
+from financehub_dagster.storage.database.upgrade.requirements import check
 from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
 
 type Report = Callable[[str, int, int], None]

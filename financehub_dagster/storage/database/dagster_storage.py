@@ -23,8 +23,8 @@ from dagster_postgres import (
 )
 
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
-from financehub_dagster.storage.database.requirements import check
 from financehub_dagster.storage.database.session_settings import ENCODING, prepare_all
+from financehub_dagster.storage.database.upgrade.requirements import check
 from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
 
 MOST = 16

@@ -6,10 +6,11 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.storage.database import migrations, partition_indexes
+from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import make_engine
 from financehub_dagster.storage.database.month_partitions import ensure_months
+from financehub_dagster.storage.database.upgrade import partition_indexes
 from financehub_dagster_tests.fixtures.eventually import eventually
 
 MONTHS = [date(2026, 6, 1), date(2026, 7, 1)]

@@ -10,7 +10,7 @@ from financehub_dagster.cli.app import run
 from financehub_dagster.cli.supervisor.state import State, myself
 from financehub_dagster.operations import health
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.database import revisions
+from financehub_dagster.storage.database.upgrade import revisions
 from financehub_dagster_tests.fixtures.database import Database
 
 NEWER = "9999"

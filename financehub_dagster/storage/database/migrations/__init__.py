@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
-from financehub_dagster.storage.database import as_of_functions, extra_tables, partition_indexes, schema
+from financehub_dagster.storage.database import as_of_functions, schema
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import make_engine
-from financehub_dagster.storage.database.requirements import check
-from financehub_dagster.storage.database.revisions import HEAD, STEPS, unknown
+from financehub_dagster.storage.database.upgrade import extra_tables, partition_indexes
+from financehub_dagster.storage.database.upgrade.requirements import check
+from financehub_dagster.storage.database.upgrade.revisions import HEAD, STEPS, unknown
 from financehub_dagster.storage.database.urls import market_url
 
 if TYPE_CHECKING:

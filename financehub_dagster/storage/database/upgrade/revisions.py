@@ -9,7 +9,7 @@ from pathlib import Path
 from financehub_dagster.storage.database.errors import DatabaseError
 
 STEPS = frozenset(
-    file.name.partition("_")[0] for file in (Path(__file__).parent / "migrations/versions").glob("[0-9]*_*.py")
+    file.name.partition("_")[0] for file in (Path(__file__).parent.parent / "migrations/versions").glob("[0-9]*_*.py")
 )
 """Every step by the number of its file, as this process was started: an upgrade of the program may add files later."""
 HEAD = max(STEPS)
