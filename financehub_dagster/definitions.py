@@ -20,12 +20,12 @@ from financehub_dagster.assets import (
 )
 from financehub_dagster.assets.checks import steps
 from financehub_dagster.assets.tables import filled_assets
-from financehub_dagster.automation.cleanup_old_data import cleanup_repeated_runs
-from financehub_dagster.automation.healing import heal_gaps_sensor
-from financehub_dagster.automation.health_check import health_check_sensor
 from financehub_dagster.automation.hooks import dead_letter, settled
-from financehub_dagster.automation.jobs import JOBS
-from financehub_dagster.automation.notifying import send_notifications_sensor
+from financehub_dagster.automation.jobs.all_jobs import JOBS
+from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_repeated_runs
+from financehub_dagster.automation.jobs.healing import heal_gaps_sensor
+from financehub_dagster.automation.jobs.health_check import health_check_sensor
+from financehub_dagster.automation.jobs.notifying import send_notifications_sensor
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.providers import all_providers

@@ -1,7 +1,7 @@
 """`coverage`: the ledger of every session, shown.
 
 Belongs here: what the asset reports of the ledger, and its check. Does not belong here: keeping the ledger, which is
-done wherever rows are written, and filling gaps (automation.healing).
+done wherever rows are written, and filling gaps (automation.jobs.healing).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """The body of the intraday tables: ask for what is open, store minutes and the longer bars made of them, report.
 
 Belongs here: the order of these for one run. Does not belong here: the engine (ingest.intraday), and which instruments
-a tick asks for (automation.realtime).
+a tick asks for (automation.jobs.realtime).
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """What `update_single_asset` and `historical_seed` are asked for: a symbol and a stretch of days.
 
-Belongs here: their config, and which tables' work it stands for. Does not belong here: doing it (single_asset).
+Belongs here: their config, and which tables' work it stands for. Does not belong here: doing it (jobs.single_asset).
 """
 
 from collections.abc import Mapping

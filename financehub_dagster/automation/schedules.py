@@ -1,18 +1,18 @@
 """When jobs run by themselves.
 
-Belongs here: cron lines of jobs that fill no table. Does not belong here: those that tables declare (`table_jobs`),
-what a job does.
+Belongs here: cron lines of jobs that fill no table. Does not belong here: those that tables declare
+(`jobs.table_jobs`), what a job does.
 """
 
-from financehub_dagster.automation import jobs
-from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
-from financehub_dagster.automation.daily_close import daily_close_schedule
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
-from financehub_dagster.automation.important import IMPORTANT_SCHEDULES
-from financehub_dagster.automation.journal import write_journal_schedule
-from financehub_dagster.automation.realtime import realtime_pull_schedule
-from financehub_dagster.automation.reconciliation import reconcile_prices
-from financehub_dagster.automation.table_jobs import TABLE_SCHEDULES
+from financehub_dagster.automation.jobs import all_jobs
+from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_old_data
+from financehub_dagster.automation.jobs.daily_close import daily_close_schedule
+from financehub_dagster.automation.jobs.important import IMPORTANT_SCHEDULES
+from financehub_dagster.automation.jobs.journal import write_journal_schedule
+from financehub_dagster.automation.jobs.realtime import realtime_pull_schedule
+from financehub_dagster.automation.jobs.reconciliation import reconcile_prices
+from financehub_dagster.automation.jobs.table_jobs import TABLE_SCHEDULES
 from financehub_dagster.automation.ticks import plain_schedule
 
 SCHEDULES = [
@@ -22,12 +22,12 @@ SCHEDULES = [
     *IMPORTANT_SCHEDULES,
     write_journal_schedule,
     plain_schedule(
-        jobs.report_coverage,
+        all_jobs.report_coverage,
         "50 * * * *",
         "Every hour: the heat maps of the ledger, and the counts that the plots follow.",
     ),
     plain_schedule(
-        jobs.observe_api_usage,
+        all_jobs.observe_api_usage,
         "*/5 * * * *",
         "Every five minutes, so that the plots show how budgets are spent and come back.",
         instruments=False,
@@ -45,7 +45,7 @@ SCHEDULES = [
         instruments=False,
     ),
     plain_schedule(
-        jobs.audit_tables, "10 2 * * *", "Every night: whole tables are read for what was damaged outside of runs."
+        all_jobs.audit_tables, "10 2 * * *", "Every night: whole tables are read for what was damaged outside of runs."
     ),
     plain_schedule(
         reconcile_prices,

@@ -40,9 +40,9 @@ def run_seed(console: Console, stop: StopSignals, order: SeedRun) -> RunResult:
     import dagster as dg
     from dagster._core.errors import DagsterExecutionInterruptedError
 
+    from financehub_dagster.automation.jobs.single_asset import DEFERRED_TAG
     from financehub_dagster.automation.one_symbol import SEED_STEP, Seed, launchpad
     from financehub_dagster.automation.runs import run_job
-    from financehub_dagster.automation.single_asset import DEFERRED_TAG
 
     config = launchpad(SEED_STEP, Seed.model_validate(asdict(order)))
     repository = code_location().get_repository_def()

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from financehub_dagster.automation.healing import due_orders, tables_of
+from financehub_dagster.automation.jobs.healing import due_orders, tables_of
 from financehub_dagster.automation.runs import RunOutcome, materialize
 from financehub_dagster.cli.reports import gaps as gaps_report
 from financehub_dagster.cli.reports import tables as tables_report

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
-from financehub_dagster.automation.combined_jobs import PART_TAG
-from financehub_dagster.automation.healing import due_orders
+from financehub_dagster.automation.jobs.combined_jobs import PART_TAG
+from financehub_dagster.automation.jobs.healing import due_orders
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market import importance

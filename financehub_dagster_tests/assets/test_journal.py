@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import pytest
 
-from financehub_dagster.automation.journal import JOB, write_journal_schedule
+from financehub_dagster.automation.jobs.journal import JOB, write_journal_schedule
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.cli.app import run
 from financehub_dagster.market.holdings import Lot

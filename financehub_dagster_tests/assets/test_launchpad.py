@@ -7,7 +7,7 @@ from dagster._config import validate_config
 from dagster._core.snap import JobSnap
 from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
-from financehub_dagster.automation.jobs import JOBS
+from financehub_dagster.automation.jobs.all_jobs import JOBS
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.providers import all_providers
 

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from financehub_dagster.automation.notifying import JOB, send_notifications_sensor
+from financehub_dagster.automation.jobs.notifying import JOB, send_notifications_sensor
 from financehub_dagster.automation.runs import run_job, run_tables
 from financehub_dagster.market.holdings import Lot
 from financehub_dagster.settings import get_settings

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import cron_string_iterator
 
-from financehub_dagster.automation.daily_close import daily_close_schedule
+from financehub_dagster.automation.jobs.daily_close import daily_close_schedule
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster.tables import TABLES

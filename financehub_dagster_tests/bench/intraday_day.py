@@ -19,7 +19,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from financehub_dagster.automation.realtime import plan_tick
+from financehub_dagster.automation.jobs.realtime import plan_tick
 from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import AssetType, Instrument

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from financehub_dagster.automation.jobs.single_asset import DEFERRED_TAG
 from financehub_dagster.automation.runs import run_job, run_tables
-from financehub_dagster.automation.single_asset import DEFERRED_TAG
 from financehub_dagster.cli import parallel_runs
 from financehub_dagster.cli.app import run
 from financehub_dagster.cli.errors import CommandError

@@ -15,8 +15,8 @@ from itertools import count
 import dagster as dg
 import sqlalchemy as sa
 
-from financehub_dagster.automation import healing
 from financehub_dagster.automation.failures import recovery, replay
+from financehub_dagster.automation.jobs import healing
 from financehub_dagster.automation.runs import RunOutcome, materialize, run_job
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter

@@ -103,7 +103,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
 
     Raises StopRequested when interrupted; what was stored until then stays.
     """
-    from financehub_dagster.automation.healing import due_orders, waits_for
+    from financehub_dagster.automation.jobs.healing import due_orders, waits_for
     from financehub_dagster.cli.runs import code_location
     from financehub_dagster.tables import LEDGER_TABLES
 
@@ -130,7 +130,7 @@ def heal(console: Console, stop: StopSignals, table: str | None, symbols: Sequen
 
 
 def _fill(console: Console, stop: StopSignals, order: "HealingBatch") -> "RunResult":
-    from financehub_dagster.automation.healing import tables_of
+    from financehub_dagster.automation.jobs.healing import tables_of
     from financehub_dagster.cli.runs import TableRun, run_order
 
     totals = {order.table: len(order.symbols)}

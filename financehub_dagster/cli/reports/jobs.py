@@ -106,8 +106,8 @@ def _row(job: "dg.JobDefinition", started: Sequence[tuple[str, bool]]) -> JobRow
 
 
 def _fills(job: "dg.JobDefinition") -> str:
-    from financehub_dagster.automation.combined_jobs import ALL_MARKETS, UNIFIED_CRYPTO
-    from financehub_dagster.automation.daily_close import LEVELS
+    from financehub_dagster.automation.jobs.combined_jobs import ALL_MARKETS, UNIFIED_CRYPTO
+    from financehub_dagster.automation.jobs.daily_close import LEVELS
     from financehub_dagster.tables import BARS, TABLES, filled_with
 
     together = {

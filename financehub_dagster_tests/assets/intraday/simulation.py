@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from financehub_dagster.automation.realtime import Tick, plan_tick
+from financehub_dagster.automation.jobs.realtime import Tick, plan_tick
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.market.intraday.resampling import LENGTHS, bar_opening
 from financehub_dagster.market.intraday.trading_hours import trading_hours

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from financehub_dagster.automation.healing import MINUTES_JOB, TABLE_TAG, heal_gaps_sensor
+from financehub_dagster.automation.jobs.healing import MINUTES_JOB, TABLE_TAG, heal_gaps_sensor
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import gaps
 from financehub_dagster.storage.database.engine import transaction

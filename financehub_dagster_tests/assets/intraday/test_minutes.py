@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from financehub_dagster.automation.realtime import plan_tick
+from financehub_dagster.automation.jobs.realtime import plan_tick
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.market.intraday.trading_hours import trading_hours
 

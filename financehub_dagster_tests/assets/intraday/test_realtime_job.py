@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from financehub_dagster.automation.realtime import JOB, realtime_pull_schedule
+from financehub_dagster.automation.jobs.realtime import JOB, realtime_pull_schedule
 
 
 def tick(platform, instance, now: datetime) -> tuple[list[dg.RunRequest], str]:
@@ -48,7 +48,7 @@ def test_a_tick_launches_a_run_that_stores_what_is_due_and_the_next_one_has_noth
 
 
 def test_no_vendor_s_instruments_take_all_the_calls_of_a_tick(platform, local_instance, monkeypatch):
-    monkeypatch.setattr("financehub_dagster.automation.realtime.MOST_CALLS", 2)
+    monkeypatch.setattr("financehub_dagster.automation.jobs.realtime.MOST_CALLS", 2)
     platform.execute("delete from instruments where symbol not in ('AAPL', 'MSFT', 'BTC', 'ETH')")
     [request], _ = tick(platform, local_instance, datetime(2026, 11, 25, 20, 0, tzinfo=UTC))  # a Wednesday, all open
     asked = request.run_config["ops"]["ohlc_1m"]["config"]["symbols"]

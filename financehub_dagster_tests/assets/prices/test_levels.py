@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from financehub_dagster.assets.derived_table import not_closed
-from financehub_dagster.automation.daily_close import closes_at
+from financehub_dagster.automation.jobs.daily_close import closes_at
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.database.transactions import in_transaction

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from financehub_dagster.automation.healing import due_orders
+from financehub_dagster.automation.jobs.healing import due_orders
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.market.holdings import Lot
 from financehub_dagster.market.instruments import AssetType, Instrument

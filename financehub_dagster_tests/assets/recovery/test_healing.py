@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from financehub_dagster.automation.healing import JOB, TABLE_TAG, heal_gaps_sensor
+from financehub_dagster.automation.jobs.healing import JOB, TABLE_TAG, heal_gaps_sensor
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import gaps, ledger

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from financehub_dagster.automation.combined_jobs import PART_TAG
+from financehub_dagster.automation.jobs.combined_jobs import PART_TAG
+from financehub_dagster.automation.jobs.table_jobs import any_open
 from financehub_dagster.automation.runs import run_job
-from financehub_dagster.automation.table_jobs import any_open
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster_tests.assets.snapshots.answers import today

@@ -1,12 +1,15 @@
-"""No file grows past 500 lines and no function past 60, in product, tests and scripts alike."""
+"""Sizes: no file past 500 lines, no function past 60, no folder of the product past 20 modules."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
+FULLEST_FOLDER = 20
+MIGRATIONS = REPOSITORY / "financehub_dagster/storage/database/migrations/versions"
 
 
 def sources() -> list[Path]:
@@ -38,3 +41,13 @@ def test_no_function_is_longer_than_sixty_lines() -> None:
                 if length > LONGEST_FUNCTION:
                     offenders[f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name}"] = length
     assert offenders == {}
+
+
+def test_no_folder_of_the_product_holds_more_than_twenty_modules_side_by_side() -> None:
+    modules = Counter(
+        path.parent for path in (REPOSITORY / "financehub_dagster").rglob("*.py") if path.name != "__init__.py"
+    )
+    assert modules.pop(MIGRATIONS) > 0
+    assert {
+        str(folder.relative_to(REPOSITORY)): count for folder, count in modules.items() if count > FULLEST_FOLDER
+    } == {}

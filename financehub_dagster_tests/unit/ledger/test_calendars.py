@@ -8,7 +8,7 @@ import pytest
 from financehub_dagster.assets.checks import bars, snapshots
 from financehub_dagster.assets.checks.evidence import Covered
 from financehub_dagster.assets.checks.scope import members_of
-from financehub_dagster.automation.table_jobs import any_open
+from financehub_dagster.automation.jobs.table_jobs import any_open
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
+from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_old_data
 from financehub_dagster.cli.supervisor.processes import MAX_LOG_BYTES, rotate
 from financehub_dagster.operations.retention import clean_up, delete_folders
 from financehub_dagster.settings import get_settings

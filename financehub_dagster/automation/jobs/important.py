@@ -10,9 +10,9 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
-from financehub_dagster.automation.combined_jobs import ALL_MARKETS, run_parts
+from financehub_dagster.automation.jobs.combined_jobs import ALL_MARKETS, run_parts
+from financehub_dagster.automation.jobs.table_jobs import any_open
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.automation.table_jobs import any_open
 from financehub_dagster.automation.ticks import active, nobody, plain_schedule, unfinished
 from financehub_dagster.ingest.partitions import partition_at, range_tags
 from financehub_dagster.market.instruments import AssetType, Instrument

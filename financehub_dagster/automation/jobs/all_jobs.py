@@ -7,22 +7,22 @@ Belongs here: which assets a job covers. Does not belong here: jobs that tables 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from financehub_dagster.automation.cleanup_old_data import cleanup_old_data
-from financehub_dagster.automation.combined_jobs import COMBINED_JOBS
-from financehub_dagster.automation.connection_test import test_connection
-from financehub_dagster.automation.daily_close import daily_close
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.failures.replay import replay_dead_letters
-from financehub_dagster.automation.healing import heal_gaps, heal_minutes
-from financehub_dagster.automation.health_check import health_check
-from financehub_dagster.automation.important import IMPORTANT_JOBS
-from financehub_dagster.automation.journal import write_journal
-from financehub_dagster.automation.notifying import send_notifications
+from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_old_data
+from financehub_dagster.automation.jobs.combined_jobs import COMBINED_JOBS
+from financehub_dagster.automation.jobs.connection_test import test_connection
+from financehub_dagster.automation.jobs.daily_close import daily_close
+from financehub_dagster.automation.jobs.healing import heal_gaps, heal_minutes
+from financehub_dagster.automation.jobs.health_check import health_check
+from financehub_dagster.automation.jobs.important import IMPORTANT_JOBS
+from financehub_dagster.automation.jobs.journal import write_journal
+from financehub_dagster.automation.jobs.notifying import send_notifications
+from financehub_dagster.automation.jobs.realtime import realtime_pull
+from financehub_dagster.automation.jobs.reconciliation import reconcile_prices
+from financehub_dagster.automation.jobs.single_asset import historical_seed, update_single_asset
+from financehub_dagster.automation.jobs.table_jobs import TABLE_JOBS
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.automation.realtime import realtime_pull
-from financehub_dagster.automation.reconciliation import reconcile_prices
-from financehub_dagster.automation.single_asset import historical_seed, update_single_asset
-from financehub_dagster.automation.table_jobs import TABLE_JOBS
 
 observe_api_usage = dg.define_asset_job(
     "observe_api_usage",

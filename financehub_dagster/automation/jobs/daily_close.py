@@ -14,9 +14,9 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from financehub_dagster.automation.combined_jobs import TableGroup, run_parts
+from financehub_dagster.automation.jobs.combined_jobs import TableGroup, run_parts
+from financehub_dagster.automation.jobs.table_jobs import LATE
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.automation.table_jobs import LATE
 from financehub_dagster.automation.ticks import active, nobody, unfinished
 from financehub_dagster.tables import BARS, BARS_OF, filled_with
 

@@ -1,7 +1,7 @@
 """The jobs and schedules that tables declare: what each run covers, when it runs, and why a tick asks for no run.
 
 Belongs here: from a table's declaration to Dagster's jobs and schedules. Does not belong here: jobs over several tables
-of different partitions (`combined_jobs`), and jobs that fill no table (`jobs`).
+of different partitions (`combined_jobs`), and jobs that fill no table (`all_jobs`).
 """
 
 from collections.abc import Sequence
