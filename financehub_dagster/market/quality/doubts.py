@@ -43,6 +43,9 @@ STALE_FLAT = 3
 """Bars of one price and volume, one like the other, from which on they are taken for repeated. One that moved between
 low and high is not repeated by chance."""
 
+EXACT = 2.0**53
+"""From here on not every whole number is a double."""
+
 BEFORE, AFTER = 16, 16
 """Bars before and after one that rules look at, beside its PAST: an ex-date is NEAR_SPLIT bars away at most."""
 
@@ -266,6 +269,13 @@ DOUBTS: tuple[Doubt, ...] = (
         "On its ex-date a share is worth less by the payment; a payment that nobody gave up is one of another unit.",
         "Elton and Gruber 1970, Review of Economics and Statistics 52: prices fall by most of the payment",
         dividend_rules.not_in_price,
+    ),
+    Doubt(
+        "volume_rounded",
+        "the volume is 2⁵³ or more, where not every whole number is a double: it may be off by one part in 10¹⁶",
+        "Volumes are double precision, as prices are.",
+        "IEEE 754 binary64: 53 bits of significand",
+        lambda series: np.flatnonzero(series.volume >= EXACT),
     ),
 )
 """In the order in which their names stand in `flags`; a rule's place here is its bit."""
