@@ -20,6 +20,7 @@ from financehub_dagster.assets import (
 )
 from financehub_dagster.assets.checks import steps
 from financehub_dagster.assets.tables import filled_assets
+from financehub_dagster.automation.following import follow_inputs
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.jobs.all_jobs import JOBS
 from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_repeated_runs
@@ -57,7 +58,14 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         asset_checks=steps.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[*SENSORS, heal_gaps_sensor, health_check_sensor, send_notifications_sensor, cleanup_repeated_runs],
+        sensors=[
+            *SENSORS,
+            heal_gaps_sensor,
+            health_check_sensor,
+            send_notifications_sensor,
+            cleanup_repeated_runs,
+            follow_inputs,
+        ],
         resources={
             **all_providers(),
             "daily_bars": DailyBarsRouter(),

@@ -5,16 +5,28 @@ belong here: what a body does (`bar_table`, `snapshot_table`, `derived_table`), 
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import dagster as dg
 
 from financehub_dagster.assets.snapshot_config import SnapshotConfig
 from financehub_dagster.ingest.partitions import partitions_of
 from financehub_dagster.ingest.run_config import Fetch, Minutes, Universe
-from financehub_dagster.tables import TABLES, filled_with
+from financehub_dagster.tables import FOLLOWING, TABLES, filled_with
 from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Maintained, Snapshots, Table
 
 OWNERS = ["team:market-data"]
+
+
+def when_inputs_are_filled() -> dg.AutomationCondition[Any]:
+    """True for a month that a run has filled in an input and not in the table, once nothing works on either.
+
+    Unlike Dagster's `eager` it holds for months of history too, and where an input was never filled: a universe may
+    have no cryptos.
+    """
+    condition = dg.AutomationCondition
+    quiet = ~condition.any_deps_in_progress() & ~condition.in_progress()
+    return (condition.any_deps_updated().since_last_handled() & quiet).with_label("inputs_are_filled")
 
 
 def table_schema(table: Table) -> dg.TableSchema:
@@ -39,6 +51,7 @@ def table_spec(name: str, *, deps: tuple[str, ...] | None = None) -> dg.AssetSpe
         group_name=table.group,
         owners=OWNERS,
         kinds={"postgres", *table.source},
+        automation_condition=when_inputs_are_filled() if name in FOLLOWING else None,
         freshness_policy=None
         if fresh is None
         else dg.FreshnessPolicy.cron(fresh.by, lower_bound_delta=fresh.within, timezone=fresh.timezone),

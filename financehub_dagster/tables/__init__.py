@@ -78,6 +78,8 @@ SNAPSHOTS = {name: table.filled for name, table in TABLES.items() if isinstance(
 """How each table of current values is filled."""
 DERIVED = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Derived)}
 """How each table is filled that is computed from others."""
+FOLLOWING = tuple(name for name, filled in DERIVED.items() if filled.follows)
+"""The computed tables that follow their inputs by declarative automation."""
 ACTIONS = corporate_actions.TABLE.name
 """The table of dividends and splits, which move the prices in tables of bars."""
 LEDGER_TABLES = tuple(name for name, table in TABLES.items() if table.ledger)

@@ -117,7 +117,8 @@ class Derived:
     whether it was a trade, and returns `market.derived.DerivedRows`. sessions: it also takes each instrument's session
     dates, from those of its first bar to some weeks after its last. sparse: a session may have any number of rows, or
     none, and a missing row does not show whether it was computed: a run writes all rows of its window and of every
-    stretch with changed inputs, and withdraws those that are no longer computed.
+    stretch with changed inputs, and withdraws those that are no longer computed. follows: a month is computed again, by
+    declarative automation, once a run has filled it in an input and not here.
     """
 
     inputs: tuple[str, ...]
@@ -125,6 +126,7 @@ class Derived:
     after: tuple[str, ...] = ()
     sessions: bool = False
     sparse: bool = False
+    follows: bool = False
 
 
 @dataclass(frozen=True)

@@ -168,5 +168,6 @@ def test_sensors_are_on_by_default():
         "send_notifications_sensor",
         "health_check_sensor",
         "cleanup_repeated_runs",
+        "follow_inputs",
     }
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}

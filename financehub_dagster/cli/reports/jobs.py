@@ -28,15 +28,16 @@ _FILLS = {
     "health_check_sensor": "`health_checks`, `sla_breaches`, `alerts`",
     "dead_letter_failed_runs": "`task_failures`",
     "cleanup_repeated_runs": "deletes old runs and ticks of jobs that run all day",
+    "follow_inputs": "`levels_daily`, `pivot_points`",
     "recovery": "ends lost runs, reports rows without an event",
     "test_connection": "nothing; it fails with the names of those that do not answer",
 }
-"""What jobs of steps without an asset fill, and sensors that launch nothing."""
+"""What jobs of steps without an asset fill, and sensors that launch no job."""
 
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job, or a sensor that launches none: the tasks that it replaces, what starts it, its class, what it fills."""
+    """A job, or a sensor that launches none of ours: tasks it replaces, what starts it, its class, what it fills."""
 
     job: str
     replaces: list[int]
@@ -51,8 +52,11 @@ class JobRow:
 
 
 def collect(definitions: "dg.Definitions") -> list[JobRow]:
-    """One row for each job by name, then those sensors that launch nothing."""
+    """One row for each job by name, then those sensors that launch none of them."""
+    import dagster as dg
     from dagster._core.definitions.sensor_definition import SensorDefinition
+
+    from financehub_dagster.automation.queues import QUEUE_TAG
 
     repository = definitions.get_repository_def()
     started: dict[str, list[tuple[str, bool]]] = {}
@@ -72,7 +76,9 @@ def collect(definitions: "dg.Definitions") -> list[JobRow]:
                     _replaced(sensor.name),
                     [cadence],
                     _is_on(sensor),
-                    LAUNCHES_NOTHING,
+                    sensor.run_tags[QUEUE_TAG]
+                    if isinstance(sensor, dg.AutomationConditionSensorDefinition)
+                    else LAUNCHES_NOTHING,
                     _FILLS[sensor.name],
                 )
             )

@@ -23,6 +23,7 @@ TABLE = Table(
         inputs=("stock_prices_daily", "crypto_prices_daily", "fx_prices_daily"),
         function="financehub_dagster.market.levels:levels_of_bars",
         sessions=True,
+        follows=True,
     ),
     group="indicators",
     source=("numpy",),

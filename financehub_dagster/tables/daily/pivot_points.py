@@ -26,6 +26,7 @@ TABLE = Table(
         function="financehub_dagster.market.levels:pivots_of_bars",
         after=("levels_daily",),
         sessions=True,
+        follows=True,
     ),
     group="indicators",
     source=("numpy",),
