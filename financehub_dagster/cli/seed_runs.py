@@ -40,8 +40,7 @@ def run_seed(console: Console, stop: StopSignals, order: SeedRun) -> RunResult:
     import dagster as dg
     from dagster._core.errors import DagsterExecutionInterruptedError
 
-    from financehub_dagster.automation.jobs.single_asset import DEFERRED_TAG
-    from financehub_dagster.automation.one_symbol import SEED_STEP, Seed, launchpad
+    from financehub_dagster.automation.jobs.single_asset import DEFERRED_TAG, SEED_STEP, Seed, launchpad
     from financehub_dagster.automation.runs import run_job
 
     config = launchpad(SEED_STEP, Seed.model_validate(asdict(order)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.automation.one_symbol import bars_table, minutes_of_step, window_of_step
+from financehub_dagster.automation.jobs.single_asset import bars_table, minutes_of_step, window_of_step
 from financehub_dagster.automation.run_facts import op_config
 from financehub_dagster.ingest.partitions import range_of
 from financehub_dagster.storage.queries.partition_keys import key_of

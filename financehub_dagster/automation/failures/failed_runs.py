@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
 
 from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, Piece, failures_of, pieces_of, write
-from financehub_dagster.automation.one_symbol import STEPS_OVER_ONE_SYMBOL
+from financehub_dagster.automation.jobs.single_asset import STEPS_OVER_ONE_SYMBOL
 from financehub_dagster.automation.run_facts import contained, own_tag
 
 if TYPE_CHECKING:

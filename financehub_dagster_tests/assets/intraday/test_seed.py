@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from financehub_dagster.automation.one_symbol import Seed, days_window
+from financehub_dagster.automation.jobs.single_asset import Seed, days_window
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.cli.commands.backfill import INTERVALS
 from financehub_dagster.cli.seed_runs import SeedRun, settled_days
