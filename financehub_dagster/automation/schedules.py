@@ -30,19 +30,19 @@ SCHEDULES = [
         all_jobs.observe_api_usage,
         "*/5 * * * *",
         "Every five minutes, so that the plots show how budgets are spent and come back.",
-        instruments=False,
+        idle=None,
     ),
     plain_schedule(
         cleanup_failed_tasks,
         "40 3 * * *",
         "Every night: dead letters that were settled a month ago leave the table.",
-        instruments=False,
+        idle=None,
     ),
     plain_schedule(
         cleanup_old_data,
         "20 3 * * *",
         "Every night: what is old is deleted, so that nothing grows without bound.",
-        instruments=False,
+        idle=None,
     ),
     plain_schedule(
         all_jobs.audit_tables, "10 2 * * *", "Every night: whole tables are read for what was damaged outside of runs."

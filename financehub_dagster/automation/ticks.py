@@ -3,7 +3,7 @@
 Belongs here: reasons that jobs share. Does not belong here: reasons of one job, such as closed markets (its own file).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -36,25 +36,36 @@ def nobody(kinds: Sequence[AssetType] | None = None) -> str:
     return f"no active instrument is of type {' or '.join(kinds)}"
 
 
-def plain_schedule(job: Job, cron: str, why: str, *, instruments: bool = True) -> dg.ScheduleDefinition:
-    """A schedule in UTC, on by default, that asks for a run unless one has not ended.
+def none_of(kinds: Sequence[AssetType] | None = None) -> str | None:
+    """The reason while there is no active instrument of these kinds (None: of any)."""
+    return None if active(kinds) else nobody(kinds)
 
-    instruments: it asks for none either while the universe has no instrument.
+
+def plain_schedule(
+    job: Job,
+    cron: str,
+    why: str,
+    *,
+    timezone: str | None = None,
+    idle: Callable[[datetime], str | None] | None = lambda _: none_of(),
+) -> dg.ScheduleDefinition:
+    """A schedule, on by default, that asks for a run unless one has not ended.
+
+    timezone: of the cron line; None: UTC. idle: why a run at a time (aware) would have nothing to do, by default while
+    the universe has no instrument; None: it always has.
     """
 
     @dg.schedule(
         name=f"{job.name}_schedule",
         job=job,
         cron_schedule=cron,
+        execution_timezone=timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=why,
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        reason = unfinished(context, job.name)
-        if reason is None and instruments and not active():
-            reason = nobody()
-        if reason is not None:
-            return dg.SkipReason(reason)
-        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+        now = context.scheduled_execution_time
+        reason = unfinished(context, job.name) or (None if idle is None else idle(now))
+        return dg.RunRequest(run_key=now.isoformat()) if reason is None else dg.SkipReason(reason)
 
     return tick

@@ -17,7 +17,7 @@ import dagster as dg
 from financehub_dagster.automation.jobs.combined_jobs import TableGroup, run_parts
 from financehub_dagster.automation.jobs.table_jobs import LATE
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.automation.ticks import active, nobody, unfinished
+from financehub_dagster.automation.ticks import active, none_of, plain_schedule
 from financehub_dagster.tables import BARS, BARS_OF, filled_with
 
 JOB = "daily_close"
@@ -87,19 +87,10 @@ def daily_close() -> None:
     take_closes()
 
 
-@dg.schedule(
-    job=daily_close,
-    cron_schedule="59 20 * * 1-5",
-    execution_timezone="Europe/Berlin",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="One minute before 21:00 in Berlin, Monday to Friday.",
+daily_close_schedule = plain_schedule(
+    daily_close,
+    "59 20 * * 1-5",
+    "One minute before 21:00 in Berlin, Monday to Friday.",
+    timezone="Europe/Berlin",
+    idle=lambda _: none_of([kind for of_table in BARS_OF.values() for kind in of_table]),
 )
-def daily_close_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Skipped while a run has not ended, and where no instrument has bars."""
-    busy = unfinished(context, JOB)
-    if busy is not None:
-        return dg.SkipReason(busy)
-    kinds = [kind for of_table in BARS_OF.values() for kind in of_table]
-    if not active(kinds):
-        return dg.SkipReason(nobody(kinds))
-    return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())

@@ -88,23 +88,12 @@ cache_warming = dg.define_asset_job(
 )
 
 
-@dg.schedule(
-    job=batch_update_popular,
-    cron_schedule="25 * * * *",
-    default_status=_RUNNING,
-    description="Every hour in which one of the most important instruments is traded.",
-)
-def batch_update_popular_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Skipped while a run has not ended, and while all of their markets are closed."""
-    busy = unfinished(context, "batch_update_popular")
-    if busy is not None:
-        return dg.SkipReason(busy)
+def no_popular_market(now: datetime) -> str | None:
+    """Why there is nothing to update at `now` (aware): no instrument, or none whose market is open."""
     first = active()[:POPULAR]
     if not first:
-        return dg.SkipReason(nobody())
-    if not any_open(first, context.scheduled_execution_time):
-        return dg.SkipReason("no market of the most important instruments is open")
-    return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+        return nobody()
+    return None if any_open(first, now) else "no market of the most important instruments is open"
 
 
 @dg.schedule(
@@ -151,6 +140,11 @@ IMPORTANT_JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
 ]
 IMPORTANT_SCHEDULES = [
     plain_schedule(rank_instruments, "10 4 * * *", "Every night: what the most important instruments are."),
-    batch_update_popular_schedule,
+    plain_schedule(
+        batch_update_popular,
+        "25 * * * *",
+        "Every hour in which one of the most important instruments is traded.",
+        idle=no_popular_market,
+    ),
     cache_warming_schedule,
 ]
