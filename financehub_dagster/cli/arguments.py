@@ -4,7 +4,7 @@ Belongs here: refusing what cannot be meant, before anything is touched. Does no
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -125,24 +125,13 @@ def instruments_for(
     return [known[symbol] for symbol in symbols]
 
 
-def present(
-    symbols: Sequence[str], universe: Sequence["Instrument"], note: Callable[[str], None] | None = None
-) -> list[str]:
+def present(symbols: Sequence[str], note: Callable[[str], None]) -> list[str]:
     """`symbols`, each once; for one that an instrument gave up and none has now its present one, and `note` is told."""
-    from financehub_dagster.market.former_aliases import OWN
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.given_up import present_symbols
 
-    known = {instrument.symbol for instrument in universe}
-    given_up = {
-        each.symbol: (each.until, instrument.symbol)
-        for instrument in universe
-        for each in instrument.former_aliases
-        if each.provider == OWN and each.symbol not in known
-    }
-    for symbol in symbols:
-        if symbol in given_up and note is not None:
-            until, now = given_up[symbol]
-            note(f"{symbol} is {now} since {until + timedelta(days=1)}")
-    return list(dict.fromkeys(given_up[symbol][1] if symbol in given_up else symbol for symbol in symbols))
+    with transaction() as connection:
+        return present_symbols(connection, symbols, note)
 
 
 def known_symbols(symbols: Sequence[str], universe: Sequence["Instrument"]) -> Sequence[str]:

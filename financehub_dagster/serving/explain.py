@@ -16,7 +16,8 @@ from financehub_dagster.storage.database import dagster_state, schema
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.errors import NotMigrated
 from financehub_dagster.storage.queries import explanations
-from financehub_dagster.storage.queries.instruments import list_instruments, present_symbols
+from financehub_dagster.storage.queries.given_up import present_symbols
+from financehub_dagster.storage.queries.instruments import list_instruments
 from financehub_dagster.tables import ACTIONS, BARS_OF, DERIVED, TABLES, derived_from, period_of
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from financehub_dagster import read
 from financehub_dagster.cli.app import run
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.serving.renamed import RenamedSymbol
+from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.eventually import eventually
 
@@ -33,6 +34,7 @@ def filled(folder: Any, database: Database, dagster_database: None, sandbox: San
     assert run([*FILL, "--json"]) == 0
     with database.engine.begin() as connection:
         connection.exec_driver_sql("insert into holdings values ('main', 'FB', '2015-03-02', 1, 100)")
+        record_failures(connection, [Failure("stock_prices_daily", "refused", "2015-05", "FB")])
     return database
 
 
@@ -73,6 +75,9 @@ def test_a_renamed_instrument_is_one_instrument_under_both_names(
     assert (explained["symbol"], explained["row"]["source"]) == ("META", "yahoo")
     assert "FB is META now" in notes
     _, notes = answer(capsys, "gaps", "--symbols", "FB")
+    assert "FB is META since 2022-06-09" in notes
+    waiting, notes = answer(capsys, "dlq", "list", "--symbol", "fb")
+    assert [each["symbol"] for each in waiting["dead_letters"]] == ["META"]
     assert "FB is META since 2022-06-09" in notes
     assert answer(capsys, *RENAME)[0]["changed"] is False
     assert run([*RENAME]) == 0

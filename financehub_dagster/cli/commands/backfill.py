@@ -71,7 +71,7 @@ def backfill(
     arguments.require_begun(table, months[0], start_of(table))
     prepare.require_migrated()
     wanted = arguments.split_symbols(symbols)
-    wanted = None if wanted is None else arguments.present(wanted, universe(), console.note)
+    wanted = None if wanted is None else arguments.present(wanted, console.note)
     chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)
     prepare.require_vendors(home)
     if by_day(table):  # to the last day of the last month
@@ -96,7 +96,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     from financehub_dagster.ingest.partitions import LOOKBACK
     from financehub_dagster.tables import BARS_OF, filled_together
 
-    wanted = arguments.present([symbol.strip().upper()], universe(), console.note)
+    wanted = arguments.present([symbol.strip().upper()], console.note)
     [instrument] = arguments.instruments_for(list(BARS_OF), wanted, universe(), BARS_OF)
     tables = [name for name, kinds in BARS_OF.items() if instrument.asset_type in kinds]
     prepare.require_vendors(home)
@@ -125,8 +125,7 @@ def seed(
         raise WrongUsage(f"--interval {interval}: not an interval; choose one of {', '.join(INTERVALS)}")
     home = prepare.act_on_home(console)
     prepare.require_migrated()
-    known = universe()
-    [wanted] = arguments.known_symbols(arguments.present([symbol.strip().upper()], known, console.note), known)
+    [wanted] = arguments.known_symbols(arguments.present([symbol.strip().upper()], console.note), universe())
     prepare.require_vendors(home)
     prepare.tell_what_is_off(console)
     with stop_signals() as stop:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from financehub_dagster.cli import arguments
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
@@ -55,6 +56,7 @@ def list_(
     from financehub_dagster.storage.dead_letters.dead_letters import LIVE, list_failures
 
     _open(console)
+    wanted_symbol = None if symbol is None else arguments.present([symbol.strip().upper()], console.note)[0]
     asked = [str(each) for each in status or [Status.LIVE]]
     wanted = [*asked, *(LIVE if Status.LIVE in asked else ())]
     with transaction() as connection:
@@ -62,7 +64,7 @@ def list_(
             connection,
             statuses=None if Status.ALL in asked else wanted,
             task_name=task,
-            symbol=None if symbol is None else symbol.strip().upper(),
+            symbol=wanted_symbol,
         )
     console.result({"dead_letters": rows}, lambda: dlq.show_list(console, rows))
 

@@ -43,7 +43,7 @@ def gaps(
     wanted = arguments.split_symbols(symbols)
     prepare.require_migrated()
     if wanted is not None:
-        wanted = arguments.present(wanted, universe(), console.note)
+        wanted = arguments.present(wanted, console.note)
         arguments.instruments_for([chosen or LEDGER_TABLES[-1]], wanted, universe(), BARS_OF)
     rebuilt = report.rebuild() if rebuild else None
     healed = None

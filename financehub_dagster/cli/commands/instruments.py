@@ -140,7 +140,7 @@ def remove(
     from financehub_dagster.storage.queries.instruments import deactivate_instruments
 
     _open(console)
-    named = arguments.present(arguments.split_symbols(symbols) or [], universe(), console.note)
+    named = arguments.present(arguments.split_symbols(symbols) or [], console.note)
     wanted = arguments.known_symbols(named, universe())
     in_transaction(lambda connection: deactivate_instruments(connection, wanted))
     console.result(
@@ -166,7 +166,7 @@ def delist(
         raise WrongUsage("name the last day it was traded with --on, or take that back with --undo")
     last = None if on is None else arguments.day("--on", on)
     _open(console)
-    named = arguments.present([symbol.strip().upper()], universe(), console.note)
+    named = arguments.present([symbol.strip().upper()], console.note)
     [name] = arguments.known_symbols(named, universe())
     now = datetime.now(UTC)
     done = in_transaction(lambda connection: delisting.delist(connection, name, last, now))

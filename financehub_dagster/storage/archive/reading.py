@@ -15,6 +15,7 @@ from financehub_dagster.storage.archive import files, moving, partitions, renami
 from financehub_dagster.storage.archive.errors import ArchiveError
 from financehub_dagster.storage.database.month_partitions import is_partitioned, month_bounds, partition_name
 from financehub_dagster.storage.queries import arrow, days
+from financehub_dagster.storage.queries.given_up import GivenUp
 
 _EVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -80,7 +81,7 @@ def _span(selection: arrow.Selection) -> tuple[datetime, datetime]:
     return first, after
 
 
-def _condition(selection: arrow.Selection, given_up: Sequence[arrow.GivenUp]) -> pc.Expression | None:
+def _condition(selection: arrow.Selection, given_up: Sequence[GivenUp]) -> pc.Expression | None:
     """The selection's rows, as Parquet readers take it."""
     conditions = []
     if selection.symbols is not None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from financehub_dagster.storage.queries import days
-from financehub_dagster.storage.queries.arrow import GivenUp
+from financehub_dagster.storage.queries.given_up import GivenUp
 
 
 def needed(table: sa.Table, wanted: pa.Schema) -> pa.Schema:

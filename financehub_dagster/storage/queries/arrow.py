@@ -30,6 +30,7 @@ from financehub_dagster.storage.database import as_of_functions, schema, session
 from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable, StatementFailed
 from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
 from financehub_dagster.storage.queries import days
+from financehub_dagster.storage.queries.given_up import STATEMENT, GivenUp, from_rows
 
 MANY = 100
 """Instruments from which on a whole table is read through two connections."""
@@ -62,25 +63,6 @@ class Selection:
     as_of: datetime | None = None
     since: str | None = None
     before: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """A symbol that an instrument had until a day, and its present one; reused: another instrument has the old one."""
-
-    old: str
-    symbol: str
-    until: date
-    reused: bool
-
-
-_GIVEN_UP = """
-    SELECT each ->> 'symbol' AS old, i.symbol, (each ->> 'until')::date AS until,
-        EXISTS (SELECT FROM instruments AS j WHERE j.symbol = each ->> 'symbol') AS reused
-    FROM instruments AS i
-    CROSS JOIN LATERAL jsonb_array_elements(i.former_aliases -> 'financehub') AS each
-    WHERE i.former_aliases <> '{}'::jsonb ORDER BY until
-"""
 
 
 def has_history(table: sa.Table) -> bool:
@@ -146,8 +128,7 @@ class Reader:
 
     def given_up(self) -> list[GivenUp]:
         """The symbols that instruments gave up, in the order in which they did."""
-        found = self._whole_of(_GIVEN_UP).to_pylist()
-        return [GivenUp(row["old"], row["symbol"], row["until"], row["reused"]) for row in found]
+        return from_rows(self._whole_of(STATEMENT).to_pylist())
 
     def revisions_kept(self, tables: Sequence[str]) -> dict[str, datetime]:
         """Of those of `tables` whose old revisions were deleted: since when they can be read as of a time."""

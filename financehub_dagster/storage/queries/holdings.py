@@ -16,7 +16,7 @@ from financehub_dagster.storage.database.errors import UnknownInstruments
 from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import holdings as table
 from financehub_dagster.storage.database.schema import instruments
-from financehub_dagster.storage.queries.instruments import renamed_from
+from financehub_dagster.storage.queries.given_up import given_up, replaced
 from financehub_dagster.tables import ACTIONS, BARS_OF
 
 _TYPES = {"account": sa.Text, "symbol": sa.Text, "opened_on": sa.Date, "quantity": sa.Double, "cost": sa.Double}
@@ -72,8 +72,8 @@ def replace_lots(connection: Connection, lots: Sequence[Lot]) -> int:
     Raises UnknownInstruments, and changes nothing, for symbols that no instrument has.
     """
     lock_table(connection, table)
-    now = {old: symbol for old, symbol, _ in renamed_from(connection, sorted({lot.symbol for lot in lots}))}
-    lots = [replace(lot, symbol=now.get(lot.symbol, lot.symbol)) for lot in lots]
+    now = replaced(given_up(connection), {lot.symbol for lot in lots})
+    lots = [replace(lot, symbol=now[lot.symbol].symbol) if lot.symbol in now else lot for lot in lots]
     symbols = sorted({lot.symbol for lot in lots})
     known = set(
         connection.execute(sa.select(instruments.c.symbol).where(instruments.c.symbol == any_of(symbols))).scalars()

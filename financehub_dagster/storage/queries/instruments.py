@@ -11,13 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from financehub_dagster.market.former_aliases import OWN, from_json, to_json
+from financehub_dagster.market.former_aliases import from_json, to_json
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.database import locks
 from financehub_dagster.storage.database.array_parameters import any_of, rows_of
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import UnknownInstruments
 from financehub_dagster.storage.database.schema import instruments as table
+from financehub_dagster.storage.queries.given_up import present_symbols
 from financehub_dagster.storage.queries.ranking import RANK
 
 _VALUES = (
@@ -111,33 +112,6 @@ def deactivate_instruments(connection: Connection, symbols: Sequence[str]) -> in
         sa.update(table).where(_among(symbols), table.c.is_active).values(is_active=False, updated_at=sa.func.now())
     )
     return connection.execute(change).rowcount
-
-
-def present_symbols(connection: Connection, symbols: Sequence[str]) -> list[str]:
-    """`symbols`, each that no instrument has replaced by the symbol of the instrument that gave it up, if one did."""
-    found = {old: symbol for old, symbol, _ in renamed_from(connection, symbols)}
-    return list(dict.fromkeys(found.get(symbol, symbol) for symbol in symbols))
-
-
-def renamed_from(connection: Connection, symbols: Sequence[str]) -> list[tuple[str, str, date]]:
-    """Those of `symbols` that an instrument gave up and none has now: old symbol, present one, its last day as such.
-
-    Of several instruments that had it, the last one counts.
-    """
-    rows = connection.execute(_RENAMED, {"own": OWN, "symbols": list(symbols)})
-    return [(old, symbol, until) for old, symbol, until in rows]
-
-
-_RENAMED = sa.text("""
-    SELECT DISTINCT ON (f.old) f.old, i.symbol, f.until FROM instruments i
-    CROSS JOIN LATERAL (
-        SELECT each ->> 'symbol' AS old, CAST(each ->> 'until' AS date) AS until
-        FROM jsonb_array_elements(i.former_aliases -> :own) AS each
-    ) AS f
-    WHERE i.former_aliases <> CAST('{}' AS jsonb) AND f.old = ANY(CAST(:symbols AS text[]))
-        AND NOT EXISTS (SELECT FROM instruments j WHERE j.symbol = f.old)
-    ORDER BY f.old, f.until DESC
-""")
 
 
 def _require_known(connection: Connection, symbols: Sequence[str]) -> None:

@@ -100,7 +100,7 @@ def _require_present(connection: Connection, table: sa.Table, batch: "Batch") ->
 
     The caller holds the table's lock, which a rename waits for.
     """
-    from financehub_dagster.storage.queries.instruments import renamed_from
+    from financehub_dagster.storage.queries.given_up import given_up, replaced
     from financehub_dagster.storage.upsert.binary_copy import Coded
 
     names = list(table.columns.keys())
@@ -108,8 +108,8 @@ def _require_present(connection: Connection, table: sa.Table, batch: "Batch") ->
         return
     field = batch.fields[names.index("symbol")]
     assert isinstance(field, Coded)
-    for old, symbol, _ in renamed_from(connection, [each.decode() for each in field.values]):
-        raise SymbolGivenUp(old, symbol, table.name)
+    for each in replaced(given_up(connection), [value.decode() for value in field.values]).values():
+        raise SymbolGivenUp(each.old, each.symbol, table.name)
 
 
 class _Change(NamedTuple):

@@ -15,10 +15,10 @@ from financehub_dagster.storage.database import month_partitions, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.errors import SymbolGivenUp, UnknownInstruments
 from financehub_dagster.storage.identity.renaming import Renaming, rename
+from financehub_dagster.storage.queries.given_up import present_symbols
 from financehub_dagster.storage.queries.instruments import (
     deactivate_instruments,
     list_instruments,
-    present_symbols,
     upsert_instruments,
 )
 from financehub_dagster.storage.upsert.upsert import write
