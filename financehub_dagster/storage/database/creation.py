@@ -14,12 +14,14 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
 from financehub_dagster.storage.database.engine import connection_error, describe, make_engine
-from financehub_dagster.storage.database.errors import DatabaseError, NotMigrated, Refused
-from financehub_dagster.storage.database.session_settings import AS_UTF8, ENCODING
+from financehub_dagster.storage.database.errors import DatabaseError, LockTimeout, NotMigrated, Refused
+from financehub_dagster.storage.database.session_settings import AS_UTF8, ENCODING, LOCK_SECONDS
 
 MAINTENANCE_DATABASE = "postgres"
 """Every server has it; databases are created and dropped from there."""
 
+PAUSE_SECONDS = 0.05
+"""Between two looks whether a lock is free."""
 _CREATE_LOCK = 7_236_400_001
 """Advisory lock under which databases are created: any number that nobody else uses."""
 
@@ -30,7 +32,8 @@ def ensure_database(url: URL) -> bool:
         with autocommit(url):
             return False
     except (NotMigrated, Refused) as error:
-        with autocommit(url.set(database=MAINTENANCE_DATABASE), any_encoding=True) as connection:
+        maintenance = url.set(database=MAINTENANCE_DATABASE)
+        with locked(maintenance, _CREATE_LOCK), autocommit(maintenance, any_encoding=True) as connection:
             if _create(connection, url):
                 return True
             # It exists by now, or the server refused in words of another language for another reason.
@@ -48,6 +51,26 @@ def autocommit(url: URL, *, any_encoding: bool = False) -> Iterator[Connection]:
             yield connection
     except DatabaseError as error:
         raise error from None
+
+
+@contextmanager
+def locked(url: URL, lock: int, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold an advisory lock of the database of `url`, for which others wait up to `seconds`; raises DatabaseError.
+
+    An idle transaction holds it: a lock of a session would stay behind with a pooler. Nobody waits within a statement
+    or a transaction: a concurrent build of an index waits for every statement that began before it, and waiting
+    transactions would take all the sessions of a pooler.
+    """
+    engine = make_engine(url, any_encoding=True, poolclass=NullPool)
+    deadline = time.monotonic() + seconds
+    with engine.connect() as connection:
+        while not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(lock))).scalar():
+            connection.rollback()
+            if time.monotonic() > deadline:
+                raise LockTimeout(f"{describe(url)}: another process has been preparing it for {seconds:.0f} s")
+            time.sleep(PAUSE_SECONDS)
+        connection.exec_driver_sql("set local idle_in_transaction_session_timeout = 0")
+        yield
 
 
 def answers(url: URL, seconds: float) -> None:
@@ -80,7 +103,6 @@ def answers(url: URL, seconds: float) -> None:
 
 
 def _create(connection: Connection, url: URL) -> bool:
-    connection.execute(sa.select(sa.func.pg_advisory_lock(_CREATE_LOCK)))
     exists = sa.text("select 1 from pg_database where datname = :name")
     if connection.execute(exists, {"name": url.database}).first():
         return False

@@ -22,7 +22,7 @@ from dagster_postgres import (
     PostgresScheduleStorage,
 )
 
-from financehub_dagster.storage.database.creation import autocommit, ensure_database
+from financehub_dagster.storage.database.creation import autocommit, ensure_database, locked
 from financehub_dagster.storage.database.session_settings import ENCODING, prepare_all
 from financehub_dagster.storage.database.upgrade.requirements import check
 from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
@@ -45,12 +45,18 @@ class _OurSessions:
     """A part of Dagster's storage whose connections start as ours do, those of the webserver too."""
 
     _engine: sa.Engine
+    postgres_url: str
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        """Dagster's own, which makes another engine for each part and gives it a time limit for statements."""
-        bounded = min(max_overflow, MOST_OF_WEBSERVER - 1)
-        super().optimize_for_webserver(statement_timeout, pool_recycle, bounded)  # type: ignore[misc]
-        prepare_all(self._engine)
+        """What Dagster does: another engine for each part, with a time limit for statements (milliseconds)."""
+        self._engine = sa.create_engine(
+            self.postgres_url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            pool_recycle=pool_recycle,
+            max_overflow=min(max_overflow, MOST_OF_WEBSERVER - 1),
+        )
+        prepare_all(self._engine, {"statement_timeout": str(statement_timeout)})
 
 
 class FinanceHubRuns(_OurSessions, PostgresRunStorage):
@@ -138,9 +144,8 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
         override = config_value.get("postgres_url")
         url = parse_url(dagster_url() if override is None else override).set(drivername=DAGSTER_DRIVER)
         ensure_database(url)
-        with autocommit(url) as connection:
+        with locked(url, _TABLES_LOCK), autocommit(url) as connection:
             check(connection, url)
-            connection.execute(sa.select(sa.func.pg_advisory_lock(_TABLES_LOCK)))
             # Dagster would look for each table over a connection of its own, in every process.
             missing = connection.execute(_TABLES_MISSING).scalar_one()
             encoded = url.update_query_dict({"client_encoding": ENCODING})

@@ -2,12 +2,19 @@
 
 Belongs here: the settings that reading and writing rely on, and the servers that will not do. Does not belong here:
 opening connections (`engine`).
+
+Behind a pooler such as PgBouncer each transaction may run in another session, which programs share: nothing is kept in
+a session there. Limits on time are set in each transaction, and what a role brings is refused instead of overridden.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.pool import PoolProxiedConnection
+
+from financehub_dagster.storage.database.errors import DatabaseError
 
 LOCK_SECONDS = 120
 """A writer waits this long for another one before it gives up."""
@@ -23,46 +30,105 @@ CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "financehub", "c
 """Both drivers decode what the server sends by the encoding that was agreed on at the start. An address may override
 the others."""
 
-SETTINGS = {
-    # How dates, times, bytes and numbers are written as text, and texts and arrays are read.
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
+FOLLOWED_BY_POOLERS = {"TimeZone": "UTC", "DateStyle": "ISO, YMD"}
+"""PgBouncer knows what a client has set of these, and sets it on each session it lends to that client."""
+READING = {
+    # How times, bytes and numbers are written as text, and texts and arrays are read; what a transaction sees.
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "array_nulls": "on",
-    # What a transaction sees, and how long anything may take. Our own limits are those on locks and idling.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
-    "statement_timeout": "0",
-    "idle_session_timeout": "0",
 }
 """default_transaction_read_only stays as it is: it protects a database that is being moved (`requirements`)."""
+LIMITS = {
+    "statement_timeout": "0",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+}
+"""How long anything may take."""
+BETWEEN_TRANSACTIONS = {"idle_session_timeout": "0"}
 SINCE_17 = {"transaction_timeout": "0"}
 NOT_PSYCOPG2 = {"standard_conforming_strings": "on"}
 """psycopg2 writes literals as the session began, and would lose backslashes if that changed."""
 
+_LOCALLY = "set in each transaction"
+"""Under this name a connection that a pooler lends keeps the statement for it."""
 
-def prepare(connection: Any, driver: str) -> None:
-    """Give a new connection of `driver` (psycopg, psycopg2) our settings, in one round trip."""
-    settings = SETTINGS | {
-        "lock_timeout": f"{LOCK_SECONDS}s",
-        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
-    }
-    if connection.info.server_version >= 170000:
-        settings |= SINCE_17
-    if driver != "psycopg2":
-        settings |= NOT_PSYCOPG2
+
+def prepare_all(engine: Engine, limits: Mapping[str, str] | None = None) -> None:
+    """Have every new connection of `engine` start with our settings, before what others set on it.
+
+    limits: what to set instead of some of ours. Behind a pooler they hold in transactions alone, not in autocommit.
+    """
+    driver = engine.dialect.driver
+
+    @event.listens_for(engine, "connect", insert=True)
+    def connected(connection: Any, record: Any) -> None:
+        ours = LIMITS | (SINCE_17 if connection.info.server_version >= 170000 else {}) | dict(limits or {})
+        if not _is_pooled(connection):
+            _send(connection, _assigned(_of_session(driver) | READING | ours | BETWEEN_TRANSACTIONS))
+            return
+        record.info[_LOCALLY] = _assigned(ours, "set local")
+        if driver == "psycopg":
+            connection.prepare_threshold = None
+        _send(connection, _assigned(_of_session(driver)))
+        _require_plain_role(connection, engine.url)
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        if is_pooled(connection) and not connection.connection.driver_connection.autocommit:  # type: ignore[union-attr]
+            connection.exec_driver_sql(connection.info[_LOCALLY])
+
+
+def is_pooled(connection: Connection | PoolProxiedConnection) -> bool:
+    """Whether a pooler lends the sessions of this connection."""
+    return _LOCALLY in connection.info
+
+
+def _of_session(driver: str) -> dict[str, str]:
+    return FOLLOWED_BY_POOLERS | ({} if driver == "psycopg2" else NOT_PSYCOPG2)
+
+
+def _is_pooled(connection: Any) -> bool:
+    """A pooler tells its clients a number of its own for the server's process."""
     cursor = connection.cursor()
-    cursor.execute("; ".join(f"set {name} = '{value}'" for name, value in settings.items()))
+    cursor.execute("select pg_backend_pid()")
+    [pid] = cursor.fetchone()
+    cursor.close()
+    return bool(pid != connection.info.backend_pid)
+
+
+def _require_plain_role(connection: Any, url: URL) -> None:
+    """Raise DatabaseError where role or database bring what we would override in a session of our own."""
+    from financehub_dagster.storage.database.refusals import describe
+
+    wanted = "select * from (values {}) as ours (name, value) where current_setting(name) <> value"
+    rows = ", ".join(f"('{name}', '{value}')" for name, value in READING.items())
+    cursor = connection.cursor()
+    cursor.execute(wanted.format(rows))
+    differing = dict(cursor.fetchall())
     cursor.close()
     connection.commit()
+    if differing:
+        connection.close()
+        assigned = "; ".join(f"alter role {url.username} set {name} = '{value}'" for name, value in differing.items())
+        raise DatabaseError(
+            f"{describe(url)} is reached by way of a pooler, whose sessions we cannot give our settings: run "
+            f"`{assigned}` and have the pooler reconnect"
+        )
 
 
-def prepare_all(engine: Engine) -> None:
-    """Have every new connection of `engine` start with our settings, before what others set on it."""
-    driver = engine.dialect.driver
-    event.listen(engine, "connect", lambda connection, _record: prepare(connection, driver), insert=True)
+def _assigned(settings: Mapping[str, str], word: str = "set") -> str:
+    return "; ".join(f"{word} {name} = '{value}'" for name, value in settings.items())
+
+
+def _send(connection: Any, statements: str) -> None:
+    cursor = connection.cursor()
+    cursor.execute(statements)
+    cursor.close()
+    connection.commit()
 
 
 def refusal(connection: Any, *, any_encoding: bool) -> str | None:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import adbc_driver_manager
@@ -27,6 +28,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
 from financehub_dagster.storage.database import as_of_functions, schema, session_settings, urls
+from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable, StatementFailed
 from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
 from financehub_dagster.storage.queries import days
@@ -43,7 +45,7 @@ BATCH_BYTES = 8 << 20
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _AS_TEXT = (postgresql.JSONB, postgresql.DATEMULTIRANGE)
 """Types that Arrow lacks; their text is read."""
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_ISOLATION = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _PREFIX = re.compile(r"^([A-Z_]+: )?(\[libpq\] )?")
 
 
@@ -166,16 +168,19 @@ def reading(snapshot: str | None = None, *, primary: bool = False) -> Iterator[R
     reader: opening one takes longer than reading ten years.
     """
     url = (None if primary else urls.replica_url()) or urls.market_url()
-    connection = _begin(url)
+    connection = _begun(url)
     try:
-        if snapshot is not None:
-            with _translated(url):
+        with _translated(url):
+            if snapshot is not None:
                 _execute(connection, f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            if _is_pooled(url):
+                _execute(connection, _settings(of_transaction=True))
         yield Reader(connection, url)
+        with _translated(url):
+            connection.adbc_connection.set_autocommit(True)
     except BaseException:
         connection.close()
         raise
-    _execute(connection, "ROLLBACK")
     _IDLE.give(url, connection)
 
 
@@ -205,18 +210,18 @@ class _Idle:
 _IDLE = _Idle()
 
 
-def _begin(url: URL) -> Any:
+def _begun(url: URL) -> Any:
     """A connection in a transaction of its own; one that was lost while nobody used it is replaced."""
     while (kept := _IDLE.take(url)) is not None:
         try:
-            _execute(kept, _BEGIN)
+            _begin(kept)
         except adbc_driver_manager.Error:
             kept.close()
         else:
             return kept
     connection = _connect(url)
     with _translated(url):
-        _execute(connection, _BEGIN)
+        _begin(connection)
     return connection
 
 
@@ -226,10 +231,31 @@ def _connect(url: URL) -> Any:
         connection = dbapi.connect(urls.libpq_url(url.update_query_dict(options), with_secrets=True), autocommit=True)
     except adbc_driver_manager.Error as error:
         raise connection_error(url, _PREFIX.sub("", str(error))) from None
-    settings = (f"set_config('{name}', '{value}', false)" for name, value in session_settings.SETTINGS.items())
-    with _translated(url):
-        _execute(connection, f"SELECT {', '.join(settings)}")
+    if not _is_pooled(url):
+        with _translated(url):
+            _execute(connection, _settings(of_transaction=False))
     return connection
+
+
+@cache
+def _is_pooled(url: URL) -> bool:
+    """Whether a pooler stands before the server, which ADBC cannot tell."""
+    if urls.is_embedded():
+        return False
+    with autocommit(url) as connection:
+        return session_settings.is_pooled(connection)
+
+
+def _settings(*, of_transaction: bool) -> str:
+    settings = session_settings.FOLLOWED_BY_POOLERS | session_settings.READING | session_settings.LIMITS
+    each = (f"set_config('{name}', '{value}', {str(of_transaction).lower()})" for name, value in settings.items())
+    return f"SELECT {', '.join(each)}"
+
+
+def _begin(connection: Any) -> None:
+    """As a statement of a cursor it would be sent in pieces, of which a pooler gives each to another session."""
+    connection.adbc_connection.set_autocommit(False)
+    _execute(connection, _ISOLATION)
 
 
 def _execute(connection: Any, statement: str) -> None:

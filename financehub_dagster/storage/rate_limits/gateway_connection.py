@@ -97,11 +97,14 @@ def _connection(engine: "sa.Engine") -> _Held:
 def _connect(engine: "sa.Engine") -> "psycopg.Connection[Any]":
     from sqlalchemy import event
 
+    from financehub_dagster.storage.database.session_settings import is_pooled
+
     pooled = engine.raw_connection()
     connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
     pooled.detach()
     connection.autocommit = True
-    connection.execute("set synchronous_commit = off; set plan_cache_mode = force_generic_plan; set jit = off")
+    if not is_pooled(pooled):
+        connection.execute("set synchronous_commit = off; set plan_cache_mode = force_generic_plan; set jit = off")
     if not event.contains(engine, "engine_disposed", _close):
         event.listen(engine, "engine_disposed", _close)
     return connection

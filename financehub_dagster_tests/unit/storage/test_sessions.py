@@ -51,7 +51,9 @@ LEFT_ALONE = {
 }
 
 SHOWN = sa.text("select lower(name) as name, setting from pg_settings where lower(name) = any(:names)")
-OURS = {name.lower(): value for name, value in (session_settings.SETTINGS | session_settings.SINCE_17).items()} | {
+EVERYWHERE = session_settings.FOLLOWED_BY_POOLERS | session_settings.READING | session_settings.BETWEEN_TRANSACTIONS
+OURS = {name.lower(): value for name, value in (EVERYWHERE | session_settings.SINCE_17).items()} | {
+    "statement_timeout": "0",
     "lock_timeout": str(session_settings.LOCK_SECONDS * 1000),
     "idle_in_transaction_session_timeout": str(session_settings.IDLE_SECONDS * 1000),
 }

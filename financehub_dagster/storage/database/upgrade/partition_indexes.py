@@ -7,18 +7,17 @@ An index that covers all partitions from the start would be built in the migrati
 meanwhile: minutes, for months of minutes. A build that is interrupted is continued by the next call.
 """
 
-import time
+from math import inf
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from financehub_dagster.storage.database.creation import locked
 from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.session_settings import is_pooled
 
 LOCK = 7_236_400_003
 """Advisory lock under which indexes are built: any number that nobody else uses."""
-PAUSE_SECONDS = 0.5
-"""Between two looks whether another process has finished building. Nobody waits within a statement: a concurrent build
-waits for every statement that began before it."""
 
 _OPEN = sa.text("""
     select parent.relname as index, t.relname as table, pg_get_indexdef(parent.oid) as definition
@@ -44,15 +43,12 @@ def complete(connection: Connection) -> list[str]:
     built: list[str] = []
     if not connection.execute(_OPEN).all():
         return built
-    while not connection.execute(sa.select(sa.func.pg_try_advisory_lock(LOCK))).scalar():
-        time.sleep(PAUSE_SECONDS)
-    try:
+    if not is_pooled(connection):
         connection.exec_driver_sql("SET lock_timeout = 0")  # a concurrent build waits for transactions, not for a lock
+    with locked(connection.engine.url, LOCK, inf):
         for index, table, definition in connection.execute(_OPEN).all():
             missing = connection.execute(_WITHOUT, {"table": table, "index": index}).scalars().all()
             built += [_build(connection, index, table, partition, definition) for partition in missing]
-    finally:
-        connection.execute(sa.select(sa.func.pg_advisory_unlock(LOCK)))
     return built
 
 

@@ -10,7 +10,8 @@ from sqlalchemy.engine import URL, Connection
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
-from financehub_dagster.storage.database.urls import dagster_database
+from financehub_dagster.storage.database.session_settings import is_pooled
+from financehub_dagster.storage.database.urls import dagster_database, setting_of
 
 _ASKED = sa.text("""
     select quote_ident(current_user) as role, quote_ident(current_database()) as database,
@@ -27,6 +28,16 @@ def require(market: URL) -> None:
         ensure_database(url)
         with autocommit(url) as connection:
             check(connection, url)
+
+
+def require_direct(url: URL, purpose: str) -> None:
+    """Raise DatabaseError where the database at `url` is reached by way of a pooler."""
+    with autocommit(url) as connection:
+        if is_pooled(connection):
+            raise DatabaseError(
+                f"{describe(url)} is reached by way of a pooler, and {purpose} needs sessions of its own: set "
+                f"{setting_of(url)} to the server's own address for this command"
+            )
 
 
 def check(connection: Connection, url: URL) -> None:
