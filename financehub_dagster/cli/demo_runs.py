@@ -45,6 +45,8 @@ NOW = (
     Asking(("fundamentals",), "alpha_vantage", AssetType.STOCK, 5),  # of a free key's 25 requests a day
 )
 LAST = Asking(("news_articles",))
+OF_HOLDINGS = ("position_sizes", "journal")
+"""What follows from the sample account, whose lots have the recorded closes of their days."""
 AUDIT = ("table_audit",)
 """Its findings stay while later runs, which cover less, find nothing."""
 
@@ -63,6 +65,7 @@ def orders(
     yield TableRun(HISTORY, months, symbols, totals, fetching)
     yield from _minutes(chosen, now)
     yield from _about_now(LAST, chosen, symbols, now)
+    yield TableRun(OF_HOLDINGS, months, None)
     yield TableRun(AUDIT, months, None)
 
 

@@ -73,7 +73,7 @@ def test_a_demo_that_is_killed_while_it_fetches_takes_its_processes_with_it(plat
 
 
 def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platform):
-    demo = platform.run("demo", *A_MONTH, "--symbols", "AAPL,MSFT,BTC", "--json")
+    demo = platform.run("demo", *A_MONTH, "--symbols", "AAPL,MSFT,BTC", "--json", timeout=400)
     assert demo.returncode == 0, demo.stderr
     summary = json.loads(demo.stdout)
     rows = {table["table"]: (table["rows"], table["instruments"]) for table in summary["tables"]}
@@ -98,3 +98,7 @@ def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platf
     assert sum(summary["checks"].values()) == len(summary["not_passed"]) + summary["checks"]["passed"] >= 59
     assert not embedded.status(platform.home.path).running
     assert not platform.home.state_file.exists()
+    [page] = (platform.home.path / "journal/sample").glob("*.md")
+    assert all(symbol in page.read_text() for symbol in ("AAPL", "KO", "JPM", "BTC"))
+    ranked = "select count(*) from instruments where importance is not null"
+    assert platform.run("db", "shell", "--", "-Atc", ranked).stdout == "75\n"

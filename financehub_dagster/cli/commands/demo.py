@@ -115,6 +115,7 @@ def _fill(
     chosen = arguments.instruments_for(list(BARS_OF), symbols, universe(), BARS_OF)
     code_location()  # imported while the sandbox gets ready
     pages.supervisor.wait_ready("sandbox", pages.stop)
+    _hold_samples(console)
     results = []
     for order in orders(chosen, months, symbols, pages.start, datetime.now(UTC)):
         result = run_order(console, pages.stop, order)
@@ -122,10 +123,40 @@ def _fill(
         for line in warnings([table for table in result.tables if table.nothing_stored]):
             console.warn(line)
         results.append(result)
+    _rank(console, pages)
     url = pages.url()
     summary = collect(str(home.path), url, TABLES, results, time.monotonic() - began)
     console.result(summary.as_dict(), lambda: show(console, summary))
     return url
+
+
+def _hold_samples(console: Console) -> None:
+    """Give the account `sample` a few invented lots; other accounts stay as they are."""
+    from importlib.resources import as_file, files
+
+    from financehub_dagster.market.holdings import parse
+    from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.queries.holdings import replace_lots
+
+    with as_file(files("financehub_dagster.sandbox").joinpath("data/holdings.csv")) as path:
+        lots = parse(path)
+    in_transaction(lambda connection: replace_lots(connection, lots))
+    console.note(f"holdings: {len(lots)} invented lots in the account {lots[0].account}")
+
+
+def _rank(console: Console, pages: _Pages) -> None:
+    """Compute how important each instrument is, as the platform does every night."""
+    import dagster as dg
+
+    from financehub_dagster.automation.runs import run_job
+    from financehub_dagster.cli.errors import CommandError
+    from financehub_dagster.cli.runs import code_location, event_log
+
+    with event_log(console), dg.DagsterInstance.get() as instance:
+        repository = code_location().get_repository_def()
+        ranked = run_job(repository, "rank_instruments", {}, instance=instance, on_event=lambda _: pages.stop.check())
+    if not ranked.success:
+        raise CommandError(f"rank_instruments has failed: {ranked.error}")
 
 
 def _serve(console: Console, supervisor: "Supervisor", stop: "StopSignals", url: str) -> None:
