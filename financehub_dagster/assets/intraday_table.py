@@ -18,15 +18,15 @@ from financehub_dagster.tables import INTRADAY, TABLES
 
 def fill_minutes(context: dg.AssetExecutionContext, config: Minutes, table: str) -> Iterator[dg.MaterializeResult]:
     """Bring the run's days of `table` up to date, with the longer bars, and report each table the run selected."""
-    from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
+    from financehub_dagster.ingest.intraday.minutes import MinutesRun, update_minutes
 
     filled = INTRADAY[table]
     vendors = {name: getattr(context.resources, name) for name in filled.vendors}
     router = getattr(context.resources, filled.router).over(vendors, only=config.providers)
     window = Window.of(context)
     now = datetime.now(UTC)
-    pull = Pull(table, router, window, context.run.run_id, now, config.tail_only, config.providers)
-    outcomes = update_minutes(pull, config.instruments(TABLES[table].instruments), context.log)
+    work = MinutesRun(table, router, window, context.run.run_id, now, config.tail_only, config.providers)
+    outcomes = update_minutes(work, config.instruments(TABLES[table].instruments), context.log)
     raise_if_nothing_worked(outcomes[table])
     plan: dict[str, dg.MetadataValue] = {
         f"plan_{name}": dg.MetadataValue.text(value) for name, value in config.plan.items()

@@ -66,7 +66,9 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        sys.stdout.write(f"financehub {version('financehub-dagster')} (Dagster {version('dagster')})\n")
+        from financehub_dagster.version import VERSION
+
+        sys.stdout.write(f"financehub {VERSION} (Dagster {version('dagster')})\n")
         raise typer.Exit
 
 

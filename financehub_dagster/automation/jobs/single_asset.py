@@ -131,20 +131,20 @@ def _report(context: dg.OpExecutionContext, outcome: Outcome, window: Window) ->
 def _seed_minutes(context: dg.OpExecutionContext, config: Seed) -> None:
     """Minutes and all longer bars of the days; of days of which nobody keeps minutes, bars of the interval itself."""
     from financehub_dagster.ingest.intraday.direct_bars import fetch_longer_bars
-    from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
+    from financehub_dagster.ingest.intraday.minutes import MinutesRun, update_minutes
 
     now = datetime.now(UTC)
     window = days_window(config.days, now.date())
     vendors = {name: getattr(context.resources, name) for name in SERVE_INTRADAY_BARS}
     [table] = INTRADAY
-    pull = Pull(table, context.resources.intraday_bars.over(vendors), window, context.run.run_id, now)
+    work = MinutesRun(table, context.resources.intraday_bars.over(vendors), window, context.run.run_id, now)
     universe = Universe(symbols=[config.symbol]).instruments(TABLES[table].instruments)
-    outcomes = update_minutes(pull, universe, context.log)
+    outcomes = update_minutes(work, universe, context.log)
     raise_if_nothing_worked(outcomes[table])
     _tell_of_deferral(context, outcomes[table])
     for name in filled_with(table):
         if name == f"ohlc_{config.interval}":
-            outcomes[name].include(fetch_longer_bars(pull, name, universe[0], context.log))
+            outcomes[name].include(fetch_longer_bars(work, name, universe[0], context.log))
     for outcome in outcomes.values():
         metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
         partition = window.end.isoformat()

@@ -15,7 +15,7 @@ import numpy as np
 
 from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.ingest.acceptance import accept
-from financehub_dagster.ingest.intraday.minutes import Pull
+from financehub_dagster.ingest.intraday.minutes import MinutesRun
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.market.intraday.trading_hours import TradingHours, trading_hours
@@ -33,15 +33,15 @@ CHUNK = 30 * 86_400
 """Seconds asked for at once; a run that is killed loses one chunk."""
 
 
-def fetch_longer_bars(pull: Pull, table: str, instrument: Instrument, log: Logger) -> Outcome:
-    """Store the bars of `table` within the pull's window that no minutes make; raises ProviderError.
+def fetch_longer_bars(work: MinutesRun, table: str, instrument: Instrument, log: Logger) -> Outcome:
+    """Store the bars of `table` within the run's window that no minutes make; raises ProviderError.
 
     A chunk that is stored at both ends is not asked for again. What no vendor keeps is left out.
     """
     outcome = Outcome(table)
-    for start, stop in _chunks(pull, table, instrument):
+    for start, stop in _chunks(work, table, instrument):
         first, after = (datetime.fromtimestamp(at, UTC) for at in (start, stop))
-        found = pull.router.intraday_bars([instrument], TABLES[table].bar_minutes, first, after)
+        found = work.router.intraday_bars([instrument], TABLES[table].bar_minutes, first, after)
         error = found.failed.get(instrument.symbol)
         if isinstance(error, NotInPlan):
             log.info(f"{table}: {instrument.symbol}: {error}")
@@ -49,13 +49,13 @@ def fetch_longer_bars(pull: Pull, table: str, instrument: Instrument, log: Logge
         if error is not None:
             raise error
         got = found.answers[instrument.symbol]
-        outcome.include(in_transaction(partial(_store, pull, table, instrument, got)))
+        outcome.include(in_transaction(partial(_store, work, table, instrument, got)))
     outcome.done.append(instrument.symbol)
     return outcome
 
 
-def _chunks(pull: Pull, table: str, instrument: Instrument) -> Iterator[tuple[int, int]]:
-    start, stop = pull.span
+def _chunks(work: MinutesRun, table: str, instrument: Instrument) -> Iterator[tuple[int, int]]:
+    start, stop = work.span
     symbol, hours = instrument.symbol, trading_hours(instrument)
     with transaction() as connection:
         known = minute_rows.read(connection, [symbol]).get(symbol)
@@ -89,7 +89,7 @@ def _is_stored(table: str, symbol: str, start: int, stop: int, instrument: Instr
     return bool(np.isin([first, last], hours.session_of(stored)).all())
 
 
-def _store(pull: Pull, table: str, instrument: Instrument, got: IntradayBars, connection: Connection) -> Outcome:
+def _store(work: MinutesRun, table: str, instrument: Instrument, got: IntradayBars, connection: Connection) -> Outcome:
     import pandas as pd
 
     outcome = Outcome(table, calls=got.calls)
@@ -104,7 +104,7 @@ def _store(pull: Pull, table: str, instrument: Instrument, got: IntradayBars, co
         source=got.source,
         fetched_at=pd.Timestamp(got.fetched_at),
     )
-    good, rejected = accept(connection, table, rows, pull.run_id)
+    good, rejected = accept(connection, table, rows, work.run_id)
     outcome.rejected += len(rejected)
     columns = {name: good[name].to_numpy() for name in good.columns if name in declared.c}
     for name in ("ts", "fetched_at"):
@@ -114,7 +114,7 @@ def _store(pull: Pull, table: str, instrument: Instrument, got: IntradayBars, co
             connection,
             declared,
             columns,
-            run_id=pull.run_id,
+            run_id=work.run_id,
             keep_revisions=TABLES[table].keep_revisions,
             derived=derived_from(table),
             locked=True,

@@ -53,7 +53,7 @@ KEPT_BY_NOBODY = timedelta(days=6)
 
 
 @dataclass(frozen=True)
-class Pull:
+class MinutesRun:
     """One run's order: which table, for which days, from whom, on whose behalf.
 
     tail_only: ask from the last complete minute on, and leave gaps to healing. now: until when minutes are asked for.
@@ -96,23 +96,23 @@ class _Answer:
     error: ProviderError | None = None
 
 
-def update_minutes(pull: Pull, instruments: Sequence[Instrument], log: Logger) -> dict[str, Outcome]:
+def update_minutes(work: MinutesRun, instruments: Sequence[Instrument], log: Logger) -> dict[str, Outcome]:
     """Fetch and store what the ledger has open of the window, for each instrument; outcomes by table.
 
     An instrument that fails becomes a dead letter, one that nobody may be asked about for now is deferred; the others
     are stored. Answers are committed in batches while the next are asked for.
     """
-    outcomes = {name: Outcome(name) for name in (pull.table, *filled_with(pull.table))}
-    questions, idle = _questions(pull, instruments)
-    outcomes[pull.table].done += idle
-    _settle_idle(pull, idle)
-    with closing(at_once(partial(_ask, pull), questions)) as answers:
+    outcomes = {name: Outcome(name) for name in (work.table, *filled_with(work.table))}
+    questions, idle = _questions(work, instruments)
+    outcomes[work.table].done += idle
+    _settle_idle(work, idle)
+    with closing(at_once(partial(_ask, work), questions)) as answers:
         for batch in batches(_one_by_one(answers), _is_long):
-            for name, part in in_transaction(partial(_store, pull, batch)).items():
+            for name, part in in_transaction(partial(_store, work, batch)).items():
                 outcomes[name].include(part)
-            done = outcomes[pull.table]
+            done = outcomes[work.table]
             done.done = list(dict.fromkeys(done.done))  # one of several pieces is in as many batches
-            log.info(f"{pull.table}: {len(done.done)} done, {len(done.failures)} failed, {len(done.deferred)} deferred")
+            log.info(f"{work.table}: {len(done.done)} done, {len(done.failures)} failed, {len(done.deferred)} deferred")
     return outcomes
 
 
@@ -126,9 +126,9 @@ def _is_long(batch: Sequence[_Answer]) -> bool:
     return sum(each.stop - each.start for each in batch) >= LONGEST
 
 
-def _questions(pull: Pull, instruments: Sequence[Instrument]) -> tuple[list[_Question], list[str]]:
+def _questions(work: MinutesRun, instruments: Sequence[Instrument]) -> tuple[list[_Question], list[str]]:
     """What to ask for, and the instruments of which nothing is open."""
-    start, stop = pull.span
+    start, stop = work.span
     with transaction() as connection:
         known = minute_rows.read(connection, [each.symbol for each in instruments])
     hours = _hours(instruments)
@@ -137,14 +137,14 @@ def _questions(pull: Pull, instruments: Sequence[Instrument]) -> tuple[list[_Que
     idle: list[str] = []
     for each in instruments:
         settled = known.get(each.symbol, Settled())
-        parts = open_parts(pull, settled, start, stop, hours[each.symbol])
+        parts = open_parts(work, settled, start, stop, hours[each.symbol])
         if not parts:
             idle.append(each.symbol)
         elif len(parts) == 1 and parts[0][1] == stop and stop - parts[0][0] <= LONGEST:
             tails.append((each, parts[0][0]))
         else:
             single += [_Question([each], *piece) for part in parts for piece in _pieces(*part)]
-    return [*_together(pull, tails, stop), *single], idle
+    return [*_together(work, tails, stop), *single], idle
 
 
 def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -154,57 +154,57 @@ def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
         start += LONGEST
 
 
-def open_parts(pull: Pull, settled: Settled, start: int, stop: int, hours: TradingHours) -> list[tuple[int, int]]:
-    """What the pull asks for of one instrument."""
-    if pull.tail_only and settled.complete_to is not None:
+def open_parts(work: MinutesRun, settled: Settled, start: int, stop: int, hours: TradingHours) -> list[tuple[int, int]]:
+    """What the run asks for of one instrument."""
+    if work.tail_only and settled.complete_to is not None:
         begin = settled.complete_to
         return [(begin, stop)] if begin < stop and hours.count(instant(begin), instant(stop)) else []
     return minutes.parts_to_ask(settled, start, stop, hours)
 
 
-def _together(pull: Pull, tails: Sequence[tuple[Instrument, int]], stop: int) -> list[_Question]:
+def _together(work: MinutesRun, tails: Sequence[tuple[Instrument, int]], stop: int) -> list[_Question]:
     """Questions that end at the same instant, in the batches that cost the fewest requests."""
     begins = {each.symbol: begin for each, begin in tails}
-    groups = pull.router.batches([each for each, _ in tails]) if tails else []
+    groups = work.router.batches([each for each, _ in tails]) if tails else []
     return [_Question(group, min(begins[each.symbol] for each in group), stop) for group in groups]
 
 
-def _ask(pull: Pull, question: _Question) -> list[_Answer]:
+def _ask(work: MinutesRun, question: _Question) -> list[_Answer]:
     """Runs beside others of its kind."""
     start, stop = (datetime.fromtimestamp(at, UTC) for at in (question.start, question.stop))
-    found = pull.router.intraday_bars(question.instruments, TABLES[pull.table].bar_minutes, start, stop)
+    found = work.router.intraday_bars(question.instruments, TABLES[work.table].bar_minutes, start, stop)
     return [
         _Answer(each, question.start, question.stop, found.answers.get(each.symbol), found.failed.get(each.symbol))
         for each in question.instruments
     ]
 
 
-def _asked(pull: Pull) -> RequestedWork:
-    start, end, key = pull.window.start, pull.window.end, pull.window.partition_key
-    config = run_config(pull.providers, start=start.isoformat(), end=end.isoformat())
-    return RequestedWork(pull.table, start, end, key, pull.run_id, again_at=lambda _: key, config=config)
+def _asked(work: MinutesRun) -> RequestedWork:
+    start, end, key = work.window.start, work.window.end, work.window.partition_key
+    config = run_config(work.providers, start=start.isoformat(), end=end.isoformat())
+    return RequestedWork(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
 
 
-def _settle_idle(pull: Pull, symbols: Sequence[str]) -> None:
+def _settle_idle(work: MinutesRun, symbols: Sequence[str]) -> None:
     """Nothing is open of these: work on them that failed or waited within the window is done."""
     if symbols:
-        in_transaction(partial(_asked(pull).settle, symbols=symbols))
+        in_transaction(partial(_asked(work).settle, symbols=symbols))
 
 
-def _store(pull: Pull, answers: Sequence[_Answer], connection: Connection) -> dict[str, Outcome]:
+def _store(work: MinutesRun, answers: Sequence[_Answer], connection: Connection) -> dict[str, Outcome]:
     """Write a batch and all that follows from it; the ledger last."""
     symbols = sorted({each.instrument.symbol for each in answers})
-    for name in (pull.table, *filled_with(pull.table)):
+    for name in (work.table, *filled_with(work.table)):
         locks.lock_table(connection, schema.table(name), symbols)
-    outcome = Outcome(pull.table)
+    outcome = Outcome(work.table)
     answered = [each for each in answers if each.got is not None]
-    _write(pull, connection, answered, outcome)
+    _write(work, connection, answered, outcome)
     before = minute_rows.read(connection, symbols)
-    after, changes = _settled(pull, connection, answers, before)
-    outcomes = write_longer_bars(connection, pull.table, changes, pull.run_id)
-    asked = _asked(pull)
+    after, changes = _settled(work, connection, answers, before)
+    outcomes = write_longer_bars(connection, work.table, changes, work.run_id)
+    asked = _asked(work)
     errors = {
-        each.instrument.symbol: each.error for each in answers if each.error is not None and not _is_lost(pull, each)
+        each.instrument.symbol: each.error for each in answers if each.error is not None and not _is_lost(work, each)
     }
     done = [symbol for symbol in symbols if symbol not in errors]
     asked.settle(connection, done)
@@ -212,25 +212,25 @@ def _store(pull: Pull, answers: Sequence[_Answer], connection: Connection) -> di
     outcome.done += done
     minute_rows.hold(connection, symbols)
     minute_rows.save(connection, before, after)
-    return {pull.table: outcome, **outcomes}
+    return {work.table: outcome, **outcomes}
 
 
-def _write(pull: Pull, connection: Connection, answers: Sequence[_Answer], outcome: Outcome) -> None:
+def _write(work: MinutesRun, connection: Connection, answers: Sequence[_Answer], outcome: Outcome) -> None:
     """Write the minutes that the table takes."""
     outcome.calls += sum(each.got.calls for each in answers if each.got is not None)
     rows = _rows(answers, outcome)
     if rows is None:
         return
-    good, rejected = accept(connection, pull.table, rows, pull.run_id)
+    good, rejected = accept(connection, work.table, rows, work.run_id)
     outcome.rejected += len(rejected)
-    good = _without_outranked(pull, connection, good, answers)
+    good = _without_outranked(work, connection, good, answers)
     outcome.sources = {str(name): int(count) for name, count in good["source"].value_counts().items()}
-    table = schema.table(pull.table)
+    table = schema.table(work.table)
     columns = {name: good[name].to_numpy() for name in good.columns if name in table.c}
     for name in ("ts", "fetched_at"):
         columns[name] = good[name].dt.tz_localize(None).to_numpy("datetime64[us]")
-    keep = TABLES[pull.table].keep_revisions
-    outcome.add(upsert.write(connection, table, columns, run_id=pull.run_id, keep_revisions=keep, locked=True))
+    keep = TABLES[work.table].keep_revisions
+    outcome.add(upsert.write(connection, table, columns, run_id=work.run_id, keep_revisions=keep, locked=True))
 
 
 def _rows(answers: Sequence[_Answer], outcome: Outcome) -> "pd.DataFrame | None":
@@ -269,13 +269,13 @@ def _rows(answers: Sequence[_Answer], outcome: Outcome) -> "pd.DataFrame | None"
 
 
 def _without_outranked(
-    pull: Pull, connection: Connection, rows: "pd.DataFrame", answers: Sequence[_Answer]
+    work: MinutesRun, connection: Connection, rows: "pd.DataFrame", answers: Sequence[_Answer]
 ) -> "pd.DataFrame":
     """`rows` without the minutes that a vendor has sent which the router asks earlier."""
     earlier = {
         each.instrument.symbol: names
         for each in answers
-        if each.got is not None and (names := pull.router.earlier_than(each.instrument, each.got.source))
+        if each.got is not None and (names := work.router.earlier_than(each.instrument, each.got.source))
     }
     if not earlier or rows.empty:
         return rows
@@ -289,18 +289,18 @@ def _without_outranked(
 
 
 def _settled(
-    pull: Pull, connection: Connection, answers: Sequence[_Answer], before: Mapping[str, Settled]
+    work: MinutesRun, connection: Connection, answers: Sequence[_Answer], before: Mapping[str, Settled]
 ) -> tuple[dict[str, Settled], list[Change]]:
     """The ledger of each instrument after its answers, and what changed of its minutes."""
     after = dict(before)
     changes: list[tuple[_Answer, int, str, datetime]] = []
-    told = [each for each in answers if each.got is not None or _is_lost(pull, each)]
+    told = [each for each in answers if each.got is not None or _is_lost(work, each)]
     hours = _hours([each.instrument for each in told])
     stored = _stored(connection, told)
     for each in sorted(told, key=lambda answer: answer.start):
         symbol = each.instrument.symbol
         known = after.get(symbol, Settled())
-        answered = _answered(pull, connection, each, known, stored.get(symbol), hours[symbol])
+        answered = _answered(work, connection, each, known, stored.get(symbol), hours[symbol])
         after[symbol] = minutes.settle(known, answered, hours[symbol])
         if each.got is not None and _complete(each) > each.start:
             changes.append((each, _complete(each), each.got.source, each.got.fetched_at))
@@ -356,7 +356,7 @@ def _stored(connection: Connection, answers: Sequence[_Answer]) -> "dict[str, In
 
 
 def _answered(
-    pull: Pull,
+    work: MinutesRun,
     connection: Connection,
     answer: _Answer,
     known: Settled,
@@ -373,7 +373,7 @@ def _answered(
     if complete > answer.start and answer.instrument.asset_type is not AssetType.CRYPTO:
         often = _how_often(connection, answer, complete, have, known, hours)
     provider = "" if got is None else got.source
-    return Answered(answer.start, answer.stop, complete, provider, pull.now, have, often, told_since)
+    return Answered(answer.start, answer.stop, complete, provider, work.now, have, often, told_since)
 
 
 def _how_often(
@@ -392,7 +392,7 @@ def _how_often(
     return traded / total if traded and total >= minutes.MOST_UNKNOWN else None
 
 
-def _is_lost(pull: Pull, answer: _Answer) -> bool:
+def _is_lost(work: MinutesRun, answer: _Answer) -> bool:
     """Whether nobody keeps minutes that old: they are gone for good, and no failure."""
-    old = int((pull.now - KEPT_BY_NOBODY).timestamp())
+    old = int((work.now - KEPT_BY_NOBODY).timestamp())
     return isinstance(answer.error, NotInPlan) and answer.stop <= old

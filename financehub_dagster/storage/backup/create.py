@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +26,7 @@ from financehub_dagster.storage.database.engine import Connection, make_engine
 from financehub_dagster.storage.database.session_settings import LOCK_SECONDS
 from financehub_dagster.storage.database.upgrade.requirements import require_direct
 from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
+from financehub_dagster.version import VERSION
 
 type Report = Callable[[str, int, int], None]
 
@@ -71,9 +71,8 @@ def create(market: URL, path: Path, home: HomeFacts, report: Report) -> Descript
                     _dump(programs, url, schemas[part], snapshot, target)
                 report(part, len(names), len(names))
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        program = version("financehub-dagster")
         description = Description(
-            program, revision, server, dumped_by, created, home.mode, home.first_day, schemas, rows
+            VERSION, revision, server, dumped_by, created, home.mode, home.first_day, schemas, rows
         )
         writer.finish(description)
     return description

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
-from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
+from financehub_dagster.ingest.intraday.minutes import MinutesRun, update_minutes
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import Instrument
@@ -46,7 +46,7 @@ class MinuteMarket:
         """What a run at `now` over the days since `first` does."""
         self.at(now)
         window = Window(first, now.date(), key_of(first.isoformat(), now.date().isoformat()))
-        order = Pull("ohlc_1m", self.router, window, "test", now, tail_only)
+        order = MinutesRun("ohlc_1m", self.router, window, "test", now, tail_only)
         return update_minutes(order, instruments, LOG)
 
     def settled(self, symbol: str) -> Settled:

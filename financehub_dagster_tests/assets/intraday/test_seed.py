@@ -10,7 +10,7 @@ from financehub_dagster.automation.jobs.single_asset import Seed, days_window
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.cli.commands.backfill import INTERVALS
 from financehub_dagster.cli.seed_runs import SeedRun, settled_days
-from financehub_dagster.ingest.intraday.minutes import Pull, update_minutes
+from financehub_dagster.ingest.intraday.minutes import MinutesRun, update_minutes
 from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.tables import TABLES
 
@@ -54,7 +54,7 @@ def test_where_nobody_keeps_minutes_bars_of_the_interval_are_fetched_once(market
 
 def test_each_week_of_a_long_seed_is_stored_before_the_next_one_so_that_a_killed_one_goes_on(market, platform):
     now = datetime.now(UTC)
-    pull = Pull("ohlc_1m", market.router, days_window(20, now.date()), "a-seed", now)
+    pull = MinutesRun("ohlc_1m", market.router, days_window(20, now.date()), "a-seed", now)
     stored: list[tuple[int, int]] = []
 
     class Looks(logging.Handler):
