@@ -117,6 +117,9 @@ class Settings(BaseSettings):
         90, ge=1, description="Days for which health, SLA breaches and alerts that are over are kept."
     )
     financehub_keep_rejected_days: int = Field(365, ge=1, description="Days for which rejected rows are kept.")
+    financehub_keep_journal_days: int = Field(
+        1826, ge=1, description="Days for which files of journals are kept after they were written."
+    )
     financehub_keep_revisions_days: int | None = Field(
         None, ge=1, description="Days for which replaced rows are kept; without a value for ever."
     )

@@ -24,6 +24,7 @@ USAGE_AGE = timedelta(days=400)
 """The longest window of a plan is a month, and a year is what people compare."""
 TICKS = 200
 """Ticks with a run, and ticks without, kept of each schedule and sensor: 100 minutes of what looks every 30 seconds."""
+_JOURNAL = re.compile(r"\d{4}-W\d{2}\.(md|html)")
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -91,6 +92,8 @@ def _works(
     if compute_logs is not None:
         oldest = now - timedelta(days=settings.financehub_keep_runs_days)
         works["compute logs"] = lambda: {"compute logs": delete_folders(compute_logs, oldest)}
+    written = now - timedelta(days=settings.financehub_keep_journal_days)
+    works["journal files"] = lambda: {"journal files": delete_journals(settings.home / "journal", written)}
     works["intraday bars"] = lambda: _intraday(settings, log)
     return works
 
@@ -159,6 +162,21 @@ def delete_folders(parent: Path, oldest: datetime) -> int:
     return deleted
 
 
+def delete_journals(parent: Path, oldest: datetime) -> int:
+    """Delete the pages in the folders of `parent` that were written before `oldest` (aware); returns how many.
+
+    Whatever is not named like a page stays; folders that are empty then go.
+    """
+    pages = [page for page in parent.glob("*/*") if _JOURNAL.fullmatch(page.name)]
+    old = [page for page in pages if page.stat().st_mtime < oldest.timestamp()]
+    for page in old:
+        page.unlink(missing_ok=True)
+    for folder in {page.parent for page in old}:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return len(old)
+
+
 def _written(folder: Path) -> float:
     return max((path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path.exists()), default=0.0)
 
@@ -174,6 +192,7 @@ def _sizes(settings: Settings, compute_logs: Path | None) -> dict[str, int]:
     found |= dagster_retention.sizes()
     if compute_logs is not None:
         found["compute logs"] = _bytes_in(compute_logs)
+    found["journal files"] = _bytes_in(settings.home / "journal")
     found["archive"] = _bytes_in(settings.home / "archive")
     return found
 

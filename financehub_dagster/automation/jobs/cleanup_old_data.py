@@ -52,8 +52,8 @@ def _compute_logs(instance: dg.DagsterInstance) -> Path | None:
 
 
 @dg.job(
-    description="Delete runs, events, logs, settled dead letters and health rows that are old; thin out old quotes; "
-    "archive old months of intraday bars.",
+    description="Delete runs, events, logs, settled dead letters, health rows and journals that are old; thin out old "
+    "quotes; archive old months of intraday bars.",
     tags=queue_tags("low"),
 )
 def cleanup_old_data() -> None:

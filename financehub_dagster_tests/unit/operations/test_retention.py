@@ -14,7 +14,7 @@ import yaml
 
 from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_old_data
 from financehub_dagster.cli.supervisor.processes import MAX_LOG_BYTES, rotate
-from financehub_dagster.operations.retention import clean_up, delete_folders
+from financehub_dagster.operations.retention import clean_up, delete_folders, delete_journals
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.dagster_retention import (
     delete_old_runs,
@@ -211,6 +211,20 @@ def test_only_folders_of_old_runs_go(tmp_path):
     assert delete_folders(tmp_path / "nowhere", NOW) == 0
 
 
+def test_old_journals_go_and_what_is_no_journal_stays(tmp_path):
+    for name, is_old in (("main/2019-W40.md", True), ("main/2026-W48.md", False), ("main/notes.md", True)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("A week")
+        if is_old:
+            os.utime(tmp_path / name, (1e9, 1e9))
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "2019-W40.html").write_text("A week")
+    os.utime(tmp_path / "closed" / "2019-W40.html", (1e9, 1e9))
+    assert delete_journals(tmp_path, NOW - WEEK) == 2
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["2026-W48.md", "main", "notes.md"]
+    assert delete_journals(tmp_path / "nowhere", NOW) == 0
+
+
 def test_the_job_shows_every_table_before_and_after(database, instance, dagster_tables):
     quotes(database, "BTC", datetime.now(UTC) - timedelta(days=40), 2, 60)
     done = cleanup_old_data.execute_in_process(instance=instance)
@@ -219,7 +233,7 @@ def test_the_job_shows_every_table_before_and_after(database, instance, dagster_
     assert isinstance(table, dg.TableMetadataValue)
     shown = {record.data["what"]: record.data["deleted"] for record in table.records}
     assert set(metadata.tables) <= set(shown)
-    assert {"dagster runs", "dagster event_logs", "compute logs"} <= set(shown)
+    assert {"dagster runs", "dagster event_logs", "compute logs", "journal files"} <= set(shown)
     assert shown["quotes"] in (58, 57)  # two hours, or three
 
 
