@@ -35,10 +35,23 @@ _NEWEST = """
     """
 
 _STORE = sa.text("""
-    insert into table_freshness (table_name, subject, newest, due, bound, late)
-    select * from unnest(cast(:tables as text[]), cast(:subjects as text[]), cast(:newest as timestamptz[]),
-        cast(:due as timestamptz[]), cast(:bounds as double precision[]), cast(:late as double precision[]))
+    with found as (
+        select * from unnest(cast(:tables as text[]), cast(:subjects as text[]), cast(:newest as timestamptz[]),
+            cast(:due as timestamptz[]), cast(:bounds as double precision[]), cast(:late as double precision[]))
+            as f (table_name, subject, newest, due, bound, late)
+    ), gone as (
+        delete from table_freshness old where not exists (
+            select from found f where f.table_name = old.table_name and f.subject = old.subject
+        )
+    )
+    insert into table_freshness as old (table_name, subject, newest, due, bound, late) select * from found
+    on conflict (table_name, subject) do update set (newest, due, bound, late, measured_at) =
+        (excluded.newest, excluded.due, excluded.bound, excluded.late, now())
+    where (old.newest, old.due, old.bound, old.late)
+            is distinct from (excluded.newest, excluded.due, excluded.bound, excluded.late)
+        or (old.table_name, old.subject) = (select table_name, subject from found order by 1, 2 limit 1)
     """)
+"""Rows that are as they were are not written, but for the first: its `measured_at` tells when it was looked last."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +94,8 @@ def newest_rows(connection: Connection, table: str, column: str, kinds: Sequence
 
 
 def store(connection: Connection, found: Sequence[Freshness]) -> None:
-    """Replace all that was known of freshness."""
+    """Bring what is known of freshness to what was found; writes what changed."""
     lock_table(connection, table_freshness)
-    connection.execute(sa.delete(table_freshness))
     connection.execute(
         _STORE,
         {

@@ -146,6 +146,26 @@ def test_a_breach_is_one_row_from_its_beginning_to_its_end(market, dagster_table
         assert ("stock_prices_daily", "XNAS", False, True) in [tuple(row) for row in connection.execute(query)]
 
 
+def test_freshness_that_has_not_changed_is_not_written_again(market, dagster_tables):
+    now = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    follow_freshness(now)
+    with market.engine.begin() as connection:
+        connection.exec_driver_sql("update table_freshness set measured_at = now() - interval '1 minute'")
+        connection.exec_driver_sql("insert into table_freshness values ('gone', '', null, null, 1, 0, '2020-01-01')")
+        connection.exec_driver_sql("update table_freshness set late = -1 where table_name = 'quotes'")
+        others = connection.exec_driver_sql("select count(*) from table_freshness where late >= 0").scalar_one()
+    assert follow_freshness(now)
+    query = """select count(*) filter (where written and table_name = 'quotes'),
+        count(*) filter (where written and table_name <> 'quotes'),
+        count(*) filter (where late < 0 or table_name = 'gone')
+        from (select *, measured_at > now() - interval '30 seconds' as written from table_freshness) as seen"""
+    with market.engine.connect() as connection:
+        changed, unchanged, wrong = connection.exec_driver_sql(query).one()
+    assert (changed > 0, unchanged, wrong) == (True, 1, 0)
+    assert others > 2
+    assert not follow_freshness(now)  # just measured
+
+
 def step(dagster_tables, run_id: str, minutes: float, kind: str = "STEP_START") -> None:
     dagster_tables.execute(
         "insert into event_logs (run_id, event, dagster_event_type, step_key, timestamp) values (:run_id, '{}', :kind,"
