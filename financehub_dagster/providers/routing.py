@@ -4,7 +4,7 @@ Belongs here: the orders, as configuration that the webserver shows, and asking 
 the next one is asked (gateway.failover), or anything of one vendor.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol, Self
 
@@ -76,6 +76,10 @@ class BarsRouter(Router):
     def asked(self, instrument: Instrument) -> Sequence[str]:
         """Who is asked about `instrument`, in order."""
         return self.precedence(instrument) if self._only is None else self._only
+
+    def askable(self, instrument: Instrument, shut: Collection[str] = ()) -> list[str]:
+        """Those of `asked` that may be asked now: they have a key or need none, and are not among `shut`."""
+        return [name for name in self.asked(instrument) if name not in shut and not is_off(name)]
 
     def first_choice(self, instrument: Instrument) -> str | None:
         """The provider whose rows replace everybody's, if it is on and asked first; else None."""

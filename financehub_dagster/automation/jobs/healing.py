@@ -4,7 +4,7 @@ Belongs here: the job, the sensor that launches it, and which tables a run selec
 due (storage.coverage), and the work itself (assets).
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
-from financehub_dagster.gateway.api_keys import is_off
 from financehub_dagster.ingest.partitions import by_day, range_tags
 from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.providers.routing import BarsRouter, DailyBarsRouter
@@ -81,7 +80,8 @@ def due_orders(
     now = datetime.now(UTC)
     ledger.refresh(now)
     with transaction() as connection:
-        able = _able(router, availability.unavailable(connection, CAPABILITY))
+        shut = availability.unavailable(connection, CAPABILITY)
+        able = partial(_can_be_asked, router, shut)
         bars = [table for table in tables if table in BARS_OF]
         orders = backfill_planner.plan(connection, now, limit, tables=bars, symbols=symbols, without=without, able=able)
         taken = {*without, *(symbol for order in orders for symbol in order.symbols)}
@@ -89,7 +89,8 @@ def due_orders(
         orders += backfill_planner.plan(connection, now, limit, tables=computed, symbols=symbols, without=taken)
         if intraday is not None:
             minutes = [table for table in tables if table in INTRADAY]
-            able = _able(intraday, availability.unavailable(connection, INTRADAY_CAPABILITY))
+            shut = availability.unavailable(connection, INTRADAY_CAPABILITY)
+            able = partial(_can_be_asked, intraday, shut)
             orders += backfill_planner.plan(connection, now, limit, tables=minutes, symbols=symbols, able=able)
     return orders
 
@@ -119,19 +120,14 @@ def waits_for(
     return found
 
 
+def _can_be_asked(router: BarsRouter, shut: Collection[str], instrument: "Instrument") -> bool:
+    """Whether a vendor of an instrument can be asked now."""
+    return bool(router.askable(instrument, shut))
+
+
 def _held_back(router: BarsRouter, shut: Collection[str], instrument: "Instrument") -> bool:
     """Whether an instrument has vendors, none of which can be asked now."""
-    able = [name for name in router.asked(instrument) if not is_off(name)]
-    return bool(able) and all(name in shut for name in able)
-
-
-def _able(router: BarsRouter, shut: Collection[str]) -> "Callable[[Instrument], bool]":
-    """Whether a vendor of an instrument can be asked now."""
-
-    def able(instrument: "Instrument") -> bool:
-        return any(name not in shut and not is_off(name) for name in router.asked(instrument))
-
-    return able
+    return bool(router.askable(instrument)) and not router.askable(instrument, shut)
 
 
 @dg.sensor(

@@ -126,13 +126,9 @@ def _by_vendor(
     router: IntradayRouter, members: Sequence[Instrument], shut: Mapping[str, datetime]
 ) -> dict[str, list[Instrument]]:
     """The instruments by the first vendor that can be asked now; those of which no vendor can be are left out."""
-    from financehub_dagster.gateway.api_keys import is_off
-
     found: dict[str, list[Instrument]] = {}
     for each in members:
-        on = (name for name in router.asked(each) if name not in shut and not is_off(name))
-        vendor = next(on, None)
-        if vendor is not None:
+        for vendor in router.askable(each, shut)[:1]:
             found.setdefault(vendor, []).append(each)
     return found
 
