@@ -51,8 +51,11 @@ def partitions_of(table: str) -> dg.TimeWindowPartitionsDefinition:
 
 
 def partition_at(table: str, moment: datetime) -> str:
-    """The key of the partition of `table` that `moment` (aware) falls into."""
-    day = moment.astimezone(UTC).date()
+    """The key of the partition of `table` that `moment` (aware) falls into; of the first one, if it is before that.
+
+    Ticks look some days back, also on the first day of a platform.
+    """
+    day = max(moment.astimezone(UTC).date(), start_of(table))
     return (day if by_day(table) else day.replace(day=1)).isoformat()
 
 

@@ -9,7 +9,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from financehub_dagster.operations.health import ESSENTIAL
+from financehub_dagster.operations.health import ESSENTIAL, FOR_A_PERSON
 from financehub_dagster.settings import get_settings
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("financehub.alerts")
 
-SOON, LATER = timedelta(seconds=90), timedelta(minutes=10)
-"""How long a component has to be bad before it is an incident: an essential one that failed, and any other."""
+SOON, LATER = timedelta(seconds=45), timedelta(minutes=10)
+"""How long a component has to be bad before it is an incident: an essential one that failed, which takes two looks, and
+any other. What only a person can put right is one at once."""
 CATCHING_UP = timedelta(minutes=10)
 """How long a table has to be late before it is an incident: after a night asleep the next ticks make it fresh."""
 STALE = timedelta(minutes=5)
@@ -42,9 +43,8 @@ def incidents(rows: "Iterable[StatusRow]", breaches: "Iterable[OpenBreach]") -> 
     now = max((row.checked_at for row in known), default=datetime.now(UTC))
     found = {}
     for row in known:
-        urgent = row.status == "failed" and row.component in ESSENTIAL
         lasted = row.checked_at - row.since
-        if row.status != "ok" and now - row.checked_at < STALE and lasted >= (SOON if urgent else LATER):
+        if row.status != "ok" and now - row.checked_at < STALE and lasted >= _patience(row):
             found[f"health/{row.component}"] = f"{row.component} is {row.status}: {row.detail}"
     late: dict[str, list[str]] = {}
     for breach in breaches:
@@ -57,6 +57,13 @@ def incidents(rows: "Iterable[StatusRow]", breaches: "Iterable[OpenBreach]") -> 
         more = f" and {len(details) - 3} more" if len(details) > 3 else ""
         found[name] = f"{table} {what}: {'; '.join(details[:3])}{more}"
     return found
+
+
+def _patience(row: "StatusRow") -> timedelta:
+    """How long a component has to be as it is before people are told."""
+    if row.component in FOR_A_PERSON:
+        return timedelta()
+    return SOON if row.status == "failed" and row.component in ESSENTIAL else LATER
 
 
 def follow(connection: "Connection") -> None:

@@ -16,6 +16,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.addresses import place_of
+from financehub_dagster.gateway.api_keys import fingerprint
+from financehub_dagster.gateway.errors import BadKey
 from financehub_dagster.operations import probes, workers
 from financehub_dagster.operations.parts import Parts, parts
 from financehub_dagster.settings import Settings, get_settings
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 ESSENTIAL = frozenset({"database", "schema", "daemon", "code-server", "disk"})
 """The platform is unhealthy when one of these has failed; with anything else it is degraded."""
+FOR_A_PERSON = frozenset({"keys", "dead-letters"})
+"""What is wrong with these stays wrong until a person does something."""
 PROBE_SECONDS = 5.0
 WINDOW = timedelta(hours=1)
 """The time over which successes and failures of runs are counted, and in which a vendor's clock was read."""
@@ -83,7 +87,7 @@ def check() -> Health:
         checks |= _supervised(found_parts)
     if found[0].status == "ok":
         checks |= {"daemon": lambda: daemon(found_parts), "runs": runs, "vendors": lambda: vendors(settings)}
-        checks |= {"schema": check_schema}
+        checks |= {"schema": check_schema, "keys": lambda: keys(settings), "dead-letters": dead_letters}
         if settings.financehub_read_database_url is not None:
             checks["replica"] = replica
     else:
@@ -199,6 +203,38 @@ def vendors(settings: Settings) -> list[Checked]:
         why = f"no calls until {state.open_until:%H:%M:%S} UTC ({state.reason}); " if shut else ""
         found.append(Checked(f"vendor:{state.provider}", "degraded" if shut else "ok", f"{why}{last}; {today}"))
     return [*found, clock(_offsets(states, now))]
+
+
+def keys(settings: Settings) -> Checked:
+    """No vendor refuses one of the keys in use; a refused one is left out for a day, and fallback vendors hide that."""
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.rate_limits import api_keys
+
+    accounts = [
+        (name, fingerprint(name, secret) + place)
+        for name, place in _places(settings).items()
+        for secret in settings.api_keys(name)
+    ]
+    with transaction() as connection:
+        refused = api_keys.refused(connection, accounts, BadKey.__name__)
+    if not refused:
+        return Checked("keys", "ok", f"none of {len(accounts)} is refused")
+    told = "; ".join(f"{scope.split('@')[0]}: {reason}" for _, scope, reason in refused)
+    remedy = "replace it, or put it right at the vendor and launch `test_connection`"
+    return Checked("keys", "degraded", f"{len(refused)} of {len(accounts)} refused ({told}): {remedy}")
+
+
+def dead_letters() -> Checked:
+    """No failed work waits for a person: what was parked is not tried again by itself."""
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.dead_letters.replays import parked_by_task
+
+    with transaction() as connection:
+        parked = parked_by_task(connection)
+    if not parked:
+        return Checked("dead-letters", "ok", "none is parked")
+    told = ", ".join(f"{count} of {task}" for task, count in parked.items())
+    return Checked("dead-letters", "degraded", f"parked: {told}; `financehub dlq list --status parked`")
 
 
 def vendors_ahead(connection: "Connection", now: datetime) -> float | None:

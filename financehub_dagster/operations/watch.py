@@ -17,7 +17,7 @@ from financehub_dagster.storage.database.errors import DatabaseError
 FRESH_SECONDS = 45.0
 """A look that is younger than this is not repeated."""
 LOOK_SECONDS = 60.0
-OUTAGE_SECONDS = 90.0
+OUTAGE_SECONDS = 45.0
 """A database that does not answer for longer is told, by whoever sees it."""
 
 _logger = logging.getLogger("financehub.watch")

@@ -42,3 +42,11 @@ def test_a_vendor_that_is_silent_is_named(keyed: Platform) -> None:
     error = str(next(event for event in result.all_events if event.is_step_failure).step_failure_data.error)
     assert "finnhub: the key is missing or invalid" in error
     assert "coingecko" not in error
+
+
+def test_a_key_that_was_put_right_at_the_vendor_is_used_again(keyed: Platform) -> None:
+    """A refused key rests for a day, unless somebody asks."""
+    keyed.sandbox.fault("status", vendor="finnhub", status=401)
+    assert not ask(keyed).success
+    keyed.sandbox.clear_faults()
+    assert ask(keyed).success

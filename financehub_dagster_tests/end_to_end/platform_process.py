@@ -36,9 +36,13 @@ class Platform:
         self.errors = folder / "up.err"
         self.process: subprocess.Popen[str] | None = None
 
-    def prepare_quiet(self, history_start: date) -> None:
-        """A database with a pair of currencies only, of which no table takes bars: nothing is fetched by itself."""
-        (self.folder / ".env").write_text(f"FINANCEHUB_HISTORY_START={history_start}\nMY_OWN=line\n")
+    def prepare_quiet(self, history_start: date, **own: str) -> None:
+        """A database with a pair of currencies only, of which no table takes bars: nothing is fetched by itself.
+
+        own: further variables that a person has set in `.env`.
+        """
+        lines = {"FINANCEHUB_HISTORY_START": str(history_start), "MY_OWN": "line", **own}
+        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         self.home.prepare(Mode.SANDBOX)
         enter(self.home, Mode.SANDBOX)
         get_settings.cache_clear()
@@ -90,11 +94,12 @@ class Platform:
 
     def rows(self, query: LiteralString, *values: object, dagster: bool = False) -> list[tuple]:
         """The rows of a query to the market database, or to Dagster's own."""
-        with psycopg.connect(self._url(*(["--dagster"] if dagster else []))) as connection:
+        with psycopg.connect(self.url(*(["--dagster"] if dagster else []))) as connection:
             return connection.execute(query, values).fetchall()
 
     @cache  # noqa: B019 - a platform lives as long as its test
-    def _url(self, *options: str) -> str:
+    def url(self, *options: str) -> str:
+        """The address of a database; `--dagster`: of Dagster's own."""
         found = self.run("db", "url", "--json", *options)
         assert found.returncode == 0, found.stderr
         return str(json.loads(found.stdout)["url"])

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.cli.app import run
-from financehub_dagster.ingest.partitions import partitions_between, partitions_of, start_of
+from financehub_dagster.ingest.partitions import partition_at, partitions_between, partitions_of, start_of
 from financehub_dagster.settings import get_settings
 from financehub_dagster.tables import TABLES
 
@@ -89,6 +89,12 @@ def test_work_is_never_planned_before_the_first_partition(began):
     for table in CURRENT_ONLY:
         planned = partitions_between(table, date(2026, 10, 1), date(2026, 11, 23))
         assert planned[0] == start_of(table).isoformat() == partitions_of(table).get_first_partition_key(), table
+
+
+def test_a_tick_of_the_first_day_looks_back_no_further(began):
+    before = datetime(2026, 11, 20, 23, 35, tzinfo=UTC)
+    for table in CURRENT_ONLY:
+        assert partition_at(table, before) == partitions_of(table).get_first_partition_key(), table
 
 
 def test_an_unusable_file_is_named(folder, database, capsys):

@@ -1,4 +1,4 @@
-"""A platform as processes: up, refused twice, at work by itself, stopped; nothing of it is left running."""
+"""A platform as processes: up, refused twice, at work by itself, told of a fault, stopped; nothing is left running."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,12 @@ import pytest
 from dotenv import dotenv_values
 from psycopg.types.multirange import Multirange
 
+from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
+from financehub_dagster_tests.end_to_end.webserver import Webserver
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.fixtures.inbox import Inbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -21,18 +24,25 @@ PATIENCE = 400.0
 """Seconds: a tick, the start of a run and three months of bars take half a minute, and ten times that when busy."""
 NEWCOMERS = """
 - {symbol: KO, name: Coca-Cola, asset_type: stock, exchange: XNYS}
-- {symbol: ETH, name: Ether, asset_type: crypto, exchange: XXXX, aliases: {binance: ETHUSDT}}
+- {symbol: ETH, name: Ethereum, asset_type: crypto, exchange: XXXX, aliases: {binance: ETHUSDT}}
 """
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory) -> Iterator[Platform]:
+def inbox() -> Iterator[Inbox]:
+    inbox = Inbox()
+    yield inbox
+    inbox.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory, inbox) -> Iterator[Platform]:
     """The sample market with a history of three months and a pair of currencies, of which no table takes bars."""
     start = (datetime.now(UTC) - timedelta(days=90)).date().replace(day=1)
     with empty_folder(tmp_path_factory.mktemp("platform")) as folder:
         (folder / "newcomers.yaml").write_text(NEWCOMERS)
         platform = Platform(folder)
-        platform.prepare_quiet(start)
+        platform.prepare_quiet(start, FINANCEHUB_ALERT_URLS=inbox.url)
     yield platform
     platform.end()
 
@@ -67,6 +77,21 @@ def test_a_platform_answers_and_refuses_a_second_one(platform, started):
     assert second.returncode == 1
     told = f"already running at {started['url']} (process {started['pid']}); `financehub down` stops it"
     assert second.stderr == f"financehub: {platform.home.path}: {told}\n"
+
+
+def test_every_schedule_is_on_and_its_next_tick_has_no_error(platform, started):
+    """One of them is launched whose vendor refuses the key: a test below sees what becomes of it."""
+    server = Webserver(str(started["url"]))
+    schedules, sensors = server.instigators()
+    assert [each.name for each in (*schedules, *sensors) if not each.on] == []
+    results = {each.name: server.evaluate(each.name) for each in schedules}
+    assert [(name, result["error"]) for name, result in results.items() if result["error"]] == []
+    silent = [name for name, result in results.items() if not result["runRequests"] and not result["skipReason"]]
+    assert silent == []
+    sandbox = Sandbox(platform.state().urls["sandbox"])
+    sandbox.declare_key("newsapi", sandbox.keys["NEWSAPI_API_KEYS"], valid=False)
+    [request] = results["fetch_news_schedule"]["runRequests"]
+    server.launch("fetch_news", request)
 
 
 def complete(platform: Platform, table: str, symbol: str, sessions: int) -> bool:
@@ -110,6 +135,24 @@ def test_health_and_metrics_tell_of_the_running_platform(platform, started):
     tasks = {task["job"]: task for task in json.loads(platform.run("status", "--tasks", "--json").stdout)["tasks"]}
     assert tasks["heal_gaps"]["succeeded"] > 0
     assert "financehub_database_up 1.0" in metrics()
+
+
+def test_every_sensor_ticks_and_a_refused_key_is_a_dead_letter_and_a_message(platform, started, inbox):
+    """News of cryptos have one vendor."""
+    server = Webserver(str(started["url"]))
+    eventually(lambda: all(each.ticks for each in server.instigators()[1]), PATIENCE)
+    schedules, sensors = server.instigators()
+    errors = [(each.name, tick["error"]) for each in (*schedules, *sensors) for tick in each.ticks if tick["error"]]
+    assert errors == []
+    news = "select 1 from task_failures where task_name = 'news_articles' and symbol = 'ETH' and exception ~ 'BadKey'"
+    eventually(lambda: platform.rows(news), PATIENCE)
+    # A busy machine may lose a run before it starts; what began has stored the news of the other newcomer.
+    whole = "select exception from task_failures where task_name = 'news_articles' and symbol = '' and exception !~ %s"
+    assert platform.rows(whole, "^RunFailed") == []
+    # Signals of the newcomers are messages too.
+    eventually(lambda: any("keys is degraded" in title for title in inbox.titles), PATIENCE)
+    [title] = [title for title in inbox.titles if "keys is degraded" in title]
+    assert title.startswith("FinanceHub: keys is degraded: 1 of 6 refused (")
 
 
 def test_a_platform_stops_without_a_trace(platform, started):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from financehub_dagster.automation.queues import queue_tags
-from financehub_dagster.gateway.errors import NotConfigured, ProviderError
+from financehub_dagster.gateway.errors import BadKey, NotConfigured, ProviderError
 from financehub_dagster.providers import all_providers
 
 if TYPE_CHECKING:
@@ -23,13 +23,17 @@ VENDORS = tuple(all_providers())
 def ask_everyone(context: dg.OpExecutionContext) -> None:
     """Ask the database and each vendor one cheap question; fails at the end with the name of each that is silent.
 
-    A vendor without a key is off, which is no failure.
+    A vendor without a key is off, which is no failure. Keys that vendors refused are used again: whoever asks may have
+    put them right.
     """
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.history import row_count
+    from financehub_dagster.storage.rate_limits import api_keys
 
     with transaction() as connection:
         context.log.info(f"database: {row_count(connection, 'instruments')} instruments")
+        if released := api_keys.release(connection, BadKey.__name__):
+            context.log.info(f"{released} keys that vendors refused are used again")
     providers: Mapping[str, HealthChecked] = {name: getattr(context.resources, name) for name in VENDORS}
     silent = []
     for name, provider in providers.items():
@@ -45,7 +49,10 @@ def ask_everyone(context: dg.OpExecutionContext) -> None:
         raise dg.Failure("; ".join(silent), allow_retries=False)
 
 
-@dg.job(description="Ask the database and every vendor one cheap question.", tags=queue_tags("high"))
+@dg.job(
+    description="Ask the database and every vendor one cheap question, with keys that were refused before too.",
+    tags=queue_tags("high"),
+)
 def test_connection() -> None:
     """Fails with the name of each that does not answer."""
     ask_everyone()

@@ -25,6 +25,13 @@ def count_due(connection: Connection) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(table).where(_DUE)).scalar_one()
 
 
+def parked_by_task(connection: Connection) -> dict[str, int]:
+    """How many rows of each task wait for a person, since every retry has failed."""
+    found = sa.select(table.c.task_name, sa.func.count()).where(table.c.status == "parked")
+    rows = connection.execute(found.group_by(table.c.task_name).order_by(table.c.task_name))
+    return {task: int(count) for task, count in rows}
+
+
 def ids_to_replay(connection: Connection, *, due_only: bool) -> list[int]:
     """Every row that waits, the longest due first: those that are due, or all open and parked ones."""
     waiting = sa.select(table.c.id).where(_DUE if due_only else _WAITING)

@@ -14,8 +14,9 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import alerts
 
-SETTLE = timedelta(minutes=1)
-"""The end of an incident is told after this time without it; twice the time for each recurrence."""
+SETTLE = timedelta(seconds=45)
+"""The end of an incident is told after this time without it, by the second look that misses it; twice the time for each
+recurrence."""
 LONGEST_SETTLE = timedelta(hours=1)
 MEMORY = timedelta(hours=2)
 """An incident that begins within this time after the end of the last one of its name is a recurrence."""

@@ -52,6 +52,30 @@ _BENCH = """
 """
 
 
+_REFUSED = """
+    SELECT k.provider, k.scope, k.reason FROM api_keys k
+    JOIN unnest(CAST(:providers AS text[]), CAST(:scopes AS text[])) AS ours(provider, scope) USING (provider, scope)
+    WHERE k.cause = :cause AND k.benched_until > clock_timestamp() ORDER BY k.provider, k.scope
+"""
+
+_RELEASE = "UPDATE api_keys SET benched_until = NULL WHERE cause = :cause AND benched_until > clock_timestamp()"
+
+
+def refused(connection: "sa.Connection", accounts: Sequence[tuple[str, str]], cause: str) -> list[tuple[str, str, str]]:
+    """Those of `accounts` (provider, scope) that are benched for `cause`: provider, scope and reason, in order."""
+    import sqlalchemy as sa
+
+    asked = {"providers": [name for name, _ in accounts], "scopes": [scope for _, scope in accounts], "cause": cause}
+    return [(row.provider, row.scope, row.reason) for row in connection.execute(sa.text(_REFUSED), asked)]
+
+
+def release(connection: "sa.Connection", cause: str) -> int:
+    """Use the keys again that are benched for `cause`; returns how many."""
+    import sqlalchemy as sa
+
+    return connection.execute(sa.text(_RELEASE), {"cause": cause}).rowcount
+
+
 def in_order(engine: "sa.Engine", provider: str, scopes: Sequence[str]) -> list[KeyState]:
     """The keys in the order in which they should be used: least used today first, the benched ones last."""
     rows = gateway_connection.execute(engine, _ORDER, {"provider": provider, "scopes": list(scopes)})

@@ -94,7 +94,7 @@ class Backfilling(Platform):
 
     def empty(self) -> None:
         """Forget all bars and actions."""
-        with psycopg.connect(self._url()) as connection:
+        with psycopg.connect(self.url()) as connection:
             connection.execute("truncate stock_prices_daily, corporate_actions")
 
     def run_statuses(self) -> dict[str, str]:

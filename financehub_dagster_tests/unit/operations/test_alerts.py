@@ -163,12 +163,17 @@ def test_only_what_lasts_is_an_incident():
     rows = [
         row("database", "ok", 0),
         row("daemon", "failed", 2),
-        row("disk", "failed", 1),
+        row("disk", "failed", 0.5),
         row("vendor:yahoo", "degraded", 11),
         row("vendor:binance", "degraded", 9),
         row("sandbox", "failed", 600, age=30),
     ]
     assert set(alerts.incidents(rows, [])) == {"health/daemon", "health/vendor:yahoo"}
+
+
+def test_what_only_a_person_can_put_right_is_an_incident_at_once():
+    rows = [row("keys", "degraded", 0), row("dead-letters", "degraded", 0), row("vendor:yahoo", "degraded", 0)]
+    assert set(alerts.incidents(rows, [])) == {"health/keys", "health/dead-letters"}
 
 
 def test_late_exchanges_of_a_table_are_one_incident():

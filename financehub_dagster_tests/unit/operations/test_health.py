@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.cli.supervisor import ports
+from financehub_dagster.gateway.api_keys import fingerprint
 from financehub_dagster.operations import health
 from financehub_dagster.operations.parts import STATE_FILE, parts
 from financehub_dagster.operations.watch import look
@@ -18,7 +19,7 @@ from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.operations import health_checks
 from financehub_dagster.storage.operations.health_checks import Checked, Status
-from financehub_dagster.storage.rate_limits import circuit_breakers, usage
+from financehub_dagster.storage.rate_limits import api_keys, circuit_breakers, usage
 from financehub_dagster_tests.fixtures.database import Database, clear_caches
 
 BEGAN = "2026-11-29T06:00:00+00:00"
@@ -71,6 +72,45 @@ def test_an_open_circuit_breaker_degrades_its_vendor_only(dagster_tables, databa
     assert (vendors["vendor:yahoo"].status, vendors["vendor:binance"].status) == ("degraded", "ok")
     assert "three in a row" in vendors["vendor:yahoo"].detail
     assert checked.status == "degraded"
+
+
+def test_a_refused_key_is_shown_until_it_is_replaced_or_used_again(dagster_tables, database, monkeypatch):
+    """A spent quota comes back by itself and a key that was replaced is nobody's concern."""
+    monkeypatch.delenv("FINNHUB_BASE_URL", raising=False)
+    monkeypatch.setenv("FINNHUB_API_KEYS", "canary-key-of-mine,canary-key-of-yours")
+    get_settings.cache_clear()
+    mine, yours = (fingerprint("finnhub", key) for key in get_settings().api_keys("finnhub"))
+    api_keys.bench(database.engine, "finnhub", yours, cause="QuotaSpent", reason="the day is spent", seconds=3600)
+    assert (found()["keys"].status, found()["keys"].detail) == ("ok", "none of 2 is refused")
+    api_keys.bench(database.engine, "finnhub", mine, cause="BadKey", reason="finnhub: 401", seconds=3600)
+    assert found()["keys"].status == "degraded"
+    assert found()["keys"].detail.startswith(f"1 of 2 refused ({mine}: finnhub: 401): replace it")
+    monkeypatch.setenv("FINNHUB_API_KEYS", "canary-key-of-yours")
+    get_settings.cache_clear()
+    assert found()["keys"].detail == "none of 1 is refused"
+    monkeypatch.setenv("FINNHUB_API_KEYS", "canary-key-of-mine")
+    get_settings.cache_clear()
+    with database.engine.begin() as connection:
+        assert api_keys.release(connection, "BadKey") == 1
+    assert found()["keys"].detail == "none of 1 is refused"
+
+
+def test_parked_dead_letters_degrade_the_platform_and_waiting_ones_do_not(dagster_tables, database):
+    dagster_tables.beat()
+    insert = """
+        insert into task_failures (task_name, partition_key, symbol, exception, status) values
+        ('quotes', '2026-11-29', 'KO', 'UnknownSymbol', 'open'), ('quotes', '2026-11-29', 'PEP', 'Transient', :status)
+    """
+    with database.engine.begin() as connection:
+        connection.execute(sa.text(insert), {"status": "retrying"})
+    assert found()["dead-letters"].status == "ok"
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("update task_failures set status = 'parked' where status = 'retrying'"))
+    letters = found()["dead-letters"]
+    assert (letters.status, letters.detail) == (
+        "degraded",
+        "parked: 1 of quotes; `financehub dlq list --status parked`",
+    )
 
 
 def test_a_vendor_that_was_called_tells_its_clock_and_its_last_outcome(dagster_tables, database, sandbox):
