@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
+from financehub_dagster.assets.charts.bars import PICTURES_TAG
 from financehub_dagster.automation.failures.lost_runs import tags_of_this_process
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.storage.queries.partition_keys import ends_of, key_of
@@ -44,11 +45,12 @@ def materialize(
     symbols: Sequence[str] | None = None,
     on_event: Progress | None = None,
     instance: dg.DagsterInstance | None = None,
+    drawn: bool = False,
 ) -> RunOutcome:
     """Run `tables` with their checks over the partitions `first` to `last` as one run in this process.
 
-    `symbols` limits the instruments of every table that takes such a config. Never raises for a failed step: the
-    outcome says so.
+    `symbols` limits the instruments of every table that takes such a config. drawn: with pictures in the metadata.
+    Never raises for a failed step: the outcome says so.
     """
     config = {} if symbols is None else {"symbols": list(symbols)}
     return run_tables(
@@ -57,6 +59,7 @@ def materialize(
         key_of(first, last),
         config,
         instance=instance or dg.DagsterInstance.get(),
+        tags=None if drawn else {PICTURES_TAG: "none"},
         on_event=on_event,
     )
 

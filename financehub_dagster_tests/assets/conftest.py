@@ -33,13 +33,19 @@ class Platform:
     events: list[dg.DagsterEvent] = field(default_factory=list)
 
     def run(
-        self, tables: str | Sequence[str], first: str, last: str | None = None, symbols: Sequence[str] | None = None
+        self,
+        tables: str | Sequence[str],
+        first: str,
+        last: str | None = None,
+        symbols: Sequence[str] | None = None,
+        *,
+        drawn: bool = False,
     ) -> RunOutcome:
-        """Materialize `tables` over the partitions `first` to `last`."""
-        names = [tables] if isinstance(tables, str) else list(tables)
+        """Materialize `tables` over the partitions `first` to `last`, with pictures if `drawn`."""
+        names, seen = [tables] if isinstance(tables, str) else list(tables), self.events.append
         self.events.clear()
         return materialize(
-            self.definitions, names, first, last or first, symbols, on_event=self.events.append, instance=self.instance
+            self.definitions, names, first, last or first, symbols, seen, instance=self.instance, drawn=drawn
         )
 
     def rows(self, query: str, **values: object) -> list[tuple]:

@@ -12,8 +12,9 @@ import pytest
 
 from financehub_dagster.cli import home as homes
 from financehub_dagster.cli.app import run
+from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.cli.supervisor import ports
+from financehub_dagster.cli.supervisor import launch, ports
 from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.end_to_end.platform_process import Platform
@@ -131,10 +132,12 @@ def test_up_says_what_it_will_ask_before_it_asks(started):
     assert "daily bars since 2016-01-01" in said
 
 
-@pytest.mark.slow
-def test_up_can_start_with_no_instruments_and_remembers_it(started):
-    for arguments in (["--empty"], []):
-        said = started.says(*arguments, until="nobody is asked")
+def test_a_platform_can_start_with_no_instruments_and_remembers_it(folder, database, dagster_database, capsys):
+    for empty in (True, False):
+        home = homes.home_to_start(Mode.LIVE)
+        launch.enter_home(home, Mode.LIVE, Console())
+        launch.open_database(home, Mode.LIVE, Console(), empty=empty)
+        said = capsys.readouterr().err
         assert "no instruments: nobody is asked until" in said
         assert "vendors are asked" not in said
         assert "default universe" not in said

@@ -52,6 +52,7 @@ def demo_that_fetches(platform: Platform) -> State:
     return platform.state()
 
 
+@pytest.mark.full
 def test_a_demo_that_is_interrupted_while_it_fetches_leaves_nothing_running(platform):
     state = demo_that_fetches(platform)
     assert platform.process is not None

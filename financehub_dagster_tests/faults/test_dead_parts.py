@@ -14,7 +14,7 @@ from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 PATIENCE = 300.0
 """Seconds: a minute when the machine is idle, and it seldom is."""
@@ -82,10 +82,8 @@ def platform(tmp_path_factory) -> Iterator[Ailing]:
 
 
 STOPPED = "does not work: a signal has stopped its process"
-IN_SHORT = [
+CASES = [
     ("code", signal.SIGKILL, "code-server does not work: the process behind it is gone"),
-]
-IN_FULL = [
     ("daemon", signal.SIGSTOP, f"daemon {STOPPED}"),
     ("database", signal.SIGSTOP, "the database does not answer: a signal has stopped its server"),
     ("code", signal.SIGSTOP, "code-server does not work: it gave no answer"),
@@ -93,7 +91,6 @@ IN_FULL = [
     ("sandbox", signal.SIGSTOP, f"sandbox {STOPPED}"),
     ("database", signal.SIGKILL, "the database: its server has ended"),
 ]
-CASES = [*IN_SHORT, *(pytest.param(*case, marks=pytest.mark.full) for case in IN_FULL)]
 
 
 @pytest.mark.parametrize(("part", "blow", "told"), CASES)

@@ -55,8 +55,9 @@ def with_bars(platform):
 
 
 def test_one_month_of_indicators_equals_that_month_of_the_full_history(with_bars):
-    outcome = with_bars.run("indicators_daily", "2015-03-01", symbols=["AAPL"])
+    outcome = with_bars.run("indicators_daily", "2015-03-01", symbols=["AAPL"], drawn=True)
     assert outcome.success, outcome.error
+    assert "data:image/png;base64," in str(outcome.tables["indicators_daily"]["picture"])
     assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") == 22
 
 
@@ -77,7 +78,8 @@ def test_values_are_those_of_talib(with_bars):
 
 
 def test_warm_up_rows_are_null(with_bars):
-    with_bars.run("indicators_daily", "2013-02-01", "2013-12-01", symbols=["AAPL"])
+    outcome = with_bars.run("indicators_daily", "2013-02-01", "2013-12-01", symbols=["AAPL"], drawn=True)
+    assert outcome.success, outcome.error
     first = with_bars.rows("select sma_20, sma_200 from indicators_daily where symbol = 'AAPL' order by date limit 1")
     assert first == [(None, None)]
 

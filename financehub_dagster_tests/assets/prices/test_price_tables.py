@@ -152,7 +152,7 @@ def test_the_metadata_of_a_run_explains_it(platform):
     platform.run("stock_prices_daily", "2015-02-01", symbols=["AAPL"])
     platform.execute("analyze stock_prices_daily")
     platform.execute("delete from stock_prices_daily")
-    platform.run("stock_prices_daily", "2015-02-01", "2015-03-01", symbols=["AAPL"])
+    platform.run("stock_prices_daily", "2015-02-01", "2015-03-01", symbols=["AAPL"], drawn=True)
     by_partition = {
         e.partition: e.step_materialization_data.materialization.metadata
         for e in platform.events
@@ -178,7 +178,7 @@ def test_a_run_shows_its_most_important_instruments_and_what_was_generated(platf
     (tmp_path / "mode").write_text("sandbox\n")
     monkeypatch.setenv("FINANCEHUB_HOME", str(tmp_path))
     get_settings.cache_clear()
-    platform.run("stock_prices_daily", "2018-01-01", "2018-03-01", symbols=["KO", "AAPL", "TSLA"])
+    platform.run("stock_prices_daily", "2018-01-01", "2018-03-01", symbols=["KO", "AAPL", "TSLA"], drawn=True)
     [newest] = [
         e.step_materialization_data.materialization.metadata
         for e in platform.events

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from financehub_dagster.assets.charts.bars import PICTURES_TAG
 from financehub_dagster.automation.runs import RunOutcome, run_tables
 from financehub_dagster.cli.app import run
 from financehub_dagster.definitions import ASSETS, build_definitions
@@ -39,7 +40,8 @@ def materialize_everything(instance: dg.DagsterInstance) -> dict[str, RunOutcome
         tables = sorted(key.to_user_string() for key in asset.keys)
         newest = asset.partitions_def.get_last_partition_key() if asset.partitions_def else ""
         config = {"symbols": SYMBOLS}
-        outcomes[tables[0]] = run_tables(repository, tables, newest or "", config, instance=instance)
+        tags = {PICTURES_TAG: "none"}
+        outcomes[tables[0]] = run_tables(repository, tables, newest or "", config, instance=instance, tags=tags)
     return outcomes
 
 

@@ -28,24 +28,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHORT = {
     "after_fetch": (STOCKS, signal.SIGKILL),
-    "after_compute": (INDICATORS, signal.SIGTERM),
     "mid_copy": (CRYPTOS, signal.SIGKILL),
-    "after_update": (STOCKS, signal.SIGINT),
     "before_commit": (QUOTES, signal.SIGTERM),
-    "after_commit": (STOCKS, signal.SIGKILL),
     "after_second_commit": (MINUTES, signal.SIGTERM),
-    "after_write": (MINUTES, signal.SIGKILL),
     "after_insert": (HOURLY, signal.SIGKILL),
     "before_event": (CRYPTOS, signal.SIGINT),
     "during_success_hook": (INDICATORS, signal.SIGKILL),
     "during_failure_hook": (FAILING, signal.SIGKILL),
-    "during_replay_claim": (REPLAY, signal.SIGKILL),
     "during_replay_work": (REPLAY, signal.SIGTERM),
-    "before_resolve": (REPLAY, signal.SIGINT),
     "after_failing_lost_runs": (RECOVERY, signal.SIGKILL),
-    "during_report": (RECOVERY, signal.SIGTERM),
 }
-"""The points of the short form, each with one work that passes it and one signal."""
+"""The points of the short form: every work is killed once or twice, at another point by another signal."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHORT, FULL = 1, 42
-"""Cases per work."""
+"""Cases per work; the short form has one work."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,25 +49,31 @@ class TestStocksKilled(Killed):
     name = STOCKS
 
 
+@pytest.mark.full
 class TestCryptosKilled(Killed):
     name = CRYPTOS
 
 
+@pytest.mark.full
 class TestIndicatorsKilled(Killed):
     name = INDICATORS
 
 
+@pytest.mark.full
 class TestQuotesKilled(Killed):
     name = QUOTES
 
 
+@pytest.mark.full
 class TestMinutesKilled(Killed):
     name = MINUTES
 
 
+@pytest.mark.full
 class TestHourlyIndicatorsKilled(Killed):
     name = HOURLY
 
 
+@pytest.mark.full
 class TestReplayKilled(Killed):
     name = REPLAY

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pandera.errors
 import pandera.pandas as pa
 import pytest
 
@@ -71,18 +72,32 @@ def test_what_is_taken_keeps_the_schema_whatever_was_sent(table: str) -> None:
     assert (rejected["rule"] != "").all()
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_what_breaks_the_schema_is_left_out_and_nothing_else(table: str) -> None:
-    import pandera.errors
+def different() -> list[str]:
+    """The first of all tables with the same limits and rules."""
+    found: list[str] = []
+    for table in TABLES:
+        if not any((LIMITS[each], DATA[each].rules) == (LIMITS[table], DATA[table].rules) for each in found):
+            found.append(table)
+    return found
 
+
+def breaks_the_schema(table: str, rows: pd.DataFrame, column: str) -> bool:
+    """Whether the schema, which judges each column by itself, refuses the values of one."""
+    try:
+        schemas.schema_of(table, {column: LIMITS[table][column]}).validate(rows[[column]], lazy=True)
+    except pandera.errors.SchemaErrors:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("table", different())
+def test_what_breaks_the_schema_is_left_out_and_nothing_else(table: str) -> None:
     for change in changes(table):
+        [name] = change
         rows = frame(table, [change])
         good, rejected, unread = judge(table, rows)
-        try:
-            schema_of(table).validate(rows, lazy=True)
-        except pandera.errors.SchemaErrors:
+        if breaks_the_schema(table, rows, name):
             assert len(rejected) + len(unread) == 1, change
-            name = next(iter(change))
             assert len(rejected) == 0 if LIMITS[table][name].optional else len(good) == 0, change
 
 
