@@ -114,17 +114,14 @@ def all_dead_letters() -> list[int]:
 def _scale(run: Run) -> None:
     """Cut the work into as many transactions and pieces as a large run has: two instruments each, a few rows each."""
     from financehub_dagster import tables
-    from financehub_dagster.ingest import derived
-    from financehub_dagster.ingest.history import daily_bars as history
-    from financehub_dagster.ingest.intraday import minutes
+    from financehub_dagster.ingest import concurrency, derived
     from financehub_dagster.storage.database import session_settings
     from financehub_dagster.storage.upsert import binary_copy
 
     sizes: list[tuple[ModuleType, str, int]] = [
-        (history, "BATCH", 2),
-        (history, "QUICK_BATCH", 2),
+        (concurrency, "BATCH", 2),
+        (concurrency, "QUICK_BATCH", 2),
         (derived, "BATCH", 2),
-        (minutes, "BATCH", 2),
         (binary_copy, "CHUNK_BYTES", 2048),
         (session_settings, "LOCK_SECONDS", run.lock_seconds),
     ]
