@@ -52,6 +52,7 @@ def refuse(sandbox: Sandbox) -> None:
         sandbox.fault("error", vendor=vendor, situation=situation)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_no_key_is_seen_in_any_run_of_any_asset(
     database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

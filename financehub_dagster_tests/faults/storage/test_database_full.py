@@ -14,7 +14,7 @@ from financehub_dagster_tests.faults.kill import kill_invariants as invariants
 from financehub_dagster_tests.faults.kill.kill_points import STOCKS
 from financehub_dagster_tests.faults.storage.test_database_outages import assert_one_line_of_ours, failure
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 SIZE = "2m"
 TABLESPACE = "small_disk"
