@@ -7,8 +7,6 @@ from financehub_dagster.tables import defaults
 from financehub_dagster.tables.columns import CURRENCY, ORIGIN, QUOTED_AT, SYMBOL, not_negative, positive
 from financehub_dagster.tables.declaration import Job, Lateness, Snapshots, Table
 
-_EXCHANGE_TRADED = (AssetType.STOCK, AssetType.ETF, AssetType.INDEX, AssetType.FX)
-
 TABLE = Table(
     name="quotes",
     comment="Last prices, each under the time it was made.",

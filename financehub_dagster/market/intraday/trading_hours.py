@@ -181,30 +181,6 @@ def by_market(
     ]
 
 
-def open_at(instruments: Sequence[Instrument], now: np.datetime64) -> Flags:
-    """Which instruments' markets trade at `now`; beyond the end of a calendar, regular hours are assumed."""
-    found = np.zeros(len(instruments), bool)
-    for hours, rows in by_market(instruments, now.astype("datetime64[D]").item(), assume=True):
-        found[rows] = hours.is_open(now)
-    return found
-
-
-def minutes_due(instruments: Sequence[Instrument], complete_to: Instants, now: np.datetime64) -> Integers:
-    """How many minutes of each instrument have ended by `now` and open at or after its `complete_to`.
-
-    complete_to: for each instrument, the instant up to which every minute is stored or confirmed empty.
-    """
-    found = np.zeros(len(instruments), np.int64)
-    for hours, rows in by_market(instruments, now.astype("datetime64[D]").item()):
-        found[rows] = hours.count(complete_to[rows], now)
-    return found
-
-
-def utc_days(minutes: Instants) -> Days:
-    """The UTC day of each minute: the partition of the intraday tables that holds it."""
-    return minutes.astype("datetime64[D]")
-
-
 _FIRST_YEAR = 1990
 
 

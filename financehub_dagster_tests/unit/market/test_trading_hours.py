@@ -12,10 +12,7 @@ from financehub_dagster.market.intraday.trading_hours import (
     MINUTE,
     NO_HOURS,
     by_market,
-    minutes_due,
-    open_at,
     trading_hours,
-    utc_days,
 )
 
 APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS")
@@ -92,7 +89,6 @@ def test_the_session_of_a_minute_may_have_another_date_than_its_utc_day() -> Non
     np.testing.assert_array_equal(
         trading_hours("XASX").session_of(minutes), np.array(["NaT", "2024-12-02"], "datetime64[D]")
     )
-    np.testing.assert_array_equal(utc_days(minutes), np.array(["2024-12-01"] * 2, "datetime64[D]"))
 
 
 def test_tokyo_does_not_trade_over_lunch_but_its_session_goes_on() -> None:
@@ -146,14 +142,7 @@ def test_minutes_and_their_numbers_are_inverse() -> None:
         assert hours.is_open(minutes).all()
 
 
-def test_many_instruments_are_answered_by_market() -> None:
-    everyone = [APPLE, EURO, TOYOTA, BITCOIN, ODD, DAX]
-    friday_evening = at("2024-11-01T19:30")
-    assert open_at(everyone, friday_evening).tolist() == [True, True, False, True, False, False]
-    complete = np.array([friday_evening - 10 * MINUTE, NOT, NOT, friday_evening, NOT, friday_evening], "datetime64[s]")
-    due = minutes_due(everyone, complete, friday_evening)
-    assert due[[0, 3, 4, 5]].tolist() == [10, 0, 0, 0]
-    assert due[1] > 5e6
+def test_instruments_are_grouped_by_market() -> None:
     assert [rows.tolist() for _, rows in by_market([APPLE, EURO, APPLE])] == [[0, 2], [1]]
 
 
