@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -24,9 +25,13 @@ type Rows = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A connection of the process `pid`; whoever holds `turn` may send a statement."""
+    """A connection of the process `pid`; whoever holds `turn` may send a statement.
+
+    pooled: its sessions belong to a pooler, so that each statement brings its settings in a transaction of its own.
+    """
 
     connection: "psycopg.Connection[Any]"
+    pooled: bool
     pid: int = field(default_factory=os.getpid)
     turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -61,7 +66,10 @@ def timed(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) ->
         try:
             with held.turn:
                 sent_at = time.monotonic()
-                cursor = held.connection.execute(statement, parameters, prepare=True)
+                with held.connection.transaction() if held.pooled else nullcontext():
+                    if held.pooled:
+                        held.connection.execute("set local synchronous_commit = off; set local jit = off")
+                    cursor = held.connection.execute(statement, parameters, prepare=True)
                 return sent_at, cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             from financehub_dagster.storage.database.refusals import statement_error
@@ -90,24 +98,26 @@ def _connection(engine: "sa.Engine") -> _Held:
     with _lock:
         held = _held.get(engine)
         if held is None or not held.usable:
-            held = _held[engine] = _Held(_connect(engine))
+            held = _held[engine] = _Held(*_connect(engine))
         return held
 
 
-def _connect(engine: "sa.Engine") -> "psycopg.Connection[Any]":
+def _connect(engine: "sa.Engine") -> "tuple[psycopg.Connection[Any], bool]":
+    """A connection, and whether a pooler lends its sessions."""
     from sqlalchemy import event
 
     from financehub_dagster.storage.database.session_settings import is_pooled
 
-    pooled = engine.raw_connection()
-    connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
-    pooled.detach()
+    taken = engine.raw_connection()
+    connection: psycopg.Connection[Any] = taken.driver_connection  # type: ignore[assignment]
+    pooled = is_pooled(taken)
+    taken.detach()
     connection.autocommit = True
-    if not is_pooled(pooled):
+    if not pooled:
         connection.execute("set synchronous_commit = off; set plan_cache_mode = force_generic_plan; set jit = off")
     if not event.contains(engine, "engine_disposed", _close):
         event.listen(engine, "engine_disposed", _close)
-    return connection
+    return connection, pooled
 
 
 def _close(engine: "sa.Engine") -> None:

@@ -60,8 +60,8 @@ def test_every_transaction_has_our_settings_and_leaves_nothing(behind: Database)
             with transaction() as connection:
                 connection.exec_driver_sql("create temporary table mine (n int) on commit drop")
                 assert connection.execute(SHOWN).one()[:-1] == tuple(HELD.values())
-            statement = "select %(n)s::int + 1, current_setting('TimeZone')"
-            assert gateway_connection.execute(market_engine(), statement, {"n": number}) == [(number + 1, "UTC")]
+            statement = "select %(n)s::int + 1, current_setting('TimeZone'), current_setting('jit')"
+            assert gateway_connection.execute(market_engine(), statement, {"n": number}) == [(number + 1, "UTC", "off")]
             assert storage.run_storage.get_runs_count() == 0
             with storage.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
                 assert connection.exec_driver_sql("select now()::text").scalar().endswith("+00")
