@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
-from financehub_dagster.assets.charts.bars import PICTURES_TAG
+from financehub_dagster.assets.charts import PICTURES_TAG
 from financehub_dagster.automation.failures.lost_runs import tags_of_this_process
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.storage.queries.partition_keys import ends_of, key_of

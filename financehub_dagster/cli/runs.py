@@ -73,7 +73,7 @@ def run_order(console: Console, stop: StopSignals, order: TableRun) -> RunResult
     import dagster as dg
     from dagster._core.errors import DagsterExecutionInterruptedError
 
-    from financehub_dagster.assets.charts.bars import PICTURES_TAG
+    from financehub_dagster.assets.charts import PICTURES_TAG
     from financehub_dagster.automation.runs import run_tables
     from financehub_dagster.storage.queries.partition_keys import key_of
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from financehub_dagster.assets.charts import PICTURES_TAG
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.settings import get_settings
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PICTURES_TAG = "financehub/pictures"
-"""A run with this tag and the value `none` draws nothing."""
 SESSIONS = 126
 """Half a year of sessions: candles stay readable at the width of the webserver's dialog."""
 LISTED, DRAWN = 12, 6

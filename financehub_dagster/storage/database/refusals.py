@@ -106,6 +106,9 @@ _OTHERWISE = f"{{place}} cannot be reached ({{reason}}): start the server or {_A
 
 _MISSING = {"42P01", "42703", "3F000"}
 """SQLSTATE of undefined table, column and schema (PostgreSQL documentation, appendix A)."""
+_ENDED = {"57P01", "57P02", "57P03", "57P05", "25P03"}
+"""SQLSTATE of admin and crash shutdown, cannot connect now, and sessions and transactions that were idle too long: the
+session is over, whether the driver has noticed or not."""
 _REFUSED = {
     "55P03": f"another transaction has held the rows for {session_settings.LOCK_SECONDS} s; end it, or try again later",
     "23505": "another program has stored the same rows meanwhile; try again",
@@ -145,6 +148,11 @@ def connection_error(url: URL, reason: str) -> DatabaseError:
     return DatabaseUnreachable(_OTHERWISE.format(**words))
 
 
+def ends_session(error: BaseException) -> bool:
+    """Whether the server ended the session with this error of the driver."""
+    return getattr(error, "sqlstate", None) in _ENDED
+
+
 def statement_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseError | None:
     """The typed error for a statement that failed, in one line without the statement, which may be megabytes long.
 
@@ -152,7 +160,7 @@ def statement_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseEr
     """
     import psycopg
 
-    if lost:
+    if lost or ends_session(error):
         return connection_error(url, str(error))
     state = getattr(error, "sqlstate", None)
     first = str(error).partition("\n")[0]

@@ -72,9 +72,9 @@ def timed(engine: "sa.Engine", statement: str, parameters: Mapping[str, Any]) ->
                     cursor = held.connection.execute(statement, parameters, prepare=True)
                 return sent_at, cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            from financehub_dagster.storage.database.refusals import statement_error
+            from financehub_dagster.storage.database.refusals import ends_session, statement_error
 
-            lost = held.connection.closed
+            lost = held.connection.closed or ends_session(error)
             if lost:
                 _forget(engine, held)
             if lost and again:

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.assets.charts.bars import PICTURES_TAG
+from financehub_dagster.assets.charts import PICTURES_TAG
 from financehub_dagster.automation.runs import RunOutcome, run_tables
 from financehub_dagster.cli.app import run
 from financehub_dagster.definitions import ASSETS, build_definitions

@@ -123,11 +123,12 @@ def _scale(run: Run) -> None:
         (concurrency, "QUICK_BATCH", 2),
         (derived, "BATCH", 2),
         (binary_copy, "CHUNK_BYTES", 2048),
-        (session_settings, "LOCK_SECONDS", run.lock_seconds),
     ]
     for module, name, size in sizes:
         assert hasattr(module, name), f"{module.__name__} has no {name} any more"
         setattr(module, name, size)
+    assert "lock_timeout" in session_settings.LIMITS
+    session_settings.LIMITS["lock_timeout"] = f"{run.lock_seconds}s"
     tables.SNAPSHOTS["quotes"] = replace(tables.SNAPSHOTS["quotes"], batch=2)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
@@ -14,6 +15,7 @@ from financehub_dagster.storage.database import embedded, urls
 from financehub_dagster.storage.database.creation import ensure_database
 from financehub_dagster.storage.database.engine import make_engine, market_engine, transaction
 from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable, NotMigrated, WrongPassword
+from financehub_dagster.storage.database.refusals import statement_error
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, clear_caches
 
 
@@ -119,6 +121,14 @@ def test_a_lost_connection_is_one_line_and_the_next_transaction_connects_again(d
     assert caught.value.__cause__ is None
     with transaction() as connection:
         assert connection.execute(sa.text("select 1")).scalar() == 1
+
+
+@pytest.mark.parametrize("state", ["57P01", "57P02", "57P03", "57P05", "25P03"])
+def test_a_session_that_the_server_ended_is_lost_even_if_the_driver_has_not_noticed(state: str) -> None:
+    error = psycopg.errors.lookup(state)("terminating connection due to administrator command")
+    told = statement_error(URL.create("postgresql+psycopg", host="db", database="market"), error, lost=False)
+    assert isinstance(told, DatabaseUnreachable)
+    assert "start the server" in str(told)
 
 
 def test_a_writer_that_waits_too_long_for_another_one_is_told_so(database: Database) -> None:
