@@ -103,6 +103,27 @@ def run_order(console: Console, stop: StopSignals, order: TableRun) -> RunResult
     return _result(outcome, watch)
 
 
+def run_one_job(
+    console: Console, stop: StopSignals, name: str, config: Mapping[str, object]
+) -> "tuple[RunOutcome, dict[str, str]]":
+    """Run a job in this process: its outcome, and the tags of the run; raises StopRequested when interrupted."""
+    import dagster as dg
+    from dagster._core.errors import DagsterExecutionInterruptedError
+
+    from financehub_dagster.automation.runs import run_job
+
+    repository = code_location().get_repository_def()
+    try:
+        with event_log(console), dg.DagsterInstance.get() as instance:
+            outcome = run_job(repository, name, config, instance=instance, on_event=lambda _: stop.check())
+            run = instance.get_run_by_id(outcome.run_id)
+    except DagsterExecutionInterruptedError:
+        raise StopRequested from None
+    if outcome.interrupted:
+        raise StopRequested
+    return outcome, {} if run is None else dict(run.tags)
+
+
 def universe() -> "list[Instrument]":
     """Every instrument, removed ones included."""
     from financehub_dagster.storage.database.engine import transaction
@@ -161,18 +182,31 @@ def cause_of(failure: "dg.DagsterEvent") -> str | None:
 
 
 @contextmanager
-def _watched(report: Progress, order: TableRun) -> Iterator["_Watch"]:
-    watch = _Watch(report, order)
-    if report is silent:  # nobody watches, and counting calls is no small part of a short run
-        yield watch
+def looking(report: Progress, look: Callable[[], None]) -> Iterator[None]:
+    """Call `look`, which reports, every POLL_SECONDS in a thread of its own; never where nobody watches."""
+    if report is silent:  # looking is no small part of a short run
+        yield
         return
-    thread = threading.Thread(target=watch.poll, name="progress", daemon=True)
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.wait(POLL_SECONDS):
+            look()
+
+    thread = threading.Thread(target=poll, name="progress", daemon=True)
     thread.start()
     try:
-        yield watch
+        yield
     finally:
-        watch.done.set()
+        done.set()
         thread.join()
+
+
+@contextmanager
+def _watched(report: Progress, order: TableRun) -> Iterator["_Watch"]:
+    watch = _Watch(report, order)
+    with looking(report, watch.look):
+        yield watch
 
 
 class _Watch:
@@ -185,7 +219,6 @@ class _Watch:
         self.seconds: dict[str, float] = {}
         self.error: str | None = None
         self.interrupted = False
-        self.done = threading.Event()
         self._step: str | None = None
         self._began: dict[str, float] = {}
         self._calls_before = 0
@@ -216,12 +249,11 @@ class _Watch:
         self.interrupted |= error is not None and error.cls_name == "DagsterExecutionInterruptedError"
         self.error = self.error or cause_of(event)
 
-    def poll(self) -> None:
-        while not self.done.wait(POLL_SECONDS):
-            step = self._step
-            if step is not None:
-                total = self.totals[step]
-                self.report(step, min(_calls_today() - self._calls_before, total), total)
+    def look(self) -> None:
+        step = self._step
+        if step is not None:
+            total = self.totals[step]
+            self.report(step, min(_calls_today() - self._calls_before, total), total)
 
 
 def _calls_today() -> int:

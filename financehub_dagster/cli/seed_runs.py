@@ -3,21 +3,14 @@
 Belongs here: the command line's side of a seed. Does not belong here: what a seed does (the job), and printing.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING
 
-from financehub_dagster.cli.console import Console, Progress, silent
+from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.reports.runs import RunResult, table_result
-from financehub_dagster.cli.runs import POLL_SECONDS, code_location, event_log
-from financehub_dagster.cli.signals import StopRequested, StopSignals
-
-if TYPE_CHECKING:
-    import dagster as dg
+from financehub_dagster.cli.runs import looking, run_one_job
+from financehub_dagster.cli.signals import StopSignals
 
 JOB = "historical_seed"
 DAY = 86_400
@@ -37,52 +30,21 @@ def run_seed(console: Console, stop: StopSignals, order: SeedRun) -> RunResult:
 
     Raises CommandError where all of the work is deferred, which a run reports as a success that stored nothing.
     """
-    import dagster as dg
-    from dagster._core.errors import DagsterExecutionInterruptedError
-
     from financehub_dagster.automation.jobs.single_asset import DEFERRED_TAG, SEED_STEP, Seed, launchpad
-    from financehub_dagster.automation.runs import run_job
 
     config = launchpad(SEED_STEP, Seed.model_validate(asdict(order)))
-    repository = code_location().get_repository_def()
+    with console.progress("preparing the run") as report:
 
-    def seen(_: "dg.DagsterEvent") -> None:
-        stop.check()
+        def look() -> None:
+            days = settled_days(order, datetime.now(UTC))
+            report(f"{order.symbol}: days of {order.interval} bars", days, order.days)
 
-    with console.progress("preparing the run") as report, _watched(report, order), event_log(console):
-        try:
-            with dg.DagsterInstance.get() as instance:
-                outcome = run_job(repository, JOB, config, instance=instance, on_event=seen)
-                run = instance.get_run_by_id(outcome.run_id)
-        except DagsterExecutionInterruptedError:
-            raise StopRequested from None
-    if outcome.interrupted:
-        raise StopRequested
-    deferred = None if run is None else run.tags.get(DEFERRED_TAG)
-    if deferred is not None and not outcome.tables:
-        raise CommandError(f"nothing was stored: {deferred.replace(' until', ' is deferred until', 1)}")
+        with looking(report, look):
+            outcome, tags = run_one_job(console, stop, JOB, config)
+    if DEFERRED_TAG in tags and not outcome.tables:
+        raise CommandError(f"nothing was stored: {tags[DEFERRED_TAG].replace(' until', ' is deferred until', 1)}")
     tables = [table_result(name, values) for name, values in sorted(outcome.tables.items())]
     return RunResult(outcome.run_id, outcome.success, outcome.error, tables, checks={}, seconds={})
-
-
-@contextmanager
-def _watched(report: Progress, order: SeedRun) -> Iterator[None]:
-    if report is silent:
-        yield
-        return
-    done = threading.Event()
-    thread = threading.Thread(target=_poll, args=(report, order, done), name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _poll(report: Progress, order: SeedRun, done: threading.Event) -> None:
-    while not done.wait(POLL_SECONDS):
-        report(f"{order.symbol}: days of {order.interval} bars", settled_days(order, datetime.now(UTC)), order.days)
 
 
 def settled_days(order: SeedRun, now: datetime) -> int:

@@ -146,15 +146,10 @@ def _hold_samples(console: Console) -> None:
 
 def _rank(console: Console, pages: _Pages) -> None:
     """Compute how important each instrument is, as the platform does every night."""
-    import dagster as dg
-
-    from financehub_dagster.automation.runs import run_job
     from financehub_dagster.cli.errors import CommandError
-    from financehub_dagster.cli.runs import code_location, event_log
+    from financehub_dagster.cli.runs import run_one_job
 
-    with event_log(console), dg.DagsterInstance.get() as instance:
-        repository = code_location().get_repository_def()
-        ranked = run_job(repository, "rank_instruments", {}, instance=instance, on_event=lambda _: pages.stop.check())
+    ranked, _ = run_one_job(console, pages.stop, "rank_instruments", {})
     if not ranked.success:
         raise CommandError(f"rank_instruments has failed: {ranked.error}")
 
