@@ -29,6 +29,7 @@ from financehub_dagster.automation.jobs.health_check import health_check_sensor
 from financehub_dagster.automation.jobs.notifying import send_notifications_sensor
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
+from financehub_dagster.garbage_collection import collect_seldom
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.providers.routing import DailyBarsRouter
@@ -78,3 +79,4 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
 
 
 defs = build_definitions()
+collect_seldom()

@@ -4,9 +4,10 @@ Belongs here: arguments, messages, and the processes of a running platform. Does
 anything an asset needs. Command modules import what is heavy inside their functions: `--help` answers at once.
 """
 
-import gc
 import os
 import sys
+
+from financehub_dagster.garbage_collection import collect_seldom
 
 
 def main() -> None:
@@ -15,9 +16,7 @@ def main() -> None:
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-    # Imports make a million objects, all of which stay: looking for garbage among them after every few hundred takes a
-    # twelfth of the time of `financehub update`.
-    gc.set_threshold(100_000, 50, 50)
+    collect_seldom()
 
     from financehub_dagster.cli.app import run
 

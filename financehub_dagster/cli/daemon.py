@@ -1,11 +1,13 @@
 """Dagster's daemon, which looks after backfills every few seconds.
 
-Belongs here: the one interval that Dagster has no setting for. Does not belong here: how the daemon is started
+Belongs here: what Dagster has no setting for. Does not belong here: how the daemon is started
 (supervisor).
 """
 
 from dagster._daemon import controller
 from dagster._daemon.cli import cli
+
+from financehub_dagster.garbage_collection import collect_seldom
 
 BACKFILL_SECONDS = 5
 """How often backfills are looked after, instead of every 30 s.
@@ -18,6 +20,7 @@ def main() -> None:
     """Run the daemon as `dagster-daemon` does."""
     assert hasattr(controller, "DEFAULT_DAEMON_INTERVAL_SECONDS")
     controller.DEFAULT_DAEMON_INTERVAL_SECONDS = BACKFILL_SECONDS
+    collect_seldom()
     cli()
 
 

@@ -3,21 +3,22 @@
 The week of currencies is ours: exchange_calendars' 24/5 ends each day at midnight UTC, while the market ends it at
 17:00 New York.
 
-Belongs here: making calendars. Does not belong here: questions about them (`calendars`) and reading corrections
-(`corrections`). Imports exchange_calendars and pandas, which takes a second.
+Belongs here: making calendars. Does not belong here: questions about them (`calendars`), reading corrections
+(`corrections`) and keeping what the library made (`calendar_cache`). exchange_calendars is imported where a calendar is
+made.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
 import numpy as np
 from numpy.typing import NDArray
 
+from financehub_dagster.market import calendar_cache
 from financehub_dagster.market.corrections import Correction, Corrections
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Sessions:
         ]
         order = np.argsort(joined[0], kind="stable")
         return Sessions(*(each[order] for each in joined))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The columns by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def _columns(self) -> tuple[Days, Instants, Instants, Instants, Instants]:
         return self.dates, self.opens, self.closes, self.break_starts, self.break_ends
@@ -156,9 +161,10 @@ def _known_to(last: date, days: dict[date, Correction]) -> date:
     return last
 
 
-@cache
 def _bounds(name: str) -> tuple[date | None, date | None]:
     """The first and last day of which the library knows the sessions, None where it sets no bound."""
+    import exchange_calendars
+
     probe = exchange_calendars.get_calendar(name, start="2025-01-02", end="2025-02-03")
     first, last = (None if bound is None else bound.date() for bound in (probe.bound_min(), probe.bound_max()))
     return first, last
@@ -176,6 +182,21 @@ end. A session begins at the previous calendar day's close, so that Monday's beg
 def _load(name: str, first_year: int, last_year: int) -> _Library:
     if name == CURRENCIES:
         return _currency_week(first_year, last_year)
+    kept = calendar_cache.stored(name, first_year, last_year)
+    if kept is None:
+        kept = _made(name, first_year, last_year)
+        calendar_cache.store(name, first_year, last_year, *kept)
+    arrays, facts = kept
+    pause = facts["pause"] and tuple(map(time.fromisoformat, facts["pause"]))
+    opens, closes = time.fromisoformat(facts["opens"]), time.fromisoformat(facts["closes"])
+    hours = _Hours(ZoneInfo(facts["timezone"]), opens, closes, facts["opening_day"], facts["closing_day"], pause)
+    return _Library(Calendar(Sessions(**arrays), date.fromisoformat(facts["known_to"])), facts["weekmask"], hours)
+
+
+def _made(name: str, first_year: int, last_year: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """What the library knows of an exchange, as arrays of its sessions and as JSON values."""
+    import exchange_calendars
+
     start, end = date(first_year, 1, 1), date(last_year, 12, 31)
     try:
         made = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
@@ -190,15 +211,16 @@ def _load(name: str, first_year: int, last_year: int) -> _Library:
         *map(_instants, (made.opens, made.closes, made.break_starts, made.break_ends)),
     )
     pause = (made.break_start_times[-1][1], made.break_end_times[-1][1]) if made.break_start_times else None
-    hours = _Hours(
-        ZoneInfo(str(made.tz)),
-        made.open_times[-1][1],
-        made.close_times[-1][1],
-        made.open_offset,
-        made.close_offset,
-        pause,
-    )
-    return _Library(Calendar(sessions, last or date.max), made.weekmask, hours)
+    return sessions.arrays(), {
+        "known_to": (last or date.max).isoformat(),
+        "weekmask": made.weekmask,
+        "timezone": str(made.tz),
+        "opens": made.open_times[-1][1].isoformat(),
+        "closes": made.close_times[-1][1].isoformat(),
+        "opening_day": made.open_offset,
+        "closing_day": made.close_offset,
+        "pause": pause and [each.isoformat() for each in pause],
+    }
 
 
 def _currency_week(first_year: int, last_year: int) -> _Library:

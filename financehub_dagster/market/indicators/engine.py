@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import talib
 from numpy.typing import ArrayLike, NDArray
 
 from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn, Parameter
 from financehub_dagster.market.indicators.formulas import FORMULAS, UNDEFINED
+from financehub_dagster.market.indicators.plain_talib import talib
 
 type Floats = NDArray[np.float64]
 type Parameters = Mapping[str, Parameter]

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import talib
 from numpy.typing import NDArray
+
+from financehub_dagster.market.indicators.plain_talib import talib
 
 if TYPE_CHECKING:
     from financehub_dagster.market.indicators.engine import Bars
