@@ -5,6 +5,7 @@ pytest_plugins = [
     "financehub_dagster_tests.fixtures.fault_form",
     "financehub_dagster_tests.fixtures.folder",
     "financehub_dagster_tests.fixtures.garbage_collection",
+    "financehub_dagster_tests.fixtures.hypothesis_profile",
     "financehub_dagster_tests.fixtures.inbox",
     "financehub_dagster_tests.fixtures.order",
     "financehub_dagster_tests.fixtures.sandbox",

@@ -131,7 +131,7 @@ def charts(draw: st.DrawFn) -> Any:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(charts(), st.sampled_from([END, date(2024, 3, 8)]))
 def test_any_chart_is_read_as_yfinance_reads_it(document: Any, end: date) -> None:
     assert_the_same(document, end)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from financehub_dagster.storage.database import as_of_functions, schema
@@ -36,7 +36,7 @@ STEPS = st.lists(st.builds(Step, st.dictionaries(ROW, VALUE, min_size=1, max_siz
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(steps=STEPS)
 def test_every_past_state_is_read_again(shared_database: Database, name: str, steps: list[Step]) -> None:
     table = schema.metadata.tables[name]

@@ -24,7 +24,7 @@ MARKETS = [
 MIDNIGHTS = [f"{day}T00:00" for day in ("2024-03-10", "2024-10-27", "2024-11-04", "2024-11-28", "2025-01-08")]
 COSTS = [CallCost(1, 0, 8), CallCost(1, 0, 1), CallCost(0, 1, 5), CallCost(1, 1, 3), CallCost(2, 0, 4, 500)]
 
-quickly = settings(max_examples=10, deadline=None)
+quickly = settings(max_examples=10)
 
 
 @dataclass

@@ -21,7 +21,7 @@ PRICES = [column.name for column in INDICATORS if column.unit == "price"]
 SCALE_FREE = ["rsi_14", "adx_14", "cci_20", "willr_14", "roc_10", "stoch_k", "stoch_d"]
 CAN_BE_UNDEFINED = [column.name for column in INDICATORS if column.undefined is not None]
 
-quickly = settings(max_examples=40, deadline=None)
+quickly = settings(max_examples=40)
 
 
 @quickly

@@ -51,7 +51,7 @@ def judged(world, ratio: float = 1.0) -> Account:
     return account("main", held, listings, rates, WEEK, "USD", [WEEK.before, WEEK.end])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(worlds)
 def test_an_account_is_the_sum_of_its_positions(world):
     found = judged(world)
@@ -65,7 +65,7 @@ def test_an_account_is_the_sum_of_its_positions(world):
             assert each.problems, "what is not known is explained"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(worlds)
 def test_a_position_is_the_sum_of_its_lots(world):
     held, listings, euro, yen = world
@@ -81,7 +81,7 @@ def test_a_position_is_the_sum_of_its_lots(world):
                 assert math.isclose(whole, math.fsum(parts), rel_tol=1e-9, abs_tol=0.005 * (len(parts) + 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(worlds, st.sampled_from([0.5, 2.0, 4.0]))
 def test_a_later_split_changes_no_figure(world, ratio):
     """Ratios are powers of two, so that restating costs no precision."""
@@ -94,7 +94,7 @@ def test_a_later_split_changes_no_figure(world, ratio):
         assert after.lacking(figure) == before.lacking(figure)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(worlds)
 def test_the_course_ends_at_the_value_of_the_account(world):
     found = judged(world)

@@ -280,7 +280,6 @@ def test_a_platform_keeps_its_promises_whatever_happens_to_it(world: World, requ
         settings=settings(
             max_examples=12 if full else 2,
             stateful_step_count=12 if full else 6,
-            deadline=None,
             database=None,
             derandomize=not full,
             print_blob=True,

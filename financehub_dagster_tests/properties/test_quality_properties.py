@@ -40,7 +40,7 @@ def paid(actions: list[tuple[int, str, float]]) -> pd.DataFrame:
     return frame.astype({"date": "datetime64[s]", "value": "float64", "symbol": object, "kind": object})
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(bar, min_size=1, max_size=60))
 def test_every_row_received_is_taken_or_rejected_and_none_that_is_taken_is_impossible(bars):
     rows = received(bars)
@@ -54,7 +54,7 @@ def test_every_row_received_is_taken_or_rejected_and_none_that_is_taken_is_impos
     assert (good["adj_close"].isna() | (good["adj_close"] > 0)).all()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(bar, min_size=1, max_size=60), st.lists(action, max_size=6))
 def test_whatever_is_taken_can_be_judged_and_repaired_and_is_left_as_it_is(bars, actions):
     good, _, _ = acceptance.judge(STOCKS.limits, STOCKS.rules, received(bars))

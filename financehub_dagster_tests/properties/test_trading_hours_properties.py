@@ -18,7 +18,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 everywhere: list[Instrument | str] = ["XNYS", "XETR", "XLON", "XTKS", "XHKG", "XASX", EURO, BITCOIN]
 markets = st.sampled_from(everywhere).map(trading_hours)
 seconds = st.datetimes(datetime(2007, 1, 1), datetime(2026, 6, 30)).map(lambda each: each.replace(microsecond=0))  # noqa: DTZ001
-quickly = settings(max_examples=150, deadline=None)
+quickly = settings(max_examples=150)
 
 
 @quickly

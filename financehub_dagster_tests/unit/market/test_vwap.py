@@ -46,7 +46,7 @@ def test_two_sessions_worked_out_by_hand() -> None:
     assert found.tolist() == [10.0, 17.5, 30.0, 35.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 30), max_size=6), min_size=1, max_size=4), st.integers(0, 1000))
 def test_many_instruments_give_the_running_sums_of_each_session(lengths: list[list[int]], seed: int) -> None:
     markets = [random_bars(sum(each), seed + number) for number, each in enumerate(lengths)]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -95,7 +95,7 @@ def decimals_of_15_digits(draw: st.DrawFn) -> str:
 
 
 @given(st.lists(decimals_of_15_digits(), min_size=1, max_size=200))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 def test_every_decimal_of_up_to_15_digits_comes_back_as_the_same_digits(database: Database, written: list[str]) -> None:
     columns = bars({"AAPL": len(written)})
     columns["close"] = np.array(written, float)
@@ -115,7 +115,7 @@ KEYS = st.tuples(st.sampled_from(["A", "BB", "C.C", "ÄÖ"]), st.integers(0, 5))
         max_size=4,
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 def test_any_sequence_of_writes_ends_as_a_dictionary_would(
     database: Database, batches: list[list[tuple[tuple[str, int], float | None, str]]]
 ) -> None:
