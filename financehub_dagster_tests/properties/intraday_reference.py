@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from financehub_dagster.market.intraday.resampling import IntradayBars
-from financehub_dagster.market.intraday.trading_hours import TradingHours
+from financehub_dagster.market.intraday.trading_hours import MINUTE, TradingHours
 
 
 @dataclass
@@ -22,6 +22,20 @@ class PlainBar:
     close: float
     volume: float
     minutes: int = 1
+
+
+def expected_bars(
+    hours: TradingHours, start: np.datetime64, stop: np.datetime64, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The opening and closing instants of all bars that open at or after `start` and end by `stop`."""
+    opens, ends = [np.empty(0, "datetime64[s]")], [np.empty(0, "datetime64[s]")]
+    touched = (hours.stops > start) & (hours.starts < stop)
+    for begins, closes in zip(hours.starts[touched], hours.stops[touched], strict=True):
+        opens.append(np.arange(begins, closes, length * MINUTE))
+        ends.append(np.minimum(opens[-1] + length * MINUTE, closes))
+    opening, end = np.concatenate(opens), np.concatenate(ends)
+    wanted = (opening >= start) & (end <= stop)
+    return opening[wanted], end[wanted]
 
 
 def derived_by_hand(bars: IntradayBars, hours: TradingHours, length: int, complete_to: np.datetime64) -> list[PlainBar]:

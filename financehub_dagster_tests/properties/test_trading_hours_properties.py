@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.intraday.resampling import LENGTHS, bar_opening, expected_bars
+from financehub_dagster.market.intraday.resampling import LENGTHS, bar_opening
 from financehub_dagster.market.intraday.trading_hours import MINUTE, TradingHours, trading_hours
+from financehub_dagster_tests.properties.intraday_reference import expected_bars
 
 EURO = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")
 BITCOIN = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX")
@@ -48,19 +49,13 @@ def test_currencies_trade_by_the_clock_of_new_york(moment: datetime) -> None:
 
 @quickly
 @given(markets, seconds)
-def test_sessions_before_during_and_after_an_instant_follow_each_other(hours: TradingHours, moment: datetime) -> None:
-    at = np.datetime64(moment, "s")
-    before, now, after = hours.previous_session(at), hours.current_session(at), hours.next_session(at)
-    assert before is not None
-    assert after is not None
-    assert before.closes <= at < after.opens
-    if now is not None:
-        assert now.opens <= at < now.closes
-        assert before.day < now.day < after.day
-    assert bool(hours.is_open(at)) <= (now is not None)
-    assert hours.last_close(at) == before.closes
-    assert hours.next_close(at) == (after if now is None else now).closes
-    assert hours.is_open(hours.next_open(at))
+def test_an_instant_lies_between_the_closes_of_two_sessions_in_a_row(hours: TradingHours, moment: datetime) -> None:
+    at, closes = np.datetime64(moment, "s"), hours.sessions.closes
+    assert hours.last_close(at) == closes[closes <= at].max()
+    assert hours.next_close(at) == closes[closes > at].min()
+    if hours.is_open(at):
+        [close] = closes[hours.sessions.dates == hours.session_of(at)]
+        assert hours.next_close(at) == close
 
 
 @quickly

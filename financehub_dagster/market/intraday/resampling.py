@@ -135,21 +135,6 @@ def bar_opening(hours: TradingHours, at: Instants, length: int) -> Instants:
     return found
 
 
-def expected_bars(
-    hours: TradingHours, start: np.datetime64, stop: np.datetime64, length: int
-) -> tuple[Instants, Instants]:
-    """The opening and closing instants of all bars that open at or after `start` and end by `stop`."""
-    inside = hours.between(start, stop)
-    step = length * _SECONDS
-    counts = -(-(inside.stops - inside.starts).astype(np.int64) // step)
-    place = np.repeat(np.arange(counts.size), counts)
-    number = np.arange(place.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    opens = inside.starts[place] + (number * step).astype("timedelta64[s]")
-    ends = np.minimum(opens + np.timedelta64(step, "s"), inside.stops[place])
-    wanted = (opens >= start) & (ends <= stop)
-    return opens[wanted], ends[wanted]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
     """Minutes inside the trading hours, with the interval that each lies in; markets names the minutes of each."""

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +32,6 @@ type Flags = NDArray[np.bool_]
 MINUTE = np.timedelta64(60, "s")
 
 _SECONDS = 60
-
-
-class Session(NamedTuple):
-    """One session: its date (datetime64[D]) and the instants (datetime64[s]) at which it opens and closes."""
-
-    day: np.datetime64
-    opens: np.datetime64
-    closes: np.datetime64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,39 +113,17 @@ class TradingHours:
             return np.full(place.shape, np.datetime64("NaT", "D"))
         return np.where(place >= 0, self.days[place], np.datetime64("NaT", "D"))
 
-    def previous_session(self, at: np.datetime64) -> Session | None:
-        """The newest session that had closed at this instant."""
-        return self._session(int(np.searchsorted(self.sessions.closes, at, side="right")) - 1)
-
-    def current_session(self, at: np.datetime64) -> Session | None:
-        """The session under way at this instant, lunch break included."""
-        opened = int(np.searchsorted(self.sessions.opens, at, side="right")) - 1
-        return self._session(opened) if opened >= 0 and self.sessions.closes[opened] > at else None
-
-    def next_session(self, at: np.datetime64) -> Session | None:
-        """The first session that opens after this instant."""
-        return self._session(int(np.searchsorted(self.sessions.opens, at, side="right")))
-
     def last_close(self, at: np.datetime64) -> np.datetime64:
         """When the newest session that had closed at this instant did; NaT where there is none."""
-        session = self.previous_session(at)
-        return np.datetime64("NaT", "s") if session is None else session.closes
+        return self._close(int(np.searchsorted(self.sessions.closes, at, side="right")) - 1)
 
     def next_close(self, at: np.datetime64) -> np.datetime64:
         """The first close of a session after this instant, of a running or a later one; NaT where none is known."""
-        session = self._session(int(np.searchsorted(self.sessions.closes, at, side="right")))
-        return np.datetime64("NaT", "s") if session is None else session.closes
+        return self._close(int(np.searchsorted(self.sessions.closes, at, side="right")))
 
-    def next_open(self, at: np.datetime64) -> np.datetime64:
-        """The first start of a trading interval after this instant; NaT where none is known."""
-        place = int(np.searchsorted(self.starts, at, side="right"))
-        return self.starts[place] if place < self.starts.size else np.datetime64("NaT", "s")
-
-    def _session(self, place: int) -> Session | None:
-        found = self.sessions
-        if not 0 <= place < found.dates.size:
-            return None
-        return Session(found.dates[place], found.opens[place], found.closes[place])
+    def _close(self, place: int) -> np.datetime64:
+        closes = self.sessions.closes
+        return closes[place] if 0 <= place < closes.size else np.datetime64("NaT", "s")
 
 
 def trading_hours(of: Instrument | str, last: date | None = None, *, assume: bool = False) -> TradingHours:

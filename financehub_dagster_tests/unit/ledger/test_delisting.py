@@ -137,7 +137,7 @@ def test_no_minute_is_due_after_the_last_day(world: World) -> None:
     hours = trading_hours(gone(APPLE))
     assert hours.sessions.dates[-1].item() == LAST
     assert trading_hours(gone(APPLE)) is hours
-    assert hours.next_open(hours.sessions.closes[-1]).astype(str) == "NaT"
+    assert hours.next_close(hours.sessions.closes[-1]).astype(str) == "NaT"
     assert trading_hours(APPLE).sessions.dates[-1].item() > LAST
 
 

@@ -15,9 +15,10 @@ from financehub_dagster.market.intraday.budget_planner import (
     pace,
     plan,
 )
-from financehub_dagster.market.intraday.resampling import LENGTHS, IntradayBars, expected_bars, resample
+from financehub_dagster.market.intraday.resampling import LENGTHS, IntradayBars, resample
 from financehub_dagster.market.intraday.trading_hours import MINUTE
 from financehub_dagster_tests.properties.budget_world import NOT, TRADE_MATRIX, World, at, decision_of
+from financehub_dagster_tests.properties.intraday_reference import expected_bars
 
 APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS")
 TOYOTA = Instrument("7203", "Toyota", AssetType.STOCK, "XTKS", "JPY")

@@ -11,12 +11,11 @@ from financehub_dagster.market.intraday.resampling import (
     DerivedBars,
     IntradayBars,
     bar_opening,
-    expected_bars,
     resample,
     resample_sessions,
 )
 from financehub_dagster.market.intraday.trading_hours import MINUTE, TradingHours, trading_hours
-from financehub_dagster_tests.properties.intraday_reference import derived_by_hand
+from financehub_dagster_tests.properties.intraday_reference import derived_by_hand, expected_bars
 
 EURO = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")
 BITCOIN = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX")
@@ -199,7 +198,6 @@ def test_nothing_makes_nothing() -> None:
         found = resample(invented(ts), [hours], LENGTHS, np.array([at("2024-11-04")]))
         assert [each.bars.ts.size for each in found.values()] == [0, 0, 0]
         assert resample_sessions(invented(ts), [hours], np.array([at("2024-11-04")])).final.size == 0
-    assert expected_bars(hours, at("2024-11-02"), at("2024-11-03"), 5)[0].size == 0
 
 
 def test_bars_out_of_order_are_refused() -> None:

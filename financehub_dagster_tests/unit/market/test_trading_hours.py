@@ -94,24 +94,20 @@ def test_the_session_of_a_minute_may_have_another_date_than_its_utc_day() -> Non
 def test_tokyo_does_not_trade_over_lunch_but_its_session_goes_on() -> None:
     hours, noon = trading_hours(TOYOTA), at("2024-11-05T03:00")
     assert not hours.is_open(noon)
-    assert hours.current_session(noon) == (np.datetime64("2024-11-05"), at("2024-11-05T00:00"), at("2024-11-05T06:30"))
-    assert hours.next_open(noon) == at("2024-11-05T03:30")
+    assert hours.last_close(noon) == at("2024-11-01T06:00")
+    assert hours.next_close(noon) == at("2024-11-05T06:30")
     assert hours.count(at("2024-11-05T02:29"), at("2024-11-05T03:31")) == 2
     assert hours.count(at("2024-11-05"), at("2024-11-06")) == 330
     assert hours.count(at("2024-11-01"), at("2024-11-02")) == 300
 
 
-def test_sessions_before_and_after_skip_weekends_and_special_closures() -> None:
+def test_closes_before_and_after_skip_weekends_and_special_closures() -> None:
     hours, mourning = trading_hours(APPLE), at("2025-01-09T16:00")
-    before, after = hours.previous_session(mourning), hours.next_session(mourning)
-    assert before is not None
-    assert after is not None
-    assert [str(before.day), str(after.day)] == ["2025-01-08", "2025-01-10"]
-    assert hours.current_session(mourning) is None
     assert hours.last_close(mourning) == at("2025-01-08T21:00")
     assert hours.next_close(mourning) == at("2025-01-10T21:00")
-    assert hours.previous_session(at("2025-01-10T20:59")) == before
-    assert hours.previous_session(at("2025-01-10T21:00")) == after
+    assert hours.last_close(at("2025-01-10T20:59")) == at("2025-01-08T21:00")
+    assert hours.last_close(at("2025-01-10T21:00")) == at("2025-01-10T21:00")
+    assert hours.next_close(at("2025-01-10T21:00")) == at("2025-01-13T21:00")
 
 
 def test_a_minute_is_due_once_it_has_ended() -> None:
@@ -153,8 +149,7 @@ def test_an_unknown_exchange_never_trades_and_raises_nothing() -> None:
     assert hours.minutes(at("2024-01-01"), now).size == 0
     assert not hours.is_open(np.array([now, now])).any()
     assert np.isnat(hours.session_of(now))
-    assert hours.next_session(now) is hours.previous_session(now) is hours.current_session(now) is None
-    assert np.isnat([hours.next_open(now), hours.next_close(now), hours.last_close(now)]).all()
+    assert np.isnat([hours.next_close(now), hours.last_close(now)]).all()
     assert np.isnat(hours.later(np.array([now]), 1)).all()
 
 
