@@ -5,6 +5,8 @@ Belongs here: putting assets, checks, jobs, schedules, hooks and resources toget
 
 import warnings
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 import dagster as dg
 
@@ -48,14 +50,19 @@ ASSETS = [
 ]
 
 
-def build_definitions(*, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
-    """All definitions; tests and deployments replace resources by name."""
+@cache
+def _assets() -> list[Any]:
+    """The assets with their hooks, and links to their code."""
     with warnings.catch_warnings():
         # Links to the code are marked beta, and every process that loads the code location would say so.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = dg.with_source_code_references([asset.with_hooks({dead_letter, settled}) for asset in ASSETS])
+        return list(dg.with_source_code_references([asset.with_hooks({dead_letter, settled}) for asset in ASSETS]))
+
+
+def build_definitions(*, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
+    """All definitions; tests and deployments replace resources by name."""
     return dg.Definitions(
-        assets=assets,
+        assets=_assets(),
         asset_checks=steps.all_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
