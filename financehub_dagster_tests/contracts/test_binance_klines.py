@@ -14,8 +14,15 @@ from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.contracts.charts import http_date
 from financehub_dagster_tests.contracts.klines import BTC, DAY, YEAR, binance, kline
 from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor
+from financehub_dagster_tests.fixtures.database import Database
 
 pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
 
 
 @pytest.fixture

@@ -30,6 +30,12 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
+@pytest.fixture
 def vendor() -> Iterator[ScriptedVendor]:
     with scripted_vendor(Answer([])) as vendor:
         yield vendor

@@ -12,6 +12,7 @@ from financehub_dagster.providers.former_names import names_to_keep
 from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.sandbox.client import Sandbox
+from financehub_dagster_tests.fixtures.database import Database
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -19,6 +20,12 @@ PRESENT = Instrument("POL", "Polygon", AssetType.CRYPTO, "XXXX", aliases={"binan
 RENAMED = replace(PRESENT, former_aliases=(FormerAlias("binance", "ETHUSDT", date(2018, 3, 15)),))
 """Bitcoin and Ether stand for the new and the old name."""
 MARCH = (date(2018, 3, 1), date(2018, 3, 31))
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
 
 
 def provider(sandbox: Sandbox) -> BinanceProvider:

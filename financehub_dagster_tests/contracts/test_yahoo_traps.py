@@ -13,10 +13,17 @@ from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.contracts.charts import chart, weekdays
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
+from financehub_dagster_tests.fixtures.database import Database
 
 pytestmark = pytest.mark.usefixtures("database")
 
 SPAN = (date(2015, 1, 1), date(2015, 12, 31))
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
 
 
 def stock(symbol: str) -> Instrument:

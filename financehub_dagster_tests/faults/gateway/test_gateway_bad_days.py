@@ -31,6 +31,12 @@ pytestmark = pytest.mark.usefixtures("database")
 SPAN = (date(2017, 9, 1), date(2017, 12, 31))
 
 
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
 @dataclass(frozen=True)
 class Vendor:
     """One provider as a test asks it: two instruments it knows."""

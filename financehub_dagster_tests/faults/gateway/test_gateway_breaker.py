@@ -27,6 +27,12 @@ SPAN = (date(2017, 9, 1), date(2017, 12, 31))
 BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases={"binance": "BTCUSDT"})
 
 
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
 def ask(**fields: Any) -> int:
     provider = BinanceProvider(**{"first_pause": 0.001, "breaker_threshold": 2, "breaker_seconds": 60.0, **fields})
     return len(provider.daily_bars(BTC, *SPAN).bars)

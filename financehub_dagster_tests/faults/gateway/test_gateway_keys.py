@@ -43,6 +43,12 @@ HEADER = Auth(header="X-Token", prefix="apikey ")
 
 
 @pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
+@pytest.fixture
 def vendor(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedVendor]:
     configure(monkeypatch, *KEYS)
     with scripted_vendor(OK) as server:

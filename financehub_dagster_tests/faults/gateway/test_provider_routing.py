@@ -38,6 +38,12 @@ NAMES = {"binance": "BTCUSDT", "yahoo": "BTC-USD"}
 BTC = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX", "USD", "UTC", aliases=NAMES)
 
 
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
 @pytest.fixture(autouse=True)
 def keyless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("TWELVE_DATA", "ALPHA_VANTAGE", "FINNHUB"):

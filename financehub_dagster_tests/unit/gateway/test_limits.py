@@ -34,6 +34,12 @@ for _ in range(100):
 """
 
 
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
 def test_slots_are_spaced_two_percent_wider_than_the_limit(database: Database) -> None:
     waits = [limiter.reserve(database.engine, "v", "ip", (Limit("second", 1, 1.0),)).wait for _ in range(4)]
     assert waits[0] == 0.0

@@ -29,6 +29,12 @@ for _ in range(40):
 """
 
 
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
 def take(database: Database, *budgets: Quota, weight: int = 1, max_wait: float = 0.0) -> Slot:
     return limiter.reserve(database.engine, "v", "key", (), budgets, weight=weight, max_wait=max_wait)
 

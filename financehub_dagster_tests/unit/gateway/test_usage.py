@@ -12,6 +12,12 @@ from financehub_dagster_tests.fixtures.database import Database
 MONTH = Quota("month", 100, per="month")
 
 
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
 def only(database: Database, window: str) -> UsageRow:
     found = [row for row in usage_report(database.engine) if row.window == window]
     assert len(found) == 1

@@ -17,6 +17,12 @@ OTHERS = ("coingecko", "coinmarketcap", "finnhub", "twelve_data")
 
 
 @pytest.fixture
+def database(shared_database: Database) -> Database:
+    """One for the module: these tests write the gateway's state alone."""
+    return shared_database
+
+
+@pytest.fixture
 def plans(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """Two vendors with keys, two that need none, four that are off; none of them is a stand-in."""
     for name in all_providers():
