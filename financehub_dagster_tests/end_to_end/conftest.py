@@ -1,16 +1,20 @@
 """What the end-to-end tests of the command line share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import URL
 
+from financehub_dagster.cli.app import run
+from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.storage.database.urls import beside
-from financehub_dagster_tests.fixtures.database import Database, DatabaseServer
+from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, chosen
+from financehub_dagster_tests.fixtures.sandbox import as_new
 
 
 @contextmanager
@@ -24,6 +28,30 @@ def empty_folder(path: Path) -> Iterator[Path]:
     get_settings.cache_clear()
     os.environ.clear()
     os.environ.update(before)
+
+
+@contextmanager
+def prepared(
+    server: DatabaseServer, template: str, sandbox: Sandbox, path: Path, universe: str, *, delisted: Sequence[str] = ()
+) -> Iterator[Callable[..., URL]]:
+    """Databases that tests start from copies of: imports a universe, runs commands, and names that of the market.
+
+    The vendors do not know the symbols in `delisted`.
+    """
+    url = server.create(template)
+
+    def run_all(*commands: Sequence[str]) -> URL:
+        with empty_folder(path) as folder, chosen(url), as_new(sandbox) as box:
+            (folder / "mine.yaml").write_text(universe)
+            for symbol in delisted:
+                box.delist(symbol)
+            for command in (["instruments", "import", "mine.yaml"], *commands):
+                assert run(command) == 0
+        return url
+
+    yield run_all
+    server.drop(url)
+    server.drop(beside(url))
 
 
 @pytest.fixture

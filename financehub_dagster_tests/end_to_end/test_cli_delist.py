@@ -67,20 +67,15 @@ def test_no_current_value_is_asked_for(filled: Sandbox, capsys: pytest.CaptureFi
     assert yesterday.isoformat() in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
+def test_what_cannot_be_meant_is_wrong_usage(filled: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, line in (
         (["AAPL"], "name the last day it was traded with --on, or take that back with --undo"),
         (["AAPL", "--on", "2015-04-10", "--undo"], "name the last day it was traded with --on"),
         (["AAPL", "--on", "April"], "--on April: not a day; write it as 2024-03-15"),
         (["APL", "--on", "2015-04-10"], "unknown symbol APL: did you mean AAPL?"),
-    ],
-)
-def test_what_cannot_be_meant_is_wrong_usage(
-    filled: Sandbox, capsys: pytest.CaptureFixture[str], words: list[str], line: str
-) -> None:
-    assert run(["instruments", "delist", *words]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"financehub: {line}")
+    ):
+        assert run(["instruments", "delist", *words]) == 2, words
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"financehub: {line}"), words
 
 
 def test_people_are_told_what_happens(filled: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,8 @@ from sqlalchemy.engine import URL
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.storage.database.urls import beside
-from financehub_dagster_tests.end_to_end.conftest import empty_folder
+from financehub_dagster_tests.end_to_end.conftest import prepared
 from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes
-from financehub_dagster_tests.fixtures.database import chosen
-from financehub_dagster_tests.fixtures.sandbox import as_new
 
 UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
@@ -41,15 +39,9 @@ class Asked:
 @pytest.fixture(scope="module")
 def backfilled(database_server, market_template, sandbox_process, tmp_path_factory) -> Iterator[URL]:
     """Two months of two instruments, one of which the vendors do not know."""
-    url = database_server.create(market_template)
-    with empty_folder(tmp_path_factory.mktemp("backfilled")) as folder, chosen(url), as_new(sandbox_process) as sandbox:
-        (folder / "mine.yaml").write_text(UNIVERSE)
-        assert run(["instruments", "import", "mine.yaml"]) == 0
-        sandbox.delist("GE")
-        assert run(["backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-04"]) == 0
-    yield url
-    database_server.drop(url)
-    database_server.drop(beside(url))
+    place = tmp_path_factory.mktemp("backfilled")
+    with prepared(database_server, market_template, sandbox_process, place, UNIVERSE, delisted=["GE"]) as filled:
+        yield filled(["backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-04"])
 
 
 @pytest.fixture(scope="module")

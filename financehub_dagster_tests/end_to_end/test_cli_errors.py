@@ -92,16 +92,16 @@ def only_line(text: str) -> str:
     return line
 
 
-@pytest.mark.parametrize(("arguments", "message"), WRONG_USAGE.values(), ids=WRONG_USAGE.keys())
-def test_wrong_usage_is_one_line_and_changes_nothing(platform, folder, capsys, arguments, message):
+def test_wrong_usage_is_one_line_and_changes_nothing(platform, folder, capsys):
     before, env = contents(platform), (folder / ".env").read_text()
     capsys.readouterr()
-    assert run(arguments) == 2
-    told = capsys.readouterr()
-    assert only_line(told.err).startswith(f"financehub: {message}")
-    assert told.out == ""
-    assert contents(platform) == before
-    assert (folder / ".env").read_text() == env
+    for case, (arguments, message) in WRONG_USAGE.items():
+        assert run(arguments) == 2, case
+        told = capsys.readouterr()
+        assert only_line(told.err).startswith(f"financehub: {message}"), case
+        assert told.out == "", case
+        assert contents(platform) == before, case
+        assert (folder / ".env").read_text() == env, case
 
 
 def test_a_malformed_file_is_named_by_line_and_column_and_nothing_of_it_is_imported(platform, folder, capsys):
@@ -120,15 +120,13 @@ def test_a_file_that_is_not_there_is_named(platform, capsys):
     assert only_line(capsys.readouterr().err) == "financehub: nowhere.yaml: cannot be read: No such file or directory"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["update", "AAPL"], ["gaps", "--symbols", "AAPL"], ["instruments", "remove", "AAPL"]]
-)
-def test_without_any_instrument_one_is_told_to_add_some(database, folder, capsys, arguments):
-    assert run(arguments) == 2
-    assert only_line(capsys.readouterr().err) == (
-        "financehub: unknown symbol AAPL: there are no instruments yet: "
-        "`financehub instruments import` or `add` some first"
-    )
+def test_without_any_instrument_one_is_told_to_add_some(database, folder, capsys):
+    for arguments in (["update", "AAPL"], ["gaps", "--symbols", "AAPL"], ["instruments", "remove", "AAPL"]):
+        assert run(arguments) == 2
+        assert only_line(capsys.readouterr().err) == (
+            "financehub: unknown symbol AAPL: there are no instruments yet: "
+            "`financehub instruments import` or `add` some first"
+        ), arguments
 
 
 def test_with_json_the_error_is_a_document_on_stdout_too(platform, capsys):

@@ -98,16 +98,13 @@ def test_an_instrument_that_left_is_not_missing_anything(ask):
     assert "BTC" not in [row["symbol"] for row in answer["open"]]
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
+def test_what_cannot_be_meant_is_refused(ask):
+    for options, error in (
         (["--table", "stock_price_daily"], "unknown table stock_price_daily: did you mean stock_prices_daily"),
         (["--symbols", "APPL"], "unknown symbol APPL: did you mean AAPL?"),
         (["--table", CRYPTOS, "--symbols", "AAPL"], "AAPL is of type stock, which crypto_prices_daily does not take"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(ask, options, error):
-    assert ask("gaps", *options, code=2)["error"].startswith(error)
+    ):
+        assert ask("gaps", *options, code=2)["error"].startswith(error), options
 
 
 def test_people_get_tables(ask, capsys, monkeypatch):

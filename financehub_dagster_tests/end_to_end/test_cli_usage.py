@@ -40,22 +40,17 @@ def test_without_keys_the_platform_runs_and_says_once_which_vendors_are_off(keyl
     assert set(keyless.calls()["by_vendor"]) == {"yahoo"}
 
 
-def test_a_vendor_with_a_key_is_no_longer_off(keyless, monkeypatch, capsys):
-    monkeypatch.setenv("FINNHUB_API_KEYS", "canary-of-finnhub-4711")
-    get_settings.cache_clear()
-    capsys.readouterr()
-    assert run(FILL) == 0
-    told = capsys.readouterr().err
-    assert "newsapi (NEWSAPI_API_KEYS)" in told
-    assert "finnhub" not in told
-    assert "canary" not in told
-
-
-def test_usage_shows_what_a_fill_used_and_what_each_plan_leaves(keyless, database, monkeypatch, capsys):
+def test_with_a_key_a_vendor_is_not_off_and_usage_shows_what_a_fill_used_and_what_each_plan_leaves(
+    keyless, database, monkeypatch, capsys
+):
     monkeypatch.setenv("NEWSAPI_API_KEYS", "canary-of-newsapi-4711")
     get_settings.cache_clear()
-    assert run(FILL) == 0
     capsys.readouterr()
+    assert run(FILL) == 0
+    filling = capsys.readouterr().err
+    assert "finnhub (FINNHUB_API_KEYS)" in filling
+    assert "newsapi" not in filling
+    assert "canary" not in filling
     assert run(["usage", "--json"]) == 0
     told = capsys.readouterr().out
     answer = json.loads(told)
