@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from math import prod
+from typing import Any
+
+import pytest
 
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market import calendars
@@ -151,6 +154,19 @@ def scripted_yahoo(platform: Platform) -> Iterator[ScriptedYahoo]:
         with platform.engine.begin() as connection:
             upsert_instruments(connection, [STOCK])
         yield ScriptedYahoo(platform, vendor)
+
+
+def _of(series: Series, stored: dict[date, float], adjusted: bool = True) -> dict[date, Any]:
+    """What the vendor has for the stored sessions."""
+    told = series.adjusted_closes() if adjusted else series.closes()
+    return {day: pytest.approx(told[day], rel=1e-7) for day in stored}
+
+
+def is_of(yahoo: ScriptedYahoo, series: Series) -> None:
+    """All that is stored is what the vendor has now."""
+    for column in ("close", "adj_close"):
+        stored = yahoo.stored(column)
+        assert stored == _of(series, stored, adjusted=column == "adj_close"), column
 
 
 def while_answering(vendor: ScriptedVendor, happens: Callable[[], None]) -> None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import date
-from random import Random
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from financehub_dagster_tests.assets.prices.scripted_yahoo import (
     SYMBOL,
     ScriptedYahoo,
     Series,
+    is_of,
     scripted_yahoo,
     session,
     while_answering,
@@ -30,19 +29,6 @@ EX, NEXT = session(10, 4), session(11, 4)
 def yahoo(platform: Platform) -> Iterator[ScriptedYahoo]:
     with scripted_yahoo(platform) as vendor:
         yield vendor
-
-
-def of(series: Series, stored: dict[date, float], adjusted: bool = True) -> dict[date, Any]:
-    """What the vendor has for the stored sessions."""
-    told = series.adjusted_closes() if adjusted else series.closes()
-    return {day: pytest.approx(told[day], rel=1e-7) for day in stored}
-
-
-def is_of(yahoo: ScriptedYahoo, series: Series) -> None:
-    """All that is stored is what the vendor has now."""
-    for column in ("close", "adj_close"):
-        stored = yahoo.stored(column)
-        assert stored == of(series, stored, adjusted=column == "adj_close"), column
 
 
 @pytest.mark.parametrize("ex", [EX, session(19, 3)], ids=["in the window", "told late, before it"])
@@ -64,31 +50,26 @@ def test_a_dividend_restates_every_adjusted_close_with_one_call_more(yahoo: Scri
     assert yahoo.platform.scalar("select count(*) from price_revisions") == changed
 
 
-def test_a_history_that_went_stale_before_this_was_watched_is_fetched_again(yahoo: ScriptedYahoo) -> None:
-    series = Series(dividends={session(10): 2.0, session(3): 1.0})
+def test_an_upgrade_has_a_stale_history_fetched_again_and_leaves_a_sound_one_alone(yahoo: ScriptedYahoo) -> None:
+    """Stale is what was stored before dividends were watched."""
+    series = Series(dividends={session(10): 2.0}, splits={session(3): 3.0}, real_splits={session(3): 3.0})
     yahoo.tells(series)
     yahoo.run("01", "03")
+    for table in ("instruments", TABLE, "corporate_actions"):
+        copy = "(jsonb_populate_record(row, jsonb_build_object('symbol', 'SOUND'))).*"
+        yahoo.platform.execute(f"insert into {table} select {copy} from {table} row where symbol = '{SYMBOL}'")
     url = yahoo.platform.engine.url
     migrations.downgrade(url, "0009")
-    yahoo.platform.execute("update stock_prices_daily set adj_close = close where date < '2024-02-20'")
+    yahoo.platform.execute(f"update {TABLE} set adj_close = close where date < '2024-02-20' and symbol = '{SYMBOL}'")
     migrations.upgrade(url)
-    stale = "select symbol from dirty_marks where table_name = 'stock_prices_daily' and dirty_from is not null"
+    stale = f"select symbol from dirty_marks where table_name = '{TABLE}' and dirty_from is not null"
     assert yahoo.platform.rows(stale) == [(SYMBOL,)]
+    yahoo.platform.execute(f"delete from {TABLE} where symbol = 'SOUND'")
     yahoo.tells(series)
     yahoo.run("04")
     assert len(yahoo.vendor.asked) == 2
     is_of(yahoo, series)
     assert yahoo.platform.rows(stale) == []
-
-
-def test_a_sound_history_is_not_fetched_again_by_an_upgrade(yahoo: ScriptedYahoo) -> None:
-    series = Series(dividends={session(10): 2.0}, splits={session(3): 3.0}, real_splits={session(3): 3.0})
-    yahoo.tells(series)
-    yahoo.run("01", "03")
-    url = yahoo.platform.engine.url
-    migrations.downgrade(url, "0009")
-    migrations.upgrade(url)
-    assert yahoo.platform.rows("select * from dirty_marks where table_name = 'stock_prices_daily'") == []
 
 
 def test_a_fallback_adds_no_adjusted_close_of_another_basis(
@@ -129,32 +110,6 @@ def test_a_dividend_in_the_gap_between_stored_months_is_noticed_on_a_later_day(y
     yahoo.tells(series)
     yahoo.run("04")
     is_of(yahoo, series)
-
-
-@pytest.mark.parametrize("seed", [0])
-def test_random_actions_and_windows_leave_one_basis(yahoo: ScriptedYahoo, seed: int) -> None:
-    """Actions come, change and go in the window of a run or after it; one before it is not told in the answer."""
-    random = Random(seed)
-    series = Series()
-    for _ in range(4):
-        first = random.randint(1, 4)
-        days = [day for day in Series().days[1:] if day.month >= first]
-        for _ in range(random.randint(0, 2)):
-            series.dividends[random.choice(days)] = random.choice([0.05, 0.7, 3.0])
-        if random.random() < 0.4:
-            series.splits[random.choice(days)] = random.choice([2.0, 3.0, 0.1])
-        old = [day for day in series.dividends if day.month >= first]
-        if old and random.random() < 0.4:
-            del series.dividends[random.choice(old)]
-        series.real_splits = dict(series.splits)
-        yahoo.tells(series)
-        yahoo.run(f"0{first}", f"0{random.randint(first, 4)}")
-        assert len(yahoo.vendor.asked) <= 2
-        is_of(yahoo, series)
-        yahoo.a_day_passes()
-        yahoo.tells(series)
-        assert yahoo.run(f"0{first}")["rows_updated"] == 0
-        yahoo.a_day_passes()
 
 
 def test_a_dividend_told_before_the_vendor_adjusts_leaves_adjusted_closes_unknown_until_it_does(

@@ -16,17 +16,16 @@ from financehub_dagster_tests.faults.kill.kill_points import (
     REPLAY,
     STOCKS,
 )
-from financehub_dagster_tests.fixtures.fault_form import in_full
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(600)]
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-SHORT, FULL = 1, 42
-"""Cases per work; the short form has one work."""
+CASES = 42
+"""Of each work."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    metafunc.parametrize("seed", range(FULL if in_full(metafunc.config) else SHORT))
+    metafunc.parametrize("seed", range(CASES))
 
 
 class Killed:
@@ -49,31 +48,25 @@ class TestStocksKilled(Killed):
     name = STOCKS
 
 
-@pytest.mark.full
 class TestCryptosKilled(Killed):
     name = CRYPTOS
 
 
-@pytest.mark.full
 class TestIndicatorsKilled(Killed):
     name = INDICATORS
 
 
-@pytest.mark.full
 class TestQuotesKilled(Killed):
     name = QUOTES
 
 
-@pytest.mark.full
 class TestMinutesKilled(Killed):
     name = MINUTES
 
 
-@pytest.mark.full
 class TestHourlyIndicatorsKilled(Killed):
     name = HOURLY
 
 
-@pytest.mark.full
 class TestReplayKilled(Killed):
     name = REPLAY
