@@ -31,6 +31,8 @@ class Platform:
     instance: dg.DagsterInstance
     overrides: Mapping[str, Any]
     events: list[dg.DagsterEvent] = field(default_factory=list)
+    _bare: tuple[dg.Definitions, dg.Definitions] | None = field(default=None, init=False)
+    """The definitions, and the same without checks."""
 
     def run(
         self,
@@ -40,13 +42,21 @@ class Platform:
         symbols: Sequence[str] | None = None,
         *,
         drawn: bool = False,
+        checked: bool = False,
     ) -> RunOutcome:
-        """Materialize `tables` over the partitions `first` to `last`, with pictures if `drawn`."""
+        """Materialize `tables` over the partitions `first` to `last`, with pictures if `drawn`.
+
+        checked: with the checks of the tables, which take as long as filling them does here.
+        """
         names, seen = [tables] if isinstance(tables, str) else list(tables), self.events.append
         self.events.clear()
-        return materialize(
-            self.definitions, names, first, last or first, symbols, seen, instance=self.instance, drawn=drawn
-        )
+        definitions = self.definitions if checked else self._without_checks()
+        return materialize(definitions, names, first, last or first, symbols, seen, instance=self.instance, drawn=drawn)
+
+    def _without_checks(self) -> dg.Definitions:
+        if self._bare is None or self._bare[0] is not self.definitions:
+            self._bare = self.definitions, without_checks(self.definitions)
+        return self._bare[1]
 
     def rows(self, query: str, **values: object) -> list[tuple]:
         """The rows of a query."""
@@ -65,6 +75,11 @@ class Platform:
     def checks(self, outcome: RunOutcome, table: str) -> dict[str, dg.AssetCheckEvaluation]:
         """The check results of one table by name."""
         return {c.check_name: c for c in outcome.checks if c.asset_key == dg.AssetKey(table)}
+
+
+def without_checks(definitions: dg.Definitions) -> dg.Definitions:
+    """The tables alone, as they are filled by a run without checks."""
+    return dg.Definitions(assets=definitions.assets, resources=definitions.resources, executor=definitions.executor)
 
 
 @pytest.fixture

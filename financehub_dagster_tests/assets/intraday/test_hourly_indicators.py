@@ -30,7 +30,7 @@ def test_every_hour_has_its_row_and_a_changed_minute_changes_what_follows(market
     first = (now - timedelta(days=3)).date()
     market.pull(now, [BTC], first)
     market.sandbox.freeze(None)
-    outcome = platform.run("indicators_1h", first.isoformat(), now.date().isoformat(), symbols=["BTC"])
+    outcome = platform.run("indicators_1h", first.isoformat(), now.date().isoformat(), symbols=["BTC"], checked=True)
     assert outcome.success, outcome.error
     assert all(check.passed for check in platform.checks(outcome, "indicators_1h").values())
     before = stored(platform)

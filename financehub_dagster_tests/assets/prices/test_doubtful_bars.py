@@ -95,7 +95,7 @@ def next_vendor_calls(platform: Platform) -> int:
 
 def test_a_plausible_bar_is_stored_where_nobody_has_a_better_one(yahoo, vendor):
     platform = yahoo(open_below_low)
-    outcome = platform.run([STOCKS, "indicators_daily"], MARCH, symbols=["AAPL"])
+    outcome = platform.run([STOCKS, "indicators_daily"], MARCH, symbols=["AAPL"], checked=True)
     numbers = outcome.tables[STOCKS]
     assert (numbers["rows_inserted"], numbers["rows_rejected"], numbers["rows_doubtful"]) == (22, 0, 2)
     assert bars(platform, "2015-03-05", "2015-03-30") == [
@@ -115,7 +115,7 @@ def test_a_plausible_bar_is_stored_where_nobody_has_a_better_one(yahoo, vendor):
 
 def test_indicators_of_a_bar_that_closes_above_its_high_keep_their_bounds(yahoo):
     platform = yahoo(close_above_high)
-    outcome = platform.run([STOCKS, "indicators_daily"], MARCH, symbols=["AAPL"])
+    outcome = platform.run([STOCKS, "indicators_daily"], MARCH, symbols=["AAPL"], checked=True)
     assert outcome.tables[STOCKS]["rows_doubtful"] == 1
     assert platform.checks(outcome, "indicators_daily")["schema"].passed
     found = platform.rows("select stoch_k, willr_14 from indicators_daily where date = '2015-03-30'")

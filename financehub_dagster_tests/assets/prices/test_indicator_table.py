@@ -54,11 +54,13 @@ def with_bars(platform):
     return platform
 
 
-def test_one_month_of_indicators_equals_that_month_of_the_full_history(with_bars):
+def test_a_month_of_indicators_equals_that_month_of_the_full_history_and_spreads_to_no_other(with_bars):
     outcome = with_bars.run("indicators_daily", "2015-03-01", symbols=["AAPL"], drawn=True)
     assert outcome.success, outcome.error
     assert "data:image/png;base64," in str(outcome.tables["indicators_daily"]["picture"])
     assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") == 22
+    months = with_bars.rows("select distinct date_trunc('month', date)::date::text from indicators_daily")
+    assert months == [("2015-03-01",)], "a mark reaches from the first bar on, but nobody asked for the other months"
 
 
 def test_the_whole_range_holds_stocks_and_cryptos(with_bars):
@@ -84,8 +86,11 @@ def test_warm_up_rows_are_null(with_bars):
     assert first == [(None, None)]
 
 
-def test_a_changed_bar_refreshes_every_later_stored_value(with_bars):
+def test_a_changed_bar_refreshes_every_later_stored_value_and_a_slower_run_does_not_undo_that(with_bars):
+    """The slower run has read the bars before, and stores what it computed from them after the other one."""
+    window = Window.of_dates(date(2014, 1, 1), date(2015, 12, 31))
     with_bars.run("indicators_daily", "2014-01-01", "2015-12-01", symbols=["AAPL", "GE"])
+    slow = derived.computed("indicators_daily", "stock_prices_daily", ["AAPL", "GE"], window)
     with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), high=99.0)
     with_bars.run("stock_prices_daily", "2014-06-01", symbols=["AAPL", "GE"])
     assert dirty(with_bars) == [("AAPL", "2014-06-10")]
@@ -94,6 +99,8 @@ def test_a_changed_bar_refreshes_every_later_stored_value(with_bars):
     assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") > 400
     assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "GE") > 400
     assert dirty(with_bars) == []
+    derived.store(slow, window, "slow")
+    assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") > 400
 
 
 def dirty(platform) -> list[tuple]:
@@ -101,24 +108,6 @@ def dirty(platform) -> list[tuple]:
         "select symbol, dirty_from::text from dirty_marks where table_name = 'indicators_daily'"
         " and symbol in ('AAPL', 'GE') and dirty_from is not null"
     )
-
-
-def test_a_run_that_read_old_bars_does_not_overwrite_what_another_one_computed_from_new_ones(with_bars):
-    window = Window.of_dates(date(2014, 1, 1), date(2015, 12, 31))
-    with_bars.run("indicators_daily", "2014-01-01", "2015-12-01", symbols=["AAPL", "GE"])
-    slow = derived.computed("indicators_daily", "stock_prices_daily", ["AAPL", "GE"], window)
-    with_bars.sandbox.set_bar("AAPL", date(2014, 6, 10), high=99.0)
-    with_bars.run("stock_prices_daily", "2014-06-01", symbols=["AAPL", "GE"])
-    with_bars.run("indicators_daily", "2015-12-01", symbols=["AAPL", "GE"])
-    derived.store(slow, window, "slow")
-    assert assert_as_over_the_full_history(with_bars, "stock_prices_daily", "AAPL") > 400
-
-
-def test_a_mark_does_not_spread_to_months_nobody_asked_for(with_bars):
-    with_bars.run("indicators_daily", "2015-03-01", symbols=["AAPL"])
-    assert with_bars.rows("select distinct date_trunc('month', date)::date::text from indicators_daily") == [
-        ("2015-03-01",)
-    ]
 
 
 def test_an_instrument_with_a_wrong_stored_bar_is_left_out_by_name(with_bars):

@@ -79,7 +79,7 @@ def test_a_level_leaves_with_its_bar_and_the_older_session_never_takes_its_place
 
 def test_a_check_names_the_trade_dates_without_a_row(platform):
     platform.execute("delete from levels_daily where symbol = 'AAPL' and date in ('2024-12-10', '2025-01-10')")
-    outcome = platform.run("pivot_points", "2024-12-01", "2025-01-01", symbols=["AAPL"])
+    outcome = platform.run("pivot_points", "2024-12-01", "2025-01-01", symbols=["AAPL"], checked=True)
     assert platform.checks(outcome, "pivot_points")["no_missing_levels"].passed
     platform.execute("delete from pivot_points where symbol = 'AAPL' and date = '2025-01-21'")
     platform.execute("create function kept() returns trigger language plpgsql as $$ begin return null; end $$")
@@ -87,7 +87,7 @@ def test_a_check_names_the_trade_dates_without_a_row(platform):
         "create trigger kept before insert on pivot_points for each row"
         " when (new.date = '2025-01-21') execute function kept()"
     )
-    outcome = platform.run("pivot_points", "2024-12-01", "2025-01-01", symbols=["AAPL"])
+    outcome = platform.run("pivot_points", "2024-12-01", "2025-01-01", symbols=["AAPL"], checked=True)
     check = platform.checks(outcome, "pivot_points")["no_missing_levels"]
     assert not check.passed
     assert "1 of " in (check.description or "")

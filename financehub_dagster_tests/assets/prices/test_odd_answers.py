@@ -91,7 +91,7 @@ def found(filled: Callable[[Callable[[Platform], None]], str]) -> dict[str, Any]
             yahoo = YahooProvider(base_url=vendor.url, requests_per_second=1000, first_pause=0.001)
             platform.definitions = build_definitions(resource_overrides={**platform.overrides, "yahoo": yahoo})
             tables = ["stock_prices_daily", "corporate_actions"]
-            outcome = platform.run(tables, "2024-03-01", symbols=list(CHARTS))
+            outcome = platform.run(tables, "2024-03-01", symbols=list(CHARTS), checked=True)
             kept["success"] = outcome.success
             kept["requests"] = counted(vendor.asked)
             kept["schema"] = {table: platform.checks(outcome, table)["schema"].passed for table in tables}

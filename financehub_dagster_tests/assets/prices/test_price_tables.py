@@ -18,7 +18,9 @@ def stock_calls(platform) -> dict[str, int]:
 
 
 def test_a_range_of_partitions_is_one_run_and_one_call_per_instrument(platform):
-    outcome = platform.run("stock_prices_daily", "2014-01-01", "2016-12-01", symbols=["AAPL", "MSFT", "BRK.B"])
+    outcome = platform.run(
+        "stock_prices_daily", "2014-01-01", "2016-12-01", symbols=["AAPL", "MSFT", "BRK.B"], checked=True
+    )
     assert outcome.success
     assert stock_calls(platform) == {"AAPL": 1, "MSFT": 1, "BRK.B": 1}
     materialized = [e for e in platform.events if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
@@ -85,7 +87,7 @@ def test_an_unknown_symbol_does_not_stop_the_others(platform):
         "insert into instruments (symbol, name, asset_type, exchange, currency, timezone)"
         " values ('NOPE', 'Nothing Corp', 'stock', 'XNYS', 'USD', 'America/New_York')"
     )
-    outcome = platform.run("stock_prices_daily", "2015-03-01", symbols=["AAPL", "NOPE", "MSFT"])
+    outcome = platform.run("stock_prices_daily", "2015-03-01", symbols=["AAPL", "NOPE", "MSFT"], checked=True)
     assert outcome.success
     assert platform.rows("select symbol, count(*) from stock_prices_daily group by 1 order by 1") == [
         ("AAPL", 22),
@@ -100,25 +102,18 @@ def test_an_unknown_symbol_does_not_stop_the_others(platform):
     ]
 
 
-def test_when_nothing_can_be_stored_the_run_fails_and_leaves_a_dead_letter(platform):
+def test_a_run_that_can_store_nothing_fails_and_leaves_dead_letters_which_success_resolves(platform):
     platform.sandbox.fault("status", vendor="yahoo", status=500)
     outcome = platform.run("stock_prices_daily", "2015-03-01", symbols=["AAPL"])
     assert not outcome.success
     assert "none of 1 instruments" in outcome.error
-    letters = platform.rows("select task_name, partition_key, symbol, status from task_failures order by symbol")
-    assert letters == [
-        ("stock_prices_daily", "2015-03-01", "", "open"),
-        ("stock_prices_daily", "2015-03-01", "AAPL", "open"),
-    ]
-
-
-def test_success_resolves_the_dead_letter_of_the_same_work(platform):
-    platform.sandbox.fault("status", vendor="yahoo", status=500)
-    platform.run("stock_prices_daily", "2015-03-01", symbols=["AAPL"])
+    letters = "select task_name, partition_key, symbol, status from task_failures order by symbol"
+    work = [("stock_prices_daily", "2015-03-01", symbol) for symbol in ("", "AAPL")]
+    assert platform.rows(letters) == [(*each, "open") for each in work]
     platform.sandbox.reset()
     platform.execute("delete from breakers")
     platform.run("stock_prices_daily", "2015-03-01", symbols=["AAPL"])
-    assert platform.rows("select status from task_failures where symbol = 'AAPL'") == [("resolved",)]
+    assert platform.rows(letters) == [(*each, "resolved") for each in work]
 
 
 def test_a_new_split_has_the_whole_stored_history_fetched_again(platform):
@@ -139,7 +134,7 @@ def test_a_new_split_has_the_whole_stored_history_fetched_again(platform):
 
 def test_bars_that_break_a_rule_are_rejected_and_kept_for_inspection(platform):
     platform.sandbox.set_bar("AAPL", date(2015, 3, 10), high=1.0)
-    outcome = platform.run("stock_prices_daily", "2015-03-01", symbols=["AAPL"])
+    outcome = platform.run("stock_prices_daily", "2015-03-01", symbols=["AAPL"], checked=True)
     assert outcome.success
     assert outcome.tables["stock_prices_daily"]["rows_rejected"] == 1
     assert platform.scalar("select count(*) from stock_prices_daily") == 21

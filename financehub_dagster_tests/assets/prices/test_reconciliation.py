@@ -70,7 +70,7 @@ def test_equal_bars_leave_no_discrepancy_and_a_wrong_one_is_named_with_who_is_of
     assert rates["twelve_data", "close", "value"] == 1
     assert rates["twelve_data", "low", "none"] == 0
     assert table(metadata["off by majority"]) == [{"vendor": "yahoo", "values": 2}]
-    outcome = stocked.run(STOCKS, month_before_last()[0], symbols=SYMBOLS)
+    outcome = stocked.run(STOCKS, month_before_last()[0], symbols=SYMBOLS, checked=True)
     check = stocked.checks(outcome, STOCKS)["no_discrepancies"]
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN

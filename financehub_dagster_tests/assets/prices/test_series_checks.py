@@ -51,7 +51,7 @@ def scripted(platform: Platform, vendor: ScriptedVendor) -> Platform:
 def told(platform: Platform, table: str, first: str, last: str) -> dict[str, str]:
     """What the checks of one run warn of."""
     symbol = CASE.symbol if table == STOCKS else COIN.symbol
-    outcome = platform.run([table, INDICATORS], first, last, symbols=[symbol])
+    outcome = platform.run([table, INDICATORS], first, last, symbols=[symbol], checked=True)
     assert outcome.success, outcome.error
     found = {name: check for name, check in platform.checks(outcome, table).items() if name in WARNINGS}
     assert {check.severity for check in found.values()} == {dg.AssetCheckSeverity.WARN}

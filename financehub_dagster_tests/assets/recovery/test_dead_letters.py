@@ -131,7 +131,7 @@ def test_the_check_of_each_table_says_how_many_are_parked_and_links_their_runs(p
     sandbox.delist("MSFT")
     failed = platform.run(STOCKS, "2015-02-01", symbols=["AAPL", "GE", "MSFT"])
     platform.execute("update task_failures set status = 'parked' where symbol = 'GE'")
-    later = platform.run([STOCKS, "corporate_actions", "instruments"], "2015-03-01", symbols=["AAPL"])
+    later = platform.run([STOCKS, "corporate_actions", "instruments"], "2015-03-01", symbols=["AAPL"], checked=True)
     for table in (STOCKS, "corporate_actions"):
         check = platform.checks(later, table)["no_open_failures"]
         assert not check.passed

@@ -80,7 +80,7 @@ def test_a_run_in_which_all_work_is_deferred_succeeds_and_warns(rationed: Platfo
     symbols = some_stocks(rationed, 40)
     fetch_from(rationed, ["alpha_vantage"], "2015-02-01", symbols[:PER_DAY])
     rationed.sandbox.clear_calls()
-    outcome = rationed.run(TABLE, MARCH, symbols=symbols)
+    outcome = rationed.run(TABLE, MARCH, symbols=symbols, checked=True)
     assert outcome.success, outcome.error
     assert rationed.sandbox.calls()["by_vendor"].get("alpha_vantage", 0) == 0
     assert rationed.sandbox.calls()["total"] <= 8

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from financehub_dagster.assets.charts import PICTURES_TAG
 from financehub_dagster.automation.jobs.healing import JOB, TABLE_TAG, heal_gaps_sensor
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.settings import get_settings
@@ -38,11 +39,16 @@ def tick(platform) -> list[dg.RunRequest]:
     return list(data.run_requests or [])
 
 
-def launch(platform, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-    """Do what the daemon would do with the request, in this process."""
-    job = platform.definitions.resolve_job_def(JOB).get_subset(asset_selection=set(request.asset_selection or ()))
+def launch(platform, request: dg.RunRequest, *, checked: bool = False) -> dg.ExecuteInProcessResult:
+    """Do what the daemon would do with the request, in this process; with the checks of the tables if `checked`."""
+    job = platform.definitions.resolve_job_def(JOB).get_subset(
+        asset_selection=set(request.asset_selection or ()), asset_check_selection=None if checked else set()
+    )
     return job.execute_in_process(
-        run_config=request.run_config, tags=request.tags, instance=platform.instance, raise_on_error=False
+        run_config=request.run_config,
+        tags={**request.tags, PICTURES_TAG: "none"},
+        instance=platform.instance,
+        raise_on_error=False,
     )
 
 
@@ -64,7 +70,7 @@ def test_what_is_missing_becomes_a_run_for_each_table_and_the_runs_leave_no_gap(
     }
     assert stocks.tags["dagster/asset_partition_range_start"] == str(get_settings().financehub_history_start)
     for request in requests.values():
-        assert launch(small, request).success
+        assert launch(small, request, checked=True).success
     for symbol, table in (("AAPL", STOCKS), ("GE", STOCKS), ("BTC", CRYPTOS)):
         for expected, stored, missing in (states(small, symbol)[name] for name in (table, INDICATORS)):
             assert (stored, missing) == (expected, 0)

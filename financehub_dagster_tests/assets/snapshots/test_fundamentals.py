@@ -68,7 +68,7 @@ def test_a_month_that_is_over_cannot_be_filled(keyed_platform):
 def test_a_figure_that_cannot_be_is_found(keyed_platform, change):
     run(keyed_platform, ["AAPL"])
     keyed_platform.execute(f"update fundamentals set {change}, date = date - 1")
-    outcome = keyed_platform.run("fundamentals", this_month(), symbols=["AAPL"])
+    outcome = keyed_platform.run("fundamentals", this_month(), symbols=["AAPL"], checked=True)
     found = keyed_platform.checks(outcome, "fundamentals")
     assert not (found["schema"].passed and found["sanity"].passed)
     offending = [check for check in (found["schema"], found["sanity"]) if not check.passed]

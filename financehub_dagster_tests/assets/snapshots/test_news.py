@@ -117,7 +117,7 @@ def test_an_article_about_nobody_and_an_address_of_no_page_are_found(keyed_platf
         "insert into news_articles (url, title, published_at, source, fetched_at)"
         " values ('ftp://a.example.com/1', 'About nobody', now(), 'newsapi', now())"
     )
-    outcome = keyed_platform.run("news_articles", today(), symbols=["BTC"])
+    outcome = keyed_platform.run("news_articles", today(), symbols=["BTC"], checked=True)
     found = keyed_platform.checks(outcome, "news_articles")
     assert {name for name, check in found.items() if not check.passed} >= {"schema", "linked"}
     assert "ftp://a.example.com/1" in str(found["linked"].metadata["offending_rows"].value)

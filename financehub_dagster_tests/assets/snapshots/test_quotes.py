@@ -20,7 +20,7 @@ def counts(outcome, table: str) -> tuple[int, ...]:
 
 
 def test_stocks_come_from_yahoo_and_cryptos_from_binance_in_one_question_each(platform):
-    outcome = platform.run("quotes", today(), symbols=SYMBOLS)
+    outcome = platform.run("quotes", today(), symbols=SYMBOLS, checked=True)
     assert counts(outcome, "quotes") == (5, 0, 0, 0)
     sources = {"AAPL": "yahoo", "MSFT": "yahoo", "IBM": "yahoo", "BTC": "binance", "ETH": "binance"}
     assert stored_sources(platform, "quotes") == sources
@@ -83,7 +83,7 @@ def test_an_unknown_symbol_becomes_a_dead_letter_and_leaves_the_others_alone(pla
         "insert into instruments (symbol, name, asset_type, exchange, currency, timezone)"
         " values ('NOPE', 'Nothing Corp', 'stock', 'XNYS', 'USD', 'America/New_York')"
     )
-    outcome = platform.run("quotes", today(), symbols=["AAPL", "NOPE"])
+    outcome = platform.run("quotes", today(), symbols=["AAPL", "NOPE"], checked=True)
     assert counts(outcome, "quotes") == (1, 0, 0, 0)
     assert outcome.tables["quotes"]["instruments_failed"] == 1
     dead = "select task_name, partition_key, symbol, provider, status from task_failures"
