@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.market.intraday.resampling import IntradayBars
 from financehub_dagster.market.intraday.trading_hours import MINUTE, TradingHours
 
@@ -26,7 +27,7 @@ class PlainBar:
 
 def expected_bars(
     hours: TradingHours, start: np.datetime64, stop: np.datetime64, length: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Instants, Instants]:
     """The opening and closing instants of all bars that open at or after `start` and end by `stop`."""
     opens, ends = [np.empty(0, "datetime64[s]")], [np.empty(0, "datetime64[s]")]
     touched = (hours.stops > start) & (hours.starts < stop)
