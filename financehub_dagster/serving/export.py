@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import batched
+from itertools import batched, chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from financehub_dagster.serving import archived, file_formats
+from financehub_dagster.serving import archived, file_formats, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.kept_revisions import require_kept
@@ -101,7 +101,7 @@ def _into_file(question: TableQuery, output: Path, form: str, report: Report) ->
         question = _of_present(reader, question)
         groups, adjuster = _groups(reader, question), Adjuster(reader, question)
         for done, group in enumerate(groups):
-            for batch in _ahead(reader, replace(question.selection, symbols=group)):
+            for batch in _ahead(reader, _of(question, group)):
                 wanted = adjuster.apply(batch)
                 writer = writer or file_formats.writer(form, temporary, wanted.schema)
                 writer.write(wanted)
@@ -129,7 +129,7 @@ def _into_folder(question: TableQuery, output: Path, form: str, report: Report) 
         for number, group in enumerate(groups):
             name = f"part-{number:04d}{file_formats.SUFFIXES[form]}"
             if name not in notes.parts:
-                batches = _ahead(reader, replace(question.selection, symbols=group))
+                batches = _ahead(reader, _of(question, group))
                 notes.parts[name] = _write_part(
                     growing / name, form, map(adjuster.apply, batches), keep_empty=not number
                 )
@@ -152,6 +152,7 @@ def _begin(growing: Path, question: TableQuery, form: str) -> tuple[_Notes, int]
         "end": None if asked.end is None else asked.end.isoformat(),
         "as_of": None if asked.as_of is None else asked.as_of.isoformat(),
         "adjust": question.basis,
+        "repaired": question.repaired,
         "format": form,
     }
     found = _Notes.read(growing)
@@ -182,8 +183,16 @@ def _groups(reader: arrow.Reader, question: TableQuery) -> list[list[str] | None
     return [list(group) for group in batched(symbols, SYMBOLS_PER_PART)] or [None]
 
 
-def _ahead(reader: arrow.Reader, selection: arrow.Selection) -> Iterator[pa.Table]:
-    """The batches of a selection, each read while the one before is written; at least one, which may be empty."""
+def _of(question: TableQuery, group: list[str] | None) -> TableQuery:
+    return replace(question, selection=replace(question.selection, symbols=group))
+
+
+def _ahead(reader: arrow.Reader, question: TableQuery) -> Iterator[pa.Table]:
+    """The batches of a question, each read while the one before is written; at least one, which may be empty."""
+    selection = question.selection
+    if question.repaired:
+        yield repairing.repaired(reader, question)
+        return
     if archived.concerned(selection):
         yield from archived.parts(reader, selection)
         return
@@ -200,7 +209,7 @@ def _write_part(path: Path, form: str, tables: Iterator[pa.Table], *, keep_empty
     temporary = path.with_name(f".{path.name}.new")
     first = next(tables)
     writer, rows = file_formats.writer(form, temporary, first.schema), 0
-    for table in tables:
+    for table in chain([first], tables):
         writer.write(table)
         rows += table.num_rows
     writer.close()

@@ -12,12 +12,12 @@ from financehub_dagster.storage.queries import arrow
 from financehub_dagster.tables import ACTIONS
 
 
-def require_kept(reader: arrow.Reader, question: TableQuery, *, repaired: bool = False) -> None:
+def require_kept(reader: arrow.Reader, question: TableQuery) -> None:
     """Raise ReadError for a question as of a time that cannot be told any more."""
     at = question.selection.as_of
     if at is None:
         return
-    needs_actions = repaired or question.basis == "raw"
+    needs_actions = question.repaired or question.basis == "raw"
     tables = [question.table, ACTIONS] if needs_actions else [question.table]
     for name, since in reader.revisions_kept(tables).items():
         if at < since:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 class TableQuery:
     """A question to one table.
 
-    columns: the wanted ones in order; selection: those and what has to be read besides; basis: of the prices.
+    columns: the wanted ones in order; selection: those and what has to be read besides; basis: of the prices;
+    repaired: with the repairs of doubtful bars that have one right answer.
     """
 
     columns: tuple[str, ...]
     selection: arrow.Selection
     basis: Basis
+    repaired: bool = False
 
     @property
     def table(self) -> str:
@@ -45,9 +47,12 @@ def ask(
     columns: str | Sequence[str] | None = None,
     as_of: datetime | str | None = None,
     adjust: str = "split",
+    repaired: bool = False,
 ) -> TableQuery:
     """The question in the product's terms; raises ReadError for a table, column, time or basis that there is not."""
     declared = _table(table)
+    if repaired and "flags" not in declared.c:
+        raise ReadError(f"{table} has no flags: repaired works for tables of daily bars")
     wanted = _columns(declared, columns)
     basis = _basis(declared, adjust)
     first, last = _time("start", start), _time("end", end)
@@ -64,7 +69,7 @@ def ask(
         raise ReadError(f"{table} keeps no earlier values: as_of works for {', '.join(with_history)}")
     read = tuple(dict.fromkeys([*wanted, *_needed(declared, basis, wanted)]))
     symbols_asked = None if named is None else [name.upper() for name in named]
-    return TableQuery(wanted, arrow.Selection(declared, read, symbols_asked, first, last, at), basis)
+    return TableQuery(wanted, arrow.Selection(declared, read, symbols_asked, first, last, at), basis, repaired)
 
 
 def require_known(reader: arrow.Reader, symbols: Sequence[str]) -> None:

@@ -100,15 +100,17 @@ def read(
     wide = _is_wide(layout)
     if wide and columns is None:
         columns = layouts.DEFAULT_VALUE
-    question = ask(table, symbols=symbols, start=start, end=end, columns=columns, as_of=as_of, adjust=adjust)
+    question = ask(
+        table, symbols=symbols, start=start, end=end, columns=columns, as_of=as_of, adjust=adjust, repaired=repaired
+    )
     values = layouts.value_columns(question) if wide else ()
     with arrow.reading() as reader:
-        require_kept(reader, question, repaired=repaired)
-        rows = _answer(reader, question, repaired=repaired)
+        require_kept(reader, question)
+        rows = _answer(reader, question)
         if lacking := _lacking(question, rows):
             present = with_present_symbols(reader, question, lacking)
             if present is not question:
-                question, rows = present, _answer(reader, present, repaired=repaired)
+                question, rows = present, _answer(reader, present)
             require_known(reader, _lacking(question, rows))
     if wide:
         return layouts.wide(rows, values, to)
@@ -121,8 +123,8 @@ def _is_wide(layout: str) -> bool:
     return layout == "wide"
 
 
-def _answer(reader: arrow.Reader, question: TableQuery, *, repaired: bool) -> pa.Table:
-    stored = repairing.repaired(reader, question) if repaired else archived.read(reader, question.selection)
+def _answer(reader: arrow.Reader, question: TableQuery) -> pa.Table:
+    stored = repairing.repaired(reader, question) if question.repaired else archived.read(reader, question.selection)
     return Adjuster(reader, question).apply(stored)
 
 

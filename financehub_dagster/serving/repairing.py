@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from financehub_dagster.market.quality import doubts, repairs, series_arrays
-from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.serving.questions import TableQuery
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
@@ -22,13 +21,11 @@ _NEEDED = ("symbol", "date", *series_arrays.PRICES, "adj_close", "volume", "flag
 
 
 def repaired(reader: arrow.Reader, question: TableQuery) -> pa.Table:
-    """The rows that a question selects, repaired; whole histories are read, since one repair moves all earlier prices.
+    """The rows that a question selects, repaired.
 
-    Raises ReadError for a table without flags.
+    Whole histories are read, since one repair moves all earlier prices.
     """
     asked = question.selection
-    if "flags" not in asked.table.c:
-        raise ReadError(f"{question.table} has no flags: repaired works for tables of daily bars")
     columns = [*asked.columns, *(name for name in _NEEDED if name not in asked.columns)]
     rows = reader.table(replace(asked, columns=columns, start=None, end=None))
     flagged = compute.unique(rows.filter(compute.greater(compute.list_value_length(rows["flags"]), 0))["symbol"])

@@ -53,6 +53,7 @@ def test_people_are_told_rows_files_and_place(filled: Path, capsys: pytest.Captu
         ([BARS, "--symbols", "APPL"], "unknown symbol APPL: did you mean AAPL?"),
         ([BARS, "--from", "monday"], "start monday: write a day as"),
         ([BARS, "--format", "csv", "--output", "x.parquet"], "x.parquet does not end in .csv"),
+        (["indicators_daily", "--repaired"], "indicators_daily has no flags: repaired works for tables of daily bars"),
         (["instruments", "--as-of", "2024-01-01"], "instruments keeps no earlier values"),
     ],
 )

@@ -5,7 +5,7 @@ Belongs here: the command's options and messages. Does not belong here: its work
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+
+if TYPE_CHECKING:
+    from financehub_dagster.serving.export import Exported
 
 
 class Format(StrEnum):
@@ -51,6 +54,9 @@ def export(
         str | None, typer.Option("--as-of", help="As the table was known at this time.", metavar="TIME")
     ] = None,
     adjust: Annotated[Adjust, typer.Option("--adjust", help="On which basis prices are.")] = Adjust.SPLIT,
+    repaired: Annotated[
+        bool, typer.Option("--repaired", help="Daily bars with the repairs that have one right answer.")
+    ] = False,
     form: Annotated[Format | None, typer.Option("--format", help="The files' format; else parquet.")] = None,
     output: Annotated[
         str | None, typer.Option("--output", help="A folder of parts, or one file.", metavar="PATH")
@@ -69,26 +75,30 @@ def export(
     target = Path(output or table)
     chosen = form or _format_of(target, file_formats.SUFFIXES)
     try:
-        question = ask(table, symbols=symbols, start=first, end=last, columns=columns, as_of=as_of, adjust=adjust.value)
+        question = ask(
+            table,
+            symbols=symbols,
+            start=first,
+            end=last,
+            columns=columns,
+            as_of=as_of,
+            adjust=adjust.value,
+            repaired=repaired,
+        )
         with console.progress(table) as report:
             done = work.export(question, target, chosen.value, report)
     except ReadError as error:
         raise WrongUsage(str(error)) from None
     except ExportFailed as error:
         raise CommandError(str(error)) from None
-    console.result(
-        {
-            "table": table,
-            "output": done.output,
-            "format": chosen.value,
-            "rows": done.rows,
-            "bytes": done.bytes,
-            "files": dict(done.files),
-            "resumed_parts": done.resumed,
-            "as_of": done.as_of,
-        },
-        lambda: console.say(f"{done.rows:,} rows, {done.bytes:,} bytes: {done.output}"),
-    )
+    facts = {"table": table, "format": chosen.value, **_facts(done)}
+    console.result(facts, lambda: console.say(f"{done.rows:,} rows, {done.bytes:,} bytes: {done.output}"))
+
+
+def _facts(done: "Exported") -> dict[str, object]:
+    facts: dict[str, object] = {**vars(done), "files": dict(done.files), "resumed_parts": done.resumed}
+    del facts["resumed"]
+    return facts
 
 
 def _format_of(output: Path, suffixes: dict[str, str]) -> Format:

@@ -1,11 +1,14 @@
 """Rows as runs leave them, for the tests of reading: bars, actions, indicators and a revision, by the real writer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
+from financehub_dagster import read
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
@@ -63,6 +66,24 @@ def store(table: sa.Table, columns: dict[str, Any], run_id: str = "run-1") -> Wr
     with transaction() as connection:
         changes_only = table is schema.table("indicators_daily")
         return write(connection, table, columns, run_id=run_id, keep_revisions=True, changes_only=changes_only)
+
+
+@contextmanager
+def one_in_pence(symbol: str, day: date) -> Iterator[None]:
+    """The bar of that day a hundred times too small, and flagged so, for as long as the block lasts."""
+    table = schema.table("stock_prices_daily")
+    whole = read(table.name, symbols=symbol, start=day, end=day).iloc[0]
+    columns = {str(name): np.array([value], object) for name, value in whole.items()}
+    columns["date"] = columns["date"].astype("M8[D]")
+    pence = {name: columns[name] / 100 for name in ("open", "high", "low", "close", "adj_close")}
+    flags = np.empty(1, object)
+    flags[0] = ("unit_100x",)
+    store(table, {**columns, **pence, "flags": flags})
+    try:
+        yield
+    finally:
+        flags[0] = ()
+        store(table, {**columns, "flags": flags})
 
 
 def fill() -> datetime:

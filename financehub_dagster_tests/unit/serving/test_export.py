@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import ask
 from financehub_dagster.storage.database import schema
 from financehub_dagster_tests.unit.serving import stored
-from financehub_dagster_tests.unit.serving.stored import DAYS, SYMBOLS
+from financehub_dagster_tests.unit.serving.stored import DAYS, FIRST, SYMBOLS, one_in_pence
 
 BARS = "stock_prices_daily"
 
@@ -207,6 +207,26 @@ def test_an_export_as_of_a_time_holds_what_was_known(tmp_path: Path, before: dat
     done = export(tmp_path / "bars.arrow", "arrow", as_of=before.astimezone(UTC))
     assert done.as_of == before
     assert pa.ipc.open_file(done.output).read_all().equals(read(BARS, as_of=before, to="arrow"))
+
+
+def test_repaired_bars_are_exported_as_they_are_read_and_are_another_question(tmp_path: Path) -> None:
+    day = FIRST + timedelta(days=30)
+    with one_in_pence("MSFT", day):
+        stored, repaired = (
+            export(tmp_path / f"{name}.parquet", repaired=name == "repaired") for name in ("stored", "repaired")
+        )
+        expected = [read(BARS, repaired=wanted) for wanted in (False, True)]
+        for done, frame_of in zip((stored, repaired), expected, strict=True):
+            pd.testing.assert_frame_equal(frame(done.output), frame_of)
+        assert expected[0]["close"].max() > 99 * expected[0]["close"].min()
+        assert expected[1]["close"].max() < 2 * expected[1]["close"].min()
+        with pytest.raises(Interrupted):
+            export(tmp_path / "bars", report=interrupt_after(1), repaired=True)
+        assert export(tmp_path / "bars").resumed == 0
+        with pytest.raises(Interrupted):
+            export(tmp_path / "again", report=interrupt_after(1), repaired=True)
+        assert export(tmp_path / "again", repaired=True).resumed == 1
+        pd.testing.assert_frame_equal(frame(tmp_path / "again"), expected[1])
 
 
 def test_a_part_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.errors import DatabaseUnreachable
 from financehub_dagster.storage.queries import arrow
-from financehub_dagster_tests.unit.serving.stored import DAYS, DIVIDEND, FIRST, SPLIT, SYMBOLS, store
+from financehub_dagster_tests.unit.serving.stored import DAYS, DIVIDEND, FIRST, SPLIT, SYMBOLS, one_in_pence
 
 BARS = "stock_prices_daily"
 
@@ -214,21 +214,13 @@ def test_connections_are_used_again_and_a_lost_one_is_replaced() -> None:
 def test_repaired_bars_are_in_the_unit_of_their_neighbours_and_the_stored_ones_stay() -> None:
     day = FIRST + timedelta(days=30)
     whole = read(BARS, symbols="MSFT", start=day, end=day).iloc[0]
-    columns = {str(name): np.array([value], object) for name, value in whole.items()}
-    pence = {name: columns[name] / 100 for name in ("open", "high", "low", "close", "adj_close")}
-    flags = np.empty(1, object)
-    flags[0] = ("unit_100x",)
-    store(schema.table(BARS), {**columns, **pence, "date": columns["date"].astype("M8[D]"), "flags": flags})
-    try:
+    with one_in_pence("MSFT", day):
         assert read(BARS, symbols="MSFT", start=day, end=day)["close"].iloc[0] == pytest.approx(whole["close"] / 100)
         found = read(BARS, symbols="AAPL,MSFT", start=day, end=day, repaired=True, columns="close")
         assert found["close"].tolist() == pytest.approx([read(BARS, symbols="AAPL", start=day)["close"].iloc[0], 130.0])
         assert list(found.columns) == ["symbol", "date", "close"]
         unrepaired = read(BARS, symbols="AAPL,BRK.B", repaired=True)
         pd.testing.assert_frame_equal(unrepaired, read(BARS, symbols="AAPL,BRK.B"))
-    finally:
-        flags[0] = ()
-        store(schema.table(BARS), {**columns, "date": columns["date"].astype("M8[D]"), "flags": flags})
 
 
 def test_a_table_without_flags_has_nothing_to_repair() -> None:
