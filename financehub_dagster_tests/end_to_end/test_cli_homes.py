@@ -14,7 +14,7 @@ from financehub_dagster.cli import home as homes
 from financehub_dagster.cli.app import run
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.cli.supervisor import launch, ports
+from financehub_dagster.cli.supervisor import launch
 from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.end_to_end.platform_process import Platform
@@ -107,7 +107,7 @@ class Started(Platform):
 
     def says(self, *arguments: str, until: str) -> str:
         """What it says before its first request; the daemon, which asks, starts last."""
-        process = self.start("up", "--port", str(ports.pick_free()), *arguments)
+        process = self.start("up", "--port", "0", *arguments)
         eventually(lambda: until in self.errors.read_text() or process.poll() is not None)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=100)

@@ -45,7 +45,7 @@ def demo(
     from financehub_dagster.cli import arguments
     from financehub_dagster.cli.signals import stop_signals
     from financehub_dagster.cli.supervisor import launch
-    from financehub_dagster.cli.supervisor.services import require_free
+    from financehub_dagster.cli.supervisor.services import free_port
     from financehub_dagster.cli.supervisor.state import sole_supervisor
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
@@ -55,7 +55,7 @@ def demo(
     home.check_mode(Mode.SANDBOX)
     with sole_supervisor(home), stop_signals() as stop:
         if ui:
-            require_free(port)
+            port = free_port(port)
         tell_of_others(console, home)
         sandbox_url = str(launch.enter_home(home, Mode.SANDBOX, console))
         with (

@@ -15,9 +15,14 @@ from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.cli.home import Home, Mode, home_to_look_at, home_to_start, is_home_chosen, relative
 
 DEFAULT_PORT = 3000
-Port = Annotated[int, typer.Option("--port", help="Port of the webserver on 127.0.0.1.")]
+Port = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="Port of the webserver on 127.0.0.1; 0 takes a free one.")
+]
 ServePort = Annotated[
-    int | None, typer.Option("--serve-port", help="Port of health and metrics on 127.0.0.1; 8710, or a free one.")
+    int | None,
+    typer.Option(
+        "--serve-port", min=0, max=65535, help="Port of health and metrics on 127.0.0.1; 8710, or a free one."
+    ),
 ]
 
 
@@ -49,7 +54,7 @@ def up(
     from financehub_dagster.cli import prepare
     from financehub_dagster.cli.signals import StopRequested, stop_signals
     from financehub_dagster.cli.supervisor import launch
-    from financehub_dagster.cli.supervisor.services import Pages, require_free
+    from financehub_dagster.cli.supervisor.services import Pages, free_port
     from financehub_dagster.cli.supervisor.state import sole_supervisor
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
@@ -58,9 +63,9 @@ def up(
     home.check_mode(mode)
     require_proxy(host)
     with sole_supervisor(home), stop_signals() as stop:
-        require_free(port)
+        port = free_port(port)
         if serve_port is not None:
-            require_free(serve_port, "--serve-port")
+            serve_port = free_port(serve_port, "--serve-port")
         tell_of_others(console, home)
         sandbox_url = launch.enter_home(home, mode, console)
         with Supervisor(home, os.environ, console) as supervisor:

@@ -109,10 +109,8 @@ def start_http_server(supervisor: Supervisor, port: int | None) -> str:
 
     Otherwise on another one, which this home then keeps. Raises CommandError when the port that was asked for is taken.
     """
-    chosen = DEFAULT_PORT if port is None else port
-    if port is not None:
-        services.require_free(port, "--serve-port")
-    elif not ports.is_free(DEFAULT_PORT):
+    chosen = DEFAULT_PORT if port is None else services.free_port(port, "--serve-port")
+    if port is None and not ports.is_free(DEFAULT_PORT):
         chosen = ports.remembered(supervisor.home.ports_file, "serve")
         supervisor.console.note(
             f"port {DEFAULT_PORT} is taken: health and metrics are on port {chosen} (--serve-port chooses another)"

@@ -175,7 +175,8 @@ def write_workspace(home: Home, port: int) -> Path:
     return path
 
 
-def require_free(port: int, option: str = "--port") -> None:
-    """Raise CommandError when nobody could listen on `port`, which `option` chooses."""
-    if not 0 < port < 65536 or not ports.is_free(port):
+def free_port(port: int, option: str = "--port") -> int:
+    """`port`, which `option` chooses, or any free one for 0; raises CommandError when it is taken."""
+    if not ports.is_free(port):
         raise CommandError(f"port {port} is taken: stop what listens there, or choose another one with {option}")
+    return port or ports.pick_free()
