@@ -162,6 +162,7 @@ def test_an_audit_in_pages_finds_what_one_page_finds(one_month, monkeypatch):
 
 
 def test_the_parts_of_a_scope_find_what_is_found_at_once(one_month, monkeypatch):
+    one_month.execute("update instruments set is_active = symbol in ('AAPL', 'GE')")
     one_month.execute(f"delete from {STOCKS} where symbol = 'GE' and date = '2015-03-10'")
     at_once = recheck(one_month)
     monkeypatch.setattr(evidence, "VALUES", 1)

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 from financehub_dagster.cli.app import run
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.urls import libpq_url
 
 UNIVERSE = """
@@ -34,6 +36,14 @@ class Asked:
         self.messages = told.err
         assert code == 0, told.err
         return json.loads(told.out)
+
+
+@pytest.fixture
+def recent(monkeypatch) -> None:
+    """A history of some seven weeks."""
+    start = (datetime.now(UTC) - timedelta(days=35)).date().replace(day=1)
+    monkeypatch.setenv("FINANCEHUB_HISTORY_START", start.isoformat())
+    get_settings.cache_clear()
 
 
 @pytest.fixture
@@ -76,7 +86,7 @@ def test_an_added_instrument_has_the_currency_and_the_time_zone_of_its_exchange(
     }
 
 
-def test_updating_a_symbol_brings_its_tables_and_indicators_up_to_date(ask):
+def test_updating_a_symbol_brings_its_tables_and_indicators_up_to_date(recent, ask):
     assert set(counts(ask("update", "btc"))) == {"crypto_prices_daily", "indicators_daily", *COMPUTED}
 
 
@@ -165,7 +175,7 @@ def test_status_reads_what_is_stored_without_loading_dagster(ask):
     assert not {"dagster", "pandas", "numpy", "alembic", "yfinance"} & modules
 
 
-def test_updating_a_symbol_loads_nothing_that_draws(ask):
+def test_updating_a_symbol_loads_nothing_that_draws(recent, ask):
     text, modules = loaded_by("update", "AAPL", "--json")
     assert set(counts(json.loads(text))) == {"stock_prices_daily", "corporate_actions", "indicators_daily", *COMPUTED}
     assert not {"matplotlib", "mplfinance"} & modules

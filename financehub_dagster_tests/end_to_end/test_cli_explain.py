@@ -25,7 +25,7 @@ def filled(
     return runs
 
 
-def test_a_value_is_explained_down_to_its_run_and_an_indicator_down_to_its_inputs(
+def test_a_value_is_explained_down_to_its_run_an_indicator_down_to_its_inputs_and_a_day_without_a_bar_by_calendar(
     filled: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["explain", "aapl", "2015-04-20", "--json"]) == 0
@@ -40,30 +40,20 @@ def test_a_value_is_explained_down_to_its_run_and_an_indicator_down_to_its_input
     assert "  Relative strength index (number): talib RSI(timeperiod=14)" in lines
     assert any("from close of 35 bars in stock_prices_daily, 2015-03-02 to 2015-04-20" in line for line in lines)
     assert any(line.split()[0] == "2015-04-20" for line in lines if line.strip())
-
-
-def test_a_day_without_a_bar_is_explained_by_calendar_and_ledger(
-    filled: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
     assert run(["explain", "AAPL", "2015-04-03"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "AAPL 2015-04-03 in stock_prices_daily: no row is stored"
     assert any(line.strip().startswith("no session of XNAS") for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
+def test_what_there_is_not_is_wrong_usage(folder: Path, database: object, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.yaml").write_text(UNIVERSE)
+    assert run(["instruments", "import", "mine.yaml"]) == 0
+    for words, line in (
         (["APPL", "2015-04-20"], "unknown symbol APPL: did you mean AAPL?"),
         (["AAPL", "20 April"], "20 April: write the day as 2015-06-12"),
         (["AAPL", "2015-04-20", "--column", "rsi"], "unknown column rsi of AAPL"),
         (["AAPL", "2015-04-20", "--table", "news_articles"], "unknown table news_articles"),
-    ],
-)
-def test_what_there_is_not_is_wrong_usage(
-    folder: Path, database: object, capsys: pytest.CaptureFixture[str], words: list[str], line: str
-) -> None:
-    (folder / "mine.yaml").write_text(UNIVERSE)
-    assert run(["instruments", "import", "mine.yaml"]) == 0
-    assert run(["explain", *words]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"financehub: {line}")
+    ):
+        assert run(["explain", *words]) == 2, words
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"financehub: {line}"), words

@@ -45,9 +45,9 @@ def test_people_are_told_rows_files_and_place(filled: Path, capsys: pytest.Captu
     assert lines == ['"symbol","date","close"', '"AAPL",2024-01-02,405', '"AAPL",2024-01-03,409']
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
+def test_what_cannot_be_exported_is_wrong_usage(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(filled.iterdir())
+    for words, line in (
         (["stock_price_daily"], "unknown table stock_price_daily: did you mean stock_prices_daily"),
         ([BARS, "--columns", "klose"], "unknown column klose of stock_prices_daily"),
         ([BARS, "--symbols", "APPL"], "unknown symbol APPL: did you mean AAPL?"),
@@ -55,15 +55,11 @@ def test_people_are_told_rows_files_and_place(filled: Path, capsys: pytest.Captu
         ([BARS, "--format", "csv", "--output", "x.parquet"], "x.parquet does not end in .csv"),
         (["indicators_daily", "--repaired"], "indicators_daily has no flags: repaired works for tables of daily bars"),
         (["instruments", "--as-of", "2024-01-01"], "instruments keeps no earlier values"),
-    ],
-)
-def test_what_cannot_be_exported_is_wrong_usage(
-    filled: Path, capsys: pytest.CaptureFixture[str], words: list[str], line: str
-) -> None:
-    before = sorted(filled.iterdir())
-    assert run(["export", *words]) == 2
-    assert capsys.readouterr().err.startswith(f"financehub: {line}")
-    assert [path for path in sorted(filled.iterdir()) if path not in before and path.suffix == ".parquet"] == []
+    ):
+        assert run(["export", *words]) == 2, words
+        assert capsys.readouterr().err.startswith(f"financehub: {line}"), words
+        new = [path for path in sorted(filled.iterdir()) if path not in before and path.suffix == ".parquet"]
+        assert new == [], words
 
 
 SLOW = """

@@ -102,4 +102,5 @@ def test_a_demo_without_pages_fills_every_table_and_leaves_nothing_running(platf
     [page] = (platform.home.path / "journal/sample").glob("*.md")
     assert all(symbol in page.read_text() for symbol in ("AAPL", "KO", "JPM", "BTC"))
     ranked = "select count(*) from instruments where importance is not null"
-    assert platform.run("db", "shell", "--", "-Atc", ranked).stdout == "75\n"
+    shown = platform.run("db", "shell", "--", "-Atc", ranked)
+    assert shown.stdout == "75\n", shown.stderr
