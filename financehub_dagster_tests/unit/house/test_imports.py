@@ -57,6 +57,16 @@ def test_loading_the_code_location_opens_no_connection(load: dict[str, list[str]
     assert load["connections"] == []
 
 
+def test_indicators_are_computed_without_polars_which_stays_importable() -> None:
+    """TA-Lib imports it where there is one, and each run that computes would wait for it."""
+    program = (
+        "import sys; import financehub_dagster.market.indicators.engine;"
+        "print('talib' in sys.modules, 'polars' in sys.modules); import polars"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stdout.split()) == (0, ["True", "False"]), result.stderr
+
+
 def test_every_import_in_programs_that_tests_start_leads_somewhere() -> None:
     """Such programs stand in strings, which no type checker reads."""
     written = re.compile(r"from (financehub_dagster[\w.]*) import ((?:\w+, )*\w+)(?= as |\n|;|$)", re.MULTILINE)
