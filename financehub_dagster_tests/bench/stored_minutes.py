@@ -58,7 +58,7 @@ def measure(rows: int, *, by_symbol: bool) -> None:
             return
         move(count)
         few(symbols, minutes, "in the archive")
-        back(count)
+        back(engine, count)
         reset_engine()
 
 
@@ -154,10 +154,13 @@ def move(count: int) -> None:
     )
 
 
-def back(count: int) -> None:
-    """Restore the month, and drop it as the last step of archiving does."""
+def back(engine: Engine, count: int) -> None:
+    """Restore the month, and drop it as the last step of archiving does: long after it was written to the disk."""
     seconds, _ = timed(lambda: moving.restore_month(TABLE, MONTH))
     print(f"restored in {seconds:.1f} s, {count / seconds / 1e3:,.0f} thousand rows/s")
+
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("checkpoint"))
 
     def drop() -> None:
         with transaction() as connection:
