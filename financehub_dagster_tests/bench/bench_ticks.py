@@ -29,8 +29,8 @@ from financehub_dagster.storage.database.engine import reset_engine, transaction
 from financehub_dagster.storage.database.urls import beside, libpq_url, market_url
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.bench.tick_location import EMPTY
-from financehub_dagster_tests.end_to_end.webserver import Webserver
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.fixtures.webserver import Webserver
 
 LOCATION = "financehub_dagster_tests.bench.tick_location"
 ETHER = Instrument("ETH", "Ethereum", AssetType.CRYPTO, "XXXX", aliases={"binance": "ETHUSDT"})
@@ -60,7 +60,7 @@ class Stack:
             self.market.execute(f"truncate {table} cascade")
         began = time.time()
         [request] = self.server.evaluate(f"{job}_schedule")["runRequests"]
-        run = self.server.launch(job, request)
+        run = self.server.launch_tick(job, request)
         there: list[float] = []
 
         def stored() -> bool:

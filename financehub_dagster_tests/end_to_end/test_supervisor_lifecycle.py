@@ -13,9 +13,9 @@ from psycopg.types.multirange import Multirange
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
-from financehub_dagster_tests.end_to_end.webserver import Webserver
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.inbox import Inbox
+from financehub_dagster_tests.fixtures.webserver import Webserver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -91,7 +91,7 @@ def test_every_schedule_is_on_and_its_next_tick_has_no_error(platform, started):
     sandbox = Sandbox(platform.state().urls["sandbox"])
     sandbox.declare_key("newsapi", sandbox.keys["NEWSAPI_API_KEYS"], valid=False)
     [request] = results["fetch_news_schedule"]["runRequests"]
-    server.launch("fetch_news", request)
+    server.launch_tick("fetch_news", request)
 
 
 def complete(platform: Platform, table: str, symbol: str, sessions: int) -> bool:

@@ -9,9 +9,10 @@ import pytest
 from financehub_dagster.automation.celery_workers.delivery import WORKER_TAG
 from financehub_dagster.cli.parallel_runs import split
 from financehub_dagster.sandbox.calls import worst_window
+from financehub_dagster_tests.faults.celery_backfills import content, launch, statuses
 from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, kill, site
-from financehub_dagster_tests.faults.celery_webserver import Webserver, content, statuses
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.fixtures.webserver import Webserver
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
 
@@ -43,7 +44,7 @@ def test_a_worker_killed_in_mid_backfill_changes_nothing_in_the_end(place: Site,
     place.sandbox.limit("yahoo", ALLOWED, 1.0)
     one, two = place.machine("one"), place.machine("two")
     killed, _ = one.work("one", "--concurrency", "2"), two.work("two", "--concurrency", "2")
-    launched = [webserver.launch(group, (FIRST, LAST), PACED) for group in split(symbols, RUNS)]
+    launched = [launch(webserver, group, (FIRST, LAST), PACED) for group in split(symbols, RUNS)]
 
     def shared_and_halfway() -> bool:
         [(stored,)] = place.rows("select count(distinct symbol) from stock_prices_daily")
@@ -69,7 +70,7 @@ def test_a_worker_killed_in_mid_backfill_changes_nothing_in_the_end(place: Site,
 
     place.execute("truncate stock_prices_daily, corporate_actions, indicators_daily")
     place.sandbox.limit("yahoo", 10_000, 1.0)
-    webserver.launch(symbols, (FIRST, LAST), 1000)
+    launch(webserver, symbols, (FIRST, LAST), 1000)
     eventually(lambda: list(statuses(place).values()).count("SUCCESS") == RUNS + 1, SECONDS, f"{statuses(place)}")
     undisturbed = content(place)
     assert {name: len(rows) for name, rows in disturbed.items()} == {

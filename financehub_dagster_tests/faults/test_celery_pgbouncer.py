@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from financehub_dagster_tests.faults.celery_backfills import content, launch, statuses
 from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, site
-from financehub_dagster_tests.faults.celery_webserver import Webserver, content, statuses
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.pgbouncer import left_behind
+from financehub_dagster_tests.fixtures.webserver import Webserver
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
 
@@ -33,7 +34,7 @@ def test_runs_of_one_table_at_once_store_what_one_run_stores(place: Site, count_
         place.machine(name).work(name, "--concurrency", "2")
     halves = symbols[: STOCKS // 2], symbols[STOCKS // 2 :]
     for group in (*halves, symbols, symbols[:10]):
-        webserver.launch(group, (FIRST, LAST), PACED)
+        launch(webserver, group, (FIRST, LAST), PACED)
     eventually(lambda: list(statuses(place).values()).count("SUCCESS") == 4, SECONDS, f"{statuses(place)}")
     assert set(place.sandbox.calls("yahoo")["by_status"]) == {"200"}, "the workers exceeded a limit together"
     assert not place.rows("select * from task_failures")
@@ -45,7 +46,7 @@ def test_runs_of_one_table_at_once_store_what_one_run_stores(place: Site, count_
 
     place.execute("truncate stock_prices_daily, corporate_actions, indicators_daily")
     place.sandbox.limit("yahoo", 10_000, 1.0)
-    webserver.launch(symbols, (FIRST, LAST), 1000)
+    launch(webserver, symbols, (FIRST, LAST), 1000)
     eventually(lambda: list(statuses(place).values()).count("SUCCESS") == 5, SECONDS, f"{statuses(place)}")
     assert content(place) == together
     count_cases("backfills behind PgBouncer")

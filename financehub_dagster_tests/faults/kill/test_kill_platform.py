@@ -1,21 +1,19 @@
 """A whole platform killed in the middle of a backfill: started again, it ends with the tables of an undisturbed run."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
 
 from financehub_dagster.automation.failures.lost_runs import UNFINISHED
-from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.processes import members
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.fixtures.webserver import Webserver
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
@@ -23,19 +21,10 @@ TABLES = ("stock_prices_daily", "corporate_actions")
 FINAL_SECONDS = 120.0
 HEALED_SECONDS = 600.0
 CANCELLED_SECONDS = 15.0
-LAUNCH = """
-mutation($backfill: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $backfill) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-  }
-}
-"""
 
 
 class Backfilling(Platform):
-    """A platform with a few months of history, and what a person does and sees there."""
+    """A platform with a few months of history, and what it has stored."""
 
     def prepare(self) -> list[str]:
         """Write its settings; returns its finished months."""
@@ -46,35 +35,6 @@ class Backfilling(Platform):
         while (following := (months[-1] + timedelta(days=32)).replace(day=1)) <= last:
             months.append(following)
         return [month.isoformat() for month in months]
-
-    def ask(self, query: str, variables: dict[str, object]) -> dict:
-        """One question to the webserver, as its pages put it."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = Request(f"http://{ports.HOST}:{self.port}/graphql", body, {"Content-Type": "application/json"})
-        with urlopen(request) as answer:
-            found: dict = json.loads(answer.read())
-        return found["data"]
-
-    def backfill(self, months: list[str]) -> str:
-        """Launch a backfill of the price tables, as the webserver does; returns its id."""
-        selection = [{"path": [table]} for table in TABLES]
-        params = {"assetSelection": selection, "partitionNames": months}
-        launched = self.ask(LAUNCH, {"backfill": params})["launchPartitionBackfill"]
-        assert launched["__typename"] == "LaunchBackfillSuccess", launched
-        return str(launched["backfillId"])
-
-    def cancel(self, backfill: str) -> None:
-        """Cancel a backfill, as the webserver does."""
-        query = "mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }"
-        cancelled = self.ask(query, {"id": backfill})["cancelPartitionBackfill"]
-        assert cancelled["__typename"] == "CancelBackfillSuccess", cancelled
-
-    def backfill_status(self, backfill: str) -> str:
-        """What the webserver says of a backfill."""
-        query = (
-            "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
-        )
-        return str(self.ask(query, {"id": backfill})["partitionBackfillOrError"]["status"])
 
     def stored(self) -> list[tuple]:
         """Every row of the backfilled tables, but for when it was made."""
@@ -130,7 +90,7 @@ def test_a_platform_killed_in_mid_backfill_ends_with_the_same_tables(platform, c
     months = platform.prepare()
     platform.up()
     before = platform.state()
-    platform.backfill(months)
+    Webserver(platform.state().urls["webserver"]).backfill(TABLES, months)
     eventually(lambda: in_the_middle(platform), HEALED_SECONDS)
     going_on = [run for run, status in platform.run_statuses().items() if status in {s.value for s in UNFINISHED}]
     assert going_on
@@ -149,7 +109,7 @@ def test_a_daemon_killed_in_mid_backfill_costs_nothing(platform, count_cases):
     months = platform.prepare()
     platform.up()
     [daemon] = [child for child in platform.state().children if child.name == "daemon"]
-    platform.backfill(months)
+    Webserver(platform.state().urls["webserver"]).backfill(TABLES, months)
     eventually(lambda: in_the_middle(platform), HEALED_SECONDS)
     os.kill(daemon.pid, signal.SIGKILL)
     eventually(lambda: not members([daemon]), FINAL_SECONDS)
@@ -163,14 +123,15 @@ def test_a_backfill_of_215_months_is_cancelled_within_15_seconds(platform, count
     (platform.folder / ".env").write_text("FINANCEHUB_HISTORY_START=2009-01-01\n")
     started = platform.up()
     Sandbox(str(started["sandbox"])).latency(8000)
-    backfill = platform.backfill(months)
+    server = Webserver(str(started["url"]))
+    backfill = server.backfill(TABLES, months)
     tagged = (
         "select r.status from runs r join run_tags t using (run_id) where t.key = 'dagster/backfill' and t.value = %s"
     )
     eventually(lambda: platform.rows(tagged, backfill, dagster=True) == [("STARTED",)], FINAL_SECONDS)
     asked = Sandbox(str(started["sandbox"])).calls("yahoo")["total"]
     eventually(lambda: Sandbox(str(started["sandbox"])).calls("yahoo")["total"] > asked, FINAL_SECONDS)
-    platform.cancel(backfill)
-    eventually(lambda: platform.backfill_status(backfill) == "CANCELED", CANCELLED_SECONDS)
+    server.cancel(backfill)
+    eventually(lambda: server.backfill_status(backfill) == "CANCELED", CANCELLED_SECONDS)
     assert platform.rows(tagged, backfill, dagster=True) == [("CANCELED",)]
     count_cases("backfills cancelled")
