@@ -1,15 +1,20 @@
-"""Runs that were going when the machine went down."""
+"""What a platform that starts finds of an earlier one: runs that were going, and where its schedules were."""
 
 import json
 import socket
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from financehub_dagster.automation.failures.lost_runs import fail_lost_runs
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.cli.supervisor import ports
+from financehub_dagster.cli.supervisor.launch import move_instigators
+from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 
 
 @dg.op
@@ -48,3 +53,19 @@ def test_runs_of_a_code_server_that_is_gone_fail_and_all_others_are_left_alone(i
     status = {run.run_id: run.status for run in instance.get_runs()}
     assert status.pop(lost) is dg.DagsterRunStatus.FAILURE
     assert status == dict.fromkeys((living, by_hand, elsewhere), dg.DagsterRunStatus.STARTED)
+
+
+def test_schedules_are_known_to_be_at_the_new_port_of_their_code(instance):
+    def at(port: int, location: str) -> RemoteInstigatorOrigin:
+        code = GrpcServerCodeLocationOrigin(host=ports.HOST, port=port, location_name=location)
+        return RemoteInstigatorOrigin(RemoteRepositoryOrigin(code, "__repository__"), "daily")
+
+    data = ScheduleInstigatorData(cron_schedule="@daily", start_timestamp=1.0)
+    for location in (CODE_LOCATION, "of_somebody_else"):
+        instance.add_instigator_state(
+            InstigatorState(at(4001, location), InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, data)
+        )
+    move_instigators(instance, 4002)
+    states = instance.all_instigator_state()
+    assert {state.origin for state in states} == {at(4002, CODE_LOCATION), at(4001, "of_somebody_else")}
+    assert {(state.status, state.instigator_data) for state in states} == {(InstigatorStatus.STOPPED, data)}
