@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -44,11 +46,17 @@ class Platform:
         lines = {"FINANCEHUB_HISTORY_START": str(history_start), "MY_OWN": "line", **own}
         (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         self.home.prepare(Mode.SANDBOX)
+        with self.database_alone():
+            prepare.migrate()
+            with transaction() as connection:
+                upsert_instruments(connection, [Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")])
+
+    @contextmanager
+    def database_alone(self) -> Iterator[None]:
+        """Its database for this process, in `empty_folder`, while no part of the platform runs."""
         enter(self.home, Mode.SANDBOX)
         get_settings.cache_clear()
-        prepare.migrate()
-        with transaction() as connection:
-            upsert_instruments(connection, [Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")])
+        yield
         reset_engine()
         embedded.release(self.home.path)
 

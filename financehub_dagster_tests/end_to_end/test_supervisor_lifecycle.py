@@ -140,7 +140,7 @@ def test_health_and_metrics_tell_of_the_running_platform(platform, started):
 def test_every_sensor_ticks_and_a_refused_key_is_a_dead_letter_and_a_message(platform, started, inbox):
     """News of cryptos have one vendor."""
     server = Webserver(str(started["url"]))
-    eventually(lambda: all(each.ticks for each in server.instigators()[1]), PATIENCE)
+    eventually(lambda: all(each.ticks for each in server.instigators()[1]), PATIENCE, pause=1.0)
     schedules, sensors = server.instigators()
     errors = [(each.name, tick["error"]) for each in (*schedules, *sensors) for tick in each.ticks if tick["error"]]
     assert errors == []
