@@ -1,7 +1,9 @@
 """The whole platform in one process: real database, sandbox over HTTP, real client libraries, a Dagster instance."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -31,8 +33,10 @@ class Platform:
     instance: dg.DagsterInstance
     overrides: Mapping[str, Any]
     events: list[dg.DagsterEvent] = field(default_factory=list)
-    _bare: tuple[dg.Definitions, dg.Definitions] | None = field(default=None, init=False)
-    """The definitions, and the same without checks."""
+
+    def ask(self, yahoo_url: str, binance_url: str) -> None:
+        """Have these vendors asked as fast as they answer; what one test had worked out of them serves the next."""
+        self.overrides, self.definitions = asking(yahoo_url, binance_url)
 
     def run(
         self,
@@ -50,13 +54,8 @@ class Platform:
         """
         names, seen = [tables] if isinstance(tables, str) else list(tables), self.events.append
         self.events.clear()
-        definitions = self.definitions if checked else self._without_checks()
+        definitions = self.definitions if checked else without_checks(self.definitions)
         return materialize(definitions, names, first, last or first, symbols, seen, instance=self.instance, drawn=drawn)
-
-    def _without_checks(self) -> dg.Definitions:
-        if self._bare is None or self._bare[0] is not self.definitions:
-            self._bare = self.definitions, without_checks(self.definitions)
-        return self._bare[1]
 
     def rows(self, query: str, **values: object) -> list[tuple]:
         """The rows of a query."""
@@ -77,9 +76,28 @@ class Platform:
         return {c.check_name: c for c in outcome.checks if c.asset_key == dg.AssetKey(table)}
 
 
+@lru_cache(maxsize=4)
+def asking(yahoo_url: str, binance_url: str) -> tuple[Mapping[str, Any], dg.Definitions]:
+    """Providers that ask as fast as the vendors at these addresses answer, by name, and definitions with them."""
+    overrides = {
+        "yahoo": YahooProvider(base_url=yahoo_url, requests_per_second=1000, first_pause=0.0),
+        "binance": BinanceProvider(base_url=binance_url, first_pause=0.0),
+    }
+    return overrides, build_definitions(resource_overrides=overrides)
+
+
+_without_checks: deque[tuple[dg.Definitions, dg.Definitions]] = deque(maxlen=4)
+"""Definitions that were asked for last, and the same without checks: to work out their jobs takes long."""
+
+
 def without_checks(definitions: dg.Definitions) -> dg.Definitions:
     """The tables alone, as they are filled by a run without checks."""
-    return dg.Definitions(assets=definitions.assets, resources=definitions.resources, executor=definitions.executor)
+    for whole, bare in _without_checks:
+        if whole is definitions:
+            return bare
+    bare = dg.Definitions(assets=definitions.assets, resources=definitions.resources, executor=definitions.executor)
+    _without_checks.append((definitions, bare))
+    return bare
 
 
 @pytest.fixture
@@ -111,11 +129,7 @@ def platform_on(database: Database, sandbox: Sandbox, instance: dg.DagsterInstan
     """A market database with the default universe, and providers that ask the sandbox as fast as it answers."""
     with database.engine.begin() as connection:
         upsert_instruments(connection, default_universe())
-    overrides = {
-        "yahoo": YahooProvider(base_url=sandbox.yahoo_url, requests_per_second=1000, first_pause=0.0),
-        "binance": BinanceProvider(base_url=sandbox.binance_url, first_pause=0.0),
-    }
-    definitions = build_definitions(resource_overrides=overrides)
+    overrides, definitions = asking(sandbox.yahoo_url, sandbox.binance_url)
     return Platform(database.engine, sandbox, definitions, instance, overrides)
 
 

@@ -116,12 +116,7 @@ def heal(platform: Platform) -> dict[str, object]:
 
 
 def change(platform: Platform) -> dict[str, object]:
-    """A bar that changes has its week computed again; one that breaks a rule makes a dead letter."""
-    platform.execute(
-        "update stock_prices_daily set high = high * 2 where symbol = 'AAPL' and date = (select min(date) + 7 from"
-        " stock_prices_daily)"
-    )
-    platform.run(WEEKLY, symbols=["AAPL"])
+    """A bar that breaks a rule makes a dead letter of the week computed from it."""
     platform.execute("update stock_prices_daily set low = -1 where date = (select max(date) from stock_prices_daily)")
     broken = platform.run(WEEKLY, symbols=["AAPL"])
     letters = platform.scalar(f"select count(*) from task_failures where task_name = '{WEEKLY}' and symbol = 'AAPL'")

@@ -31,7 +31,7 @@ STOCKS, INDICATORS = "stock_prices_daily", "indicators_daily"
 SYMBOLS = ["AAPL", "AMZN", "GE", "IBM", "JNJ", "KO", "MSFT", "XOM"]
 FIRST, LAST = date(2015, 3, 1), date(2015, 3, 31)
 SESSIONS = 22
-PROCESSES, SHORT, FULL = 8, 2, 60
+PROCESSES, SHORT, FULL = 8, 1, 60
 
 
 def work(environment: dict[str, str], log: Path, seed: int, rounds: int) -> None:

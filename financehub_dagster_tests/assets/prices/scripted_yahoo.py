@@ -1,7 +1,6 @@
 """A Yahoo whose history of one stock a test writes down: bars, dividends and splits, adjusted or not as it likes."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from math import prod
@@ -9,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market import calendars
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.contracts.charts import OPENS, at, chart
-from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor, scripted_vendor
+from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor
 
 FIRST, LAST = date(2024, 1, 2), date(2024, 4, 30)
 SYMBOL = "XYZ"
@@ -143,17 +140,13 @@ class ScriptedYahoo:
         )
 
 
-@contextmanager
-def scripted_yahoo(platform: Platform) -> Iterator[ScriptedYahoo]:
+def scripted_yahoo(platform: Platform, vendor: ScriptedVendor) -> ScriptedYahoo:
     """The platform with a Yahoo that answers as it is told to."""
-    with scripted_vendor() as vendor:
-        vendor.will_answer(Series().chart())
-        yahoo = YahooProvider(base_url=vendor.url, requests_per_second=1000, first_pause=0.0)
-        platform.overrides = {**platform.overrides, "yahoo": yahoo}
-        platform.definitions = build_definitions(resource_overrides=platform.overrides)
-        with platform.engine.begin() as connection:
-            upsert_instruments(connection, [STOCK])
-        yield ScriptedYahoo(platform, vendor)
+    vendor.will_answer(Series().chart())
+    platform.ask(vendor.url, platform.sandbox.binance_url)
+    with platform.engine.begin() as connection:
+        upsert_instruments(connection, [STOCK])
+    return ScriptedYahoo(platform, vendor)
 
 
 def _of(series: Series, stored: dict[date, float], adjusted: bool = True) -> dict[date, Any]:

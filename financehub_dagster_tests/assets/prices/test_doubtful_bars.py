@@ -13,18 +13,12 @@ from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.assets.conftest import Platform
-from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor
+from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor
 
 STOCKS, MARCH, APRIL = "stock_prices_daily", "2015-03-01", "2015-04-01"
 FIFTH, LAST = 3, 20
 """Where 2015-03-05 and 2015-03-30 stand among the sessions of March."""
 type Change = Callable[[dict[str, list[float | None]]], None]
-
-
-@pytest.fixture(scope="module")
-def vendor() -> Iterator[ScriptedVendor]:
-    with scripted_vendor(Answer({})) as vendor:
-        yield vendor
 
 
 @pytest.fixture

@@ -1,21 +1,13 @@
 """Random dividends and splits, told, changed and taken back in random windows: always one basis."""
 
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 
-from financehub_dagster_tests.assets.conftest import Platform
-from financehub_dagster_tests.assets.prices.scripted_yahoo import ScriptedYahoo, Series, is_of, scripted_yahoo
+from financehub_dagster_tests.assets.prices.scripted_yahoo import ScriptedYahoo, Series, is_of
 from financehub_dagster_tests.fixtures.fault_form import CASE
 
 pytestmark = pytest.mark.full
-
-
-@pytest.fixture
-def yahoo(platform: Platform) -> Iterator[ScriptedYahoo]:
-    with scripted_yahoo(platform) as vendor:
-        yield vendor
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,6 +1,5 @@
 """Splits and dividends told after earlier prices were stored: every stored price and adjusted close on one basis."""
 
-from collections.abc import Iterator
 from datetime import date
 
 import pytest
@@ -16,19 +15,12 @@ from financehub_dagster_tests.assets.prices.scripted_yahoo import (
     ScriptedYahoo,
     Series,
     is_of,
-    scripted_yahoo,
     session,
     while_answering,
 )
 
 TABLE = "stock_prices_daily"
 EX, NEXT = session(10, 4), session(11, 4)
-
-
-@pytest.fixture
-def yahoo(platform: Platform) -> Iterator[ScriptedYahoo]:
-    with scripted_yahoo(platform) as vendor:
-        yield vendor
 
 
 @pytest.mark.parametrize("ex", [EX, session(19, 3)], ids=["in the window", "told late, before it"])

@@ -1,6 +1,5 @@
 """Runs warn of mixed units, splits that were not applied, another security, and rows without a session."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.contracts.charts import OPENS, at, chart, weekdays
 from financehub_dagster_tests.contracts.klines import kline
-from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor, scripted_vendor
+from financehub_dagster_tests.contracts.scripted import Answer, ScriptedVendor
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
 FEBRUARY, MARCH = "2024-02-01", "2024-03-01"
@@ -27,12 +26,6 @@ COIN = Instrument("LUNA", "Luna", AssetType.CRYPTO, "XXXX", aliases={"binance": 
 DAYS = [day for day in weekdays(date(2024, 2, 1), 41) if day != date(2024, 2, 19)]
 """The sessions of February and March 2024, less Presidents' Day, and Good Friday, 29 March, which is none."""
 WARNINGS = {"one_unit", "one_security", "splits_applied", "in_session", "no_doubtful_bars"}
-
-
-@pytest.fixture(scope="module")
-def vendor() -> Iterator[ScriptedVendor]:
-    with scripted_vendor(Answer({})) as vendor:
-        yield vendor
 
 
 @pytest.fixture

@@ -1,21 +1,13 @@
 """Actions and bars that a vendor no longer tells: taken back and kept, unless its answer has holes."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
 
-from financehub_dagster_tests.assets.conftest import Platform
-from financehub_dagster_tests.assets.prices.scripted_yahoo import SYMBOL, ScriptedYahoo, Series, scripted_yahoo, session
+from financehub_dagster_tests.assets.prices.scripted_yahoo import SYMBOL, ScriptedYahoo, Series, session
 
 TABLE = "stock_prices_daily"
 DAY, LATER = session(8), session(9)
-
-
-@pytest.fixture
-def yahoo(platform: Platform) -> Iterator[ScriptedYahoo]:
-    with scripted_yahoo(platform) as vendor:
-        yield vendor
 
 
 @pytest.mark.parametrize("paid", [None, []], ids=["adjusted", "not adjusted"])
