@@ -32,7 +32,9 @@ def record_rejections(connection: Connection, table: str, rejected: "pd.DataFram
     rejected has the columns symbol, date, rule (what the row breaks) and source; all others are kept as the row. Locks
     the table as its writers do.
     """
-    records = [_row(table, {str(k): v for k, v in record.items()}, run_id) for record in rejected.to_dict("records")]
+    records = [
+        _row(table, {str(k): v for k, v in each.items()}, run_id) for each in _nulls(rejected).to_dict("records")
+    ]
     latest = {tuple(row[name] for name in _KEY): row for row in records}
     if not latest:
         return 0
@@ -66,6 +68,12 @@ def _row(table: str, record: Mapping[str, object], run_id: str | None) -> dict[s
     key = {"symbol": record["symbol"], "date": _day(day), "rule": record["rule"], "source": record["source"]}
     rest = {name: _plain(value) for name, value in record.items() if name not in _UNCOMPARED and name not in key}
     return {**key, "table_name": table, "row": rest, "run_id": run_id}
+
+
+def _nulls(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows with None where a text or a time is missing; of numbers, NaN stays, which may be what was sent."""
+    others = rows.select_dtypes(exclude="number").items()
+    return rows.assign(**{str(name): column.astype(object).where(column.notna(), None) for name, column in others})
 
 
 _UNCOMPARED = frozenset({"fetched_at", "computed_at"})

@@ -166,6 +166,15 @@ def test_a_rejected_row_is_written_down_once_however_often_it_is_sent(database: 
         ]
 
 
+def test_what_is_missing_in_a_rejected_row_is_null_unless_it_is_a_number(database: Database) -> None:
+    author, published_at = pd.Series([None], dtype="str"), pd.Series([pd.NaT], dtype="datetime64[us, UTC]")
+    rows = rejected(np.nan)[:1].drop(columns="volume").assign(author=author, published_at=published_at)
+    with transaction() as connection:
+        record_rejections(connection, "stock_prices_daily", rows, run_id=None)
+        kept = connection.execute(sa.select(schema.rejected_rows.c.row)).scalar_one()
+    assert kept == {"close": "nan", "author": None, "published_at": None}
+
+
 @pytest.fixture
 def stored_bars(database: Database) -> pd.DataFrame:
     """Three instruments of different lengths, one of them with holes."""
