@@ -238,7 +238,8 @@ def _no_open_failures(evidence: Evidence) -> Finding:
     rows = dead_letters.live_failures(evidence.connection, TABLES[evidence.table].filled_by)
     parked = sum(row["status"] == "parked" for row in rows)
     runs = dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"])
-    message = _waiting("as dead letters", rows, f", {parked} of them parked")
+    told = [{name: row[name] for name in ("symbol", "partition_key", "exception") if row[name]} for row in rows[:1]]
+    message = _waiting("as dead letters", len(rows), told, f", {parked} of them parked")
     return Finding(len(rows), len(rows), message, rows[:SHOWN], {"parked": parked}, list(runs)[:RUNS_SHOWN])
 
 
@@ -248,7 +249,7 @@ def _no_deferred_work(evidence: Evidence) -> Finding:
     shown = ("symbol", "partition_key", "provider", "until", "reason")
     waiting = deferred_work.live_deferrals(evidence.connection, evidence.table)
     rows = [{name: row[name] for name in shown} for row in waiting]
-    return Finding(len(rows), len(rows), _waiting("until a vendor may be asked", rows), rows[:SHOWN])
+    return Finding(len(rows), len(rows), _waiting("until a vendor may be asked", len(rows), rows), rows[:SHOWN])
 
 
 def _no_discrepancies(evidence: Evidence) -> Finding:
@@ -259,10 +260,10 @@ def _no_discrepancies(evidence: Evidence) -> Finding:
     return finding(len(evidence.symbols), count, "instruments, values that another vendor has otherwise", rows)
 
 
-def _waiting(how: str, rows: Sequence[Mapping[str, object]], more: str = "") -> str:
-    if not rows:
+def _waiting(how: str, count: int, rows: Sequence[Mapping[str, object]], more: str = "") -> str:
+    if not count:
         return f"no work waits {how}"
-    return f"{len(rows):,} pieces of work wait {how}{more}; first: {' '.join(str(value) for value in rows[0].values())}"
+    return f"{count:,} pieces of work wait {how}{more}; first: {' '.join(str(value) for value in rows[0].values())}"
 
 
 NO_DISCREPANCIES = Check(
