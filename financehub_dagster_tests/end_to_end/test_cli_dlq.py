@@ -83,6 +83,7 @@ def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, databa
     sandbox.reset()
     assert [r["status"] for r in ask("dlq", "replay", "--all")["dead_letters"]] == ["resolved"]
     assert ask("dlq", "list")["dead_letters"] == []
+    assert ask.text("dlq", "list") == "no dead letters\n"
     with database.engine.connect() as connection:
         query = sa.text("select count(*) from stock_prices_daily where symbol = 'GE'")
         assert connection.execute(query).scalar() == 43

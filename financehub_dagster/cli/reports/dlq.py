@@ -124,8 +124,11 @@ def run_url(home: Home, run_id: str | None) -> str | None:
 
 def show_list(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print one line per row."""
+    if not rows:
+        console.say("no dead letters")
+        return
     counts = Counter(str(row["status"]) for row in rows)
-    title = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no dead letters"
+    title = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     columns = ["id", "task", "partitions", "symbol", "status", "tries", "next retry", "error"]
     console.table(title, columns, [_line(row) for row in rows])
 
