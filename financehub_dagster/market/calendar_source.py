@@ -60,8 +60,8 @@ class Sessions:
         """The columns by name."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
-    def _columns(self) -> tuple[Days, Instants, Instants, Instants, Instants]:
-        return self.dates, self.opens, self.closes, self.break_starts, self.break_ends
+    def _columns(self) -> tuple[NDArray[Any], ...]:
+        return tuple(self.arrays().values())
 
 
 NO_SESSIONS = Sessions(*(np.array([], f"datetime64[{unit}]") for unit in ("D", "s", "s", "s", "s")))

@@ -1,8 +1,8 @@
 """Sessions: on which days an instrument is traded, and when each session opens and closes.
 
 Belongs here: questions of time that exchange_calendars answers. Does not belong here: which exchanges exist
-(`exchanges`), what the library does not know (`corrections`), what is stored or missing (storage). Imports
-exchange_calendars and pandas, which takes a second: import this module only where sessions are needed.
+(`exchanges`), what the library does not know (`corrections`), what is stored or missing (storage). Imports numpy, and
+exchange_calendars with pandas where a calendar is not kept yet: import this module only where sessions are needed.
 
 A session is named by its date in the exchange's time zone; cryptos have one session a UTC day. A session of currencies
 ends at 17:00 New York of its date and begins at 17:00 of the day before: Monday's on Sunday evening. Where the
