@@ -14,6 +14,7 @@ from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, chosen
+from financehub_dagster_tests.fixtures.inbox import Inbox
 from financehub_dagster_tests.fixtures.sandbox import as_new
 
 
@@ -52,6 +53,14 @@ def prepared(
     yield run_all
     server.drop(url)
     server.drop(beside(url))
+
+
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[Inbox]:
+    """Where the alerts of a module's platform arrive."""
+    inbox = Inbox()
+    yield inbox
+    inbox.server.shutdown()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from financehub_dagster.storage.database.urls import beside, libpq_url, market_u
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
-from financehub_dagster_tests.fixtures.inbox import Inbox
 from financehub_dagster_tests.fixtures.webserver import Webserver
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(1800)]
@@ -32,13 +31,6 @@ FILLED = """
 stock_prices_daily crypto_prices_daily fx_prices_daily indicators_daily levels_daily pivot_points quotes crypto_markets
 fundamentals ohlc_1m coverage api_usage health_checks
 """.split()
-
-
-@pytest.fixture(scope="module")
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.server.shutdown()
 
 
 @pytest.fixture(scope="module")

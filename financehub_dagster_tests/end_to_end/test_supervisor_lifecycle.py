@@ -14,7 +14,6 @@ from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.end_to_end.conftest import empty_folder
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
-from financehub_dagster_tests.fixtures.inbox import Inbox
 from financehub_dagster_tests.fixtures.webserver import Webserver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -26,13 +25,6 @@ NEWCOMERS = """
 - {symbol: KO, name: Coca-Cola, asset_type: stock, exchange: XNYS}
 - {symbol: ETH, name: Ethereum, asset_type: crypto, exchange: XXXX, aliases: {binance: ETHUSDT}}
 """
-
-
-@pytest.fixture(scope="module")
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.server.shutdown()
 
 
 @pytest.fixture(scope="module")
