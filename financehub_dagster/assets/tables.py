@@ -5,6 +5,7 @@ belong here: what a body does (`bar_table`, `snapshot_table`, `derived_table`), 
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,16 @@ from financehub_dagster.assets.snapshot_config import SnapshotConfig
 from financehub_dagster.ingest.partitions import partitions_of
 from financehub_dagster.ingest.run_config import Fetch, Minutes, Universe
 from financehub_dagster.tables import FOLLOWING, TABLES, filled_with
-from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Maintained, Snapshots, Table
+from financehub_dagster.tables.declaration import (
+    Derived,
+    FilledWith,
+    Freshness,
+    History,
+    Intraday,
+    Maintained,
+    Snapshots,
+    Table,
+)
 
 OWNERS = ["team:market-data"]
 
@@ -52,15 +62,19 @@ def table_spec(name: str, *, deps: tuple[str, ...] | None = None) -> dg.AssetSpe
         owners=OWNERS,
         kinds={"postgres", *table.source},
         automation_condition=when_inputs_are_filled() if name in FOLLOWING else None,
-        freshness_policy=None
-        if fresh is None
-        else dg.FreshnessPolicy.cron(fresh.by, lower_bound_delta=fresh.within, timezone=fresh.timezone),
+        freshness_policy=None if fresh is None else _policy(fresh),
         metadata={
             "dagster/table_name": f"public.{name}",
             "dagster/storage_kind": "postgres",
             "dagster/column_schema": table_schema(table),
         },
     )
+
+
+@cache
+def _policy(fresh: Freshness) -> dg.FreshnessPolicy:
+    """Tables that are due together share one: Dagster goes through a thousand ticks to check each."""
+    return dg.FreshnessPolicy.cron(fresh.by, lower_bound_delta=fresh.within, timezone=fresh.timezone)
 
 
 def _inputs(table: Table) -> tuple[str, ...]:

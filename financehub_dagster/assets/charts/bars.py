@@ -112,9 +112,9 @@ def _generated(symbol: str, rows: "pd.DataFrame") -> int:
         return 0
     import pandas as pd
 
-    from financehub_dagster.sandbox.market.recordings import recorded_spans
+    from financehub_dagster.sandbox.market.recordings import recorded_span
 
-    span = recorded_spans().get(symbol)
+    span = recorded_span(symbol)
     return len(rows) if span is None else int((rows.index > pd.Timestamp(span[1])).sum())
 
 

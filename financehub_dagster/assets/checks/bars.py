@@ -114,14 +114,12 @@ def merge(findings: Sequence[Finding]) -> Finding:
 
 
 def _schema(evidence: Evidence) -> Finding:
-    import pandera.errors
-
-    from financehub_dagster.market.schemas import schema_of
+    from financehub_dagster.market.schemas import SchemaErrors, schema_of
 
     frame = evidence.rows
     try:
         schema_of(evidence.table, TABLES[evidence.table].limits).validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as error:
+    except SchemaErrors as error:
         cases = error.failure_cases
         rows = [
             {

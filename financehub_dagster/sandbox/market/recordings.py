@@ -7,7 +7,8 @@ server and tests import this module.
 
 import csv
 import gzip
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -60,14 +61,14 @@ def recorded_symbols() -> tuple[str, ...]:
     return tuple(sorted(_daily()))
 
 
-@cache
-def recorded_spans() -> Mapping[str, tuple[date, date]]:
-    """The first and last recorded day of each symbol, without reading the prices between them."""
-    spans: dict[str, tuple[str, str]] = {}
-    for name in _DAILY_FILES:
-        for symbol, day, *_ in _rows(name):
-            spans[symbol] = (spans.get(symbol, (day,))[0], day)
-    return {symbol: (date.fromisoformat(first), date.fromisoformat(last)) for symbol, (first, last) in spans.items()}
+def recorded_span(symbol: str) -> tuple[date, date] | None:
+    """The first and last recorded day of `symbol`, found without parsing prices; None where there is none."""
+    line = f"\n{symbol},"
+    for text in map(_text, _DAILY_FILES):
+        if line in text:
+            first, last = (text[at + len(line) :][:10] for at in (text.find(line), text.rfind(line)))
+            return date.fromisoformat(first), date.fromisoformat(last)
+    return None
 
 
 def recorded_daily(symbol: str) -> DailyRecording:
@@ -106,7 +107,11 @@ def _columns(numbers: list[tuple[str, ...]]) -> list[Floats]:
 
 
 def _rows(name: str) -> Iterator[list[str]]:
-    with gzip.open(_DATA / name, "rt", encoding="ascii", newline="") as file:
-        reader = csv.reader(file)
-        next(reader)
-        yield from reader
+    reader = csv.reader(io.StringIO(_text(name)))
+    next(reader)
+    yield from reader
+
+
+@cache
+def _text(name: str) -> str:
+    return gzip.decompress((_DATA / name).read_bytes()).decode("ascii")

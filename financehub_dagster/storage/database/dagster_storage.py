@@ -5,7 +5,8 @@ the instance (webserver, daemon, run workers, `dagster asset materialize`) comes
 finds the embedded server running and holds it until it ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import dagster as dg
@@ -41,11 +42,31 @@ _TABLES_MISSING = sa.text("""
 """By these dagster-postgres tells whether its tables are there."""
 
 
+def _until_yes(question: Callable[..., bool]) -> Callable[..., bool]:
+    """A question of Dagster's about the shape of its own tables, put to the server until the answer is yes.
+
+    Dagster looks into the server's catalog with each check, asset, run and tick: two statements of a run's thirteen.
+    """
+
+    def answer(self: "_OurSessions", *subjects: Any) -> bool:
+        asked = (question.__name__, *(each for each in subjects if isinstance(each, str)))
+        if asked not in self._known and question(self, *subjects):
+            self._known.add(asked)
+        return asked in self._known
+
+    return answer
+
+
 class _OurSessions:
     """A part of Dagster's storage whose connections start as ours do, those of the webserver too."""
 
     _engine: sa.Engine
     postgres_url: str
+
+    @cached_property
+    def _known(self) -> set[tuple[str, ...]]:
+        """The questions that were answered with yes."""
+        return set()
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
         """What Dagster does: another engine for each part, with a time limit for statements (milliseconds)."""
@@ -62,9 +83,21 @@ class _OurSessions:
 class FinanceHubRuns(_OurSessions, PostgresRunStorage):
     """Dagster's runs."""
 
+    has_built_index = _until_yes(PostgresRunStorage.has_built_index)
+    has_run_stats_index_cols = _until_yes(PostgresRunStorage.has_run_stats_index_cols)
+    has_backfill_id_column = _until_yes(PostgresRunStorage.has_backfill_id_column)
+    has_bulk_actions_selector_cols = _until_yes(PostgresRunStorage.has_bulk_actions_selector_cols)
+    has_backfill_tags_table = _until_yes(PostgresRunStorage.has_backfill_tags_table)
+
 
 class FinanceHubSchedules(_OurSessions, PostgresScheduleStorage):
     """Dagster's schedules and sensors."""
+
+    has_built_index = _until_yes(PostgresScheduleStorage.has_built_index)
+    _has_instigators_table = _until_yes(PostgresScheduleStorage._has_instigators_table)
+    _has_asset_daemon_asset_evaluations_table = _until_yes(
+        PostgresScheduleStorage._has_asset_daemon_asset_evaluations_table
+    )
 
 
 class FinanceHubEventLog(_OurSessions, PostgresEventLogStorage):
@@ -72,6 +105,9 @@ class FinanceHubEventLog(_OurSessions, PostgresEventLogStorage):
 
     And no more often than needed: a check is planned once.
     """
+
+    has_table = _until_yes(PostgresEventLogStorage.has_table)
+    _has_asset_key_col_on_connection = _until_yes(PostgresEventLogStorage._has_asset_key_col_on_connection)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of the kinds that come in batches, partitions that a run will fill before all others."""

@@ -57,11 +57,20 @@ def test_loading_the_code_location_opens_no_connection(load: dict[str, list[str]
     assert load["connections"] == []
 
 
-def test_indicators_are_computed_without_polars_which_stays_importable() -> None:
-    """TA-Lib imports it where there is one, and each run that computes would wait for it."""
+@pytest.mark.parametrize(
+    ("module", "library", "companion"),
+    [
+        ("financehub_dagster.market.indicators.engine", "talib", "polars"),
+        ("financehub_dagster.market.schemas", "pandera", "hypothesis"),
+    ],
+)
+def test_a_library_is_imported_without_its_companion_which_stays_importable(
+    module: str, library: str, companion: str
+) -> None:
+    """It looks for it, and each run would wait."""
     program = (
-        "import sys; import financehub_dagster.market.indicators.engine;"
-        "print('talib' in sys.modules, 'polars' in sys.modules); import polars"
+        f"import sys; import {module};"
+        f"print('{library}' in sys.modules, '{companion}' in sys.modules); import {companion}"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (result.returncode, result.stdout.split()) == (0, ["True", "False"]), result.stderr

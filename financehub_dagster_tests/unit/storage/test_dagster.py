@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 import yaml
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
+from sqlalchemy import event
 
 from financehub_dagster.storage.database import embedded
 from financehub_dagster.storage.database.creation import autocommit
@@ -133,6 +135,26 @@ def test_a_run_plans_a_check_once_over_however_many_partitions(database: Databas
                 query = sa.text("select execution_status, partition from asset_check_executions where run_id = :run")
                 rows[count] = [tuple(row) for row in connection.execute(query, {"run": run.run_id})]
     assert rows == {2: [("SUCCEEDED", None)], 24: [("SUCCEEDED", None)]}
+
+
+def test_a_run_of_many_checks_reads_the_servers_catalog_once(database: Database, dagster_home: Path) -> None:
+    @dg.asset(check_specs=[dg.AssetCheckSpec(f"sound_{n}", asset="filled") for n in range(10)])
+    def filled() -> Iterator[dg.MaterializeResult]:
+        results = [dg.AssetCheckResult(passed=True, check_name=f"sound_{n}") for n in range(10)]
+        yield dg.MaterializeResult(check_results=results)
+
+    catalog: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        catalog.extend([arguments[2]] if "pg_catalog.pg_class" in arguments[2] else [])
+
+    with dg.DagsterInstance.get() as instance:
+        event.listen(sa.Engine, "before_cursor_execute", note)
+        try:
+            assert dg.materialize([filled], instance=instance).success
+        finally:
+            event.remove(sa.Engine, "before_cursor_execute", note)
+    assert 1 <= len(catalog) <= 8, catalog  # one for each fact that Dagster asks for, none for each check
 
 
 def test_a_connection_that_was_kept_and_is_lost_costs_nothing(database: Database, dagster_home: Path) -> None:
