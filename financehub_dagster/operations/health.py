@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from financehub_dagster.storage.database.engine import Connection
+    from financehub_dagster.storage.operations.daemons import Daemon
     from financehub_dagster.storage.rate_limits.usage import VendorState
 
 ESSENTIAL = frozenset({"database", "schema", "daemon", "code-server", "disk"})
@@ -142,7 +143,7 @@ def replica() -> Checked:
 
 
 def daemon(found: Parts | None) -> Checked:
-    """A daemon has written a heartbeat of late, unless the supervisor has just started it."""
+    """A daemon has written a heartbeat of late, unless the supervisor has just started it; and it drives alone."""
     from financehub_dagster.storage.database.dagster_state import heartbeats
 
     beats, now = heartbeats(), datetime.now(UTC)
@@ -151,7 +152,23 @@ def daemon(found: Parts | None) -> Checked:
         return Checked("daemon", "failed", "it has never written a heartbeat: `financehub up` starts it")
     probes.recent(beats.values(), started or min(beats.values()), now)
     age = max(0.0, (now - max(beats.values(), default=now)).total_seconds())
-    return Checked("daemon", "ok", f"last heartbeat {age:.0f} s ago")
+    together, claims = _driving()
+    if together:
+        told = " and ".join(str(each) for each in together)
+        return Checked(
+            "daemon", "degraded", f"{len(together)} drive, so ticks are made twice: stop all but one: {told}"
+        )
+    where = "" if claims is None or claims.is_over else f" on {claims.host} ({claims.home})"
+    return Checked("daemon", "ok", f"last heartbeat {age:.0f} s ago{where}")
+
+
+def _driving() -> "tuple[list[Daemon], Daemon | None]":
+    """The daemons that drive at the same time, and the one that may."""
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.operations import daemons
+
+    with transaction() as connection:
+        return daemons.driving_together(connection), daemons.holder(connection)
 
 
 def runs() -> list[Checked]:

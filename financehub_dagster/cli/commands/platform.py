@@ -54,6 +54,7 @@ def up(
     from financehub_dagster.cli import prepare
     from financehub_dagster.cli.signals import StopRequested, stop_signals
     from financehub_dagster.cli.supervisor import launch
+    from financehub_dagster.cli.supervisor.claim import Claim
     from financehub_dagster.cli.supervisor.services import Pages, free_port
     from financehub_dagster.cli.supervisor.state import sole_supervisor
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
@@ -68,10 +69,12 @@ def up(
             serve_port = free_port(serve_port, "--serve-port")
         tell_of_others(console, home)
         sandbox_url = launch.enter_home(home, mode, console)
-        with Supervisor(home, os.environ, console) as supervisor:
+        with Claim(console) as claim, Supervisor(home, os.environ, console) as supervisor:
             if sandbox_url is not None:
                 launch.start_sandbox(supervisor, sandbox_url)
+            claim.take(supervisor, stop)  # before anything is migrated under a platform that runs elsewhere
             launch.open_database(home, mode, console, empty=empty)
+            claim.take(supervisor, stop)
             prepare.tell_what_is_off(console)
             url = launch.start_pages(supervisor, port, stop, Pages(host, read_only))
             if sandbox_url is not None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._daemon.types import DaemonHeartbeat
 from dagster._record import copy
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
@@ -23,15 +24,20 @@ from dagster_postgres import (
     PostgresScheduleStorage,
 )
 
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.creation import autocommit, ensure_database, locked
 from financehub_dagster.storage.database.session_settings import ENCODING, prepare_all
+from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.database.upgrade.requirements import check
 from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
+from financehub_dagster.storage.operations import daemons
 
 MOST = 16
 """Connections of a process to Dagster's storage; who needs another one waits for up to 30 s."""
 MOST_OF_WEBSERVER = 8
 """Those of the webserver for each of the three parts: runs, events, schedules."""
+_DRIVES = "SCHEDULER"
+"""One of a daemon's threads, whose heartbeats stand for all of them."""
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _TABLES_LOCK = 7_236_400_003
 """Advisory lock under which Dagster's tables are created: any number that nobody else uses."""
@@ -81,7 +87,14 @@ class _OurSessions:
 
 
 class FinanceHubRuns(_OurSessions, PostgresRunStorage):
-    """Dagster's runs."""
+    """Dagster's runs, and the heartbeats of its daemons."""
+
+    def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
+        """What Dagster does; and that a daemon drives here, whatever started it, is noted beside the market data."""
+        super().add_daemon_heartbeat(daemon_heartbeat)
+        if daemon_heartbeat.daemon_type == _DRIVES:
+            home = str(get_settings().home)
+            in_transaction(lambda connection: daemons.beat(connection, daemons.own_token(), home))
 
     has_built_index = _until_yes(PostgresRunStorage.has_built_index)
     has_run_stats_index_cols = _until_yes(PostgresRunStorage.has_run_stats_index_cols)

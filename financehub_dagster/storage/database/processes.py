@@ -6,6 +6,10 @@ Belongs here: writing a process's identity down and asking whether it still runs
 import json
 import os
 import socket
+import uuid
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 import psutil
 
@@ -27,13 +31,27 @@ def is_alive(pid: int, started: float) -> bool:
         return False
 
 
+@cache
+def machine() -> str:
+    """What tells the machine, or container, apart in which this process sees others; another one after each boot."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"{uuid.getnode():x}"
+    with suppress(OSError):
+        boot += f" {Path('/proc/self/ns/pid').readlink()}"
+    return boot
+
+
 def identity() -> str:
     """This process as text, for `is_gone` on any machine."""
     pid = os.getpid()
-    return json.dumps({"host": socket.gethostname(), "pid": pid, "started": started_at(pid)})
+    found = {"host": socket.gethostname(), "machine": machine(), "pid": pid, "started": started_at(pid)}
+    return json.dumps(found)
 
 
 def is_gone(text: str) -> bool:
     """Whether the process of an `identity` has ended; one of another machine counts as running, for nobody can tell."""
     process = json.loads(text)
-    return process["host"] == socket.gethostname() and not is_alive(process["pid"], process["started"])
+    here = process["host"] == socket.gethostname() and process.get("machine", machine()) == machine()
+    return here and not is_alive(process["pid"], process["started"])

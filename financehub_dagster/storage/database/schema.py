@@ -367,6 +367,27 @@ health_checks = sa.Table(
     comment="The health of each component: one row for each time it had one status without a break.",
 )
 
+daemons = sa.Table(
+    "daemons",
+    metadata,
+    sa.Column("token", sa.Text, primary_key=True, comment="made anew by each start of a platform"),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("home", sa.Text, nullable=False, comment="FINANCEHUB_HOME there"),
+    sa.Column("process", sa.Text, nullable=False, comment="the process that started it, as JSON"),
+    sa.Column("claims", sa.Boolean, nullable=False, comment="it is the one that may drive"),
+    sa.Column("since", Instant, nullable=False, server_default=sa.text("clock_timestamp()")),
+    sa.Column(
+        "seen_at",
+        Instant,
+        nullable=False,
+        server_default=sa.text("clock_timestamp()"),
+        comment="when it last renewed its claim",
+    ),
+    sa.Column("beat_at", Instant, comment="when Dagster's daemon there last wrote a heartbeat"),
+    sa.Index("daemons_claims_key", "claims", unique=True, postgresql_where=sa.text("claims")),
+    comment="Dagster's daemons on this database; the one that claims it drives schedules, sensors and the queue.",
+)
+
 sla_breaches = sa.Table(
     "sla_breaches",
     metadata,
