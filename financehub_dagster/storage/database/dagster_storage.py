@@ -26,7 +26,7 @@ from dagster_postgres import (
 
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.creation import autocommit, ensure_database, locked
-from financehub_dagster.storage.database.session_settings import ENCODING, prepare_all
+from financehub_dagster.storage.database.session_settings import ENCODING, NETWORK, prepare_all
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.database.upgrade.requirements import check
 from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
@@ -197,7 +197,8 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
             check(connection, url)
             # Dagster would look for each table over a connection of its own, in every process.
             missing = connection.execute(_TABLES_MISSING).scalar_one()
-            encoded = url.update_query_dict({"client_encoding": ENCODING})
+            given = {name: str(value) for name, value in NETWORK.items() if name not in url.query}
+            encoded = url.update_query_dict({"client_encoding": ENCODING, **given})
             return cls(
                 inst_data=inst_data,
                 postgres_url=encoded.render_as_string(hide_password=False),

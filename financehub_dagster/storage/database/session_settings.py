@@ -26,7 +26,18 @@ OLDEST_SERVER = 14
 ENCODING = "UTF8"
 AS_UTF8 = f"encoding '{ENCODING}' locale 'C' template template0"
 """Makes a new database UTF8 whatever the server's template is; a locale may belong to another encoding, C to none."""
-CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "financehub", "client_encoding": ENCODING}
+UNANSWERED_SECONDS = 30
+"""A connection whose other end has acknowledged nothing for this long is over: a network that is cut says nothing, and
+left to themselves client and server would wait for a quarter of an hour to two hours. No query is too slow for it: the
+system acknowledges, not the program."""
+NETWORK = {
+    "keepalives_idle": UNANSWERED_SECONDS // 2,
+    "keepalives_interval": UNANSWERED_SECONDS // 6,
+    "keepalives_count": 3,
+    "tcp_user_timeout": UNANSWERED_SECONDS * 1000,
+}
+"""libpq's words for it, for our end."""
+CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "financehub", "client_encoding": ENCODING, **NETWORK}
 """Both drivers decode what the server sends by the encoding that was agreed on at the start. An address may override
 the others."""
 
@@ -49,6 +60,14 @@ LIMITS = {
 }
 """How long anything may take."""
 BETWEEN_TRANSACTIONS = {"idle_session_timeout": "0"}
+OTHER_END = {
+    "tcp_keepalives_idle": str(UNANSWERED_SECONDS // 2),
+    "tcp_keepalives_interval": str(UNANSWERED_SECONDS // 6),
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": str(UNANSWERED_SECONDS * 1000),
+}
+"""The same for the server's end, which holds the locks of a program that it cannot reach any more. A socket in a folder
+has no such settings and takes them all the same."""
 SINCE_17 = {"transaction_timeout": "0"}
 NOT_PSYCOPG2 = {"standard_conforming_strings": "on"}
 """psycopg2 writes literals as the session began, and would lose backslashes if that changed."""
@@ -68,7 +87,7 @@ def prepare_all(engine: Engine, limits: Mapping[str, str] | None = None) -> None
     def connected(connection: Any, record: Any) -> None:
         ours = LIMITS | (SINCE_17 if connection.info.server_version >= 170000 else {}) | dict(limits or {})
         if not _is_pooled(connection):
-            _send(connection, _assigned(_of_session(driver) | READING | ours | BETWEEN_TRANSACTIONS))
+            _send(connection, _assigned(_of_session(driver) | READING | ours | BETWEEN_TRANSACTIONS | OTHER_END))
             return
         record.info[_LOCALLY] = _assigned(ours, "set local")
         if driver == "psycopg":

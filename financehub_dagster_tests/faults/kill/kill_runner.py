@@ -16,8 +16,12 @@ from threading import Event
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
+from sqlalchemy.engine import make_url
+
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.urls import DAGSTER_SUFFIX
 from financehub_dagster_tests.faults.kill.kill_points import Point
+from financehub_dagster_tests.fixtures.relay import cut
 
 if TYPE_CHECKING:
     from financehub_dagster.automation.runs import RunOutcome
@@ -31,7 +35,8 @@ class Run:
     """What a process does: fill `tables` over the partitions `first` to `last`, try all dead letters again, or recover.
 
     At `point`, if it has one, its `fate` happens: the signal `number` kills it, or its database goes away. It waits
-    `lock_seconds` for rows that others hold.
+    `lock_seconds` for rows that others hold. It reaches the market database by way of `network`, if it has one: the
+    ports of a relay and of its control.
     """
 
     does: Literal["fill", "replay", "recover"]
@@ -40,9 +45,10 @@ class Run:
     last: str = ""
     symbols: Sequence[str] = ()
     point: Point | None = None
-    fate: Literal["is_killed", "loses_connections", "loses_server"] = "is_killed"
+    fate: Literal["is_killed", "loses_connections", "loses_server", "network_resets", "network_is_silent"] = "is_killed"
     number: signal.Signals = signal.SIGKILL
     lock_seconds: int = 60
+    network: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ def live(run: Run, place: Place, news: Connection) -> None:
 
     _redirect(place.log)
     os.environ.update(place.environment)
+    if run.network[0]:
+        _go_by_way_of(run.network[0])
     get_settings.cache_clear()
     # A run worker takes SIGTERM for SIGINT.
     setup_interrupt_handlers()
@@ -142,6 +150,18 @@ def _meet(run: Run, news: Connection) -> None:
             _drop_connections()
         case "loses_server":
             _stop_server()
+        case "network_resets":
+            cut(run.network[1], "reset")
+        case "network_is_silent":
+            cut(run.network[1], "silence")
+
+
+def _go_by_way_of(port: int) -> None:
+    """Reach the market database through the relay on `port`, and Dagster's own without."""
+    url = make_url(os.environ["FINANCEHUB_DATABASE_URL"])
+    dagster = url.set(database=f"{url.database}{DAGSTER_SUFFIX}")
+    for name, each in (("DATABASE", url.set(port=port)), ("DAGSTER_DATABASE", dagster)):
+        os.environ[f"FINANCEHUB_{name}_URL"] = each.render_as_string(hide_password=False)
 
 
 def _drop_connections() -> None:

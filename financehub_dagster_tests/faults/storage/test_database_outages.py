@@ -11,12 +11,15 @@ from financehub_dagster_tests.faults.kill.kill_points import POINTS, STOCKS, Poi
 from financehub_dagster_tests.faults.kill.kill_runner import DONE, FAILED, REACHED
 from financehub_dagster_tests.faults.kill.kill_scene import Scene, Trace
 from financehub_dagster_tests.faults.kill.kill_world import World
-from financehub_dagster_tests.fixtures.database import new_server
+from financehub_dagster_tests.fixtures.database import new_server, tcp_server
 from financehub_dagster_tests.fixtures.fault_form import in_full
+from financehub_dagster_tests.fixtures.relay import relay
 
 pytestmark = pytest.mark.timeout(600)
 
 AT_ONCE = 8
+BOUND = 100.0
+"""Seconds: a connection without an answer is given up after thirty, and so are a few attempts to connect again."""
 LOSING = ("before_lock", "after_insert", "before_commit", "after_commit", "during_checks")
 LOSING_IN_SHORT = ("after_fetch", "mid_copy")
 
@@ -80,6 +83,34 @@ def test_a_server_that_is_stopped_at_once_comes_back_with_all_that_was_committed
         embedded.ensure_running(world.server.home)
         invariants.assert_survived(scene, work, trace)
         count_cases("servers stopped at once")
+
+
+@pytest.fixture(scope="module")
+def distant_world(sandbox_process, tmp_path_factory) -> Iterator[World]:
+    """A world whose server is reached by TCP."""
+    with tcp_server() as server:
+        yield World(server, sandbox_process, tmp_path_factory.mktemp("distant"), server.migrated())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("fate", ["network_resets", "network_is_silent"])
+@pytest.mark.parametrize("point", points("mid_copy", "before_commit"), ids=lambda point: point.name)
+def test_a_network_that_is_cut_in_mid_write_ends_the_run_in_time_and_leaves_nothing_half_done(
+    distant_world, count_cases, point, fate
+):
+    """Silent: no packet arrives any more, on either side, and nothing says so."""
+    world = distant_world
+    work = world.work(STOCKS)
+    world.vendors()
+    with world.scene(work.before) as scene, relay(world.server.address.port) as network:
+        run = replace(work.run, point=point, fate=fate, network=(network.port, network.control))
+        trace = scene.disturb(run)
+        assert REACHED in trace.news
+        assert trace.seconds < BOUND
+        if any(news.startswith(FAILED) for news in trace.news):
+            assert_one_line_of_ours(failure(trace), "start the server")
+        invariants.assert_survived(scene, work, trace)
+        count_cases("networks cut")
 
 
 def test_rows_that_another_session_locks_are_not_waited_for_for_ever(world, count_cases):
