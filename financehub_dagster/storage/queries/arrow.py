@@ -46,6 +46,8 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _AS_TEXT = (postgresql.JSONB, postgresql.DATEMULTIRANGE)
 """Types that Arrow lacks; their text is read."""
 _ISOLATION = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_ISOLATED = {"default_transaction_isolation": "repeatable read", "default_transaction_read_only": "on"}
+"""The same for all transactions of a session, which costs a question nothing."""
 _PREFIX = re.compile(r"^([A-Z_]+: )?(\[libpq\] )?")
 
 
@@ -214,14 +216,15 @@ def _begun(url: URL) -> Any:
     """A connection in a transaction of its own; one that was lost while nobody used it is replaced."""
     while (kept := _IDLE.take(url)) is not None:
         try:
-            _begin(kept)
+            _require_alive(kept)
+            _begin(kept, url)
         except adbc_driver_manager.Error:
             kept.close()
         else:
             return kept
     connection = _connect(url)
     with _translated(url):
-        _begin(connection)
+        _begin(connection, url)
     return connection
 
 
@@ -248,14 +251,22 @@ def _is_pooled(url: URL) -> bool:
 
 def _settings(*, of_transaction: bool) -> str:
     settings = session_settings.FOLLOWED_BY_POOLERS | session_settings.READING | session_settings.LIMITS
+    if not of_transaction:
+        settings |= _ISOLATED
     each = (f"set_config('{name}', '{value}', {str(of_transaction).lower()})" for name, value in settings.items())
     return f"SELECT {', '.join(each)}"
 
 
-def _begin(connection: Any) -> None:
+def _require_alive(connection: Any) -> None:
+    """The option is asked of the server, in one round trip; raises the driver's error if the connection was lost."""
+    connection.adbc_connection.get_option(adbc_driver_manager.ConnectionOptions.CURRENT_DB_SCHEMA.value)
+
+
+def _begin(connection: Any, url: URL) -> None:
     """As a statement of a cursor it would be sent in pieces, of which a pooler gives each to another session."""
     connection.adbc_connection.set_autocommit(False)
-    _execute(connection, _ISOLATION)
+    if _is_pooled(url):
+        _execute(connection, _ISOLATION)
 
 
 def _execute(connection: Any, statement: str) -> None:

@@ -16,7 +16,7 @@ from financehub_dagster import read
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
-from financehub_dagster.storage.database.errors import DatabaseUnreachable
+from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable
 from financehub_dagster.storage.queries import arrow
 from financehub_dagster_tests.unit.serving.stored import DAYS, DIVIDEND, FIRST, SPLIT, SYMBOLS, one_in_pence
 
@@ -209,6 +209,19 @@ def test_connections_are_used_again_and_a_lost_one_is_replaced() -> None:
             sa.text("select pg_terminate_backend(pid, 5000) from unnest(:pids) pid"), {"pids": [*before]}
         )
         assert len(read(BARS)) == DAYS * len(SYMBOLS)
+
+
+def test_everything_that_a_reader_reads_is_of_one_moment_and_it_cannot_write() -> None:
+    read(BARS)  # so that a kept connection is used
+    closes = arrow.Selection(schema.table(BARS), ["close"], ["AAPL"])
+    with arrow.reading() as reader:
+        before = reader.table(closes)
+        with transaction() as connection:
+            connection.execute(sa.text("update stock_prices_daily set close = close + 1 where symbol = 'AAPL'"))
+        assert reader.table(closes) == before
+    assert read(BARS, symbols="AAPL", columns="close", to="arrow")["close"] != before["close"]
+    with pytest.raises(DatabaseError, match="read-only"), arrow.reading() as reader:
+        reader.texts("delete from stock_prices_daily returning symbol")
 
 
 def test_repaired_bars_are_in_the_unit_of_their_neighbours_and_the_stored_ones_stay() -> None:
