@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_VALUE = "close"
 """What a wide frame shows unless it is asked for something else."""
+FEW = 20_000
+"""Rows up to which handing columns to other threads takes longer than making pandas' columns."""
 
 
 def value_columns(question: TableQuery) -> tuple[str, ...]:
@@ -37,7 +39,7 @@ def convert(rows: pa.Table, to: str) -> "pd.DataFrame | pl.DataFrame | pa.Table"
         return rows
     if to == "polars":
         return _polars().from_arrow(rows)
-    return rows.to_pandas(date_as_object=False)
+    return rows.to_pandas(date_as_object=False, use_threads=rows.num_rows > FEW)
 
 
 def wide(rows: pa.Table, values: Sequence[str], to: str) -> "pd.DataFrame | pl.DataFrame | pa.Table":

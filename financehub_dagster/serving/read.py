@@ -131,7 +131,7 @@ def _answer(reader: arrow.Reader, question: TableQuery) -> pa.Table:
 def _lacking(question: TableQuery, rows: pa.Table) -> list[str]:
     """The symbols that were asked for and have no rows."""
     asked = question.selection.symbols
-    if asked is None:
+    if asked is None or (len(asked) == 1 and rows.num_rows):
         return []
     found = set(rows["symbol"].unique().to_pylist())
     return [symbol for symbol in asked if symbol not in found]
