@@ -4,8 +4,8 @@ Belongs here: what bars are judged with, and their column `flags`. Does not belo
 (market.quality.doubts), and bars that are doubtful for their own range, for which the next vendors are asked
 (`substitute_bars`).
 
-Most writes need no more than the neighbours. The past from which thresholds are made is read for those instruments
-alone whose bars step far, pay something or have no volume.
+Most writes need no more than a few bars before. What follows, and the past from which thresholds are made, is read for
+those instruments alone whose bars step far, pay something or have no volume.
 """
 
 from collections.abc import Collection, Mapping
@@ -73,7 +73,7 @@ def with_flags(
         return rows.assign(flags=np.empty(0, object))
     asked = _asked(rows)
     known = _with_stored(history.actions_around(connection, asked.spans()), actions)
-    near = neighbours.bars_around(connection, table, asked.spans(), doubts.BEFORE, doubts.AFTER)
+    near = neighbours.bars_around(connection, table, asked.spans(), doubts.FIRST_LOOK, 0)
     series, bits = _judged(asked, near, known, complete)
     past = _needing_past(asked, series, bits)
     if past.any():
@@ -116,9 +116,11 @@ def _needing_past(asked: _Asked, series: "Series", bits: "NDArray[np.uint32]") -
     """Which symbols' judgement depends on more of their past than is there."""
     import numpy as np
 
+    depends = np.zeros(len(series), np.bool_)
+    depends[series.rows()] = series.depends_on_past
     needing = np.zeros(len(asked.symbols), np.bool_)
-    needing[series.code[series.depends_on_past]] = True
-    needing[asked.place[bits > 0]] = True
+    needing[asked.place[depends[: len(asked.place)] | (bits > 0)]] = True
+    needing[series.code[series.large]] = True
     return needing
 
 

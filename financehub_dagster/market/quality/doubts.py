@@ -26,6 +26,9 @@ UNITS = (100.0, 1000.0)
 UNIT_ROOM = np.log(1.25)
 UNIT_BARS = 10
 """Bars that an error of the unit lasts at most to be told from a change of it."""
+FIRST_LOOK = UNIT_BARS
+"""Bars before one that are enough to tell that it breaks no rule, if no step up to it is LARGE and it does not depend
+on its past itself (`Series.depends_on_past`): rules that look farther, or at bars after it, are about such bars."""
 
 DETACHED, ATTACHED = (0.10, 8.0), (0.25, 12.0)
 """The least log return, and multiple of the spread, from which on a step that reverts is a spike: of a bar that opened

@@ -4,9 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from financehub_dagster.ingest.history import doubtful
 from financehub_dagster.market.quality import doubts, series_arrays
 from financehub_dagster.market.quality.series_arrays import PAST
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.faulty_series import HELD_OUT, Case, flags_of, injected, real_cases, score
+from financehub_dagster_tests.unit.storage.storage_writes import store
 
 NO_ACTIONS = pd.DataFrame(
     {"symbol": [], "date": pd.to_datetime([]), "kind": [], "value": np.array([], np.float64)}
@@ -59,6 +63,18 @@ def test_a_window_is_judged_like_the_whole_history_once_it_has_the_past_before_i
     part = flags_of(Case(symbol, window.reset_index(drop=True), wrong.actions))
     assert part[PAST + doubts.BEFORE :] == whole[first:]
     assert any(whole[first:])
+
+
+@pytest.mark.parametrize("kind", range(len(injected.KINDS)))
+def test_bars_that_are_written_get_the_flags_of_the_whole_history(kind: int, database: Database) -> None:
+    wrong = injected.KINDS[kind](injected.clean("AAPL"), 400, np.random.default_rng(1))
+    whole, rows = flags_of(wrong), wrong.bars.assign(source="yahoo", fetched_at=np.datetime64("2026-01-05"))
+    store({str(name): rows[name].to_numpy() for name in rows})
+    with transaction() as connection:
+        for first in range(382, 424, 3):
+            asked = rows.iloc[first : first + 5]
+            found = doubtful.with_flags(connection, "stock_prices_daily", asked, wrong.actions, ["AAPL"])
+            assert [frozenset(flags) for flags in found["flags"]] == whole[first : first + 5]
 
 
 def test_the_order_and_the_company_of_bars_do_not_matter() -> None:
