@@ -85,14 +85,15 @@ def with_flags(
     flags = np.repeat(nothing, len(rows))
     for row in np.flatnonzero(bits).tolist():
         flags[row] = doubts.names(int(bits[row]))
-    return rows.assign(flags=pd.Series(flags, rows.index, dtype=object))
+    rows["flags"] = pd.Series(flags, rows.index, dtype=object)
+    return rows
 
 
 def _asked(rows: "pd.DataFrame") -> _Asked:
     import pandas as pd
 
     place, symbols = pd.factorize(pd.Index(rows["symbol"]))
-    columns = {name: rows[name].to_numpy("float64", na_value=float("nan")) for name in neighbours.COLUMNS}
+    columns = {name: rows[name].to_numpy("float64") for name in neighbours.COLUMNS}
     return _Asked(symbols.astype(object), place, rows["date"].to_numpy().astype("datetime64[D]"), columns)
 
 

@@ -122,14 +122,16 @@ _ACTIONS_AROUND = """
 
 def actions_around(connection: Connection, spans: Mapping[str, tuple[date, date]]) -> "pd.DataFrame":
     """symbol, date, kind and value of the actions of each symbol within its span or ACTION_DAYS of it."""
+    import numpy as np
     import pandas as pd
 
     starts, ends = ([span[place] for span in spans.values()] for place in range(2))
     asked = {"symbols": list(spans), "starts": starts, "ends": ends, "days": ACTION_DAYS}
     with raw_cursor(connection, binary=True) as cursor:
         cursor.execute(_ACTIONS_AROUND, asked)
-        rows = pd.DataFrame(cursor.fetchall(), columns=["symbol", "date", "kind", "value"])
-    return rows.astype({"date": "datetime64[s]", "value": "float64"})
+        symbol, day, kind, value = list(zip(*cursor.fetchall(), strict=True)) or [()] * 4
+    columns = {"symbol": symbol, "date": np.array(day, "datetime64[s]"), "kind": kind, "value": np.array(value, float)}
+    return pd.DataFrame(columns)
 
 
 def rows_of(connection: Connection, table: str, symbol: str) -> "pd.DataFrame":
