@@ -46,7 +46,7 @@ LOW_DISK, NO_DISK = 2_000_000_000, 300_000_000
 """Free bytes below which the disk is degraded, and below which it has failed: PostgreSQL stops when it is full."""
 LAGGING = 30.0
 """Seconds behind the primary from which on a replica is degraded: reports no longer show what was stored."""
-CLOCK_OFF, CLOCK_WRONG = 10.0, 120.0
+CLOCK_OFF, CLOCK_WRONG = workers.CLOCK_OFF, 120.0
 """Seconds of difference from the vendors' clocks: Date has whole seconds and responses take some. Signed requests of
 Binance are refused from 5 s on, and a minute's bars are misjudged as finished from a minute on."""
 

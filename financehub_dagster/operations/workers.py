@@ -4,6 +4,7 @@ Belongs here: asking them, and what their answers mean. Does not belong here: wh
 (automation.celery_workers), or runs that other engines make.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,13 +18,15 @@ QUESTION = "financehub_worker"
 ANSWER_SECONDS = 2.0
 """How long all workers have for their answers."""
 START = "start `financehub worker`"
+CLOCK_OFF = 10.0
+"""Seconds by which a clock may differ; an answer takes up to two of them."""
 
 
 def check(settings: Settings) -> Checked:
     """Workers of the platform's version answer, and the database answers them; raises Trouble."""
     from financehub_dagster.version import VERSION
 
-    return judge(ask(settings), VERSION)
+    return judge(ask(settings), VERSION, time.time())
 
 
 def ask(settings: Settings) -> dict[str, Mapping[str, Any]]:
@@ -46,8 +49,11 @@ def ask(settings: Settings) -> dict[str, Mapping[str, Any]]:
     return {name: answer for each in found for name, answer in each.items()}
 
 
-def judge(answers: Mapping[str, Mapping[str, Any]], own: str) -> Checked:
-    """Given what each worker answered; one that does not know the question is of a version before `own`."""
+def judge(answers: Mapping[str, Mapping[str, Any]], own: str, now: float) -> Checked:
+    """Given what each worker answered; one that does not know the question is of a version before `own`.
+
+    now: seconds since 1970 by the clock of this machine, when the answers had come.
+    """
     versions = {name: str(answer.get("version", "an earlier version")) for name, answer in answers.items()}
     others = Counter(each for each in versions.values() if each != own)
     right = [name for name, each in versions.items() if each == own]
@@ -60,5 +66,10 @@ def judge(answers: Mapping[str, Mapping[str, Any]], own: str) -> Checked:
         return Checked("workers", "failed", f"{told}; {START}" if others else f"none answers: {START}")
     if idle:
         told += f"; {len(idle)} take no runs, {min(idle)} until {answers[min(idle)]['problem']}"
-    status: Status = "failed" if len(idle) == len(right) else "degraded" if idle or others else "ok"
+    ahead = {name: answers[name]["clock"] - now for name in right if "clock" in answers[name]}
+    wrong = {name: by for name, by in ahead.items() if abs(by) > CLOCK_OFF}
+    for name, by in sorted(wrong.items()):
+        told += f"; the clock of {name} is {abs(by):.0f} s {'ahead of' if by > 0 else 'behind'} this machine's"
+    some = bool(idle or others or wrong)
+    status: Status = "failed" if len(idle) == len(right) else "degraded" if some else "ok"
     return Checked("workers", status, told)

@@ -5,6 +5,7 @@ Does not belong here: launching runs (`launcher`).
 """
 
 import logging
+import time
 from typing import Any
 
 import dagster as dg
@@ -90,9 +91,9 @@ def execute_run(task: Any, execute_job_args_packed: Any) -> int:
 
 
 @inspect_command(name="financehub_worker")  # type: ignore[untyped-decorator]
-def tell(_state: Any) -> dict[str, str | None]:
-    """The version of this worker, and what has to change before it takes runs; for `financehub health`."""
-    return {"version": VERSION, "problem": DatabaseWatch.problem}
+def tell(_state: Any) -> dict[str, str | float | None]:
+    """The version and clock of this worker, and what has to change before it takes runs; for `financehub health`."""
+    return {"version": VERSION, "problem": DatabaseWatch.problem, "clock": time.time()}
 
 
 class DatabaseWatch(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -6,6 +6,7 @@ from financehub_dagster.operations import probes, workers
 from financehub_dagster.settings import get_settings
 
 OWN, OTHER = "1.2.0", "1.1.0"
+NOW = 1_800_000_000.0
 IDLE = {"version": OWN, "problem": "the database answers"}
 
 
@@ -29,11 +30,16 @@ IDLE = {"version": OWN, "problem": "the database answers"}
             "degraded",
             "2 of version 1.2.0; 1 take no runs, b until the database answers",
         ),
+        (
+            {"a": {"version": OWN, "problem": None, "clock": NOW + 61}, "b": {"version": OWN, "clock": NOW - 2}},
+            "degraded",
+            "2 of version 1.2.0; the clock of a is 61 s ahead of this machine's",
+        ),
         ({"b": IDLE}, "failed", "1 of version 1.2.0; 1 take no runs, b until the database answers"),
     ],
 )
 def test_workers_are_judged_by_version_and_by_whether_they_take_runs(answers, status, told):
-    found = workers.judge(answers, OWN)
+    found = workers.judge(answers, OWN, NOW)
     assert (found.component, found.status, found.detail) == ("workers", status, told)
 
 
