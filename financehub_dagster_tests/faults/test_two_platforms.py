@@ -17,7 +17,7 @@ from financehub_dagster.cli.supervisor.ports import pick_free
 from financehub_dagster.cli.supervisor.services import write_workspace
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster.storage.operations.health_checks import Checked
-from financehub_dagster_tests.faults.celery_machines import Machine
+from financehub_dagster_tests.faults.celery_machines import Machine, kill
 from financehub_dagster_tests.fixtures.database import DatabaseServer, tcp_server
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.relay import Relay, relay
@@ -131,8 +131,9 @@ def end(processes: Sequence[subprocess.Popen[str]]) -> None:
         process.wait(60)
 
 
-def test_of_two_platforms_one_drives_and_the_other_follows_when_it_is_killed(site, count_cases):
-    machines = [site.machine("one"), site.machine("two")]
+def test_of_two_platforms_one_drives_whether_the_other_lives_is_cut_off_or_is_killed(site, count_cases):
+    networks = [site.relay(), site.relay()]
+    machines = [site.machine(name, network) for name, network in zip(("one", "two"), networks, strict=True)]
     machines[0].run("db", "upgrade")
     processes = [start_up(machine) for machine in machines]
     ended = [not is_up(process) for process in processes]
@@ -143,11 +144,20 @@ def test_of_two_platforms_one_drives_and_the_other_follows_when_it_is_killed(sit
     assert f"({machines[winner].folder / 'home'}, process {processes[winner].pid}, since " in told
     assert "`financehub down`" in told
     eventually(lambda: daemon_in_health(machines[loser]).status == "ok", PATIENCE)
-    os.kill(processes[winner].pid, signal.SIGKILL)
+
+    networks[winner].silence()
     after = start_up(machines[loser])
     assert is_up(after), machines[loser].log("up")
-    eventually(lambda: str(machines[loser].folder) in daemon_in_health(machines[winner]).detail, PATIENCE)
+    assert "this platform starts when that claim ends, in " in machines[loser].log("up")
+    assert "drives no more: " in (machines[winner].folder / "home/logs/daemon.log").read_text()
+    networks[winner].restore()
+    assert processes[winner].wait(120) == 1
+    last = machines[winner].log("up").splitlines()[-1]
+    assert last.startswith("financehub: this platform was cut off from its database, and ")
+    assert f"({machines[loser].folder / 'home'}, process {after.pid}, since " in last
+    assert last.endswith(" has taken over")
     assert site.ticks() == []
+
     # Dagster's own daemon asks for no claim, as `dagster dev` does not.
     plain = site.machine("plain")
     start_daemon(plain, DAGSTERS)
@@ -156,27 +166,27 @@ def test_of_two_platforms_one_drives_and_the_other_follows_when_it_is_killed(sit
     assert told.startswith("2 drive, so ticks are made twice: stop all but one: ")
     for machine in (machines[loser], plain):
         assert f"({machine.folder / 'home'}, process " in told
-    end([after])
+
+    os.kill(after.pid, signal.SIGKILL)
+    again = start_up(machines[winner])
+    assert is_up(again), machines[winner].log("up")
+    assert "this platform starts when that claim ends" not in machines[winner].log("up")
+    end([again])
     count_cases("two platforms")
 
 
-def test_a_daemon_that_is_cut_off_drives_no_more_before_another_one_begins(site, count_cases):
-    network = site.relay()
-    cut, other = site.machine("cut", network), site.machine("other")
-    first = start_daemon(cut)
-    eventually(lambda: site.drivers() == ["cut"], PATIENCE)
-    second = start_daemon(other)
-    eventually(lambda: "stands by: " in other.log("daemon"), PATIENCE)
-    assert f"({cut.folder / 'home'}, process {first.pid}, since " in other.log("daemon")
-    network.silence()
-    eventually(lambda: "drives no more: the database did not answer" in cut.log("daemon"), PATIENCE)
-    assert site.drivers() == []
-    eventually(lambda: site.drivers() == ["other"], PATIENCE)
-    network.restore()
-    eventually(lambda: "stands by: " in cut.log("daemon"), PATIENCE)
-    assert daemon_in_health(other).status == "ok"
+def test_a_second_daemon_stands_by_until_the_first_is_killed_or_stopped(site, count_cases):
+    one, two = site.machine("one"), site.machine("two")
+    first = start_daemon(one)
+    eventually(lambda: site.drivers() == ["one"], PATIENCE)
+    second = start_daemon(two)
+    eventually(lambda: "stands by: " in two.log("daemon"), PATIENCE)
+    assert f"({one.folder / 'home'}, process {first.pid}, since " in two.log("daemon")
+    kill(first)
+    eventually(lambda: site.drivers() == ["two"], PATIENCE)
+    third = start_daemon(one)
+    eventually(lambda: "stands by: " in one.log("daemon"), PATIENCE)
     end([second])
-    eventually(lambda: site.drivers() == ["cut"], PATIENCE)
-    assert first.poll() is None
-    end([first])
+    eventually(lambda: site.drivers() == ["one"], PATIENCE)
+    end([third])
     count_cases("two platforms")
