@@ -41,14 +41,8 @@ class Dates:
     def among(self, place: Rows) -> "Dates":
         """Those of the instruments that have a place, by their place; -1 is none."""
         rows = place[self.rows]
-        return Dates(rows[rows >= 0], self.days[rows >= 0])
-
-    def by_row(self, count: int) -> list[Days]:
-        """The days of each of `count` instruments."""
-        order = np.argsort(self.rows, kind="stable")
-        bounds = np.searchsorted(self.rows[order], np.arange(count + 1))
-        days = self.days[order]
-        return [days[start:stop] for start, stop in pairwise(bounds.tolist())]
+        theirs = rows >= 0
+        return Dates(rows[theirs], self.days[theirs])
 
 
 @dataclass(frozen=True)

@@ -92,11 +92,8 @@ class EmptySessions:
         taken_back: Days = self.sessions[back]
         return taken_back
 
-    def forget(self, days: Days) -> None:
-        """Drop what is known of these days: their rows have come."""
-        if not self.asked:
-            return
-        come = np.isin(self.sessions, days)
+    def forget(self, come: Flags) -> None:
+        """Drop what is known of these sessions: their rows have come."""
         for key in list(self.asked):
             self._put(key, self.asked[key] & ~come)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from psycopg import sql
 
 from financehub_dagster.market import calendars
 from financehub_dagster.market.calendars import Market, market_of
@@ -20,9 +21,8 @@ from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import confirmed_empty
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of
-from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.engine import Connection, raw_cursor
 from financehub_dagster.storage.dead_letters.dead_letters import LIVE
-from financehub_dagster.storage.queries.bars import fetch_packed
 from financehub_dagster.storage.queries.partition_keys import ends_of
 
 EPOCH = np.datetime64("2000-01-01", "D")
@@ -46,8 +46,8 @@ def finished(of: Instrument, first: date, now: datetime) -> Days:
     """The sessions since `first` that had finished at `now`; of unknown sessions none is expected."""
     if first > now.date():
         return np.zeros(0, "datetime64[D]")
-    days = calendars.known(of, first, now.date()).dates
-    return days[calendars.finished(of, days, now)]
+    sessions = calendars.known(of, first, now.date())
+    return sessions.dates[sessions.closes <= calendars.instant(now)]
 
 
 def finished_by_calendar(instruments: Iterable[Instrument], first: date, now: datetime) -> dict[Market, Days]:
@@ -86,18 +86,18 @@ def known(connection: Connection, table: str, symbols: Sequence[str], span: Span
     )
 
 
+_STORED = """
+    SELECT symbol, string_agg(date_send(date), ''::bytea) FROM {table}
+    WHERE symbol = ANY (%(symbols)b::text[]) AND date BETWEEN %(first)s AND %(last)s GROUP BY symbol
+"""
+
+
 def stored(connection: Connection, table: str, symbols: Sequence[str], span: Span) -> Dates:
     """The dates of the rows of `table`, packed by the server into one value per instrument."""
-    source = schema.table(table)
-    packed = sa.func.string_agg(
-        sa.func.date_send(source.c.date, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
-    )
-    query = (
-        sa.select(source.c.symbol, packed)
-        .where(source.c.symbol == any_of(symbols), source.c.date.between(*span))
-        .group_by(source.c.symbol)
-    )
-    found = fetch_packed(connection, query)
+    statement = sql.SQL(_STORED).format(table=sql.Identifier(schema.table(table).name))
+    with raw_cursor(connection, binary=True) as cursor:
+        cursor.execute(statement, {"symbols": list(symbols), "first": span[0], "last": span[1]})
+        found: list[tuple[str, bytes]] = cursor.fetchall()
     place = {symbol: number for number, symbol in enumerate(symbols)}
     rows = np.repeat([place[symbol] for symbol, _ in found], [len(dates) // 4 for _, dates in found]).astype(np.intp)
     return Dates(rows, EPOCH + np.frombuffer(b"".join(dates for _, dates in found), ">i4").astype("timedelta64[D]"))

@@ -19,7 +19,7 @@ import numpy as np
 
 from financehub_dagster.market import calendars, coverage, derived
 from financehub_dagster.market.calendars import Market, market_of
-from financehub_dagster.market.coverage import Dates, Days, Rows, States
+from financehub_dagster.market.coverage import Dates, Days, Flags, Rows, States
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import confirmed_empty, facts, rows
 from financehub_dagster.storage.coverage.confirmed_empty import EmptySessions, SessionsResponse
@@ -97,7 +97,7 @@ def answered(connection: Connection, table: str, answers: Sequence[SessionsRespo
     days = [day for answer in own for day in (answer.start, answer.end)] + _reopened(connection, table, known)
     span = max(min(days), first), min(max(days), today)
     stored = facts.stored(connection, table, list(active), span)
-    has = dict(zip(active, stored.by_row(len(active)), strict=True))
+    has = _flags(list(active.values()), ever, stored)
     missing = [_missing(answer, active[answer.symbol], sessions, has, span) for answer in own]
     lacking = [answer.symbol for answer, left_out in zip(own, missing, strict=True) if left_out.size]
     spans = stored_spans(connection, table, lacking) if lacking else {}
@@ -123,14 +123,38 @@ def _reopened(connection: Connection, table: str, known: Mapping[str, EmptySessi
     return found
 
 
+def _flags(instruments: Sequence[Instrument], sessions: Mapping[Market, Days], stored: Dates) -> dict[str, Flags]:
+    """Which of its sessions are stored of each instrument; the rows of `stored` number them."""
+    found: dict[str, Flags] = {}
+    for calendar, numbers in _by_calendar(instruments).items():
+        flags = coverage.at_dates(sessions[calendar], stored.among(_places(len(instruments), numbers)), len(numbers))
+        found |= {instruments[number].symbol: own for number, own in zip(numbers, flags, strict=True)}
+    return found
+
+
+def _by_calendar(instruments: Sequence[Instrument]) -> dict[Market, list[int]]:
+    """The numbers of the instruments that have the same sessions."""
+    members: dict[Market, list[int]] = {}
+    for number, instrument in enumerate(instruments):
+        members.setdefault(market_of(instrument), []).append(number)
+    return members
+
+
+def _places(count: int, numbers: Sequence[int]) -> Rows:
+    """Where each of `count` instruments stands among those with these numbers; -1: nowhere."""
+    place: Rows = np.full(count, -1)
+    place[numbers] = np.arange(len(numbers))
+    return place
+
+
 def _missing(
-    answer: SessionsResponse, instrument: Instrument, sessions: Mapping[str, Days], has: Mapping[str, Days], span: Span
+    answer: SessionsResponse, instrument: Instrument, sessions: Mapping[str, Days], has: Mapping[str, Flags], span: Span
 ) -> Days:
     """The sessions of the answer's window that had finished when it was asked for, and are not stored."""
     every = sessions[answer.symbol]
     start, end = np.datetime64(max(answer.start, span[0]), "D"), np.datetime64(min(answer.end, span[1]), "D")
-    window = every[np.searchsorted(every, start) : np.searchsorted(every, end, side="right")]
-    missing = np.setdiff1d(window, has[answer.symbol], assume_unique=True)
+    window = slice(np.searchsorted(every, start), np.searchsorted(every, end, side="right"))
+    missing = every[window][~has[answer.symbol][window]]
     return missing[calendars.finished(instrument, missing, answer.asked_at)]
 
 
@@ -230,10 +254,7 @@ class _Batch:
 
     def by_calendar(self) -> Iterator[tuple[Days, list[int]]]:
         """Finished sessions, and the numbers of the instruments that have them."""
-        members: dict[Market, list[int]] = {}
-        for number, instrument in enumerate(self.instruments):
-            members.setdefault(market_of(instrument), []).append(number)
-        return ((self.sessions[calendar], numbers) for calendar, numbers in members.items())
+        return ((self.sessions[calendar], numbers) for calendar, numbers in _by_calendar(self.instruments).items())
 
     def with_tail(self, span: Span) -> Span:
         """`span`, beginning early enough that no session before it is left unsettled."""
@@ -271,9 +292,7 @@ def _settle(
         numbers = [number for number, count in enumerate(settled) if (count is None) == whole]
         if not numbers:
             continue
-        place = np.full(len(instruments), -1)
-        place[numbers] = np.arange(len(numbers))
-        has = None if stored is None or whole else stored.among(place)
+        has = None if stored is None or whole else stored.among(_places(len(instruments), numbers))
         chosen = [instruments[number] for number in numbers]
         batch = _Batch(bars, chosen, first, sessions, found, [settled[number] or 0 for number in numbers])
         if whole:
@@ -325,9 +344,7 @@ def _rows(
     batch: _Batch, sessions: Days, numbers: Sequence[int], span: Span, known: Mapping[str, Known]
 ) -> dict[Key, Row]:
     """The rows of those instruments of a batch, by number, that have these finished sessions."""
-    place = np.full(len(batch.instruments), -1)
-    place[list(numbers)] = np.arange(len(numbers))
-    count = len(numbers)
+    place, count = _places(len(batch.instruments), numbers), len(numbers)
     start, stop = np.searchsorted(sessions, np.array([span[0], span[1] + _DAY], "datetime64[D]")).tolist()
     settled = np.array([batch.settled[number] for number in numbers])
     until = np.maximum(settled, stop) if batch.bars in known else settled
