@@ -91,7 +91,7 @@ class _Request[R]:
         self.probes = self.breaker.admit(self.call.symbol)
         self.sent = True
         self.deadline.start()
-        self.call.requests += 1
+        self.call.count()
         outcome = usage.ABORTED
         try:
             response = self.exchange.send(self._seconds(), self._credentials())

@@ -1,14 +1,15 @@
 """The piece of work that the requests of this thread belong to.
 
 Belongs here: passing on, past a client library that knows nothing of it, for which instrument and under which client
-a request is made, and counting the requests. Does not belong here: sending them.
+a request is made, and counting the requests of a call and of a run. Does not belong here: sending them.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ class Call:
         """The time by the vendor's clock, ours before its first answer; in UTC."""
         return datetime.now(UTC) if self.reply is None else self.reply.server_time
 
+    def count(self) -> None:
+        """Note that a request leaves."""
+        self.requests += 1
+        sent = _sent.get()
+        if sent is not None:
+            sent.count()
+
     def document(self) -> Any:
         """The last answer as JSON; raises Malformed, or LookupError before the first."""
         if self.reply is None:
@@ -43,7 +51,23 @@ class Call:
         return self.reply.json()
 
 
+@dataclass(slots=True)
+class Sent:
+    """Requests that left for a run, those that brought no answer included."""
+
+    requests: int = 0
+    _lock: Lock = field(default_factory=Lock)
+
+    def count(self) -> None:
+        """One more, from whichever thread."""
+        with self._lock:
+            self.requests += 1
+
+
 _current: ContextVar[Call | None] = ContextVar("financehub_call", default=None)
+
+
+_sent: ContextVar[Sent | None] = ContextVar("financehub_sent", default=None)
 
 
 class OutsideOfCall(RuntimeError):
@@ -58,6 +82,27 @@ def calling(call: Call) -> Iterator[Call]:
         yield call
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def counting() -> Iterator[Sent]:
+    """Count the requests that leave meanwhile, from this thread and those that `count_with` it."""
+    sent = Sent()
+    token = _sent.set(sent)
+    try:
+        yield sent
+    finally:
+        _sent.reset(token)
+
+
+def current_count() -> Sent | None:
+    """Where requests of this thread count; None outside of `counting`."""
+    return _sent.get()
+
+
+def count_with(sent: Sent | None) -> None:
+    """From now on requests of this thread count there too."""
+    _sent.set(sent)
 
 
 def current_call() -> Call:

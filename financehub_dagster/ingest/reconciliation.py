@@ -13,6 +13,7 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.errors import ProviderError
+from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import DailyBars
@@ -74,8 +75,10 @@ def reconcile(
 ) -> Reconciled:
     """Compare the stored bars of `instruments` with a second vendor's, and with a third's where they differ."""
     result = Reconciled()
-    for instrument in instruments:
-        _reconcile_one(table, router, providers, instrument, run_id, log, result)
+    with counting() as sent:
+        for instrument in instruments:
+            _reconcile_one(table, router, providers, instrument, run_id, log, result)
+    result.calls = sent.requests
     return result
 
 
@@ -149,7 +152,6 @@ def _ask(
             result.skipped[f"{name} did not answer"] += 1
             log.info(f"{instrument.symbol}: not compared with {name}: {error}")
             continue
-        result.calls += answer.calls
         if len(answer.bars):
             return answer
     return None

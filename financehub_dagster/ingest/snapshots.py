@@ -13,6 +13,7 @@ from logging import Logger
 from typing import Any
 
 from financehub_dagster.gateway.errors import NotConfigured
+from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest import agreement
 from financehub_dagster.ingest.concurrency import apart
 from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
@@ -56,7 +57,9 @@ def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], store: 
     """
     outcome = Outcome(work.table)
     for batch in batched(instruments, SNAPSHOTS[work.table].batch):
-        routed = apart(partial(_ask, work), batch)
+        with counting() as sent:
+            routed = apart(partial(_ask, work), batch)
+        outcome.calls += sent.requests
         outcome.include(in_transaction(partial(_store, work, batch, routed, store)))
         done, failed = len(outcome.done), len(outcome.failures)
         log.info(f"{work.table}: {done} of {len(instruments)} instruments done, {failed} failed")
@@ -77,7 +80,6 @@ def _store(
     outcome = Outcome(work.table)
     locks.lock_table(connection, schema.table(work.table))
     for answer in routed.answers:
-        outcome.calls += answer.calls
         if len(answer.rows):
             outcome.sources[answer.source] = outcome.sources.get(answer.source, 0) + len(answer.rows)
             store(connection, answer, work.run_id, outcome)

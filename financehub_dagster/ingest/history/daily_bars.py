@@ -13,6 +13,7 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.errors import ProviderError, Transient
+from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest import agreement
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.concurrency import at_once, batches
@@ -74,7 +75,6 @@ class _Answer:
     end: date
     got: DailyBars | None = None
     error: ProviderError | None = None
-    calls: int = 0
     reading: Reading | None = None
     stale: stale_inputs.Mark | None = None
     judged: substitute_bars.Judged | None = None
@@ -99,7 +99,7 @@ def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logg
     questions = [
         _Question(each, spans[each.symbol], known[each.symbol], stale.get(each.symbol)) for each in instruments
     ]
-    with closing(at_once(partial(_answer, work), questions)) as answers:
+    with counting() as sent, closing(at_once(partial(_answer, work), questions)) as answers:
         for batch in batches(answers):
             for outcome, part in zip((bars, actions), in_transaction(partial(_store, work, batch)), strict=True):
                 outcome.include(part)
@@ -107,6 +107,7 @@ def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logg
                 _warn(each, log)
             counts = f"{len(bars.failures)} failed, {len(bars.deferred)} deferred"
             log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
+    bars.calls = sent.requests
     actions.failures, actions.deferred = bars.failures, bars.deferred
     return bars, actions
 
@@ -119,7 +120,7 @@ def _answer(work: HistoryRun, question: _Question) -> _Answer:
     judged = substitute_bars.judge(
         work.table, work.router, answer.instrument, answer.got, anew=answer.reading is not None and answer.reading.whole
     )
-    return replace(answer, judged=judged, calls=answer.calls + judged.calls)
+    return replace(answer, judged=judged)
 
 
 def _ask(work: HistoryRun, question: _Question) -> _Answer:
@@ -131,9 +132,7 @@ def _ask(work: HistoryRun, question: _Question) -> _Answer:
         reading = restating.read(work.table, work.router, instrument, span, question.known, ask, stale=stale)
     except ProviderError as error:
         return _Answer(instrument, span.start, span.end, error=error)
-    return _Answer(
-        instrument, reading.start, reading.end, reading.got, calls=reading.calls, reading=reading, stale=question.stale
-    )
+    return _Answer(instrument, reading.start, reading.end, reading.got, reading=reading, stale=question.stale)
 
 
 def _looked_at_again(
@@ -198,7 +197,6 @@ def _store_rows(
     """
     answered = [(each.instrument, each.got) for each in answers if each.got is not None]
     kept = [each.judged.kept for each in answers if each.judged is not None]
-    bars.calls += sum(each.calls for each in answers)
     if not answered:
         return {}
     earlier = {each.symbol: work.router.earlier_than(each, got.source) for each, got in answered}

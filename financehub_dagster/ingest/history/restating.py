@@ -61,7 +61,6 @@ class Reading:
     seen: DailyBars
     start: date
     end: date
-    calls: int
     owner: bool
     twice: "pd.DataFrame"
     whole: bool = False
@@ -113,7 +112,7 @@ def read(
         problem = f"did not tell the whole history after {' and '.join(sorted(causes)) or 'a change'}; ask again"
         raise Transient(first.got.source, problem, symbol=instrument.symbol)
     second = _adjusted(again, Span(start, end, start, end))
-    return replace(second, calls=first.calls + second.calls, whole=True, moved=causes)
+    return replace(second, whole=True, moved=causes)
 
 
 def _adjusted(answer: DailyBars, span: Span) -> Reading:
@@ -129,7 +128,7 @@ def _adjusted(answer: DailyBars, span: Span) -> Reading:
         days = found.bars["date"]
         inside = (days >= pd.Timestamp(span.start)) & (days <= pd.Timestamp(span.end))
         got = replace(seen, bars=found.bars[inside].reset_index(drop=True))
-    return Reading(got, seen, span.start, span.end, answer.calls, owner=True, applied=found.applied, twice=found.twice)
+    return Reading(got, seen, span.start, span.end, owner=True, applied=found.applied, twice=found.twice)
 
 
 def why_restate(connection: Connection, known: Surroundings, seen: DailyBars) -> frozenset[str] | None:

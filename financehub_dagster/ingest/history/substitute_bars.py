@@ -35,13 +35,12 @@ class Judged:
     """What is kept of one vendor's answer, and other vendors' bars in place of those that break a rule.
 
     kept still has the impossible bars, which no table accepts. passed_over: bars in doubt that are not kept, since
-    another vendor has a better one, with their `rule`; calls: requests that the other vendors took.
+    another vendor has a better one, with their `rule`.
     """
 
     kept: DailyBars
     others: Sequence[DailyBars]
     passed_over: "pd.DataFrame"
-    calls: int = 0
 
 
 def judge(table: str, router: DailyBarsRouter, instrument: Instrument, got: DailyBars, *, anew: bool = False) -> Judged:
@@ -65,14 +64,14 @@ def judge(table: str, router: DailyBarsRouter, instrument: Instrument, got: Dail
     agrees = None if anew else partial(agreement.require_bars, table, router, instrument)
     ask = partial(router.daily_bars, instrument, require=agrees)
     wanted = {day for day in (*in_doubt, *impossible) if day not in known}
-    others, calls = _ask(router, instrument, ask, got.source, wanted, _references(sure, doubtful, rejected))
+    others = _ask(router, instrument, ask, got.source, wanted, _references(sure, doubtful, rejected))
     others = [replace(other, bars=_adjusted_like(other.bars, doubtful)) for other in others]
     replaced = {day for other in others for day in _dates(other.bars)}
     # A stored bar of another vendor has taken the place of this one before.
     replaced |= {day for day in in_doubt if known.get(day, got.source) not in (got.source, None)}
     passed_over = doubtful[doubtful["date"].dt.date.isin(replaced).to_numpy(bool)]
     kept = got.bars.drop(index=passed_over.index).reset_index(drop=True)
-    return Judged(replace(got, bars=kept), others, passed_over, calls)
+    return Judged(replace(got, bars=kept), others, passed_over)
 
 
 def _ask(
@@ -82,25 +81,23 @@ def _ask(
     after: str,
     left: set[date],
     references: Mapping[date, tuple[float, float]],
-) -> tuple[list[DailyBars], int]:
+) -> list[DailyBars]:
     """The bars that the vendors after `after` have for the sessions `left`, of each those it is the first to have.
 
     One question per vendor, over the span of what is still left; whoever cannot answer ends the asking.
     """
     found: list[DailyBars] = []
-    calls = 0
     while left and router.asked_after(instrument, after):
         try:
             answer = ask(start=min(left), end=max(left), after=after)
         except ProviderError:
             break
-        calls += answer.calls
         after = answer.source
         better = _better(answer.bars, left, references)
         if len(better):
             found.append(replace(answer, bars=better, actions=answer.actions.iloc[:0]))
             left = left.difference(_dates(better))
-    return found, calls
+    return found
 
 
 def _better(bars: "pd.DataFrame", wanted: set[date], references: Mapping[date, tuple[float, float]]) -> "pd.DataFrame":

@@ -14,6 +14,7 @@ from logging import Logger
 import numpy as np
 
 from financehub_dagster.gateway.errors import NotInPlan
+from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.intraday.minutes import MinutesRun
 from financehub_dagster.ingest.outcome import Outcome
@@ -41,7 +42,9 @@ def fetch_longer_bars(work: MinutesRun, table: str, instrument: Instrument, log:
     outcome = Outcome(table)
     for start, stop in _chunks(work, table, instrument):
         first, after = (datetime.fromtimestamp(at, UTC) for at in (start, stop))
-        found = work.router.intraday_bars([instrument], TABLES[table].bar_minutes, first, after)
+        with counting() as sent:
+            found = work.router.intraday_bars([instrument], TABLES[table].bar_minutes, first, after)
+        outcome.calls += sent.requests
         error = found.failed.get(instrument.symbol)
         if isinstance(error, NotInPlan):
             log.info(f"{table}: {instrument.symbol}: {error}")
@@ -92,7 +95,7 @@ def _is_stored(table: str, symbol: str, start: int, stop: int, instrument: Instr
 def _store(work: MinutesRun, table: str, instrument: Instrument, got: IntradayBars, connection: Connection) -> Outcome:
     import pandas as pd
 
-    outcome = Outcome(table, calls=got.calls)
+    outcome = Outcome(table)
     declared = schema.table(table)
     locks.lock_table(connection, declared, [instrument.symbol])
     inside = trading_hours(instrument, assume=True).is_open(got.bars["ts"].to_numpy("datetime64[s]"))

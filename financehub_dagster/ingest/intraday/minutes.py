@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from financehub_dagster.gateway.errors import NotInPlan, ProviderError
+from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest.acceptance import accept
 from financehub_dagster.ingest.concurrency import at_once, batches
 from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
@@ -106,13 +107,14 @@ def update_minutes(work: MinutesRun, instruments: Sequence[Instrument], log: Log
     questions, idle = _questions(work, instruments)
     outcomes[work.table].done += idle
     _settle_idle(work, idle)
-    with closing(at_once(partial(_ask, work), questions)) as answers:
+    with counting() as sent, closing(at_once(partial(_ask, work), questions)) as answers:
         for batch in batches(_one_by_one(answers), _is_long):
             for name, part in in_transaction(partial(_store, work, batch)).items():
                 outcomes[name].include(part)
             done = outcomes[work.table]
             done.done = list(dict.fromkeys(done.done))  # one of several pieces is in as many batches
             log.info(f"{work.table}: {len(done.done)} done, {len(done.failures)} failed, {len(done.deferred)} deferred")
+    outcomes[work.table].calls = sent.requests
     return outcomes
 
 
@@ -217,7 +219,6 @@ def _store(work: MinutesRun, answers: Sequence[_Answer], connection: Connection)
 
 def _write(work: MinutesRun, connection: Connection, answers: Sequence[_Answer], outcome: Outcome) -> None:
     """Write the minutes that the table takes."""
-    outcome.calls += sum(each.got.calls for each in answers if each.got is not None)
     rows = _rows(answers, outcome)
     if rows is None:
         return

@@ -94,6 +94,7 @@ def test_an_unknown_symbol_does_not_stop_the_others(platform):
         ("MSFT", 22),
     ]
     assert outcome.tables["stock_prices_daily"]["instruments_failed"] == 1
+    assert outcome.tables["stock_prices_daily"]["vendor_calls"] == platform.sandbox.calls()["by_vendor"]["yahoo"] >= 3
     waiting = platform.checks(outcome, "stock_prices_daily")["no_open_failures"]
     assert not waiting.passed
     assert waiting.severity == dg.AssetCheckSeverity.WARN

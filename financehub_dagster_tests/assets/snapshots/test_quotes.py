@@ -72,8 +72,12 @@ def test_markets_come_from_coingecko_and_from_coinmarketcap_while_it_is_down(key
     assert stored_sources(keyed_platform, "crypto_markets") == {"BTC": "coingecko", "ETH": "coingecko"}
     keyed_platform.execute("delete from crypto_markets")
     keyed_platform.sandbox.fault("status", vendor="coingecko", status=503)
+    keyed_platform.sandbox.clear_calls()
     outcome = keyed_platform.run("crypto_markets", today(), symbols=SYMBOLS)
     assert counts(outcome, "crypto_markets") == (2, 0, 0, 0)
+    calls = keyed_platform.sandbox.calls()["by_vendor"]
+    assert calls["coingecko"] > 1, "those that brought no answer count"
+    assert outcome.tables["crypto_markets"]["vendor_calls"] == calls["coingecko"] + calls["coinmarketcap"]
     assert stored_sources(keyed_platform, "crypto_markets") == {"BTC": "coinmarketcap", "ETH": "coinmarketcap"}
     assert keyed_platform.scalar("select count(*) from task_failures") == 0
 
