@@ -182,14 +182,16 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, history_start: str, max_runs: int = 2, *, pooled: bool = False) -> Iterator[Site]:
+def site(
+    folder: Path, history_start: str, max_runs: int = 2, *, pooled: bool = False, connections: int = 100
+) -> Iterator[Site]:
     """A broker, a database and a sample market on ports of their own, and a migrated platform that is not started.
 
-    pooled: platform and workers reach the database by way of PgBouncer.
+    pooled: platform and workers reach the database by way of PgBouncer. connections: those that its server allows.
     """
     with ExitStack() as stack:
         broker = stack.enter_context(ValkeyServer())
-        server = stack.enter_context(tcp_server())
+        server = stack.enter_context(tcp_server(connections))
         sandbox = stack.enter_context(running_sandbox())
         address = server.url("market")
         if pooled:
