@@ -29,6 +29,7 @@ from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_repeated
 from financehub_dagster.automation.jobs.healing import heal_gaps_sensor
 from financehub_dagster.automation.jobs.health_check import health_check_sensor
 from financehub_dagster.automation.jobs.notifying import send_notifications_sensor
+from financehub_dagster.automation.run_processes import fork_runs
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.garbage_collection import collect_seldom
@@ -87,3 +88,4 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
 
 defs = build_definitions()
 collect_seldom()
+fork_runs()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from dotenv import dotenv_values
 from psycopg.types.multirange import Multirange
@@ -108,6 +109,8 @@ def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_i
         INDICATORS: 0,
     }
     assert counts[INDICATORS]["stored"] == counts[STOCKS]["stored"] + counts[CRYPTOS]["stored"] > 150
+    programs = [" ".join(each.cmdline()) for each in psutil.Process(platform.process.pid).children(recursive=True)]
+    assert any("multiprocessing.forkserver" in program for program in programs), "its runs are not forked"
 
 
 def test_health_and_metrics_tell_of_the_running_platform(platform, started):

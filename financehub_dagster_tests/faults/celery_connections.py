@@ -28,7 +28,7 @@ KINDS = {
     "cli.daemon": "daemon",
     "celery_workers.app": "a worker and its run",
     "cli worker": "a worker and its run",
-    "multiprocessing.spawn": "a run",
+    "multiprocessing.forkserver": "a run",
     "api grpc": "code server",
     "code-server": "code server",
     "financehub_dagster.serving": "health and metrics",

@@ -1,0 +1,46 @@
+"""A code server forks its runs from a process that has loaded what they need."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
+
+CODE_SERVER = """
+import multiprocessing, pathlib, sys
+sys.argv = ["dagster", *sys.argv[1:]]
+import financehub_dagster.definitions
+context = multiprocessing.get_context("spawn")
+for days in (10, 20):
+    pathlib.Path(".env").write_text(f"FINANCEHUB_MINUTES_DAYS={days}")
+    run = context.Process(target=exec, args=[RUN])
+    run.start()
+    run.join()
+"""
+RUN = """
+import os, sys
+loaded = "financehub_dagster.ingest.derived" in sys.modules
+from financehub_dagster.settings import get_settings
+print(os.getppid(), loaded, get_settings().financehub_minutes_days, flush=True)
+"""
+
+
+def runs_of(folder: Path, *program: str) -> list[list[str]]:
+    """What two runs print: the parent, whether what they need was loaded, and a setting that changes in between."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FINANCEHUB_")}
+    command = [sys.executable, "-c", f"RUN = {RUN!r}\n{CODE_SERVER}", *program]
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_runs_are_forked_with_everything_loaded_and_read_the_settings_anew(tmp_path: Path) -> None:
+    first, second = runs_of(tmp_path, "api", "grpc")
+    assert first == [first[0], "True", "10"]
+    assert second == [first[0], "True", "20"], "both from one process"
+
+
+def test_other_programs_start_processes_as_before(tmp_path: Path) -> None:
+    assert [each[1:] for each in runs_of(tmp_path, "asset", "materialize")] == [["False", "10"], ["False", "20"]]
