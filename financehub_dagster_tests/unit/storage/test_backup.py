@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from financehub_dagster.operations import driving
 from financehub_dagster.storage.backup import contents
 from financehub_dagster.storage.backup import create as creating
 from financehub_dagster.storage.backup.file import BackupError, verify
@@ -107,6 +108,19 @@ def test_a_backup_restored_into_another_server_has_the_same_rows_and_ledger(sour
         80,
     )
     assert rows["dagster"]["event_logs"] == 2
+
+
+def test_a_restored_platform_may_start_while_the_one_of_the_backup_runs(
+    source: Database, target: URL, tmp_path: Path
+) -> None:
+    assert driving.claim("the source's") is None
+    try:
+        creating.create(source.engine.url, tmp_path / "claimed.backup", FACTS, quiet)
+    finally:
+        driving.release("the source's")
+    restore(target, tmp_path / "claimed.backup", "live", replace=False, report=quiet)
+    with autocommit(target) as connection:
+        assert connection.exec_driver_sql("select count(*) from daemons").scalar() == 0
 
 
 def test_a_backup_says_what_it_is_of(backup: Path) -> None:
