@@ -46,7 +46,7 @@ def machine() -> str:
 def identity() -> str:
     """This process as text, for `is_gone` on any machine."""
     pid = os.getpid()
-    found = {"host": socket.gethostname(), "machine": machine(), "pid": pid, "started": started_at(pid)}
+    found = {"host": socket.gethostname(), "machine": machine(), "pid": pid, "started": _since_boot(pid)}
     return json.dumps(found)
 
 
@@ -54,4 +54,34 @@ def is_gone(text: str) -> bool:
     """Whether the process of an `identity` has ended; one of another machine counts as running, for nobody can tell."""
     process = json.loads(text)
     here = process["host"] == socket.gethostname() and process.get("machine", machine()) == machine()
-    return here and not is_alive(process["pid"], process["started"])
+    return here and not _is_there(process["pid"], process["started"])
+
+
+def _is_there(pid: int, started: float) -> bool:
+    try:
+        return _since_boot(pid) == started and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return _is_hidden(pid)
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether it is another user's process on a machine that shows each user its own ones only (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        pass
+    return False
+
+
+def _since_boot(pid: int) -> float:
+    """When a process started, in a number that stays the same when the clock is set; raises psutil.Error."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        # proc_pid_stat(5): the twentieth field after the name, which stands in brackets and may hold any character.
+        return float(stat.read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError):
+        return started_at(pid)

@@ -1,8 +1,12 @@
 """One daemon drives: the claim on the database, how it ends, and what health says of daemons that drive together."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -73,6 +77,35 @@ def test_a_process_of_the_same_number_on_a_machine_of_the_same_name_is_not_ours_
     twin = json.loads(processes.identity()) | {"started": 1.0, "machine": "a clone"}
     change(database, f"process = '{json.dumps(twin)}'", "other")
     assert driving.claim("mine") is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="has no /proc")
+def test_a_process_is_known_by_a_start_that_setting_the_clock_does_not_move():
+    """Machines without a battery set their clock after the platform has started."""
+    ticks = json.loads(processes.identity())["started"]
+    assert ticks == float(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    assert not processes.is_gone(processes.identity())
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs Linux and root")
+def test_a_process_of_another_user_is_not_gone_where_the_machine_hides_it():
+    shown = json.loads(processes.identity()) | {"pid": 1, "started": 0.0}
+    ask = f"""
+import os, sys
+from financehub_dagster.storage.database import processes
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+assert not os.path.exists("/proc/1/stat")
+sys.exit(processes.is_gone({json.dumps(shown)!r}))
+"""
+    hidden = 'mount -t proc -o hidepid=invisible proc /proc && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hidden, sys.executable, ask], check=False, capture_output=True, text=True
+    )
+    if "mount: " in done.stderr or "unshare: " in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
 
 
 def test_only_who_took_a_claim_gives_it_up(database):
