@@ -35,7 +35,8 @@ class Status:
     """State of one home; revision is the database's, head what this program needs; heartbeats in UTC by daemon.
 
     services: running, starting, restarting or not working, and troubles why; each was asked to do some work just now.
-    others: homes of the same folder in which a platform runs too. restarts: what was started again, the latest last.
+    others: homes of the same folder in which a platform runs too. drives: who holds the claim on the database.
+    restarts: what was started again, the latest last.
     """
 
     home: str
@@ -44,6 +45,7 @@ class Status:
     services: dict[str, str] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
+    drives: str | None = None
     restarts: list[dict[str, str]] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
     database: str = "stopped"
@@ -141,11 +143,14 @@ def _database(status: Status, home: Home) -> None:
 def _stored(status: Status) -> None:
     from financehub_dagster.storage.database import schema
     from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.operations.daemons import holder
     from financehub_dagster.storage.queries.history import row_counts
 
     prepare.require_migrated()
     with transaction() as connection:
         status.rows = row_counts(connection, [table.name for table in schema.metadata.sorted_tables])
+        claims = holder(connection)
+    status.drives = None if claims is None or claims.is_over else str(claims)
 
 
 def _dagster(status: Status) -> dict[str, datetime]:
@@ -182,6 +187,8 @@ def show(console: Console, status: Status) -> None:
 
 
 def _platform(status: Status) -> str:
+    if status.supervisor is None and status.drives is not None:
+        return f"stopped here; {status.drives} drives this database"
     if status.supervisor is None:
         start = "financehub up --sandbox" if status.mode == Mode.SANDBOX else "financehub up"
         return f"stopped: `{start}` starts it"

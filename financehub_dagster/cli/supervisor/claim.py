@@ -19,7 +19,7 @@ from financehub_dagster.storage.operations.daemons import LEASE, TOKEN, Daemon
 
 SILENT_SECONDS = 2 * driving.RENEW_SECONDS + 2.0
 """Who has not renewed a claim for longer was killed, or is cut off."""
-REMEDY = "stop it there with `financehub down`, or run `financehub worker` or `financehub serve` here"
+REMEDY = "stop it there (`financehub down`, or end that process), or run `financehub worker` or `financehub serve` here"
 
 
 class Claim:

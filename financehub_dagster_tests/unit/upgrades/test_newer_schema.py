@@ -5,10 +5,11 @@ import logging
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.cli.supervisor.state import State, myself
-from financehub_dagster.operations import health
+from financehub_dagster.operations import driving, health
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.upgrade import revisions
 from financehub_dagster_tests.fixtures.database import Database
@@ -96,3 +97,17 @@ def test_status_says_that_the_platform_was_started_for_an_earlier_revision(
     capsys.readouterr()
     assert run(["status"]) == 0
     assert f"started for revision 0001, and the database is at {revisions.HEAD} by now" in capsys.readouterr().out
+
+
+def test_status_names_the_platform_that_drives_the_database_from_elsewhere(
+    database: Database, folder: Path, capsys
+) -> None:
+    assert run(["db", "upgrade"]) == 0
+    assert driving.claim("other") is None
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("update daemons set host = 'elsewhere', home = '/srv/financehub'"))
+    capsys.readouterr()
+    assert run(["status"]) == 0
+    told = capsys.readouterr().out
+    assert "stopped here; elsewhere (/srv/financehub, process " in told
+    assert "`financehub up` starts it" not in told
