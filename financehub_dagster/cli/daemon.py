@@ -35,6 +35,7 @@ def main() -> None:
     if sys.argv[1:2] != ["run"] or not driving.is_shared():
         cli()
         return
+    _tell_times()
     token = own_token()
     _stand_by(token)
     keeper = driving.Keeper(token, lambda other: _begin_again(f"{other} drives now"), _cut_off)
@@ -44,6 +45,14 @@ def main() -> None:
     finally:
         keeper.stop()
         driving.release(token)
+
+
+def _tell_times() -> None:
+    """Give each of our messages its time, as Dagster's have; Dagster sets up its own ones only, and later."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
+    _logger.addHandler(handler)
+    _logger.propagate = False
 
 
 def _stand_by(token: str) -> None:

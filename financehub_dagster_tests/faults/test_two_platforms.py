@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -182,6 +183,7 @@ def test_a_second_daemon_stands_by_until_the_first_is_killed_or_stopped(site, co
     second = start_daemon(two)
     eventually(lambda: "stands by: " in two.log("daemon"), PATIENCE)
     assert f"({one.folder / 'home'}, process {first.pid}, since " in two.log("daemon")
+    assert re.search(r"^2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d.* - stands by: ", two.log("daemon"), re.MULTILINE)
     kill(first)
     eventually(lambda: site.drivers() == ["two"], PATIENCE)
     third = start_daemon(one)
