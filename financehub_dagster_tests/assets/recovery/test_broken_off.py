@@ -6,6 +6,7 @@ from financehub_dagster.automation.jobs.healing import due_orders
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.market.holdings import Lot
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.operations import driving
 from financehub_dagster.storage.database import transactions
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.holdings import replace_lots
@@ -69,6 +70,7 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
     everyone = {"ops": {"compare_vendors": {"config": {"instruments": 100}}}}
     compared = run_job(repository, "reconcile_prices", everyone, instance=platform.instance)
     assert compared.success, compared.error
+    assert driving.claim("a daemon") is None
     assert never_written(platform.engine) == [], "let this test write these tables too"
 
 
