@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from financehub_dagster.storage.database import as_of_functions, schema
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
-from financehub_dagster.storage.database.engine import make_engine, market_engine
+from financehub_dagster.storage.database.engine import make_engine
 from financehub_dagster.storage.database.upgrade import extra_tables, partition_indexes
 from financehub_dagster.storage.database.upgrade.requirements import check
 from financehub_dagster.storage.database.upgrade.revisions import HEAD, STEPS, unknown
@@ -67,7 +67,7 @@ def downgrade(url: URL, revision: str) -> None:
 
 def current(url: URL | None = None) -> str | None:
     """The revision of the market database (or the one at `url`), None before any; raises DatabaseError."""
-    engine = market_engine() if url is None else make_engine(url, poolclass=NullPool)
+    engine = make_engine(url or market_url(), poolclass=NullPool)  # workers, which ask often, keep no connection
     with engine.connect() as connection:
         return _revision(connection)
 
