@@ -16,6 +16,7 @@ from typing import LiteralString
 
 import dagster as dg
 import psycopg
+import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher import LaunchRunContext
 from sqlalchemy.engine import URL
@@ -25,6 +26,8 @@ from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.services import DEFINITIONS
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.sandbox.client import Sandbox, running_sandbox
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster_tests.fixtures.database import DatabaseServer, tcp_server
 from financehub_dagster_tests.fixtures.eventually import eventually
@@ -220,6 +223,19 @@ def site(
             )
         )
         yield Site(folder, broker, server, sandbox, platform, stack, address)
+
+
+@contextmanager
+def site_of_this_process(folder: Path, history_start: str) -> Iterator[Site]:
+    """A site whose platform is this process: its environment is the platform's."""
+    with site(folder, history_start) as place, pytest.MonkeyPatch.context() as patch:
+        for name, value in place.environment().items():
+            patch.setenv(name, value)
+        reset_engine()
+        get_settings.cache_clear()
+        yield place
+        reset_engine()
+    get_settings.cache_clear()
 
 
 def deliver(

