@@ -25,6 +25,7 @@ from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.routing import DailyBarsRouter
+from financehub_dagster.storage import repaired_bars
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
@@ -213,10 +214,24 @@ def _store_rows(
     bars.doubtful += sum(map(bool, good["flags"]))
     bars.add(_write(connection, work.table, good, work.run_id))
     actions.add(_write(connection, ACTIONS, told, work.run_id))
+    _repair(work, connection, answers, good)
     bars.rejected += len(rejected)
     actions.rejected += len(refused)
     _count(work, answers, good, bars, actions)
     return {str(symbol): list(days.dt.date) for symbol, days in rejected.groupby("symbol")["date"]}
+
+
+def _repair(work: HistoryRun, connection: Connection, answers: Sequence[_Answer], good: "pd.DataFrame") -> None:
+    """Keep the repaired bars of what was written, or may have been taken back."""
+    starts = {each.instrument.symbol: each.start for each in answers if each.got is not None}
+    first = good.groupby("symbol")["date"].min()
+    for symbol, day in zip(first.index, first.dt.date, strict=True):
+        starts[symbol] = min(starts[symbol], day)
+    flagged = good[good["flags"].astype(bool)]
+    flags: dict[str, set[str]] = {symbol: set() for symbol in flagged["symbol"]}
+    for symbol, own in zip(flagged["symbol"], flagged["flags"], strict=True):
+        flags[symbol].update(own)
+    repaired_bars.refresh(connection, work.table, flags, starts)
 
 
 def _with_better(

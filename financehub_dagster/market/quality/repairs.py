@@ -17,6 +17,17 @@ from financehub_dagster.market.quality import doubts
 from financehub_dagster.market.quality.doubts import UNIT_BARS, UNIT_ROOM, UNITS
 from financehub_dagster.market.quality.series_arrays import PRICES, Floats, Mask, Series
 
+RULES = frozenset(
+    {
+        "unit_100x",
+        "split_not_applied",
+        "split_applied_twice",
+        "dividend_not_adjusted",
+        "dividend_adjusted_twice",
+        "outside_range",
+    }
+)
+"""The flags of the bars that are repaired."""
 _SCALED = (*PRICES, "adj_close")
 
 

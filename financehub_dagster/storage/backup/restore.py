@@ -19,7 +19,7 @@ from financehub_dagster.storage.backup import contents
 from financehub_dagster.storage.backup.file import PARTS, BackupError, Description, part_of, reading
 from financehub_dagster.storage.backup.programs import programs_for
 from financehub_dagster.storage.backup.script import Script, quote, script
-from financehub_dagster.storage.database import as_of_functions, migrations, schema
+from financehub_dagster.storage.database import as_of_functions, migrations, repaired_views, schema
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
@@ -44,6 +44,7 @@ class _Target:
     part: str
     url: URL
     version: int
+    views: Sequence[str]
     tables: Sequence[str]
     functions: Sequence[str]
 
@@ -104,7 +105,7 @@ def _target(part: str, url: URL, description: Description, *, replace: bool) -> 
             )
         version, tables = contents.major_version(connection), contents.tables(connection)
         if not tables:
-            return _Target(part, url, version, (), ())
+            return _Target(part, url, version, (), (), ())
         if not replace:
             raise BackupError(f"{describe(url)} holds {len(tables)} tables: --replace drops them and all their rows")
         foreign = sorted(set(tables) - set(description.rows[part]) - _known_tables(part))
@@ -116,8 +117,9 @@ def _target(part: str, url: URL, description: Description, *, replace: bool) -> 
         others = contents.other_programs(connection)
         if others:
             raise BackupError(f"{describe(url)} is in use by {', '.join(others)}: end that first (`financehub down`)")
-        functions = as_of_functions.there(connection)
-    return _Target(part, url, version, [f"{quote(target_schema)}.{quote(name)}" for name in tables], functions)
+        views, functions = repaired_views.there(connection, schema.metadata), as_of_functions.there(connection)
+    own_views, own_tables = ([f"{quote(target_schema)}.{quote(name)}" for name in names] for names in (views, tables))
+    return _Target(part, url, version, own_views, own_tables, functions)
 
 
 def _known_tables(part: str) -> set[str]:
@@ -136,7 +138,7 @@ def _load(
     opened: Script, target: _Target, archive: zipfile.ZipFile, path: Path, description: Description, report: Report
 ) -> None:
     """Run a part's dump, and compare its rows with the backup's."""
-    opened.drop(target.tables, target.functions)
+    opened.drop(target.views, target.tables, target.functions)
     size = archive.getinfo(f"{target.part}.dump").file_size
     with part_of(path, archive, target.part) as dump:
         opened.load(dump, description.schemas[target.part], lambda done: report(target.part, done, size))

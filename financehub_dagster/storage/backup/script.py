@@ -40,9 +40,10 @@ class Script:
         )
         self._send("begin;\nset local idle_in_transaction_session_timeout = 0;\n")
 
-    def drop(self, tables: Sequence[str], functions: Sequence[str]) -> None:
-        """Drop tables, with their partitions, and functions; the names are quoted already."""
-        dropped = "".join(f"drop function {name};\n" for name in functions)
+    def drop(self, views: Sequence[str], tables: Sequence[str], functions: Sequence[str]) -> None:
+        """Drop views, tables with their partitions, and functions; the names are quoted already."""
+        dropped = "".join(f"drop view {name};\n" for name in views)
+        dropped += "".join(f"drop function {name};\n" for name in functions)
         dropped += f"drop table {', '.join(tables)};\n" if tables else ""
         self._send(f"set local lock_timeout = '{LOCK_WAIT}';\n{dropped}set local lock_timeout = 0;\n")
         self._answers("drop")

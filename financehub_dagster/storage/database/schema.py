@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, DATEMULTIRANGE, JSONB
 
-from financehub_dagster.storage.database import as_of_functions
+from financehub_dagster.storage.database import as_of_functions, repaired_views
 from financehub_dagster.tables import ACTIONS, DATA, TABLES
 from financehub_dagster.tables.declaration import ColumnType, Table
 
@@ -168,6 +168,16 @@ discrepancies = sa.Table(
     sa.Column("compared_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("run_id", sa.Text),
     comment="Values that another vendor has otherwise than they are stored, as last compared.",
+)
+
+repaired_bars = sa.Table(
+    "repaired_bars",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("date", sa.Date, primary_key=True),
+    *(sa.Column(name, Double, nullable=name == "adj_close") for name in repaired_views.REPAIRED),
+    comment="Daily bars with the repairs that have one right answer, where a bar has one or is moved by one.",
 )
 
 dirty_marks = sa.Table(
@@ -468,5 +478,6 @@ table_freshness = sa.Table(
 
 
 @sa.event.listens_for(metadata, "after_create")
-def _create_functions(_: sa.MetaData, connection: sa.Connection, **_options: object) -> None:
+def _create_what_reads_them(_: sa.MetaData, connection: sa.Connection, **_options: object) -> None:
     as_of_functions.create(connection, metadata)
+    repaired_views.create(connection, metadata)

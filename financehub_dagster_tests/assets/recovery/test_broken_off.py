@@ -45,7 +45,8 @@ def test_every_table_is_written_although_its_first_write_was_broken_off(keyed_pl
     assert (said["rows_inserted"], said["instruments_done"], said["instruments_failed"]) == (ACCEPTED, 1, 1)
     assert stocks.tables[INDICATORS]["rows_inserted"] == ACCEPTED
     sandbox.set_bar("AAPL", date(2015, 3, 11), volume=1.0)
-    assert platform.run(STOCKS, MARCH, symbols=["AAPL"]).tables[STOCKS]["rows_updated"] == 1
+    sandbox.set_bar("AAPL", date(2015, 3, 13), open=1.2, high=1.3, low=1.1, close=1.2)
+    assert platform.run(STOCKS, MARCH, symbols=["AAPL"]).tables[STOCKS]["rows_updated"] == 2
     assert platform.run(CRYPTOS, "2018-03-01", symbols=["BTC"]).tables[CRYPTOS]["rows_inserted"] == 31
     currencies = platform.run("fx_prices_daily", "2018-03-01", symbols=["EURUSD"])
     assert currencies.success, currencies.error

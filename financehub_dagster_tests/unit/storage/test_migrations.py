@@ -121,6 +121,23 @@ def test_what_vendors_had_nothing_for_is_kept_as_ranges_and_the_ledger_is_settle
         assert days == [("2024-03-04", 6), ("2024-03-05", 6), ("2024-03-06", 2), ("2024-03-08", 6)]
 
 
+def test_bars_that_were_stored_before_repairs_were_kept_are_repaired(empty_database: URL) -> None:
+    migrations.upgrade(empty_database, "0027")
+    with autocommit(empty_database) as connection:
+        connection.exec_driver_sql("""
+            insert into stock_prices_daily
+            select 'A', '2024-03-01'::date + day, low, low, low, low, low, 5, 'yahoo', now(),
+                case when day = 3 then array['unit_100x'] else '{}' end
+            from generate_series(0, 6) as day, lateral (select case when day = 3 then 0.5 else 50 end as low) as price
+        """)
+    migrations.upgrade(empty_database)
+    with autocommit(empty_database) as connection:
+        query = "select date::text, close, volume, flags from stock_prices_daily_repaired where repaired"
+        assert connection.exec_driver_sql(query).fetchall() == [("2024-03-04", 50, 5, ["unit_100x"])]
+        connection.exec_driver_sql("create view a_report as select * from stock_prices_daily_repaired")
+    assert migrations.upgrade(empty_database) == (migrations.head(), migrations.head())
+
+
 def test_a_missing_database_is_created(database_server: DatabaseServer) -> None:
     url = database_server.url("not_there_yet")
     with pytest.raises(NotMigrated, match="financehub db upgrade"):

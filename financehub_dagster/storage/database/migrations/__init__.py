@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
-from financehub_dagster.storage.database import as_of_functions, schema
+from financehub_dagster.storage.database import as_of_functions, repaired_views, schema
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
 from financehub_dagster.storage.database.engine import make_engine
 from financehub_dagster.storage.database.upgrade import extra_tables, partition_indexes
@@ -34,9 +34,12 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
     Returns the revisions before and after. One transaction: a step that fails leaves the database as it was. Indexes of
     partitions are built after it, without holding anybody up. Concurrent calls wait for each other. At the newest step
     the functions that read tables as of a time follow the declared tables (`as_of_functions`), and tables that are
-    declared beside the product are created. Raises DatabaseError, also for a database of a newer program.
+    declared beside the product and the views of repaired bars are created; coming from an earlier one, stored bars are
+    repaired. Raises DatabaseError, also for a database of a newer program.
     """
     from alembic import command
+
+    from financehub_dagster.storage import repaired_bars
 
     url = url or market_url()
     ensure_database(url)
@@ -51,6 +54,9 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
         if after == head():
             extra_tables.create(connection)
             as_of_functions.create(connection, schema.metadata)
+            repaired_views.create(connection, schema.metadata)
+        if before is not None and after == head() != before:
+            repaired_bars.repair_stored(connection)
     with autocommit(url) as connection:
         partition_indexes.complete(connection)
     return before, after
