@@ -24,6 +24,8 @@ DEFAULT_PORT = 8710
 RUN_ENVIRONMENT = {
     "DAGSTER_EVENT_BATCH_SIZE": "500",
     "PYTHONUNBUFFERED": "1",
+    # glibc would keep a heap for each of many threads that mostly wait, and give none of them back.
+    "MALLOC_ARENA_MAX": "2",
     # Run status sensors look at five of 25 runs a tick unless told otherwise: a storm would keep them busy for days.
     "DAGSTER_RUN_STATUS_SENSOR_FETCH_LIMIT": "2000",
     "DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT": "2000",
