@@ -12,6 +12,7 @@ from typing import Any, Self
 import dagster as dg
 import sqlalchemy as sa
 from dagster._config.config_schema import UserConfigSchema
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._daemon.types import DaemonHeartbeat
@@ -26,7 +27,7 @@ from dagster_postgres import (
 
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.creation import autocommit, ensure_database, locked
-from financehub_dagster.storage.database.session_settings import ENCODING, NETWORK, prepare_all
+from financehub_dagster.storage.database.session_settings import ENCODING, NETWORK, ask_after_rest, prepare_all
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.database.upgrade.requirements import check
 from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
@@ -84,6 +85,7 @@ class _OurSessions:
             max_overflow=min(max_overflow, MOST_OF_WEBSERVER - 1),
         )
         prepare_all(self._engine, {"statement_timeout": str(statement_timeout)})
+        ask_after_rest(self._engine)
 
 
 class FinanceHubRuns(_OurSessions, PostgresRunStorage):
@@ -121,6 +123,21 @@ class FinanceHubEventLog(_OurSessions, PostgresEventLogStorage):
 
     has_table = _until_yes(PostgresEventLogStorage.has_table)
     _has_asset_key_col_on_connection = _until_yes(PostgresEventLogStorage._has_asset_key_col_on_connection)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """What Dagster does, but for a notice on a channel to which nothing listens any more."""
+        with self._connect() as connection:
+            statement = self.prepare_insert_event(event).returning(SqlEventLogStorageTable.c.id)
+            event_id: int = connection.execute(statement).scalar_one()
+        of_dagster = event.dagster_event
+        if of_dagster is None:
+            return
+        if of_dagster.event_type in ASSET_EVENTS and of_dagster.asset_key:
+            with self.index_transaction() as connection:
+                self._store_asset_event_tags(connection, [event], [event_id])
+                self._store_asset_event(connection, event, event_id)
+        if of_dagster.event_type in ASSET_CHECK_EVENTS:
+            self.store_asset_check_event(event, event_id)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of the kinds that come in batches, partitions that a run will fill before all others."""
@@ -170,10 +187,9 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
         self._schedule_storage = FinanceHubSchedules(postgres_url, should_autocreate_tables=False)
         # A run stores some hundred events. Dagster opens a connection for each of three statements an event takes, for
         # which the server starts a process each time: that takes longer than all statements.
-        kept = sa.create_engine(
-            postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=MOST - 1, pool_pre_ping=True
-        )
+        kept = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=MOST - 1)
         prepare_all(kept)
+        ask_after_rest(kept)
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
             part._engine = kept
 

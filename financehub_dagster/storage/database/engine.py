@@ -57,7 +57,7 @@ def make_engine(url: URL, *, embedded: bool = False, any_encoding: bool = False,
 
     A server that is too old and, unless `any_encoding`, a database that is not UTF8 raise DatabaseError.
     """
-    defaults = {"pool_size": KEPT, "max_overflow": MOST - KEPT, "pool_pre_ping": True, "pool_timeout": WAIT_SECONDS}
+    defaults = {"pool_size": KEPT, "max_overflow": MOST - KEPT, "pool_timeout": WAIT_SECONDS}
     if "poolclass" in options:
         defaults = {}
     arguments = {name: url.query.get(name, value) for name, value in session_settings.CONNECT_ARGUMENTS.items()}
@@ -80,6 +80,7 @@ def make_engine(url: URL, *, embedded: bool = False, any_encoding: bool = False,
         return connection
 
     session_settings.prepare_all(engine)
+    session_settings.ask_after_rest(engine)
     event.listen(engine, "handle_error", _translate)
     return engine
 
@@ -119,6 +120,6 @@ def raw_cursor(connection: Connection, *, binary: bool = False) -> Iterator[Any]
 
 
 def _translate(context: ExceptionContext) -> BaseException | None:
-    if context.is_pre_ping or context.engine is None or context.original_exception is None:
+    if context.engine is None or context.original_exception is None:
         return None
     return statement_error(context.engine.url, context.original_exception, lost=context.is_disconnect)

@@ -7,11 +7,14 @@ Behind a pooler such as PgBouncer each transaction may run in another session, w
 a session there. Limits on time are set in each transaction, and what a role brings is refused instead of overridden.
 """
 
+import select
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from financehub_dagster.storage.database.errors import DatabaseError
@@ -72,6 +75,9 @@ SINCE_17 = {"transaction_timeout": "0"}
 NOT_PSYCOPG2 = {"standard_conforming_strings": "on"}
 """psycopg2 writes literals as the session began, and would lose backslashes if that changed."""
 
+RESTED_SECONDS = 1.0
+"""A connection that nobody has used for this long is asked whether its server is there before it is used again."""
+_RESTS_SINCE = "rests since"
 _LOCALLY = "set in each transaction"
 """Under this name a connection that a pooler lends keeps the statement for it."""
 
@@ -99,6 +105,37 @@ def prepare_all(engine: Engine, limits: Mapping[str, str] | None = None) -> None
     def begun(connection: Connection) -> None:
         if is_pooled(connection) and not connection.connection.driver_connection.autocommit:  # type: ignore[union-attr]
             connection.exec_driver_sql(connection.info[_LOCALLY])
+
+
+def ask_after_rest(engine: Engine) -> None:
+    """Have each connection of the pool that rested show that its server is there, and be replaced otherwise.
+
+    SQLAlchemy's own pool_pre_ping asks before every use, which is half of all statements of a run. A server that ends
+    closes the socket, which shows without asking.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def rests(_connection: Any, record: Any) -> None:
+        record.info[_RESTS_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def is_used(connection: Any, record: Any, _proxy: Any) -> None:
+        since = record.info.get(_RESTS_SINCE)
+        if since is None or (time.monotonic() - since < RESTED_SECONDS and not _has_news(connection)):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            raise InvalidatePoolError from None
+
+
+def _has_news(connection: Any) -> bool:
+    """Whether the server has sent something that nobody asked for, such as its end."""
+    if connection.closed:
+        return True
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    return bool(socket.poll(0))
 
 
 def is_pooled(connection: Connection | PoolProxiedConnection) -> bool:
