@@ -38,6 +38,7 @@ class Explanation:
     later, whose splits are divided out of its prices and whose payments out of its adjusted close; factors: by how
     much. ledger: state and empty responses of the session. computed: rows computed from it. formula: definition and
     inputs of the column that was asked for, if it is computed. discrepancies: values that other vendors have otherwise.
+    repaired: what a reader of repaired bars reads in place of the stored values.
     asked_as: the symbol in the question; names: those that the instrument gave up.
     """
 
@@ -55,6 +56,7 @@ class Explanation:
     computed: list[dict[str, Any]] = field(default_factory=list)
     formula: dict[str, Any] = field(default_factory=dict)
     discrepancies: list[dict[str, Any]] = field(default_factory=list)
+    repaired: dict[str, float] = field(default_factory=dict)
     asked_as: str = ""
     names: list[dict[str, Any]] = field(default_factory=list)
     delisted_on: dt.date | None = None
@@ -78,6 +80,7 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
         found.names = [each.as_json() for each in instrument.former_aliases]
         found.delisted_on = instrument.delisted_on
         found.discrepancies = explanations.discrepancies_of(connection, name, instrument.symbol, day)
+        found.repaired = explanations.repaired_values(connection, name, instrument.symbol, day, row or {})
         _explain_row(connection, found)
         found.ledger = _ledger(connection, instrument, name, day)
         if name in DERIVED:

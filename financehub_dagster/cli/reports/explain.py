@@ -55,6 +55,9 @@ def _lines(found: Explanation) -> Iterator[str]:
         verb = "computed" if found.stored["stamp"] == "computed_at" else "fetched"
         stored_by = f"run {run}" if run else "a run that Dagster no longer keeps"
         yield f"  {source}{verb} {_instant(found.stored['at'])} by {stored_by}"
+    if found.repaired:
+        values = ", ".join(f"{name} {_number(value)}" for name, value in found.repaired.items())
+        yield f"  read with repairs: {values}"
     yield from _identity(found)
     yield from _formula(found)
     yield from _basis(found)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of
 from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.database.repaired_views import REPAIRED
 
 type Row = dict[str, Any]
 
@@ -48,6 +49,16 @@ def discrepancies_of(connection: Connection, table: str, symbol: str, day: date)
     wanted = (kept.column_name, kept.vendor, kept.told, kept.source, kept.stored, kept.kind, kept.off, kept.compared_at)
     query = sa.select(*wanted).where(kept.table_name == table, kept.symbol == symbol, kept.date == day)
     return [dict(found) for found in connection.execute(query.order_by(kept.vendor, kept.column_name)).mappings()]
+
+
+def repaired_values(
+    connection: Connection, table: str, symbol: str, day: date, row: Mapping[str, Any]
+) -> dict[str, float]:
+    """The values of a repaired bar that are others than those of the stored `row`."""
+    kept = schema.repaired_bars.c
+    own = sa.select(*(kept[name] for name in REPAIRED))
+    found = connection.execute(own.where(kept.table_name == table, kept.symbol == symbol, kept.date == day)).mappings()
+    return {name: value for bar in found for name, value in bar.items() if value != row.get(name)}
 
 
 def revisions_of(connection: Connection, table: str, symbol: str, day: date) -> list[Row]:

@@ -9,8 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster import read
+from financehub_dagster.cli.reports import explain as report
 from financehub_dagster.ingest.history import doubtful
 from financehub_dagster.market.quality import doubts, repairs, series_arrays
+from financehub_dagster.serving.explain import explain
 from financehub_dagster.storage import repaired_bars
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection, transaction
@@ -56,6 +58,10 @@ def test_a_view_shows_a_bar_in_the_unit_of_its_neighbours_until_the_vendor_corre
     changed = f"select symbol, date from {STOCKS}_repaired where repaired"
     assert platform.rows(changed) == [("AAPL", DAY)]
     assert read(STOCKS, start=DAY, end=DAY, repaired=True)["close"].tolist() == pytest.approx([right[3]])
+    told = explain("AAPL", DAY)
+    assert told.row is not None
+    assert told.repaired["close"] == pytest.approx(told.row["close"] * 100)
+    assert f"  read with repairs: open {told.repaired['open']:.10g}, high" in "\n".join(report._lines(told))
 
     sandbox.set_bar("AAPL", DAY, **dict(zip(names, right, strict=True)))
     assert platform.run(STOCKS, MARCH, symbols=["AAPL"]).success
