@@ -29,14 +29,17 @@ OWNERS = ["team:market-data"]
 
 
 def when_inputs_are_filled() -> dg.AutomationCondition[Any]:
-    """True for a month that a run has filled in an input and not in the table, once nothing works on either.
+    """True for a month whose input was filled after the table was and after a run was asked for, once it is quiet.
 
-    Unlike Dagster's `eager` it holds for months of history too, and where an input was never filled: a universe may
-    have no cryptos.
+    Quiet: no run works on either. Unlike Dagster's `eager` it holds for months of history too, and where an input was
+    never filled: a universe may have no cryptos. What happened between two evaluations counts in its order, which
+    Dagster keeps for events alone and for no combination of them: so each is compared with the input by itself.
     """
     condition = dg.AutomationCondition
+    filled = condition.any_deps_match(condition.newly_updated())
     quiet = ~condition.any_deps_in_progress() & ~condition.in_progress()
-    return (condition.any_deps_updated().since_last_handled() & quiet).with_label("inputs_are_filled")
+    after_both = filled.since(condition.newly_updated()) & filled.since(condition.newly_requested())
+    return (after_both & quiet).with_label("inputs_are_filled")
 
 
 def table_schema(table: Table) -> dg.TableSchema:

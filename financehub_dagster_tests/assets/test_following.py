@@ -68,6 +68,27 @@ def test_months_whose_bars_were_filled_alone_are_asked_for_once(followed):
     assert followed.asked() == {}
 
 
+def test_bars_that_were_filled_right_after_their_levels_are_followed_again(followed):
+    """Both fall between two ticks, a minute apart: the later one counts."""
+    followed.filled(BARS)
+    assert followed.asked() == dict.fromkeys(FOLLOWING, MONTHS)
+    followed.filled(*FOLLOWING)
+    followed.filled(BARS, months=MONTHS[1:])
+    assert followed.asked() == dict.fromkeys(FOLLOWING, MONTHS[1:])
+    followed.filled(BARS, months=MONTHS[2:])
+    followed.filled(*FOLLOWING)
+    assert followed.asked() == {}
+
+
+def test_a_month_whose_run_failed_is_not_asked_for_every_minute_and_again_when_its_bars_are_filled_anew(followed):
+    followed.filled(BARS)
+    assert followed.asked() == dict.fromkeys(FOLLOWING, MONTHS)
+    assert followed.asked() == {}
+    assert followed.asked() == {}
+    followed.filled(BARS, months=MONTHS[:1])
+    assert followed.asked() == dict.fromkeys(FOLLOWING, MONTHS[:1])
+
+
 def test_a_run_that_fills_bars_and_levels_together_asks_for_nothing(followed):
     followed.filled(BARS, *FOLLOWING)
     assert followed.asked() == {}

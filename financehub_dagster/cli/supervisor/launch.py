@@ -29,6 +29,8 @@ RUN_ENVIRONMENT = {
     # Run status sensors look at five of 25 runs a tick unless told otherwise: a storm would keep them busy for days.
     "DAGSTER_RUN_STATUS_SENSOR_FETCH_LIMIT": "2000",
     "DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT": "2000",
+    # Which came first, a month's bars or its levels, is told for up to so many months of one tick.
+    "DAGSTER_MAX_PARTITIONS_FOR_DA_TIMESTAMP_FETCH": "1000",
 }
 
 
