@@ -1,5 +1,6 @@
 """What a platform that starts finds of an earlier one: runs that were going, and where its schedules were."""
 
+import io
 import json
 import socket
 
@@ -11,9 +12,11 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from financehub_dagster.automation.failures.lost_runs import fail_lost_runs
+from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.cli.supervisor import ports
-from financehub_dagster.cli.supervisor.launch import move_instigators
+from financehub_dagster.cli.supervisor import leftovers, ports
+from financehub_dagster.cli.supervisor.leftovers import move_instigators
 from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 
 
@@ -53,6 +56,20 @@ def test_runs_of_a_code_server_that_is_gone_fail_and_all_others_are_left_alone(i
     status = {run.run_id: run.status for run in instance.get_runs()}
     assert status.pop(lost) is dg.DagsterRunStatus.FAILURE
     assert status == dict.fromkeys((living, by_hand, elsewhere), dg.DagsterRunStatus.STARTED)
+
+
+def test_what_is_left_is_settled_in_a_process_of_its_own_and_named(instance, monkeypatch):
+    lost = started(instance, on(ports.pick_free()))
+    messages = io.StringIO()
+    leftovers.settle(Console(messages=messages), ports.pick_free())
+    assert f"run {lost[:8]} was cut off when the platform stopped" in messages.getvalue()
+    found = instance.get_run_by_id(lost)
+    assert found is not None
+    assert found.status is dg.DagsterRunStatus.FAILURE
+    monkeypatch.setenv("FINANCEHUB_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(CommandError, match=r"left cannot be settled: .*127\.0\.0\.1:1.*start the server") as caught:
+        leftovers.settle(Console(messages=messages), ports.pick_free())
+    assert "\n" not in str(caught.value)
 
 
 def test_schedules_are_known_to_be_at_the_new_port_of_their_code(instance):

@@ -4,19 +4,14 @@ Belongs here: the order of starting. Does not belong here: command-line options 
 """
 
 import os
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from financehub_dagster.cli import prepare
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, sandbox_variables
 from financehub_dagster.cli.signals import StopSignals
-from financehub_dagster.cli.supervisor import ports, services
+from financehub_dagster.cli.supervisor import leftovers, ports, services
 from financehub_dagster.cli.supervisor.supervisor import Supervisor
 from financehub_dagster.settings import get_settings
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
 
 DEFAULT_PORT = 8710
 """Of health and metrics (serving.http)."""
@@ -93,46 +88,12 @@ def start_pages(supervisor: Supervisor, port: int, stop: StopSignals, pages: ser
     code_port = ports.pick_free()
     workspace = services.write_workspace(supervisor.home, code_port)
     supervisor.start(services.code_server(code_port))
-    _recover(supervisor.console, code_port)
+    leftovers.settle(supervisor.console, code_port)
     supervisor.wait_ready("code-server", stop)
     service = services.dagster_webserver(port, workspace, pages or services.Pages())
     supervisor.start(service)
     supervisor.wait_ready("webserver", stop)
     return str(service.url)
-
-
-def _recover(console: Console, code_port: int) -> None:
-    """Settle what an earlier platform left, killed or not; the daemon goes on doing so (automation.sensors)."""
-    import dagster as dg
-
-    from financehub_dagster.automation.failures.recovery import recover
-
-    with dg.DagsterInstance.get() as instance:
-        move_instigators(instance, code_port)
-        for run_id in recover(instance, datetime.now(UTC)).lost_runs:
-            console.warn(f"run {run_id[:8]} was cut off when the platform stopped, and counts as failed")
-
-
-def move_instigators(instance: "DagsterInstance", code_port: int) -> None:
-    """Record that the code of all schedules and sensors is at `code_port` now.
-
-    Dagster keeps the address they were first seen at, and its pages look for their ticks under the present one: after
-    the second start they would show no tick any more.
-    """
-    from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
-    from dagster._record import replace
-
-    for state in instance.all_instigator_state():
-        repository = state.origin.repository_origin
-        code = repository.code_location_origin
-        if (
-            not isinstance(code, GrpcServerCodeLocationOrigin)
-            or code.location_name != services.CODE_LOCATION
-            or code.port == code_port
-        ):
-            continue
-        moved = replace(repository, code_location_origin=replace(code, port=code_port))
-        instance.update_instigator_state(state._replace(origin=replace(state.origin, repository_origin=moved)))
 
 
 def start_http_server(supervisor: Supervisor, port: int | None) -> str:
