@@ -8,9 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.urls import libpq_url
 
 UNIVERSE = """
@@ -137,6 +139,15 @@ def test_the_address_of_the_database_is_printed_and_migrating_again_changes_noth
     with psycopg.connect(url) as connection:
         assert connection.execute("select count(*) from instruments").fetchone() == (3,)
     assert ask("db", "upgrade")["changed"] is False
+
+
+def test_both_databases_have_their_tables_after_an_upgrade(folder, database, database_server, capsys):
+    beside = f"{database.engine.url.database}_dagster"
+    assert run(["db", "upgrade"]) == 0
+    with autocommit(database_server.url(beside)) as connection:
+        assert {"runs", "event_logs", "job_ticks", "daemon_heartbeats"} <= set(sa.inspect(connection).get_table_names())
+    assert run(["health", "--json"]) == 1, "nothing runs"
+    assert "db upgrade" not in capsys.readouterr().out
 
 
 def test_people_get_tables_instead_of_json(ask, capsys):

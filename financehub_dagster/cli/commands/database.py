@@ -31,11 +31,14 @@ def register(app: typer.Typer) -> None:
 
 
 def upgrade(console: Console) -> None:
-    """Create the database if it is missing and migrate it to what this program needs."""
+    """Create both databases if they are missing, and migrate the market's to what this program needs."""
     from financehub_dagster.cli import prepare
+    from financehub_dagster.storage.database.dagster_storage import FinanceHubDagsterStorage
 
     prepare.act_on_home(console)
     before, after = prepare.migrate()
+    dagsters = FinanceHubDagsterStorage.from_config_value(None, {})  # opening it creates the tables that are missing
+    dagsters.event_log_storage.dispose()
     changed = before != after
     console.result(
         {"before": before, "after": after, "changed": changed},
