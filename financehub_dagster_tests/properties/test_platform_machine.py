@@ -27,7 +27,7 @@ from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.market.listings import synthetic
 from financehub_dagster.settings import get_settings
-from financehub_dagster_tests.faults.kill.kill_points import FILLING, POINTS, Point
+from financehub_dagster_tests.faults.kill.kill_points import POINTS, Point
 from financehub_dagster_tests.faults.kill.kill_world import NO_OUTPUT_KEPT
 from financehub_dagster_tests.fixtures.fault_form import CASE, in_full
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
@@ -71,8 +71,8 @@ faults = st.sampled_from(
     ]
 )
 instants = st.one_of(st.sampled_from(POINTS), st.integers(1, 1200))
-on_the_way = st.sampled_from([point for point in POINTS if point.turn == 1 and set(point.works) & set(FILLING)])
-"""Points that any first fetch passes."""
+on_the_way = st.sampled_from([point for point in POINTS if point.turn == 1 and set(point.works) & set(ALL_TABLES)])
+"""Points that any first fetch of daily bars passes."""
 sessions = st.integers(0, 10_000)
 
 
