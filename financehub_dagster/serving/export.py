@@ -152,7 +152,7 @@ def _begin(growing: Path, question: TableQuery, form: str) -> tuple[_Notes, int]
         "end": None if asked.end is None else asked.end.isoformat(),
         "as_of": None if asked.as_of is None else asked.as_of.isoformat(),
         "adjust": question.basis,
-        "repaired": question.repaired,
+        "repaired": question.selection.repaired,
         "format": form,
     }
     found = _Notes.read(growing)
@@ -190,7 +190,7 @@ def _of(question: TableQuery, group: list[str] | None) -> TableQuery:
 def _ahead(reader: arrow.Reader, question: TableQuery) -> Iterator[pa.Table]:
     """The batches of a question, each read while the one before is written; at least one, which may be empty."""
     selection = question.selection
-    if question.repaired:
+    if repairing.concerned(question):
         yield repairing.repaired(reader, question)
         return
     if archived.concerned(selection):

@@ -17,7 +17,7 @@ def require_kept(reader: arrow.Reader, question: TableQuery) -> None:
     at = question.selection.as_of
     if at is None:
         return
-    needs_actions = question.repaired or question.basis == "raw"
+    needs_actions = question.selection.repaired or question.basis == "raw"
     tables = [question.table, ACTIONS] if needs_actions else [question.table]
     for name, since in reader.revisions_kept(tables).items():
         if at < since:

@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 class TableQuery:
     """A question to one table.
 
-    columns: the wanted ones in order; selection: those and what has to be read besides; basis: of the prices;
-    repaired: with the repairs of doubtful bars that have one right answer.
+    columns: the wanted ones in order; selection: those and what has to be read besides; basis: of the prices.
     """
 
     columns: tuple[str, ...]
     selection: arrow.Selection
     basis: Basis
-    repaired: bool = False
 
     @property
     def table(self) -> str:
@@ -69,7 +67,8 @@ def ask(
         raise ReadError(f"{table} keeps no earlier values: as_of works for {', '.join(with_history)}")
     read = tuple(dict.fromkeys([*wanted, *_needed(declared, basis, wanted)]))
     symbols_asked = None if named is None else [name.upper() for name in named]
-    return TableQuery(wanted, arrow.Selection(declared, read, symbols_asked, first, last, at), basis, repaired)
+    selection = arrow.Selection(declared, read, symbols_asked, first, last, at, repaired=repaired)
+    return TableQuery(wanted, selection, basis)
 
 
 def require_known(reader: arrow.Reader, symbols: Sequence[str]) -> None:

@@ -124,7 +124,10 @@ def _is_wide(layout: str) -> bool:
 
 
 def _answer(reader: arrow.Reader, question: TableQuery) -> pa.Table:
-    stored = repairing.repaired(reader, question) if question.repaired else archived.read(reader, question.selection)
+    if repairing.concerned(question):
+        stored = repairing.repaired(reader, question)
+    else:
+        stored = archived.read(reader, question.selection)
     return Adjuster(reader, question).apply(stored)
 
 

@@ -1,4 +1,4 @@
-"""Stored bars with the repairs that have one right answer.
+"""Bars as of a time with the repairs that have one right answer: those of now are kept (`storage.repaired_bars`).
 
 Belongs here: what a repair needs to be read, and putting repaired columns in place of the stored ones. Does not belong
 here: the arithmetic (`market.quality.repairs`); tables keep what vendors sent.
@@ -20,8 +20,13 @@ from financehub_dagster.storage.queries import arrow
 _NEEDED = ("symbol", "date", *series_arrays.PRICES, "adj_close", "volume", "flags")
 
 
+def concerned(question: TableQuery) -> bool:
+    """Whether a question is about repaired bars as of a time."""
+    return question.selection.repaired and question.selection.as_of is not None
+
+
 def repaired(reader: arrow.Reader, question: TableQuery) -> pa.Table:
-    """The rows that a question selects, repaired.
+    """The rows that such a question selects, repaired.
 
     Whole histories are read, since one repair moves all earlier prices.
     """

@@ -27,7 +27,7 @@ from psycopg import sql
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
-from financehub_dagster.storage.database import as_of_functions, schema, session_settings, urls
+from financehub_dagster.storage.database import as_of_functions, repaired_views, schema, session_settings, urls
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable, StatementFailed
 from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
@@ -56,7 +56,7 @@ class Selection:
     """Rows and columns of a table: columns in the order given, rows in the order of the key.
 
     symbols None: of all, or of those from `since` to before `before`. start and end: days or instants, both included;
-    None: no limit. as_of: as it was known then.
+    None: no limit. as_of: as it was known then. repaired: as they are now, with their repairs.
     """
 
     table: sa.Table
@@ -67,6 +67,7 @@ class Selection:
     as_of: datetime | None = None
     since: str | None = None
     before: str | None = None
+    repaired: bool = False
 
 
 def has_history(table: sa.Table) -> bool:
@@ -299,6 +300,8 @@ def _statement(selection: Selection) -> str:
     if selection.as_of is not None:
         function = sql.Identifier(as_of_functions.function_name(table))
         source = sql.SQL("{}({})").format(function, _instant(selection.as_of))
+    elif selection.repaired:
+        source = sql.Identifier(repaired_views.view_name(table))
     columns = [_column(table.c[name]) for name in selection.columns]
     key = [sql.Identifier(column.name) for column in table.primary_key.columns]
     conditions = list(_conditions(selection))

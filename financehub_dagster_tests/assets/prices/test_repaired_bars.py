@@ -58,6 +58,8 @@ def test_a_view_shows_a_bar_in_the_unit_of_its_neighbours_until_the_vendor_corre
     changed = f"select symbol, date from {STOCKS}_repaired where repaired"
     assert platform.rows(changed) == [("AAPL", DAY)]
     assert read(STOCKS, start=DAY, end=DAY, repaired=True)["close"].tolist() == pytest.approx([right[3]])
+    as_of = datetime.now(UTC)
+    pd.testing.assert_frame_equal(read(STOCKS, repaired=True), read(STOCKS, repaired=True, as_of=as_of))
     told = explain("AAPL", DAY)
     assert told.row is not None
     assert told.repaired["close"] == pytest.approx(told.row["close"] * 100)

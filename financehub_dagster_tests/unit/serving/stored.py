@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from financehub_dagster import read
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.storage import repaired_bars
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries.instruments import upsert_instruments
@@ -79,11 +80,19 @@ def one_in_pence(symbol: str, day: date) -> Iterator[None]:
     flags = np.empty(1, object)
     flags[0] = ("unit_100x",)
     store(table, {**columns, **pence, "flags": flags})
+    repair(table.name, symbol, day, flags[0])
     try:
         yield
     finally:
         flags[0] = ()
         store(table, {**columns, "flags": flags})
+        repair(table.name, symbol, day, ())
+
+
+def repair(table: str, symbol: str, day: date, flags: tuple[str, ...]) -> None:
+    """What a run does after it has written the bar of that day."""
+    with transaction() as connection:
+        repaired_bars.refresh(connection, table, {symbol: flags}, {symbol: day})
 
 
 def fill() -> datetime:
