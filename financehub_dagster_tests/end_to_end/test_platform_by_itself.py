@@ -138,9 +138,10 @@ def test_levels_follow_a_revised_bar_of_a_past_month_in_one_run(platform):
     [(day, high)] = platform.rows("select date, high from stock_prices_daily where symbol = 'KO' order by 1 limit 1")
     followed = "select count(*) from run_tags where key = 'dagster/backfill'"
     [(before,)] = platform.rows(followed, dagster=True)
-    Sandbox(platform.state().urls["sandbox"]).set_bar("KO", day, high=high + 0.01)
+    raised = round(high + 0.01, 4)
+    Sandbox(platform.state().urls["sandbox"]).set_bar("KO", day, high=raised)
     months = ("--from", f"{since:%Y-%m}", "--to", f"{until:%Y-%m}")
     assert platform.run("backfill", "stock_prices_daily", *months, "--symbols", "KO", timeout=600).returncode == 0
     level = "select high from levels_daily where symbol = 'KO' and session = %s"
-    settled(lambda: platform.rows(level, day) == [(high + 0.01,)])
+    settled(lambda: platform.rows(level, day) == [(raised,)])
     assert platform.rows(followed, dagster=True) == [(before + 1,)]
