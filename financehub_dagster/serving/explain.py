@@ -80,7 +80,8 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
         found.names = [each.as_json() for each in instrument.former_aliases]
         found.delisted_on = instrument.delisted_on
         found.discrepancies = explanations.discrepancies_of(connection, name, instrument.symbol, day)
-        found.repaired = explanations.repaired_values(connection, name, instrument.symbol, day, row or {})
+        after = explanations.repaired_bar(connection, name, instrument.symbol, day)
+        found.repaired = {} if row is None else {each: value for each, value in after.items() if value != row[each]}
         _explain_row(connection, found)
         found.ledger = _ledger(connection, instrument, name, day)
         if name in DERIVED:

@@ -51,14 +51,12 @@ def discrepancies_of(connection: Connection, table: str, symbol: str, day: date)
     return [dict(found) for found in connection.execute(query.order_by(kept.vendor, kept.column_name)).mappings()]
 
 
-def repaired_values(
-    connection: Connection, table: str, symbol: str, day: date, row: Mapping[str, Any]
-) -> dict[str, float]:
-    """The values of a repaired bar that are others than those of the stored `row`."""
+def repaired_bar(connection: Connection, table: str, symbol: str, day: date) -> Row:
+    """What repairs change of a bar, as it is after them; empty where none concerns it."""
     kept = schema.repaired_bars.c
     own = sa.select(*(kept[name] for name in REPAIRED))
     found = connection.execute(own.where(kept.table_name == table, kept.symbol == symbol, kept.date == day)).mappings()
-    return {name: value for bar in found for name, value in bar.items() if value != row.get(name)}
+    return dict(found.first() or {})
 
 
 def revisions_of(connection: Connection, table: str, symbol: str, day: date) -> list[Row]:
