@@ -58,11 +58,8 @@ def refresh(
 
 def repair_stored(connection: Connection) -> None:
     """Repair all that is stored: of a database whose bars were written before repairs were kept."""
-    from financehub_dagster.market.quality import repairs
-
     for table in tables(schema.metadata):
-        can_be = table.c.flags.overlap(sa.cast(sorted(repairs.RULES), table.c.flags.type))
-        flagged = sa.select(table.c.symbol).where(can_be).distinct()
+        flagged = sa.select(table.c.symbol).where(_can_be_repaired(table)).distinct()
         _repair(connection, table.name, sorted(connection.execute(flagged).scalars()))
 
 
@@ -93,11 +90,18 @@ def _repaired(connection: Connection, table: str, symbols: Sequence[str]) -> "pd
 
 
 def _flagged(connection: Connection, table: str, symbols: Collection[str]) -> list[tuple[str, date, list[str]]]:
-    """Symbol, session and flags of the stored bars that have any."""
-    bars = schema.table(table).c
-    query = sa.select(bars.symbol, bars.date, bars.flags)
-    found = connection.execute(query.where(bars.symbol == any_of(symbols), sa.func.cardinality(bars.flags) > 0))
+    """Symbol, session and flags of the stored bars that can be repaired."""
+    bars = schema.table(table)
+    query = sa.select(bars.c.symbol, bars.c.date, bars.c.flags)
+    found = connection.execute(query.where(bars.c.symbol == any_of(symbols), _can_be_repaired(bars)))
     return [(row.symbol, row.date, row.flags) for row in found]
+
+
+def _can_be_repaired(bars: sa.Table) -> sa.ColumnElement[bool]:
+    from financehub_dagster.market.quality import repairs
+
+    can_be: sa.ColumnElement[bool] = bars.c.flags.overlap(sa.cast(sorted(repairs.RULES), bars.c.flags.type))
+    return can_be
 
 
 def _replace(connection: Connection, table: str, symbols: Collection[str], rows: "pd.DataFrame") -> None:
