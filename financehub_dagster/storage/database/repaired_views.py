@@ -36,7 +36,8 @@ def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
         if view_name(table) not in existing:
             connection.exec_driver_sql(_text(table))
             comment = f"{table.comment} With the repairs that have one right answer; `repaired` says of which rows."
-            connection.exec_driver_sql(f"COMMENT ON VIEW {_QUOTE(view_name(table))} IS '{comment}'")
+            quoted = comment.replace("'", "''")
+            connection.exec_driver_sql(f"COMMENT ON VIEW {_QUOTE(view_name(table))} IS '{quoted}'")
 
 
 def there(connection: sa.Connection, metadata: sa.MetaData) -> list[str]:

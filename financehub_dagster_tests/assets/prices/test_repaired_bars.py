@@ -14,7 +14,7 @@ from financehub_dagster.ingest.history import doubtful
 from financehub_dagster.market.quality import doubts, repairs, series_arrays
 from financehub_dagster.serving.explain import explain
 from financehub_dagster.storage import repaired_bars
-from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database import repaired_views, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.repaired_views import REPAIRED
 from financehub_dagster.storage.upsert.upsert import write
@@ -113,3 +113,16 @@ def test_the_view_is_the_repair_of_what_is_stored_after_each_piece_of_a_history(
                 np.testing.assert_allclose(found[name].astype(float), expected[name], rtol=1e-12, err_msg=name)
             moved = ~np.isclose(found[list(REPAIRED)].astype(float), rows[list(REPAIRED)], rtol=1e-12, equal_nan=True)
             np.testing.assert_array_equal(found["repaired"], moved.any(axis=1))
+
+
+def test_a_table_whose_comment_has_an_apostrophe_gets_its_view(database: Database) -> None:
+    metadata = sa.MetaData()
+    key = (sa.Column("symbol", sa.Text, primary_key=True), sa.Column("date", sa.Date, primary_key=True))
+    values = (sa.Column(name, sa.Double) for name in REPAIRED)
+    flags: sa.Column[list[str]] = sa.Column("flags", sa.ARRAY(sa.Text))
+    sa.Table("own_bars", metadata, *key, *values, flags, comment="An exchange's bars.")
+    with database.engine.begin() as connection:
+        metadata.create_all(connection)
+        repaired_views.create(connection, metadata)
+        told = connection.execute(sa.text("select obj_description('own_bars_repaired'::regclass)")).scalar_one()
+    assert told.startswith("An exchange's bars. With the repairs")
