@@ -121,7 +121,7 @@ def _execute(
 ) -> RunOutcome:
     outcome = RunOutcome(run.run_id, success=False)
     for event in execute_run_iterator(job, run, instance):
-        _note(event, outcome)
+        note(event, outcome)
         if on_event is not None:
             on_event(event)
     return outcome
@@ -138,7 +138,8 @@ def _config_of_each(job: dg.JobDefinition, config: Mapping[str, object]) -> Mapp
     return {"ops": ops} if ops else {}
 
 
-def _note(event: dg.DagsterEvent, outcome: RunOutcome) -> None:
+def note(event: dg.DagsterEvent, outcome: RunOutcome) -> None:
+    """Add to the outcome what an event of the run tells."""
     if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
         materialization = event.step_materialization_data.materialization
         values = {name: value.value for name, value in materialization.metadata.items()}

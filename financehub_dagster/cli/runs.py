@@ -5,7 +5,6 @@ Belongs here: the command line's side of a run. Does not belong here: launching 
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
@@ -79,7 +78,7 @@ def run_order(console: Console, stop: StopSignals, order: TableRun) -> RunResult
 
     partitions = key_of(*(day.isoformat() for day in order.span))
     repository = code_location().get_repository_def()
-    with console.progress("preparing the run") as report, _watched(report, order) as watch, event_log(console):
+    with console.progress("preparing the run") as report, watched(report, order) as watch, event_log(console):
 
         def seen(event: "dg.DagsterEvent") -> None:
             stop.check()
@@ -100,7 +99,7 @@ def run_order(console: Console, stop: StopSignals, order: TableRun) -> RunResult
             raise StopRequested from None
     if watch.interrupted:
         raise StopRequested
-    return _result(outcome, watch)
+    return result_of(outcome, watch)
 
 
 def run_one_job(
@@ -143,7 +142,8 @@ def event_log(console: Console) -> Iterator[None]:
         yield
 
 
-def _result(outcome: "RunOutcome", watch: "_Watch") -> RunResult:
+def result_of(outcome: "RunOutcome", watch: "Watch") -> RunResult:
+    """What an ended run did, by its events."""
     tables = [table_result(name, values) for name, values in sorted(outcome.tables.items())]
     by_name = {f"{check.asset_key.to_user_string()}: {check.check_name}": check for check in outcome.checks}
     checks = {name: _verdict(check.passed, check.severity.value) for name, check in by_name.items()}
@@ -203,13 +203,14 @@ def looking(report: Progress, look: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(report: Progress, order: TableRun) -> Iterator["_Watch"]:
-    watch = _Watch(report, order)
+def watched(report: Progress, order: TableRun) -> Iterator["Watch"]:
+    """A watch of one run, which reports progress until it is left."""
+    watch = Watch(report, order)
     with looking(report, watch.look):
         yield watch
 
 
-class _Watch:
+class Watch:
     """Times steps, and reports each by the vendor calls made since it began, which is what long runs wait for."""
 
     def __init__(self, report: Progress, order: TableRun) -> None:
@@ -220,15 +221,14 @@ class _Watch:
         self.error: str | None = None
         self.interrupted = False
         self._step: str | None = None
-        self._began: dict[str, float] = {}
         self._calls_before = 0
 
     def on_event(self, event: "dg.DagsterEvent") -> None:
+        """Note an event of the run, soon after it happened."""
         step = event.step_key
         if step is None:
             return
         if event.event_type_value == "STEP_START":
-            self._began[step] = time.monotonic()
             if step in self.totals:
                 if self.fetching is not None:
                     self.fetching()
@@ -239,7 +239,8 @@ class _Watch:
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE"):
             if event.is_step_failure:
                 self._note_failure(event)
-            self.seconds[step] = round(time.monotonic() - self._began[step], 1)
+            else:
+                self.seconds[step] = round(event.step_success_data.duration_ms / 1000, 1)
             if step in self.totals:
                 self._step = None
                 self.report(step, self.totals[step], self.totals[step])
@@ -250,6 +251,7 @@ class _Watch:
         self.error = self.error or cause_of(event)
 
     def look(self) -> None:
+        """Report how far the step has come that asks vendors."""
         step = self._step
         if step is not None:
             total = self.totals[step]

@@ -68,7 +68,7 @@ def grow(place: "Site", instance: "dg.DagsterInstance", symbols: Sequence[str], 
 
 def measure(place: "Site", instance: "dg.DagsterInstance", symbols: Sequence[str], number: int) -> tuple[float, str]:
     """Seconds that so many workers take for all instruments, and what to say about it."""
-    from financehub_dagster.cli.parallel_runs import split
+    from financehub_dagster.cli.platform_runs import split
 
     place.execute("truncate crypto_prices_daily")
     before = _processor_time(place)

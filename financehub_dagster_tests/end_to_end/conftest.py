@@ -1,7 +1,9 @@
 """What the end-to-end tests of the command line share."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
@@ -29,6 +31,15 @@ def empty_folder(path: Path) -> Iterator[Path]:
     get_settings.cache_clear()
     os.environ.clear()
     os.environ.update(before)
+
+
+def loaded_by(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> tuple[str, set[str]]:
+    """What a command prints in a process of its own, and the modules it has loaded at its end."""
+    show = "import sys; from financehub_dagster.cli.app import run; run(sys.argv[1:]); print(*sys.modules)"
+    command = [sys.executable, "-c", show, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd, env=env)
+    *text, modules = done.stdout.splitlines()
+    return "\n".join(text), set(modules.split())
 
 
 @contextmanager

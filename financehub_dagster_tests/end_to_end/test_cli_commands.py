@@ -14,6 +14,7 @@ from financehub_dagster.cli.app import run
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.urls import libpq_url
+from financehub_dagster_tests.end_to_end.conftest import loaded_by
 
 UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
@@ -162,14 +163,6 @@ def test_a_reader_that_stops_reading_is_no_error(ask):
     pipeline = f"{sys.executable} -m financehub_dagster.cli instruments list | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", pipeline], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def loaded_by(*arguments: str) -> tuple[str, set[str]]:
-    """What a command prints in a process of its own, and the modules it has loaded at its end."""
-    show = "import sys; from financehub_dagster.cli.app import run; run(sys.argv[1:]); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", show, *arguments], capture_output=True, text=True, check=True)
-    *text, modules = done.stdout.splitlines()
-    return "\n".join(text), set(modules.split())
 
 
 def test_help_answers_without_loading_anything_heavy(folder):

@@ -8,7 +8,7 @@ import pytest
 
 from financehub_dagster.automation.jobs.single_asset import DEFERRED_TAG
 from financehub_dagster.automation.runs import run_job, run_tables
-from financehub_dagster.cli import parallel_runs
+from financehub_dagster.cli import platform_runs
 from financehub_dagster.cli.app import run
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.reports import runs as report
@@ -93,13 +93,13 @@ def test_a_replay_whose_work_is_deferred_fails_and_names_the_dead_letter(told, s
 def test_parts_of_a_backfill_are_judged_together(told, sandbox):
     repository = code_location().get_repository_def()
 
-    def part(symbol: str) -> parallel_runs.PartOfBackfill:
+    def part(symbol: str) -> platform_runs.PartOfBackfill:
         config = {"symbols": [symbol]}
         with dg.DagsterInstance.get() as instance:
             done = run_tables(repository, ["stock_prices_daily"], START.isoformat(), config, instance=instance)
             ended = instance.get_run_by_id(done.run_id)
             assert ended is not None
-            return parallel_runs.part_of(instance, ended, "stock_prices_daily", [symbol])
+            return platform_runs.part_of(instance, ended, "stock_prices_daily", [symbol])
 
     stored = part("AAPL")
     sandbox.delist("MSFT")

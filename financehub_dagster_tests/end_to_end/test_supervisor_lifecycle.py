@@ -1,6 +1,9 @@
 """A platform as processes: up, refused twice, at work by itself, told of a fault, stopped; nothing is left running."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,14 +14,16 @@ import pytest
 from dotenv import dotenv_values
 from psycopg.types.multirange import Multirange
 
+from financehub_dagster.cli.supervisor.services import DEFINITIONS
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster_tests.end_to_end.conftest import empty_folder
+from financehub_dagster_tests.end_to_end.conftest import empty_folder, loaded_by
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.webserver import Webserver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+COMPUTED = {"levels_daily", "pivot_points", "signals"}
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
 PATIENCE = 400.0
 """Seconds: a tick, the start of a run and three months of bars take half a minute, and ten times that when busy."""
@@ -111,6 +116,42 @@ def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_i
     assert counts[INDICATORS]["stored"] == counts[STOCKS]["stored"] + counts[CRYPTOS]["stored"] > 150
     programs = [" ".join(each.cmdline()) for each in psutil.Process(platform.process.pid).children(recursive=True)]
     assert any("multiprocessing.forkserver" in program for program in programs), "its runs are not forked"
+
+
+def update_runs(platform: Platform, status: str) -> set[str]:
+    """The runs of `update` in this status: no other run over chosen tables is of the class `high`."""
+    query = """select run_id from runs where pipeline_name = '__ASSET_JOB' and status = %s
+        and run_id in (select run_id from run_tags where key = 'financehub/queue' and value = 'high')"""
+    return {run_id for (run_id,) in platform.rows(query, status, dagster=True)}
+
+
+def test_an_update_is_made_by_the_platform_and_loads_nothing_that_a_run_needs(platform, started):
+    text, modules = loaded_by("update", "KO", "--json", cwd=platform.folder, env=platform.environment())
+    done = json.loads(text)
+    assert {each["table"] for each in done["tables"]} == {STOCKS, INDICATORS, "corporate_actions", *COMPUTED}
+    assert all(each["instruments_done"] == 1 for each in done["tables"])
+    assert done["success"]
+    assert done["seconds"][STOCKS] > 0
+    assert set(done["checks"].values()) <= {"passed", "warned"}
+    assert f"{STOCKS}: schema" in done["checks"]
+    assert update_runs(platform, "SUCCESS") == {done["run_id"]}
+    assert not {"pandas", "numpy", "yfinance", "pandera", DEFINITIONS} & modules
+
+
+def test_an_update_that_is_interrupted_cancels_its_run(platform, started):
+    sandbox = Sandbox(platform.state().urls["sandbox"])
+    sandbox.fault("slow", vendor="yahoo", seconds=60)
+    command = [sys.executable, "-m", "financehub_dagster.cli", "update", "KO"]
+    with subprocess.Popen(
+        command, cwd=platform.folder, env=platform.environment(), stderr=subprocess.PIPE, text=True
+    ) as update:
+        eventually(lambda: update_runs(platform, "STARTED"), PATIENCE)
+        [run_id] = update_runs(platform, "STARTED")
+        update.send_signal(signal.SIGINT)
+        _, told = update.communicate(timeout=60)
+    sandbox.clear_faults()
+    assert (update.returncode, told.splitlines()[-1]) == (1, "financehub: interrupted")
+    eventually(lambda: run_id in update_runs(platform, "CANCELED"), PATIENCE)
 
 
 def test_health_and_metrics_tell_of_the_running_platform(platform, started):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from financehub_dagster.automation.celery_workers.delivery import WORKER_TAG
-from financehub_dagster.cli.parallel_runs import split
+from financehub_dagster.cli.platform_runs import split
 from financehub_dagster.sandbox.calls import worst_window
 from financehub_dagster_tests.faults.celery_backfills import content, launch, statuses
 from financehub_dagster_tests.faults.celery_machines import SECONDS, Site, kill, site

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from financehub_dagster.cli.home import Home
-    from financehub_dagster.cli.parallel_runs import PartOfBackfill
+    from financehub_dagster.cli.platform_runs import PartOfBackfill
     from financehub_dagster.cli.reports.runs import RunResult, TableResult
     from financehub_dagster.cli.runs import TableRun
 
@@ -87,6 +87,7 @@ def backfill(
 def update(console: Console, symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")]) -> None:
     """Bring bars, actions and indicators of one instrument up to date: this month and what the last week may lack."""
     from financehub_dagster.cli import arguments, prepare
+    from financehub_dagster.cli.platform_runs import address
     from financehub_dagster.cli.runs import TableRun, universe
     from financehub_dagster.settings import get_settings
 
@@ -106,7 +107,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     # One instrument's picture would take the place of those that a run over all of them has drawn.
     filled = list(dict.fromkeys(each for table in tables for each in (table, *filled_together(table))))
     order = TableRun(filled, months, wanted, dict.fromkeys(tables, 1), drawn=False)
-    _report(console, _run(console, order))
+    _report(console, _run(console, order, None if console.debug else address(home)))
 
 
 def seed(
@@ -138,20 +139,28 @@ def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
     return [key.to_user_string() for key in graph.materializable_asset_keys if graph.get(key).partitions_def]
 
 
-def _run(console: Console, order: "TableRun") -> "RunResult":
+def _run(console: Console, order: "TableRun", webserver: str | None = None) -> "RunResult":
+    """Have the platform behind `webserver` make the run; without one, or where it does not work, this process."""
     from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.platform_runs import run_on_platform
     from financehub_dagster.cli.runs import run_order
     from financehub_dagster.cli.signals import stop_signals
+    from financehub_dagster.operations.probes import Trouble
 
     prepare.tell_what_is_off(console)
     with stop_signals() as stop:
+        if webserver is not None:
+            try:
+                return run_on_platform(console, stop, webserver, order)
+            except Trouble as trouble:
+                console.note(f"the platform at {webserver} makes no run ({trouble}): this process makes it")
         return run_order(console, stop, order)
 
 
 def _run_in_parts(console: Console, home: "Home", order: "TableRun", symbols: list[str], parts: int) -> None:
     """Launch the order as several runs, and report them together when all have ended."""
     from financehub_dagster.cli import prepare
-    from financehub_dagster.cli.parallel_runs import run_in_parts
+    from financehub_dagster.cli.platform_runs import run_in_parts
     from financehub_dagster.cli.reports import runs as report
     from financehub_dagster.cli.signals import stop_signals
 

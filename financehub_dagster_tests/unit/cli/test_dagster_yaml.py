@@ -7,7 +7,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from financehub_dagster.cli import dagster_yaml
-from financehub_dagster.cli.parallel_runs import split
+from financehub_dagster.cli.platform_runs import split
 from financehub_dagster.settings import LAUNCHERS, Settings, SettingsError, get_settings
 
 SECRET = "s3cret-of-the-broker"

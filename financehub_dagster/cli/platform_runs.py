@@ -1,31 +1,39 @@
-"""A backfill split into runs by instruments, which the platform's own workers share.
+"""Runs that the running platform makes for a command: one, followed event by event, or a backfill's parts.
 
-Belongs here: launching these runs through the running platform, and waiting for them. Does not belong here: a run in
-this process (`runs`).
+Belongs here: launching these runs through the webserver, and waiting for them. Does not belong here: a run in this
+process (`runs`).
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.reports.runs import TableResult, table_result
-from financehub_dagster.cli.runs import TableRun, cause_of
-from financehub_dagster.cli.signals import StopSignals
+from financehub_dagster.cli.reports.runs import RunResult, TableResult, table_result
+from financehub_dagster.cli.runs import TableRun, Watch, cause_of, result_of, watched
+from financehub_dagster.cli.signals import StopRequested, StopSignals
 from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.operations import probes
+from financehub_dagster.tables import TABLES
+from financehub_dagster.tables.declaration import FilledWith, Queue
 
 if TYPE_CHECKING:
     import dagster as dg
 
 POLL_SECONDS = 1.0
+FOLLOW_SECONDS = 0.2
+"""How often a run that is followed is asked for its new events: two short queries."""
+EVENTS_AT_ONCE = 500
+QUEUED_SECONDS = 10.0
+"""A run that has waited this long for a place is told of; the queue looks every second."""
 _LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
   ... on RunConfigValidationInvalid { errors { message } } ... on InvalidSubsetError { message } } }"""
+_CANCEL = "mutation($run: String!) { terminateRun(runId: $run) { __typename } }"
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,15 @@ def run_in_parts(
     """
     import dagster as dg
 
-    state = running(home)
-    if state is None or "webserver" not in state.urls:
+    webserver = address(home)
+    if webserver is None:
         raise CommandError("--parallel needs the running platform, whose workers make the runs: `financehub up`")
     [table] = order.tables
     groups = split(symbols, parts)
-    launched = [_launch(state.urls["webserver"], order, group) for group in groups]
+    try:
+        launched = [_launch(webserver, replace(order, symbols=group), "low") for group in groups]
+    except probes.Trouble as trouble:
+        raise CommandError(f"{webserver}: {trouble}; look at `financehub status`") from None
     console.note(f"{len(launched)} runs were launched; they go on if this command is stopped")
     with dg.DagsterInstance.get() as instance, console.progress("runs") as report:
         while True:
@@ -79,26 +90,90 @@ def run_in_parts(
             time.sleep(POLL_SECONDS)
 
 
-def _launch(webserver: str, order: TableRun, symbols: Sequence[str]) -> str:
+def address(home: Home) -> str | None:
+    """Where the webserver of the platform that runs in this home answers; None when none runs."""
+    state = running(home)
+    return None if state is None else state.urls.get("webserver")
+
+
+def run_on_platform(console: Console, stop: StopSignals, webserver: str, order: TableRun) -> RunResult:
+    """Have the platform make `order` as one run, before others that wait, and follow it to its end.
+
+    Its workers have loaded what a process of its own would load first. A run that was lost is followed by its retry.
+    Raises probes.Trouble where the webserver does not work, CommandError where it refuses the run, and StopRequested
+    when interrupted: the run is cancelled, and what was stored until then stays.
+    """
+    import dagster as dg
+
+    run_id = _launch(webserver, order, "high")
+    with (
+        dg.DagsterInstance.get() as instance,
+        console.progress("waiting for a place") as report,
+        watched(report, order) as watch,
+    ):
+        try:
+            return _follow(console, stop, instance, run_id, watch)
+        except StopRequested:
+            _cancel(console, webserver, run_id)
+            raise
+
+
+def _follow(
+    console: Console, stop: StopSignals, instance: "dg.DagsterInstance", run_id: str, watch: Watch
+) -> RunResult:
+    from financehub_dagster.automation.runs import RunOutcome, note
+
+    outcome, cursor, queued = RunOutcome(run_id, success=False), None, time.monotonic()
+    told = False
+    while True:
+        run = _last(instance, run_id)  # before its events, so that an ended run has them all
+        if run.run_id != outcome.run_id:
+            outcome, cursor = RunOutcome(run.run_id, success=False), None
+        page = instance.get_records_for_run(run.run_id, cursor=cursor, limit=EVENTS_AT_ONCE)
+        cursor = page.cursor
+        for record in page.records:
+            event = record.event_log_entry.dagster_event
+            if event is not None:
+                note(event, outcome)
+                watch.on_event(event)
+        if run.is_finished and not page.has_more:
+            if run.status.value == "CANCELED":
+                raise CommandError(f"run {run.run_id[:8]} was cancelled; what it had stored until then stays")
+            return result_of(outcome, watch)
+        if not told and run.status.value == "QUEUED" and time.monotonic() - queued > QUEUED_SECONDS:
+            console.note(f"run {run.run_id[:8]} waits for others to end; it starts as soon as there is a place")
+            told = True
+        stop.wait(0 if page.has_more else FOLLOW_SECONDS)
+
+
+def _cancel(console: Console, webserver: str, run_id: str) -> None:
+    try:
+        probes.ask(webserver, _CANCEL, variables={"run": run_id})
+    except probes.Trouble as trouble:
+        console.warn(f"run {run_id[:8]} could not be cancelled and goes on: {webserver}: {trouble}")
+
+
+def _launch(webserver: str, order: TableRun, queue: Queue) -> str:
+    """The identifier of the run, which waits in the platform's queue then; raises probes.Trouble."""
+    from financehub_dagster.assets.charts import PICTURES_TAG
     from financehub_dagster.automation.queues import queue_tags
     from financehub_dagster.ingest.partitions import range_tags
 
-    [table] = order.tables
-    tags = {**range_tags(*(day.isoformat() for day in order.span)), **queue_tags("low")}
+    tags = {**range_tags(*(day.isoformat() for day in order.span)), **queue_tags(queue)}
+    if not order.drawn:
+        tags[PICTURES_TAG] = "none"
+    steps = [table for table in order.tables if not isinstance(TABLES[table].filled, FilledWith)]
     params = {
         "selector": {
             "repositoryLocationName": CODE_LOCATION,
             "repositoryName": "__repository__",
             "jobName": "__ASSET_JOB",
-            "assetSelection": [{"path": [table]}],
+            "assetSelection": [{"path": [table]} for table in order.tables],
         },
-        "runConfigData": {"ops": {table: {"config": {**order.config, "symbols": list(symbols)}}}},
+        "runConfigData": {"ops": {step: {"config": order.config} for step in steps}},
         "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
     }
-    try:
-        answer: dict[str, Any] = probes.ask(webserver, _LAUNCH, variables={"params": params})["launchRun"]
-    except probes.Trouble as trouble:
-        raise CommandError(f"{webserver}: {trouble}; look at `financehub status`") from None
+    answer: Mapping[str, Any] = probes.ask(webserver, _LAUNCH, variables={"params": params})["launchRun"]
     if answer["__typename"] != "LaunchRunSuccess":
         reasons = [each["message"] for each in answer.get("errors", ())] or [answer.get("message", "no reason")]
         raise CommandError(f"the platform refuses the run: {answer['__typename']}: {reasons[0]}")
