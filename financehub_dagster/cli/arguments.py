@@ -56,12 +56,19 @@ def require_begun(table: str, first: date, start: date) -> None:
         raise WrongUsage(f"--from {first:%Y-%m}: {table} begins in {start:%Y-%m}, {why}")
 
 
-def table(name: str, known: Iterable[str]) -> str:
-    """`name`, if there is a table of that name; raises WrongUsage."""
+def table(name: str, known: Iterable[str], unfit: str) -> str:
+    """`name`, if it is one of the tables `known` to the command; raises WrongUsage.
+
+    unfit: what is said of any other table that there is, after its name.
+    """
+    from financehub_dagster.tables import TABLES
+
     names = sorted(known)
     if name in names:
         return name
-    raise WrongUsage(f"unknown table {name}: {_meant(name, names)}")
+    if name in TABLES:
+        raise WrongUsage(f"{name} {unfit}")
+    raise WrongUsage(f"unknown table {name}: {_meant(name, names, '`financehub tables` shows what there is')}")
 
 
 def tables_like(typed: str) -> list[str]:
@@ -139,16 +146,20 @@ def known_symbols(symbols: Sequence[str], universe: Sequence["Instrument"]) -> S
     known = [instrument.symbol for instrument in universe]
     for symbol in symbols:
         if symbol not in known:
-            raise WrongUsage(f"unknown symbol {symbol}: {_meant(symbol, known)}")
+            raise WrongUsage(f"unknown symbol {symbol}: {_meant_symbol(symbol, known)}")
     return symbols
 
 
-def _meant(text: str, known: Sequence[str]) -> str:
+def _meant_symbol(text: str, known: Sequence[str]) -> str:
     if not known:
         return "there are no instruments yet: `financehub instruments import` or `add` some first"
+    return _meant(text, known, "`financehub instruments list --all` shows what there is")
+
+
+def _meant(text: str, known: Sequence[str], hint: str) -> str:
     close = get_close_matches(text, known, n=3)
     if close:
         return f"did you mean {' or '.join(close)}?"
     if len(known) <= 12:
         return f"there are {', '.join(known)}"
-    return "`financehub instruments list --all` shows what there is"
+    return hint

@@ -31,8 +31,8 @@ EVENTS_AT_ONCE = 500
 QUEUED_SECONDS = 10.0
 """A run that has waited this long for a place is told of; the queue looks every second."""
 _LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
-  ... on RunConfigValidationInvalid { errors { message } } ... on InvalidSubsetError { message } } }"""
+  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message }
+  ... on RunConfigValidationInvalid { errors { message } } } }"""
 _CANCEL = "mutation($run: String!) { terminateRun(runId: $run) { __typename } }"
 
 

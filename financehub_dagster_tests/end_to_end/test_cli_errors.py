@@ -19,7 +19,10 @@ MARCH = ("--from", "2015-03", "--to", "2015-03")
 
 WRONG_USAGE = {
     "unknown table": (["backfill", "stock_price_daily", *MARCH], "unknown table stock_price_daily: did you mean"),
-    "table without partitions": (["backfill", "instruments", *MARCH], "unknown table instruments"),
+    "table without partitions": (
+        ["backfill", "instruments", *MARCH],
+        "instruments is not filled by months: see `financehub jobs`",
+    ),
     "unknown symbol": (
         ["backfill", "stock_prices_daily", *MARCH, "--symbols", "AAPL,APPL"],
         "unknown symbol APPL: did you mean AAPL?",

@@ -53,7 +53,7 @@ def restore(
     from financehub_dagster.storage.archive import moving, partitions
 
     first_day = arguments.month("YYYY-MM", month)
-    name = arguments.table(table, partitions.table_names())
+    name = arguments.table(table, partitions.table_names(), "is not archived by months")
     prepare.act_on_home(console)
     prepare.require_migrated()
     done = moving.restore_month(name, first_day)

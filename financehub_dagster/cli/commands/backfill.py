@@ -67,7 +67,7 @@ def backfill(
     from financehub_dagster.ingest.partitions import by_day, start_of
     from financehub_dagster.tables import BARS_OF
 
-    arguments.table(table, _partitioned_tables(code_location()))
+    arguments.table(table, _partitioned_tables(code_location()), "is not filled by months: see `financehub jobs`")
     arguments.require_begun(table, months[0], start_of(table))
     prepare.require_migrated()
     wanted = arguments.split_symbols(symbols)

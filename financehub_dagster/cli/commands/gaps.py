@@ -39,7 +39,11 @@ def gaps(
     from financehub_dagster.tables import BARS_OF, LEDGER_TABLES
 
     home = prepare.act_on_home(console)
-    chosen = None if table is None else arguments.table(table, LEDGER_TABLES)
+    chosen = (
+        None
+        if table is None
+        else arguments.table(table, LEDGER_TABLES, "has no sessions to count: nothing is expected there")
+    )
     wanted = arguments.split_symbols(symbols)
     prepare.require_migrated()
     if wanted is not None:

@@ -5,6 +5,7 @@ import pytest
 from financehub_dagster.cli import arguments
 from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.tables import TABLES
 
 START, TODAY = date(2010, 1, 1), date(2024, 5, 17)
 TAKES = {"stock_prices_daily": (AssetType.STOCK, AssetType.ETF), "crypto_prices_daily": (AssetType.CRYPTO,)}
@@ -54,7 +55,14 @@ def test_months_before_the_history_name_the_setting_that_moves_it():
 
 def test_an_unknown_table_is_answered_with_the_nearest_name():
     with pytest.raises(WrongUsage, match="unknown table stock_price_daily: did you mean stock_prices_daily"):
-        arguments.table("stock_price_daily", TAKES)
+        arguments.table("stock_price_daily", TAKES, "does not fit")
+    with pytest.raises(WrongUsage, match="unknown table zzz: `financehub tables` shows what there is"):
+        arguments.table("zzz", TABLES, "does not fit")
+
+
+def test_a_table_that_there_is_and_that_the_command_cannot_use_is_not_unknown():
+    with pytest.raises(WrongUsage, match="^quotes does not fit$"):
+        arguments.table("quotes", TAKES, "does not fit")
 
 
 def test_an_unknown_symbol_is_answered_with_the_nearest_one():
