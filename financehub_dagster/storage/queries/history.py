@@ -182,8 +182,12 @@ def row_count(connection: Connection, table: str) -> int:
 
 def row_counts(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     """All rows of each of these tables: counted, or PostgreSQL's last estimate of a table with more than MANY."""
-    estimates = {name: estimated_rows(connection, name) or 0 for name in names}
-    return {name: estimate if estimate > MANY else row_count(connection, name) for name, estimate in estimates.items()}
+    counts = {name: estimate or 0 for name, estimate in estimates(connection, names).items()}
+    few = [name for name in names if counts[name] <= MANY]
+    if few:
+        counted = (sa.select(sa.func.count()).select_from(schema.table(name)).scalar_subquery() for name in few)
+        counts |= zip(few, connection.execute(sa.select(*counted)).one(), strict=True)
+    return counts
 
 
 MANY = 1_000_000
@@ -192,12 +196,20 @@ MANY = 1_000_000
 
 def estimated_rows(connection: Connection, table: str) -> int | None:
     """About how many rows a table has, as PostgreSQL last counted or sampled it; None where it has not yet."""
+    return estimates(connection, [table])[table]
+
+
+def estimates(connection: Connection, names: Sequence[str]) -> dict[str, int | None]:
+    """The same of each of these tables."""
     query = sa.text(
-        "select cast(sum(reltuples) as bigint), bool_or(reltuples < 0) from pg_class where relkind = 'r' and oid in"
-        " (select cast(:table as regclass) union select relid from pg_partition_tree(cast(:table as regclass)))"
+        "select name, cast(sum(reltuples) as bigint), bool_or(reltuples < 0) from unnest(cast(:names as text[])) name"
+        " join pg_class on relkind = 'r' and oid in (select cast(name as regclass)"
+        " union select relid from pg_partition_tree(cast(name as regclass))) group by name"
     )
-    rows, unknown = connection.execute(query, {"table": table}).one()
-    return None if rows is None or unknown else rows
+    found = {
+        name: None if unknown else rows for name, rows, unknown in connection.execute(query, {"names": list(names)})
+    }
+    return {name: found.get(name) for name in names}
 
 
 def rows_by_month(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
