@@ -58,6 +58,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return _missing(error), FAILED
     if isinstance(error, _own_errors()):
         return _one_line(error), FAILED
+    if type(error).__name__ == "DagsterPostgresException":  # of a module that is not imported for the sake of its name
+        return f"Dagster's database: {_one_line(error)}; `financehub status` says what runs", FAILED
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}", FAILED

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.request import urlopen
@@ -138,18 +139,23 @@ def test_an_update_is_made_by_the_platform_and_loads_nothing_that_a_run_needs(pl
     assert not {"pandas", "numpy", "yfinance", "pandera", DEFINITIONS} & modules
 
 
-def test_an_update_that_is_interrupted_cancels_its_run(platform, started):
-    sandbox = Sandbox(platform.state().urls["sandbox"])
-    sandbox.fault("slow", vendor="yahoo", seconds=60)
+@contextmanager
+def waiting_update(platform: Platform) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`update` of an instrument whose vendor does not answer, and its run, which has begun."""
+    Sandbox(platform.state().urls["sandbox"]).fault("slow", vendor="yahoo", seconds=60)
     command = [sys.executable, "-m", "financehub_dagster.cli", "update", "KO"]
-    with subprocess.Popen(
-        command, cwd=platform.folder, env=platform.environment(), stderr=subprocess.PIPE, text=True
-    ) as update:
+    environment = platform.environment()
+    with subprocess.Popen(command, cwd=platform.folder, env=environment, stderr=subprocess.PIPE, text=True) as update:
         eventually(lambda: update_runs(platform, "STARTED"), PATIENCE)
         [run_id] = update_runs(platform, "STARTED")
+        yield update, run_id
+
+
+def test_an_update_that_is_interrupted_cancels_its_run(platform, started):
+    with waiting_update(platform) as (update, run_id):
         update.send_signal(signal.SIGINT)
         _, told = update.communicate(timeout=60)
-    sandbox.clear_faults()
+    Sandbox(platform.state().urls["sandbox"]).clear_faults()
     assert (update.returncode, told.splitlines()[-1]) == (1, "financehub: interrupted")
     eventually(lambda: run_id in update_runs(platform, "CANCELED"), PATIENCE)
 
@@ -191,10 +197,16 @@ def test_every_sensor_ticks_and_a_refused_key_is_a_dead_letter_and_a_message(pla
     assert title.startswith("FinanceHub: keys is degraded: 1 of 6 refused (")
 
 
-def test_a_platform_stops_without_a_trace(platform, started):
+def test_a_platform_stops_without_a_trace_and_an_update_that_it_makes_ends_with_it(platform, started):
     state = platform.state()
-    down = json.loads(platform.run("down", "--json").stdout)
-    assert set(down["stopped"]) == {"supervisor", "sandbox", "code-server", "webserver", "daemon", "serve"}
+    with waiting_update(platform) as (update, _):
+        down = json.loads(platform.run("down", "--json").stdout)
+        _, told = update.communicate(timeout=120)
+    assert update.returncode == 1
+    assert told.splitlines()[-1].startswith("financehub: ")
+    assert "unexpected" not in told
+    parts = {"supervisor", "sandbox", "code-server", "webserver", "daemon", "serve"}
+    assert parts <= set(down["stopped"]) <= {*parts, "database"}
     assert platform.process is not None
     assert platform.process.wait(timeout=5) == 0
     assert platform.errors.read_text().splitlines()[-1] == "stopping"

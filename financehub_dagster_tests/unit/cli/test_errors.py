@@ -1,4 +1,5 @@
 import pytest
+from dagster_postgres.utils import DagsterPostgresException
 
 from financehub_dagster.cli.errors import CommandError, WrongUsage, explain
 from financehub_dagster.gateway.errors import Unreachable
@@ -17,6 +18,11 @@ from financehub_dagster.storage.database.errors import DatabaseUnreachable
         (KeyboardInterrupt(), "interrupted", 1),
         (CommandError("several\n  lines\n"), "several; lines", 1),
         (PermissionError(13, "Permission denied", "/data"), "/data: Permission denied", 1),
+        (
+            DagsterPostgresException("too many retries"),
+            "Dagster's database: too many retries; `financehub status` says what runs",
+            1,
+        ),
         (RuntimeError("boom"), "unexpected RuntimeError: boom (--debug shows where)", 1),
     ],
 )
