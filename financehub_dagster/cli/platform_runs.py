@@ -64,16 +64,17 @@ def split(symbols: Sequence[str], parts: int) -> list[list[str]]:
 def run_in_parts(
     console: Console, stop: StopSignals, home: Home, order: TableRun, symbols: Sequence[str], parts: int
 ) -> list[PartOfBackfill]:
-    """Launch `order` as several runs and wait for all of them; a run that was lost is followed by its retry.
+    """Launch `order` as several runs and wait for all; what they did to its first table is told.
 
-    Raises CommandError where no platform runs here, and StopRequested: the runs go on then.
+    A run that was lost is followed by its retry. Raises CommandError where no platform runs here, and StopRequested:
+    the runs go on then.
     """
     import dagster as dg
 
     webserver = address(home)
     if webserver is None:
         raise CommandError("--parallel needs the running platform, whose workers make the runs: `financehub up`")
-    [table] = order.tables
+    table = order.tables[0]
     groups = split(symbols, parts)
     try:
         launched = [_launch(webserver, replace(order, symbols=group), "low") for group in groups]
@@ -146,6 +147,12 @@ def _follow(
         stop.wait(0 if page.has_more else FOLLOW_SECONDS)
 
 
+def _step(table: str) -> str:
+    """The step that fills a table: it is named after the table that vendors are asked for."""
+    filled = TABLES[table].filled
+    return filled.table if isinstance(filled, FilledWith) else table
+
+
 def _cancel(console: Console, webserver: str, run_id: str) -> None:
     try:
         probes.ask(webserver, _CANCEL, variables={"run": run_id})
@@ -162,7 +169,7 @@ def _launch(webserver: str, order: TableRun, queue: Queue) -> str:
     tags = {**range_tags(*(day.isoformat() for day in order.span)), **queue_tags(queue)}
     if not order.drawn:
         tags[PICTURES_TAG] = "none"
-    steps = [table for table in order.tables if not isinstance(TABLES[table].filled, FilledWith)]
+    steps = dict.fromkeys(_step(table) for table in order.tables)
     params = {
         "selector": {
             "repositoryLocationName": CODE_LOCATION,
@@ -198,13 +205,15 @@ def part_of(instance: "dg.DagsterInstance", run: "dg.DagsterRun", table: str, sy
     """What an ended run over `symbols` did to `table`, by its events."""
     import dagster as dg
 
-    status = run.status.value.lower()
+    status, asset = run.status.value.lower(), dg.AssetKey(table)
     if run.is_success:
         values: dict[str, Any] = {}
         kind = dg.DagsterEventType.ASSET_MATERIALIZATION
         for record in instance.get_records_for_run(run.run_id, of_type=kind).records:
             found = record.event_log_entry.asset_materialization
-            if found is not None and "rows_inserted" in found.metadata:  # the newest partition has the run's numbers
+            if (
+                found is not None and found.asset_key == asset and "rows_inserted" in found.metadata
+            ):  # the newest partition has the run's numbers
                 values = {name: value.value for name, value in found.metadata.items()}
         return PartOfBackfill(run.run_id, symbols, status, table_result(table, values))
     failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records

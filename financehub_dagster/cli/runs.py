@@ -143,8 +143,9 @@ def event_log(console: Console) -> Iterator[None]:
 
 
 def result_of(outcome: "RunOutcome", watch: "Watch") -> RunResult:
-    """What an ended run did, by its events."""
-    tables = [table_result(name, values) for name, values in sorted(outcome.tables.items())]
+    """What an ended run did, by its events; its tables in the order in which they were asked for."""
+    names = sorted(outcome.tables, key=watch.tables.index)
+    tables = [table_result(name, outcome.tables[name]) for name in names]
     by_name = {f"{check.asset_key.to_user_string()}: {check.check_name}": check for check in outcome.checks}
     checks = {name: _verdict(check.passed, check.severity.value) for name, check in by_name.items()}
     findings = {name: _finding(check) for name, check in by_name.items() if not check.passed}
@@ -215,6 +216,7 @@ class Watch:
 
     def __init__(self, report: Progress, order: TableRun) -> None:
         self.report = report
+        self.tables = list(order.tables)
         self.totals = order.totals
         self.fetching: Callable[[], None] | None = order.fetching
         self.seconds: dict[str, float] = {}

@@ -55,7 +55,8 @@ def test_a_backfill_whose_work_is_all_deferred_fails_and_says_until_when(told, s
 def test_a_backfill_that_stores_some_says_what_is_deferred(told, sandbox):
     sandbox.fault(**REFUSES, after=1)
     code, out, err = told(*BACKFILL, "--json")
-    [done] = json.loads(out)["tables"]
+    done, also = json.loads(out)["tables"]
+    assert also["table"] == "corporate_actions", "the same answers bring them"
     assert (code, done["instruments_done"], done["instruments_deferred"]) == (0, 1, 1)
     assert f"warning: stock_prices_daily: 1 deferred: {min(done['deferred'])} until 20" in err
 

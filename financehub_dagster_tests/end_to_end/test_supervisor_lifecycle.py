@@ -119,6 +119,18 @@ def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_i
     assert any("multiprocessing.forkserver" in program for program in programs), "its runs are not forked"
 
 
+def test_a_backfill_in_parts_fills_what_the_same_answers_bring_of_its_own_instruments(platform, started):
+    month = (datetime.now(UTC) - timedelta(days=40)).strftime("%Y-%m")
+    command = ("backfill", "corporate_actions", "--from", month, "--to", month, "--symbols", "KO", "--parallel", "2")
+    done = platform.run(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    [part] = json.loads(done.stdout)["runs"]
+    assert (part["status"], part["symbols"], part["table"]["table"]) == ("success", ["KO"], "corporate_actions")
+    assert part["table"]["instruments_done"] == 1
+    [(run,)] = platform.rows("select run_body from runs where run_id = %s", part["run_id"], dagster=True)
+    assert json.loads(run)["run_config"] == {"ops": {STOCKS: {"config": {"symbols": ["KO"]}}}}
+
+
 def update_runs(platform: Platform, status: str) -> set[str]:
     """The runs of `update` in this status: no other run over chosen tables is of the class `high`."""
     query = """select run_id from runs where pipeline_name = '__ASSET_JOB' and status = %s

@@ -65,7 +65,7 @@ def backfill(
     months = arguments.months(first, last, get_settings().financehub_history_start, datetime.now(UTC).date())
 
     from financehub_dagster.ingest.partitions import by_day, start_of
-    from financehub_dagster.tables import BARS_OF
+    from financehub_dagster.tables import BARS_OF, filled_with
 
     arguments.table(table, _partitioned_tables(code_location()), "is not filled by months: see `financehub jobs`")
     arguments.require_begun(table, months[0], start_of(table))
@@ -77,7 +77,7 @@ def backfill(
     if by_day(table):  # to the last day of the last month
         after = (months[1] + timedelta(days=31)).replace(day=1)
         months = months[0], min(after - timedelta(days=1), datetime.now(UTC).date())
-    order = TableRun([table], months, wanted, {table: len(chosen)})
+    order = TableRun([table, *filled_with(table)], months, wanted, {table: len(chosen)})
     if parallel == 1:
         _report(console, _run(console, order))
     else:
