@@ -6,16 +6,20 @@ import pytest
 
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.faults.bad_days.bad_day_runs import Week
+from financehub_dagster_tests.faults.bad_days.bad_days import CELLS, IN_SHORT
 from financehub_dagster_tests.faults.kill.kill_world import World
 from financehub_dagster_tests.fixtures.database import DatabaseServer
-from financehub_dagster_tests.fixtures.fault_form import CASE
+from financehub_dagster_tests.fixtures.fault_form import CASE, in_full
 
 
 @pytest.fixture(scope="session")
-def week(database_server: DatabaseServer, market_template: str, sandbox_process: Sandbox) -> Iterator[Week]:
+def week(
+    database_server: DatabaseServer, market_template: str, sandbox_process: Sandbox, pytestconfig: pytest.Config
+) -> Iterator[Week]:
     """A week with a database of its own; each day is played when a test first asks about it."""
     url = database_server.create(market_template)
-    yield Week(url.set(drivername="postgresql").render_as_string(hide_password=False), sandbox_process)
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    yield Week(address, sandbox_process, CELLS if in_full(pytestconfig) else IN_SHORT)
     database_server.drop(url)
 
 

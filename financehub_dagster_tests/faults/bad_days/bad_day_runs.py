@@ -1,15 +1,16 @@
 """Bad days as they are lived: every vendor at once, over real HTTP, through the real gateway and client libraries.
 
-Belongs here: playing one day and noting what came of it. Does not belong here: which days there are and how each should
+Belongs here: playing days and noting what came of it. Does not belong here: which days there are and how each should
 end (bad_days).
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import all_providers
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.database.engine import market_engine
-from financehub_dagster_tests.faults.bad_days.bad_days import CLOCK, DAYS, SPAN, VENDORS, Day, Excused, Fails, Vendor
+from financehub_dagster_tests.faults.bad_days.bad_days import CLOCK, DAYS, SPAN, VENDORS, Day, Fails, Vendor
 from financehub_dagster_tests.faults.canary.canary import KEYS
 from financehub_dagster_tests.faults.canary.overheard import Overheard
 from financehub_dagster_tests.faults.gateway.dribbling import dribbling_vendor
@@ -68,39 +69,65 @@ class Observed:
     afterwards: Found | None = None
 
 
+type Round = Mapping[str, Day]
+"""The days that vendors have at once, by the vendor: each its own, since none knows of another's."""
+
+
+def rounds(cells: Collection[tuple[str, str]]) -> list[Round]:
+    """All of `cells` (vendor, day), in few rounds; days that set the clock are one of their own."""
+    alone: dict[str, Day] = {}
+    at_once: dict[str, list[tuple[str, Day]]] = {vendor: [] for vendor in VENDORS}
+    # Days of waiting come first, so that vendors wait at once.
+    for name, day in sorted(DAYS.items(), key=lambda each: -each[1].fields.get("timeout", 0.0)):
+        for vendor in (each for each in VENDORS if (each, name) in cells):
+            if day.special == "unfinished":
+                alone[vendor] = day
+            else:
+                at_once[vendor].append((vendor, day))
+    return [alone, *(dict(filter(None, each)) for each in zip_longest(*at_once.values()))]
+
+
 @dataclass
 class Week:
-    """The days that were played, each once; `overheard` is all that was said on any of them."""
+    """The days that were played, each once; `overheard` is all that was said on any of them.
+
+    cells: the vendors and days to be played, in all.
+    """
 
     database_url: str
     sandbox: Sandbox
+    cells: Collection[tuple[str, str]]
     overheard: Overheard = field(default_factory=Overheard)
-    _played: dict[str, Mapping[str, Observed]] = field(default_factory=dict)
+    _played: dict[tuple[str, str], Observed] = field(default_factory=dict)
     _good: dict[tuple[str, Span], Found] = field(default_factory=dict)
 
     def observed(self, day: str, vendor: str) -> Observed:
-        """How `vendor` got over that day; all vendors have it at once."""
-        if day not in self._played:
-            self._played[day] = self.play(DAYS[day])
-        return self._played[day][vendor]
+        """How `vendor` got over that day; other vendors have days of theirs at once."""
+        if (vendor, day) not in self._played:
+            [together] = [each for each in rounds(self.cells) if vendor in each and each[vendor].name == day]
+            for other, observed in self.play(together).items():
+                self._played[other, together[other].name] = observed
+        return self._played[vendor, day]
 
-    def play(self, day: Day) -> Mapping[str, Observed]:
-        """How every vendor gets over that day."""
-        concerned = [
-            replace(vendor, capability=day.capability.get(vendor.name, vendor.capability))
-            for vendor in VENDORS.values()
-            if not isinstance(day.end(vendor.name), Excused)
-        ]
-        with self.open(), ExitStack() as stack:
-            fields = dict(day.fields)
-            if day.special in ELSEWHERE:
-                fields["base_url"] = stack.enter_context(ELSEWHERE[day.special]())
-            with ThreadPoolExecutor(len(concerned)) as pool:
-                if day.special == "unfinished":
-                    self.sandbox.freeze(_to_come(STOCK)[1])
-                good = dict(pool.map(lambda vendor: (vendor.name, self._on_a_good_day(vendor, day)), concerned))
-                self.forget()
-                lived = dict(pool.map(lambda vendor: (vendor.name, self._live(vendor, day, fields)), concerned))
+    def play(self, together: Round) -> Mapping[str, Observed]:
+        """How every vendor gets over its day."""
+        with self.open(), ExitStack() as stack, ThreadPoolExecutor(len(together)) as pool:
+            elsewhere = {
+                name: {"base_url": stack.enter_context(ELSEWHERE[day.special]())}
+                for name, day in together.items()
+                if day.special in ELSEWHERE
+            }
+            if any(day.special == "unfinished" for day in together.values()):
+                self.sandbox.freeze(_to_come(STOCK)[1])
+            asked = [
+                replace(VENDORS[name], capability=day.capability.get(name, VENDORS[name].capability))
+                for name, day in together.items()
+            ]
+            days = list(together.values())
+            good = dict(zip(together, pool.map(self._on_a_good_day, asked, days), strict=True))
+            self.forget()
+            fields = [{**day.fields, **elsewhere.get(name, {})} for name, day in together.items()]
+            lived = dict(zip(together, pool.map(self._live, asked, days, fields), strict=True))
         for name, observed in lived.items():
             observed.good = good[name]
         return lived

@@ -1,10 +1,11 @@
 """The bad days of all vendors as one table: what goes wrong, and how each vendor's question has to end.
 
-Belongs here: the vendors with one question each, the days, and the end that is right. Does not belong here: playing
+Belongs here: the vendors with one question each, the days, the end that is right, and which of them are always played.
+Does not belong here: playing
 them (bad_day_runs).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Literal
@@ -284,3 +285,50 @@ _DAYS = (
     ),
 )
 DAYS = {day.name: day for day in _DAYS}
+CELLS = tuple((vendor, day) for vendor in VENDORS for day in DAYS if not isinstance(DAYS[day].end(vendor), Excused))
+"""Every vendor's own bad days, by their names."""
+TELLING = {
+    "yahoo": (
+        "401",
+        "404",
+        "429",
+        "429_for_some_seconds_as_date",
+        "503",
+        "read_timeout",
+        "one_byte_a_second",
+        "truncated",
+        "html_in_200",
+        "wrong_symbol",
+        "nan",
+        "shuffled",
+        "unfinished",
+    ),
+    "binance": (
+        "401",
+        "418",
+        "429_with_seconds",
+        "451",
+        "connect_timeout",
+        "headers_byte_by_byte",
+        "reset",
+        "garbage",
+        "empty",
+        "banned_in_200",
+        "strings",
+        "duplicated",
+        "unfinished",
+    ),
+}
+"""The days of the vendors without keys, which everybody asks, that tell most of what theirs is alone."""
+
+
+def _in_short() -> Iterator[tuple[str, str]]:
+    """Those days, and of the other vendors every third, in turn."""
+    for turn, name in enumerate(DAYS):
+        yield from ((vendor, name) for vendor, telling in TELLING.items() if name in telling)
+        others = [vendor for vendor, day in CELLS if day == name and vendor not in TELLING]
+        yield from ((vendor, name) for vendor in others[turn % min(3, len(others)) :: 3])
+
+
+IN_SHORT = frozenset(_in_short())
+"""The cells that the short form of the fault suite plays: every vendor, and every day."""
