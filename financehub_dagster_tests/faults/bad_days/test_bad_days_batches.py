@@ -14,7 +14,7 @@ from financehub_dagster_tests.faults.bad_days.bad_days import CLOCK, UNIVERSE, V
 STOCKS = [UNIVERSE[symbol] for symbol in ("IBM", "AAPL", "MSFT")]
 COINS = [UNIVERSE[symbol] for symbol in ("ETH", "BTC", "DOGE")]
 CAPABILITY = {**dict.fromkeys(VENDORS, "quotes"), "newsapi": "news"}
-ONE_BY_ONE = ("alpha_vantage", "finnhub")
+ONE_BY_ONE = (pytest.param("alpha_vantage", marks=pytest.mark.full), "finnhub")
 """Vendors that are asked about one instrument at a time."""
 
 
