@@ -15,6 +15,7 @@ MACHINE := financehub_dagster_tests/properties/test_platform_machine.py
 SIMULATION := financehub_dagster_tests/assets/intraday/test_simulated_ticks.py
 DEMO := financehub_dagster_tests/end_to_end/test_demo.py
 RANDOM := financehub_dagster_tests/assets/prices/test_random_actions.py financehub_dagster_tests/unit/ledger/test_random.py
+OTHER_VERSIONS := financehub_dagster_tests/unit/other_versions
 BY_ITSELF := financehub_dagster_tests/end_to_end/test_platform_by_itself.py
 
 help: ## list the targets
@@ -33,7 +34,7 @@ test: lint ## everything CI runs: lint, types, layers, then the whole suite
 	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 faults: setup ## the whole fault suite: every kill point, random instants, outages (make test has a short form)
-	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --faults full $(MACHINE) $(SIMULATION) $(DEMO) $(RANDOM) $(BY_ITSELF) financehub_dagster_tests/faults $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --faults full $(MACHINE) $(SIMULATION) $(DEMO) $(RANDOM) $(BY_ITSELF) $(OTHER_VERSIONS) financehub_dagster_tests/faults $(ARGS)
 
 lint: setup ## format check, ruff, mypy, import-linter
 	@$(BIN)/ruff format --check .

@@ -14,6 +14,14 @@ from financehub_dagster_tests.fixtures.other_servers import in_wheel, other_serv
 __all__ = ["folder"]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what only the whole fault suite runs; the functions are those of other suites, where every run has them."""
+    from financehub_dagster_tests.unit.other_versions.test_second_version import IN_SHORT
+
+    if item.name.partition("[")[0] not in IN_SHORT:
+        item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[DatabaseServer]:
     """A server of another major version."""
