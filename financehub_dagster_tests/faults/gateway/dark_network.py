@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -60,18 +61,21 @@ def ask(url: str) -> dict[str, object]:
 
 def main() -> None:
     switch_loopback_on()
-    replace("/etc/resolv.conf", f"nameserver {NAME_SERVER}\n")
     with ExitStack() as network:
         silent = network.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         silent.bind((NAME_SERVER, 53))
         vendor = network.enter_context(scripted_vendor(Answer(["here"]), host=FAR))
+        # Python's HTTP server looks for the name of its address while it starts.
+        replace("/etc/resolv.conf", f"nameserver {NAME_SERVER}\n")
         port = int(vendor.url.rpartition(":")[2])
         for host in (NEAR, FARTHER):
             network.enter_context(unreachable_address(host, port))
         hosts = {"half": (NEAR, FAR), "dead": (NEAR, FARTHER)}
         lines = [f"{address} {name}.example\n" for name, addresses in hosts.items() for address in addresses]
         replace("/etc/hosts", "".join(lines))
-        found = {name: ask(f"http://{name}.example:{port}/") for name in ("unknown", "half", "dead")}
+        names = ("unknown", "half", "dead")
+        with ThreadPoolExecutor(len(names)) as pool:
+            found = dict(zip(names, pool.map(lambda name: ask(f"http://{name}.example:{port}/"), names), strict=True))
     json.dump(found, sys.stdout)
 
 
