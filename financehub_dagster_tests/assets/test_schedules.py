@@ -65,8 +65,7 @@ def asked_for(answers: dict[str, dg.RunRequest | str]) -> set[str]:
 
 def test_no_schedule_asks_for_a_run_while_one_of_its_job_has_not_ended(keyed_platform, stored_runs):
     for schedule in keyed_platform.definitions.schedules:
-        job = keyed_platform.definitions.resolve_job_def(schedule.job_name)
-        stored_runs.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        stored_runs.add_run(dg.DagsterRun(job_name=schedule.job_name, status=dg.DagsterRunStatus.STARTED))
     answers = evaluate(keyed_platform, stored_runs, WEDNESDAY[1])
     assert answers == {job: f"a run of {job} has not ended yet" for job in answers}
 
