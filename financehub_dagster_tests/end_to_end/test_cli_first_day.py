@@ -45,7 +45,7 @@ def first_day_of(folder: Path) -> date:
     return date.fromisoformat((folder / ".financehub/live/first_day").read_text().strip())
 
 
-def test_a_new_platform_begins_today_and_stays_with_it(folder, database, capsys):
+def test_a_new_platform_begins_today_and_stays_with_it(folder, database, dagster_database, capsys):
     before = datetime.now(UTC).date()
     assert run(["db", "upgrade"]) == 0
     began = first_day_of(folder)
@@ -65,7 +65,7 @@ def test_a_new_platform_begins_today_and_stays_with_it(folder, database, capsys)
     assert "--from 2015-01: fundamentals begins in 2026-1" in capsys.readouterr().err
 
 
-def test_a_home_for_a_database_that_was_used_before_begins_with_its_oldest_answer(folder, database):
+def test_a_home_for_a_database_that_was_used_before_begins_with_its_oldest_answer(folder, database, dagster_database):
     oldest = datetime.now(UTC) - timedelta(days=40)
     with database.engine.begin() as connection:
         connection.execute(
@@ -97,7 +97,7 @@ def test_a_tick_of_the_first_day_looks_back_no_further(began):
         assert partition_at(table, before) == partitions_of(table).get_first_partition_key(), table
 
 
-def test_an_unusable_file_is_named(folder, database, capsys):
+def test_an_unusable_file_is_named(folder, database, dagster_database, capsys):
     assert run(["db", "upgrade"]) == 0
     (folder / ".financehub/live/first_day").write_text("yesterday\n")
     capsys.readouterr()

@@ -52,13 +52,13 @@ def plain(tmp_path):
         yield folder
 
 
-def test_a_project_of_the_users_is_left_alone(plain, database):
+def test_a_project_of_the_users_is_left_alone(plain, database, dagster_database):
     (plain / "pyproject.toml").write_text("[tool.dg]\ndirectory_type = 'project'\n")
     assert run(["db", "upgrade"]) == 0
     assert [name for name in FILES if (plain / name).exists()] == []
 
 
-def test_a_file_of_the_users_is_left_alone_and_the_other_way_is_named(plain, database, capsys):
+def test_a_file_of_the_users_is_left_alone_and_the_other_way_is_named(plain, database, dagster_database, capsys):
     (plain / "workspace.yaml").write_text("load_from: []\n")
     assert run(["db", "upgrade"]) == 0
     assert (plain / "workspace.yaml").read_text() == "load_from: []\n"

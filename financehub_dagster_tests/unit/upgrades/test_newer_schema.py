@@ -89,7 +89,7 @@ def test_a_worker_takes_no_runs_from_a_newer_database(database: Database, monkey
 
 
 def test_status_says_that_the_platform_was_started_for_an_earlier_revision(
-    database: Database, folder: Path, capsys
+    database: Database, dagster_tables, folder: Path, capsys
 ) -> None:
     assert run(["db", "upgrade"]) == 0
     home = get_settings().home
@@ -100,7 +100,7 @@ def test_status_says_that_the_platform_was_started_for_an_earlier_revision(
 
 
 def test_status_names_the_platform_that_drives_the_database_from_elsewhere(
-    database: Database, folder: Path, capsys
+    database: Database, dagster_tables, folder: Path, capsys
 ) -> None:
     assert run(["db", "upgrade"]) == 0
     assert driving.claim("other") is None
