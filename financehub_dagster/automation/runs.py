@@ -154,6 +154,8 @@ def note(event: dg.DagsterEvent, outcome: RunOutcome) -> None:
         outcome.error = outcome.error or reason
         error = event.step_failure_data.error
         outcome.interrupted |= error is not None and error.cls_name == "DagsterExecutionInterruptedError"
+    elif event.event_type == dg.DagsterEventType.RUN_FAILURE:
+        outcome.error = outcome.error or event.message  # of a run whose process was lost
     elif event.event_type == dg.DagsterEventType.RUN_SUCCESS:
         outcome.success = True
 
