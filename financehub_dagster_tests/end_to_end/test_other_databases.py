@@ -17,8 +17,8 @@ from financehub_dagster_tests.fixtures.database import DatabaseServer
 MARKET = "other"
 ROLE = "tenant"
 
-OWNED = f"create database {MARKET} owner {ROLE}"
-BESIDE = f"create database {MARKET}_dagster owner {ROLE}"
+OWNED = f"create database {MARKET} owner {ROLE} strategy file_copy"
+BESIDE = f"create database {MARKET}_dagster owner {ROLE} strategy file_copy"
 INSIDE = f"in {MARKET}: "
 LACKING = {
     "LATIN1": (
