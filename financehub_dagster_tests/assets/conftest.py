@@ -18,7 +18,7 @@ from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import upsert_instruments
-from financehub_dagster_tests.assets.snapshots.answers import generous_providers
+from financehub_dagster_tests.assets.snapshots.answers import generous_providers, make_room
 from financehub_dagster_tests.fixtures.database import Database, chosen
 from financehub_dagster_tests.fixtures.sandbox import as_new
 
@@ -77,11 +77,15 @@ class Platform:
 
 
 @lru_cache(maxsize=4)
-def asking(yahoo_url: str, binance_url: str) -> tuple[Mapping[str, Any], dg.Definitions]:
-    """Providers that ask as fast as the vendors at these addresses answer, by name, and definitions with them."""
+def asking(yahoo_url: str, binance_url: str, *, keyed: bool = False) -> tuple[Mapping[str, Any], dg.Definitions]:
+    """Providers that ask as fast as the vendors at these addresses answer, by name, and definitions with them.
+
+    keyed: those that need a key too.
+    """
     overrides = {
         "yahoo": YahooProvider(base_url=yahoo_url, requests_per_second=1000, first_pause=0.0),
         "binance": BinanceProvider(base_url=binance_url, first_pause=0.0),
+        **(generous_providers() if keyed else {}),
     }
     return overrides, build_definitions(resource_overrides=overrides)
 
@@ -106,8 +110,9 @@ def keyed_platform(platform, sandbox, monkeypatch) -> Iterator[Platform]:
     for name, value in sandbox.keys.items():
         monkeypatch.setenv(name, value)
     get_settings.cache_clear()
-    overrides = {**platform.overrides, **generous_providers(sandbox)}
-    yield replace(platform, overrides=overrides, definitions=build_definitions(resource_overrides=overrides))
+    make_room(sandbox)
+    overrides, definitions = asking(sandbox.yahoo_url, sandbox.binance_url, keyed=True)
+    yield replace(platform, overrides=overrides, definitions=definitions)
     get_settings.cache_clear()
 
 

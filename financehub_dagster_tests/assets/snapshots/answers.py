@@ -18,13 +18,17 @@ GENEROUS: dict[str, dict[str, Any]] = {
 """Plans that leave limits out of the way."""
 
 
-def generous_providers(sandbox: Sandbox) -> Mapping[str, Any]:
-    """Providers with keys whose limits, and the sandbox's, no test reaches."""
+def make_room(sandbox: Sandbox) -> None:
+    """Have the sandbox take every key of these vendors for a paid one, with limits that no test reaches."""
     for name in GENEROUS:
         for seconds in (1.0, 60.0, 43_200.0, 86_400.0):
             sandbox.limit(name, 1_000_000, seconds)
         if name != "coingecko":  # whose paid keys are of another kind
             sandbox.declare_key(name, sandbox.keys[f"{name.upper()}_API_KEYS"], plan="paid")
+
+
+def generous_providers() -> Mapping[str, Any]:
+    """Providers with keys whose limits no test reaches."""
     known = all_providers()
     made: dict[str, Any] = {name: type(known[name]) for name in GENEROUS}
     return {name: made[name](first_pause=0.0, **fields) for name, fields in GENEROUS.items()}
