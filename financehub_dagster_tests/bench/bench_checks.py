@@ -10,7 +10,6 @@ Medians of wall seconds (CPU seconds of the program and the server); CPU time te
 import argparse
 import multiprocessing
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -27,6 +26,7 @@ from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import embedded, migrations
 from financehub_dagster.storage.database.engine import market_engine, reset_engine, transaction
 from financehub_dagster_tests.bench.bench_indicator_table import Took, took
+from financehub_dagster_tests.bench.bench_scale import peak_megabytes
 
 TABLES = ("stock_prices_daily", "corporate_actions", "indicators_daily")
 SESSIONS = 5_000
@@ -81,7 +81,7 @@ def audited(home: str, said: "multiprocessing.Queue[tuple[int, float, float]]") 
     began, rows = time.perf_counter(), 0
     for table in ("stock_prices_daily", "indicators_daily"):
         rows += judge_table(table, members_of(table), AUDITED[table], datetime.now(UTC))[0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_megabytes()
     reset_engine()
     said.put((rows, time.perf_counter() - began, peak))
 

@@ -1,7 +1,10 @@
 """A whole platform killed in the middle of a backfill: started again, it ends with the tables of an undisturbed run."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +24,12 @@ TABLES = ("stock_prices_daily", "corporate_actions")
 FINAL_SECONDS = 120.0
 HEALED_SECONDS = 600.0
 CANCELLED_SECONDS = 15.0
+
+
+UPDATING = """select run_id, e.event::json -> 'dagster_event' ->> 'pid' from runs join event_logs e using (run_id)
+    join run_tags t using (run_id) where pipeline_name = '__ASSET_JOB' and t.key = 'financehub/queue'
+    and t.value = 'high' and e.dagster_event_type = 'STEP_START' and e.step_key = 'stock_prices_daily'"""
+ROOT = "select value from run_tags where run_id = %s and key = 'dagster/root_run_id'"
 
 
 class Backfilling(Platform):
@@ -103,6 +112,24 @@ def test_a_platform_killed_in_mid_backfill_ends_with_the_same_tables(platform, c
     eventually(lambda: {platform.run_statuses()[run] for run in going_on} <= ended, FINAL_SECONDS)
     assert_ends_as_if_undisturbed(platform, months)
     count_cases("platforms killed in mid-backfill")
+
+
+def test_an_update_whose_run_is_killed_follows_the_one_that_takes_its_place(platform, count_cases):
+    platform.prepare()
+    started = platform.up()
+    Sandbox(str(started["sandbox"])).fault("slow", vendor="yahoo", seconds=120)
+    command = [sys.executable, "-m", "financehub_dagster.cli", "update", "AAPL", "--json"]
+    environment = platform.environment()
+    with subprocess.Popen(command, cwd=platform.folder, env=environment, stdout=subprocess.PIPE, text=True) as update:
+        eventually(lambda: platform.rows(UPDATING, dagster=True), FINAL_SECONDS)
+        [(lost, pid)] = platform.rows(UPDATING, dagster=True)
+        Sandbox(str(started["sandbox"])).clear_faults()
+        os.kill(int(pid), signal.SIGKILL)
+        told, _ = update.communicate(timeout=FINAL_SECONDS)
+    done = json.loads(told)
+    assert (update.returncode, done["success"]) == (0, True)
+    assert [lost] == [root for (root,) in platform.rows(ROOT, done["run_id"], dagster=True)]
+    count_cases("runs of update killed")
 
 
 def test_a_daemon_killed_in_mid_backfill_costs_nothing(platform, count_cases):
