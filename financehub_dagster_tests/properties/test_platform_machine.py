@@ -225,6 +225,13 @@ class PlatformMachine(RuleBasedStateMachine):
         if sys.exception() is not None:
             return
         self.world.sandbox.clear_faults()
+        self.settle()
+        check_converged(self.world, self.vendor, KNOWN, values=False)
+        self.world.fetch(Order((*BARS, INDICATORS), self.world.months[0], self.world.months[-1]))
+        self.settle()  # where nothing was left to ask, this fetch was the first to probe a vendor that had failed
+        check_converged(self.world, self.vendor, KNOWN, values=True)
+
+    def settle(self) -> None:
         for _ in range(ROUNDS):
             self.world.pass_time()
             self.recover()
@@ -234,10 +241,6 @@ class PlatformMachine(RuleBasedStateMachine):
             if not self.world.heal() and not waiting:
                 break
         self.keeps_its_promises()
-        check_converged(self.world, self.vendor, KNOWN, values=False)
-        self.world.fetch(Order((*BARS, INDICATORS), self.world.months[0], self.world.months[-1]))
-        self.keeps_its_promises()
-        check_converged(self.world, self.vendor, KNOWN, values=True)
 
 
 _WAITING = "select id from task_failures where status in ('open', 'parked') order by id"
