@@ -43,11 +43,12 @@ def platform(tmp_path_factory, inbox) -> Iterator[Platform]:
         platform.prepare_quiet(start, FINANCEHUB_ALERT_URLS=inbox.url)
     try:
         server = Webserver(str(platform.up()["url"]))
-        assert platform.run("instruments", "import", "universe.yaml").returncode == 0
         schedules, _ = server.instigators()
         known = "select count(*) from instigators where instigator_type = 'SCHEDULE'"
         settled(lambda: platform.rows(known, dagster=True) == [(len(schedules),)])
         sleep_for_a_week(platform)
+        # Before it slept nobody had instruments: a run that it made then would have lost its vendors with it.
+        assert platform.run("instruments", "import", "universe.yaml").returncode == 0
         platform.up()
         yield platform
     finally:
