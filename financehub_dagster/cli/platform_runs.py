@@ -124,8 +124,8 @@ def _follow(
 ) -> RunResult:
     from financehub_dagster.automation.runs import RunOutcome, note
 
-    outcome, cursor, queued = RunOutcome(run_id, success=False), None, time.monotonic()
-    told = False
+    outcome, cursor = RunOutcome(run_id, success=False), None
+    queued, told = time.monotonic(), False
     while True:
         run = _last(instance, run_id)  # before its events, so that an ended run has them all
         if run.run_id != outcome.run_id:
@@ -211,9 +211,8 @@ def part_of(instance: "dg.DagsterInstance", run: "dg.DagsterRun", table: str, sy
         kind = dg.DagsterEventType.ASSET_MATERIALIZATION
         for record in instance.get_records_for_run(run.run_id, of_type=kind).records:
             found = record.event_log_entry.asset_materialization
-            if (
-                found is not None and found.asset_key == asset and "rows_inserted" in found.metadata
-            ):  # the newest partition has the run's numbers
+            # The newest partition has the run's numbers.
+            if found is not None and found.asset_key == asset and "rows_inserted" in found.metadata:
                 values = {name: value.value for name, value in found.metadata.items()}
         return PartOfBackfill(run.run_id, symbols, status, table_result(table, values))
     failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records

@@ -97,7 +97,7 @@ def run_order(console: Console, stop: StopSignals, order: TableRun) -> RunResult
                 )
         except DagsterExecutionInterruptedError:
             raise StopRequested from None
-    if watch.interrupted:
+    if outcome.interrupted:
         raise StopRequested
     return result_of(outcome, watch)
 
@@ -221,7 +221,6 @@ class Watch:
         self.fetching: Callable[[], None] | None = order.fetching
         self.seconds: dict[str, float] = {}
         self.error: str | None = None
-        self.interrupted = False
         self._step: str | None = None
         self._calls_before = 0
 
@@ -240,17 +239,12 @@ class Watch:
                 self.report(step, 0, self.totals[step])
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE"):
             if event.is_step_failure:
-                self._note_failure(event)
+                self.error = self.error or cause_of(event)
             else:
                 self.seconds[step] = round(event.step_success_data.duration_ms / 1000, 1)
             if step in self.totals:
                 self._step = None
                 self.report(step, self.totals[step], self.totals[step])
-
-    def _note_failure(self, event: "dg.DagsterEvent") -> None:
-        error = event.step_failure_data.error
-        self.interrupted |= error is not None and error.cls_name == "DagsterExecutionInterruptedError"
-        self.error = self.error or cause_of(event)
 
     def look(self) -> None:
         """Report how far the step has come that asks vendors."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import LiteralString
+from typing import IO, LiteralString
 
 import psycopg
 
@@ -75,12 +75,23 @@ class Platform:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """One command that stays; its messages go to a file."""
-        command = [sys.executable, "-m", "financehub_dagster.cli", *arguments]
         with self.errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=errors, text=True
-            )
+            self.process = self.beside(*arguments, errors=errors)
         return self.process
+
+    def beside(self, *arguments: str, errors: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """One command that goes on while a test does something else."""
+        command = [sys.executable, "-m", "financehub_dagster.cli", *arguments]
+        environment = self.environment()
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+
+    def update_runs(self, status: str) -> set[str]:
+        """The runs of `update` in this status: no other run over chosen tables is of the class `high`."""
+        query = """select run_id from runs where pipeline_name = '__ASSET_JOB' and status = %s
+            and run_id in (select run_id from run_tags where key = 'financehub/queue' and value = 'high')"""
+        return {run_id for (run_id,) in self.rows(query, status, dagster=True)}
 
     def up(self) -> dict[str, object]:
         """Start it and wait until it says that it is up."""

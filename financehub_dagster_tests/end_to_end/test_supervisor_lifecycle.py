@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -131,13 +130,6 @@ def test_a_backfill_in_parts_fills_what_the_same_answers_bring_of_its_own_instru
     assert json.loads(run)["run_config"] == {"ops": {STOCKS: {"config": {"symbols": ["KO"]}}}}
 
 
-def update_runs(platform: Platform, status: str) -> set[str]:
-    """The runs of `update` in this status: no other run over chosen tables is of the class `high`."""
-    query = """select run_id from runs where pipeline_name = '__ASSET_JOB' and status = %s
-        and run_id in (select run_id from run_tags where key = 'financehub/queue' and value = 'high')"""
-    return {run_id for (run_id,) in platform.rows(query, status, dagster=True)}
-
-
 def test_an_update_is_made_by_the_platform_and_loads_nothing_that_a_run_needs(platform, started):
     text, modules = loaded_by("update", "KO", "--json", cwd=platform.folder, env=platform.environment())
     done = json.loads(text)
@@ -147,7 +139,7 @@ def test_an_update_is_made_by_the_platform_and_loads_nothing_that_a_run_needs(pl
     assert done["seconds"][STOCKS] > 0
     assert set(done["checks"].values()) <= {"passed", "warned"}
     assert f"{STOCKS}: schema" in done["checks"]
-    assert update_runs(platform, "SUCCESS") == {done["run_id"]}
+    assert platform.update_runs("SUCCESS") == {done["run_id"]}
     assert not {"pandas", "numpy", "yfinance", "pandera", DEFINITIONS} & modules
 
 
@@ -155,11 +147,9 @@ def test_an_update_is_made_by_the_platform_and_loads_nothing_that_a_run_needs(pl
 def waiting_update(platform: Platform) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`update` of an instrument whose vendor does not answer, and its run, which has begun."""
     Sandbox(platform.state().urls["sandbox"]).fault("slow", vendor="yahoo", seconds=60)
-    command = [sys.executable, "-m", "financehub_dagster.cli", "update", "KO"]
-    environment = platform.environment()
-    with subprocess.Popen(command, cwd=platform.folder, env=environment, stderr=subprocess.PIPE, text=True) as update:
-        eventually(lambda: update_runs(platform, "STARTED"), PATIENCE)
-        [run_id] = update_runs(platform, "STARTED")
+    with platform.beside("update", "KO") as update:
+        eventually(lambda: platform.update_runs("STARTED"), PATIENCE)
+        [run_id] = platform.update_runs("STARTED")
         yield update, run_id
 
 
@@ -169,7 +159,7 @@ def test_an_update_that_is_interrupted_cancels_its_run(platform, started):
         _, told = update.communicate(timeout=60)
     Sandbox(platform.state().urls["sandbox"]).clear_faults()
     assert (update.returncode, told.splitlines()[-1]) == (1, "financehub: interrupted")
-    eventually(lambda: run_id in update_runs(platform, "CANCELED"), PATIENCE)
+    eventually(lambda: run_id in platform.update_runs("CANCELED"), PATIENCE)
 
 
 def test_health_and_metrics_tell_of_the_running_platform(platform, started):

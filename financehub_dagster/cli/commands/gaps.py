@@ -39,11 +39,8 @@ def gaps(
     from financehub_dagster.tables import BARS_OF, LEDGER_TABLES
 
     home = prepare.act_on_home(console)
-    chosen = (
-        None
-        if table is None
-        else arguments.table(table, LEDGER_TABLES, "has no sessions to count: nothing is expected there")
-    )
+    unfit = "has no sessions to count: nothing is expected there"
+    chosen = None if table is None else arguments.table(table, LEDGER_TABLES, unfit)
     wanted = arguments.split_symbols(symbols)
     prepare.require_migrated()
     if wanted is not None:

@@ -1,8 +1,7 @@
 """The bad days of all vendors as one table: what goes wrong, and how each vendor's question has to end.
 
 Belongs here: the vendors with one question each, the days, the end that is right, and which of them are always played.
-Does not belong here: playing
-them (bad_day_runs).
+Does not belong here: playing them (bad_day_runs).
 """
 
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -26,9 +24,8 @@ HEALED_SECONDS = 600.0
 CANCELLED_SECONDS = 15.0
 
 
-UPDATING = """select run_id, e.event::json -> 'dagster_event' ->> 'pid' from runs join event_logs e using (run_id)
-    join run_tags t using (run_id) where pipeline_name = '__ASSET_JOB' and t.key = 'financehub/queue'
-    and t.value = 'high' and e.dagster_event_type = 'STEP_START' and e.step_key = 'stock_prices_daily'"""
+PROCESS = """select event::json -> 'dagster_event' ->> 'pid' from event_logs
+    where run_id = %s and dagster_event_type = 'STEP_START'"""
 ROOT = "select value from run_tags where run_id = %s and key = 'dagster/root_run_id'"
 
 
@@ -118,11 +115,11 @@ def test_an_update_whose_run_is_killed_follows_the_one_that_takes_its_place(plat
     platform.prepare()
     started = platform.up()
     Sandbox(str(started["sandbox"])).fault("slow", vendor="yahoo", seconds=120)
-    command = [sys.executable, "-m", "financehub_dagster.cli", "update", "AAPL", "--json"]
-    environment = platform.environment()
-    with subprocess.Popen(command, cwd=platform.folder, env=environment, stdout=subprocess.PIPE, text=True) as update:
-        eventually(lambda: platform.rows(UPDATING, dagster=True), FINAL_SECONDS)
-        [(lost, pid)] = platform.rows(UPDATING, dagster=True)
+    with platform.beside("update", "AAPL", "--json") as update:
+        eventually(lambda: platform.update_runs("STARTED"), FINAL_SECONDS)
+        [lost] = platform.update_runs("STARTED")
+        eventually(lambda: platform.rows(PROCESS, lost, dagster=True), FINAL_SECONDS)
+        [(pid,)] = platform.rows(PROCESS, lost, dagster=True)
         Sandbox(str(started["sandbox"])).clear_faults()
         os.kill(int(pid), signal.SIGKILL)
         told, _ = update.communicate(timeout=FINAL_SECONDS)
