@@ -83,7 +83,7 @@ def run_in_parts(
     console.note(f"{len(launched)} runs were launched; they go on if this command is stopped")
     with dg.DagsterInstance.get() as instance, console.progress("runs") as report:
         while True:
-            last = [_last(instance, run_id) for run_id in launched]
+            last = [last_run(instance, run_id) for run_id in launched]
             report("runs", sum(run.is_finished for run in last), len(last))
             if all(run.is_finished for run in last):
                 return [part_of(instance, run, table, group) for run, group in zip(last, groups, strict=True)]
@@ -127,7 +127,7 @@ def _follow(
     outcome, cursor = RunOutcome(run_id, success=False), None
     queued, told = time.monotonic(), False
     while True:
-        run = _last(instance, run_id)  # before its events, so that an ended run has them all
+        run = last_run(instance, run_id)  # before its events, so that an ended run has them all
         if run.run_id != outcome.run_id:
             outcome, cursor = RunOutcome(run.run_id, success=False), None
         page = instance.get_records_for_run(run.run_id, cursor=cursor, limit=EVENTS_AT_ONCE)
@@ -187,8 +187,8 @@ def _launch(webserver: str, order: TableRun, queue: Queue) -> str:
     return str(answer["run"]["runId"])
 
 
-def _last(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
-    """The run, or the retry that Dagster has made of it or is about to make, which has not finished then."""
+def last_run(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
+    """The run, or the retry that Dagster has made of it or may be about to make, which has not finished then."""
     import dagster as dg
     from dagster._core.storage.tags import ROOT_RUN_ID_TAG, WILL_RETRY_TAG
 
@@ -196,8 +196,10 @@ def _last(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
     run = retries[0] if retries else instance.get_run_by_id(run_id)
     if run is None:
         raise CommandError(f"run {run_id[:8]} was deleted while it was waited for")
-    if not retries and run.is_failure and run.tags.get(WILL_RETRY_TAG) == "true":
-        return run.with_status(dg.DagsterRunStatus.QUEUED)
+    # Dagster tags a failed run with whether it will be retried a moment after the failure shows.
+    undecided = "true" if instance.run_retries_enabled else "false"
+    if not retries and run.is_failure and run.tags.get(WILL_RETRY_TAG, undecided) == "true":
+        return run.with_status(dg.DagsterRunStatus.NOT_STARTED)
     return run
 
 

@@ -95,7 +95,7 @@ class Platform:
 
     def up(self) -> dict[str, object]:
         """Start it and wait until it says that it is up."""
-        process = self.start("up", "--sandbox", "--port", str(self.port), "--json")
+        process = self.start("up", "--sandbox", "--port", str(self.port), "--serve-port", "0", "--json")
         assert process.stdout is not None
         lines: list[str] = []
         while line := process.stdout.readline():

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from financehub_dagster.automation.jobs.single_asset import DEFERRED_TAG
 from financehub_dagster.automation.runs import run_job, run_tables
@@ -114,6 +115,15 @@ def test_parts_of_a_backfill_are_judged_together(told, sandbox):
     report.require_stored([report.together([stored.table, failed.table])])
     with pytest.raises(CommandError, match="nothing was stored: 1 failed .*MSFT.*; 1 deferred: AAPL until"):
         report.require_stored([report.together([failed.table, deferred.table])])
+
+
+@pytest.mark.parametrize(
+    ("tags", "finished"), [({}, False), ({WILL_RETRY_TAG: "true"}, False), ({WILL_RETRY_TAG: "false"}, True)]
+)
+def test_a_run_that_failed_has_ended_once_dagster_has_decided_not_to_retry_it(told, tags, finished):
+    with dg.DagsterInstance.get() as instance:
+        failed = instance.add_run(dg.DagsterRun(job_name="heal_gaps", status=dg.DagsterRunStatus.FAILURE, tags=tags))
+        assert platform_runs.last_run(instance, failed.run_id).is_finished is finished
 
 
 def test_a_seed_whose_work_is_deferred_says_so_on_its_run_and_claims_no_partition(told, sandbox):
