@@ -13,7 +13,7 @@ from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.reports.runs import RunResult, TableResult, table_result
-from financehub_dagster.cli.runs import TableRun, Watch, cause_of, result_of, watched
+from financehub_dagster.cli.runs import TableRun, Watch, cause_of, event_log, result_of, watched
 from financehub_dagster.cli.signals import StopRequested, StopSignals
 from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 from financehub_dagster.cli.supervisor.state import running
@@ -81,7 +81,7 @@ def run_in_parts(
     except probes.Trouble as trouble:
         raise CommandError(f"{webserver}: {trouble}; look at `financehub status`") from None
     console.note(f"{len(launched)} runs were launched; they go on if this command is stopped")
-    with dg.DagsterInstance.get() as instance, console.progress("runs") as report:
+    with event_log(console), dg.DagsterInstance.get() as instance, console.progress("runs") as report:
         while True:
             last = [last_run(instance, run_id) for run_id in launched]
             report("runs", sum(run.is_finished for run in last), len(last))
@@ -108,6 +108,7 @@ def run_on_platform(console: Console, stop: StopSignals, webserver: str, order: 
 
     run_id = _launch(webserver, order, "high")
     with (
+        event_log(console),
         dg.DagsterInstance.get() as instance,
         console.progress("waiting for a place") as report,
         watched(report, order) as watch,
