@@ -12,6 +12,7 @@ from financehub_dagster.settings import get_settings
 LOADED_ONCE = (
     "binance.client",
     "dagster._grpc.impl",
+    "mplfinance",
     "upath.core",
     "yfinance",
     "financehub_dagster.assets.bar_table",

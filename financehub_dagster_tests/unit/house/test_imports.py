@@ -57,19 +57,24 @@ def test_loading_the_code_location_opens_no_connection(load: dict[str, list[str]
     assert load["connections"] == []
 
 
+SCHEMA_JUDGES = (
+    "import pandas; financehub_dagster.market.schemas.schema_of('none', {}).validate(pandas.DataFrame(), lazy=True)"
+)
+
+
 @pytest.mark.parametrize(
-    ("module", "library", "companion"),
+    ("module", "library", "companion", "use"),
     [
-        ("financehub_dagster.market.indicators.engine", "talib", "polars"),
-        ("financehub_dagster.market.schemas", "pandera", "hypothesis"),
+        ("financehub_dagster.market.indicators.engine", "talib", "polars", "pass"),
+        ("financehub_dagster.market.schemas", "pandera", "hypothesis", SCHEMA_JUDGES),
     ],
 )
 def test_a_library_is_imported_without_its_companion_which_stays_importable(
-    module: str, library: str, companion: str
+    module: str, library: str, companion: str, use: str
 ) -> None:
-    """It looks for it, and each run would wait."""
+    """It looks for it when it is imported or first used, and each run would wait."""
     program = (
-        f"import sys; import {module};"
+        f"import sys; import {module}; {use};"
         f"print('{library}' in sys.modules, '{companion}' in sys.modules); import {companion}"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
