@@ -6,7 +6,7 @@ with what is used of them (providers.budgets).
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -35,12 +35,25 @@ def _observed() -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
 @_observed()
 def api_usage(context: dg.AssetExecutionContext) -> dg.ObserveResult:
     """Read the books; no vendor is asked."""
+    return dg.ObserveResult(asset_key=NAME, metadata=observed(budgets_now(context.resources)))
+
+
+def budgets_now(resources: object) -> Budgets:
+    """What is left of the plans of PROVIDERS, which are attributes of `resources`; raises DatabaseError."""
     from financehub_dagster.storage.database.engine import market_engine
     from financehub_dagster.storage.rate_limits.usage import usage_report
 
-    providers = {name: getattr(context.resources, name) for name in PROVIDERS}
-    found = budgets(providers, usage_report(market_engine()))
-    return dg.ObserveResult(asset_key=NAME, metadata=observed(found))
+    return budgets({name: getattr(resources, name) for name in PROVIDERS}, usage_report(market_engine()))
+
+
+def is_news(instance: dg.DagsterInstance, found: Budgets) -> bool:
+    """Whether an observation of `found` would show another number, or other vendors, than the newest that is stored."""
+    last = [record.asset_observation for record in instance.fetch_observations(dg.AssetKey(NAME), limit=1).records]
+    return not last or last[0] is None or _plotted(last[0].metadata) != _plotted(observed(found))
+
+
+def _plotted(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
+    return {name: value.value for name, value in metadata.items() if name != "budgets"}
 
 
 def observed(found: Budgets) -> dict[str, dg.MetadataValue]:

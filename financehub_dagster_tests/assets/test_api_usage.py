@@ -74,7 +74,30 @@ def test_no_key_is_in_an_observation(definitions, database):
     assert not any(canary in seen for canary in CANARIES)
 
 
-def test_budgets_are_observed_every_five_minutes(definitions):
+def is_due(definitions: dg.Definitions, instance: dg.DagsterInstance) -> bool:
+    """Whether a tick of the schedule asks for a run."""
+    schedule = definitions.resolve_schedule_def("observe_api_usage_schedule")
+    resources = {name: (definitions.resources or {})[name] for name in schedule.required_resource_keys}
+    with dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=datetime.now(UTC), resources=resources
+    ) as context:
+        return bool(schedule.evaluate_tick(context).run_requests)
+
+
+def test_budgets_are_observed_every_five_minutes_where_one_has_changed(definitions, database, tmp_path, monkeypatch):
     schedule = definitions.resolve_schedule_def("observe_api_usage_schedule")
     assert schedule.cron_schedule == "*/5 * * * *"
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert is_due(definitions, instance), "nothing was observed yet"
+        observe(definitions, instance)
+        assert not is_due(definitions, instance)
+        limiter.reserve(database.engine, "alpha_vantage", "gone-0000", (), AlphaVantageProvider().quotas(), weight=1)
+        assert not is_due(definitions, instance), "what is left of a key that is gone is nobody's"
+        usage.count(database.engine, "alpha_vantage", "gone-0000", "ok")
+        assert is_due(definitions, instance), "a vendor was asked"
+        observe(definitions, instance)
+        assert not is_due(definitions, instance)
+        monkeypatch.setenv("FINNHUB_API_KEYS", "canary-of-finnhub")
+        get_settings.cache_clear()
+        assert is_due(build_definitions(), instance), "another vendor has a key"
