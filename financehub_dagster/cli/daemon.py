@@ -1,4 +1,4 @@
-"""Dagster's daemon, which drives only while it holds the claim on the database, and looks after backfills often.
+"""Dagster's daemon: drives only while it holds the claim on the database, looks after backfills often, logs changes.
 
 Belongs here: what Dagster has no setting for. Does not belong here: how the daemon is started
 (supervisor).
@@ -6,6 +6,7 @@ Belongs here: what Dagster has no setting for. Does not belong here: how the dae
 
 import logging
 import os
+import re
 import sys
 import threading
 from typing import NoReturn
@@ -21,7 +22,38 @@ BACKFILL_SECONDS = 5
 A backfill takes a look to begin, and two to be cancelled: one ends its runs, the next sees that they have ended.
 """
 
+LOOKED = re.compile(
+    r"Checking |Evaluating schedule |Collected \d|Priority sorting|Prefetching |Done prefetching|Tick produced 0 runs"
+    r"|Submitting 0 runs|Finished auto-materialization tick"
+)
+"""How Dagster's messages begin that say only that it looked whether there is something to do."""
+
 _logger = logging.getLogger("financehub.daemon")
+
+
+class SayOnce(logging.Filter):
+    """Passes what happened, and once why nothing did, until the reason is another one.
+
+    Dagster's daemon looks every 30 seconds, for every sensor, and writes 7 MB a day about nothing to do. Its ticks, in
+    the webserver, show each look.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reasons: dict[str, str] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether `record` is written; warnings and errors always are."""
+        if record.levelno > logging.INFO:
+            return True
+        message = record.getMessage()
+        of, skipped, reason = message.partition(" skipped: ")
+        if not skipped:
+            return LOOKED.match(message) is None
+        reason = re.sub(r"\d+", "0", reason)
+        said = self._reasons.get(of)
+        self._reasons[of] = reason
+        return reason != said
 
 
 def main() -> None:
@@ -32,6 +64,9 @@ def main() -> None:
     assert hasattr(controller, "DEFAULT_DAEMON_INTERVAL_SECONDS")
     controller.DEFAULT_DAEMON_INTERVAL_SECONDS = BACKFILL_SECONDS
     collect_seldom()
+    quiet = SayOnce()
+    for part in ("Asset", "Monitoring", "QueuedRunCoordinator", "Scheduler", "Sensor"):
+        logging.getLogger(f"dagster.daemon.{part}Daemon").addFilter(quiet)
     if sys.argv[1:2] != ["run"] or not driving.is_shared():
         cli()
         return

@@ -23,7 +23,9 @@ THINNED = {"quotes": "quoted_at", "crypto_markets": "quoted_at"}
 USAGE_AGE = timedelta(days=400)
 """The longest window of a plan is a month, and a year is what people compare."""
 TICKS = 200
-"""Ticks with a run, and ticks without, kept of each schedule and sensor: 100 minutes of what looks every 30 seconds."""
+"""Ticks with a run kept of each schedule and sensor."""
+TICKS_WITHOUT_RUN = 60
+"""Ticks without a run kept of each: half an hour of what looks every 30 seconds, two months of what does every day."""
 _JOURNAL = re.compile(r"\d{4}-W\d{2}\.(md|html)")
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -114,7 +116,7 @@ def delete_repeated(settings: Settings, compute_logs: Path | None, seconds: floa
     """
     from financehub_dagster.storage.database.dagster_retention import delete_repeated_runs, delete_repeated_ticks
 
-    ticks = delete_repeated_ticks(TICKS)
+    ticks = delete_repeated_ticks(TICKS, TICKS_WITHOUT_RUN)
     found = delete_repeated_runs(settings.financehub_keep_repeated_runs, seconds)
     folders = [] if compute_logs is None else [compute_logs / name for name in found.of]
     folders = [folder for folder in folders if folder.is_dir()]

@@ -188,6 +188,9 @@ def test_every_sensor_ticks_and_a_refused_key_is_a_dead_letter_and_a_message(pla
     schedules, sensors = server.instigators()
     errors = [(each.name, tick["error"]) for each in (*schedules, *sensors) for tick in each.ticks if tick["error"]]
     assert errors == []
+    lines = [line.split(" - ", 3)[-1] for line in (platform.home.logs / "daemon.log").read_text().splitlines()]
+    assert [line for line in lines if " skipped: " in line]
+    assert not [line for line in lines if line.startswith(("Checking", "Evaluating"))], "the daemon's looks"
     news = "select 1 from task_failures where task_name = 'news_articles' and symbol = 'ETH' and exception ~ 'BadKey'"
     eventually(lambda: platform.rows(news), PATIENCE)
     # A busy machine may lose a run before it starts; what began has stored the news of the other newcomer.

@@ -79,9 +79,9 @@ _REPEATED_RUNS = sa.text("""
 
 _REPEATED_TICKS = sa.text("""
     delete from job_ticks where id in (select id from (
-        select id, row_number() over (partition by selector_id, status order by id desc) as place
+        select id, status, row_number() over (partition by selector_id, status order by id desc) as place
         from job_ticks where status in ('SKIPPED', 'SUCCESS')) ranked
-    where place > :keep)
+    where place > case status when 'SKIPPED' then :without else :with_run end)
     """)
 
 SETTLED = timedelta(hours=1)
@@ -157,13 +157,13 @@ def delete_repeated_runs(keep: int, seconds: float | None = None) -> Deleted:
     return found
 
 
-def delete_repeated_ticks(keep: int) -> int:
-    """Delete ticks that did not fail, but for each schedule's and sensor's newest `keep` with a run and without.
+def delete_repeated_ticks(with_run: int, without: int) -> int:
+    """Delete ticks that did not fail, but for so many of each schedule's and sensor's newest with a run and without.
 
     Raises DatabaseError.
     """
     with _connected() as connection:
-        return connection.execute(_REPEATED_TICKS, {"keep": keep}).rowcount
+        return connection.execute(_REPEATED_TICKS, {"with_run": with_run, "without": without}).rowcount
 
 
 def _delete(connection: Connection, names: Sequence[str]) -> Deleted:

@@ -121,13 +121,15 @@ def test_of_ticks_the_newest_of_each_kind_stay_and_failures(instance, dagster_ta
             "insert into job_ticks (job_origin_id, selector_id, status, type, timestamp, tick_body)"
             f" values ('o', 's{number % 2}', '{status}', 'SENSOR', now(), '{{}}')"
         )
-    assert delete_repeated_ticks(2) == 2 * 1 + 1
+    assert delete_repeated_ticks(2, 2) == 2 * 1 + 1
     assert dict(dagster_tables.rows("select status, count(*) from job_ticks group by status")) == {
         "SKIPPED": 4,
         "SUCCESS": 2,
         "FAILURE": 3,
     }
-    assert delete_repeated_ticks(2) == 0
+    assert delete_repeated_ticks(2, 2) == 0
+    assert delete_repeated_ticks(1, 2) == 1, "of those with a run"
+    assert delete_repeated_ticks(1, 1) == 2, "of those without"
 
 
 def quotes(database: Database, symbol: str, first: datetime, minutes: int, count: int) -> None:
