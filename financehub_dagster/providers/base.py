@@ -80,9 +80,10 @@ class IntradayAnswers:
 class Answers:
     """One vendor's answer for many instruments, whichever number of requests it took.
 
-    rows has the columns that `frames` declares for its kind, symbols in our spelling. failed says, by our symbol, why
-    an instrument has no row: one instrument's failure leaves the others unharmed. source is the provider's name,
-    fetched_at in UTC, calls the HTTP requests made.
+    rows has the columns that `frames` declares for its kind, symbols in our spelling: of quotes at most one row per
+    instrument, of markets and fundamentals one, of news each address once and the newest first. failed says, by our
+    symbol, why an instrument has no row: one instrument's failure leaves the others unharmed. source is the provider's
+    name, fetched_at in UTC, calls the HTTP requests made.
     """
 
     rows: "pd.DataFrame"
@@ -90,22 +91,6 @@ class Answers:
     source: str
     fetched_at: datetime
     calls: int
-
-
-class Quotes(Answers):
-    """Last prices (frames.QUOTES): at most one row per instrument."""
-
-
-class CryptoMarkets(Answers):
-    """Price, market capitalisation, volume and supply of cryptos (frames.CRYPTO_MARKETS): one row per instrument."""
-
-
-class Fundamentals(Answers):
-    """What a company is worth and earns, as known now (frames.FUNDAMENTALS): one row per instrument."""
-
-
-class News(Answers):
-    """Articles, newest first, each address once (frames.NEWS); `symbols` lists the instruments an article is about."""
 
 
 @dataclass(frozen=True)

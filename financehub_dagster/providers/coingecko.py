@@ -5,36 +5,30 @@ Source: https://docs.coingecko.com. It has no daily bars with volume, so none ar
 the instrument's `coingecko` alias: symbols are not unique there.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
-from financehub_dagster.gateway.errors import (
-    BadKey,
-    BadRequest,
-    NotInPlan,
-    UnknownSymbol,
-)
+from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, PlanWindow, Quotes
-from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
+from financehub_dagster.providers.base import Answers, ConnectionReport, PlanUsage, PlanWindow
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import (
     AnswerRows,
-    Tally,
+    Refusal,
     VendorRequest,
     Verdict,
     batches,
     each_of,
     quota_spent,
 )
-from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.values import epoch, instant, maybe, maybe_price, member
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
@@ -136,6 +130,7 @@ class CoinGeckoProvider(RestProvider):
     """CoinGecko counts per key: on the Demo plan 30 calls a minute and 10,000 a month, failed ones too."""
 
     name: ClassVar[str] = NAME
+    refused: ClassVar[Refusal] = staticmethod(refusal)
     address: ClassVar[str] = "https://api.coingecko.com"
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"quotes": CRYPTOS, "crypto_markets": CRYPTOS}
 
@@ -150,10 +145,6 @@ class CoinGeckoProvider(RestProvider):
             Quota("month", self.requests_per_month, per="month"),
         )
 
-    def refused(self, reply: Reply, document: Any) -> Verdict:
-        """CoinGecko's words."""
-        return refusal(reply, document)
-
     def key_place(self) -> Auth:
         """Each plan has a header of its own."""
         return Auth(header=f"x-cg-{self.plan}-api-key")
@@ -162,30 +153,27 @@ class CoinGeckoProvider(RestProvider):
         """Paying customers have an address of their own."""
         return "https://pro-api.coingecko.com" if self.plan == "pro" else self.address
 
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+    def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each, one request per 250; highs, lows and volume are not known."""
 
         def question(currency: str, of: dict[str, Instrument]) -> VendorRequest[AnswerRows]:
             params = {"ids": ",".join(of), "vs_currencies": currency, "include_last_updated_at": "true"}
             return VendorRequest("/api/v3/simple/price", {**params, "precision": "full"}, partial(read_prices, of=of))
 
-        return Quotes(**vars(self.ask_in_parts("quotes", instruments, partial(_parts, question=question), QUOTES)))
+        return self.ask_in_parts("quotes", instruments, partial(_parts, question=question))
 
-    def crypto_markets(self, instruments: Sequence[Instrument]) -> CryptoMarkets:
+    def crypto_markets(self, instruments: Sequence[Instrument]) -> Answers:
         """The market of each, one request per 250."""
 
         def question(currency: str, of: dict[str, Instrument]) -> VendorRequest[AnswerRows]:
             params = {"ids": ",".join(of), "vs_currency": currency, "per_page": str(PAGE), "page": "1"}
             return VendorRequest("/api/v3/coins/markets", {**params, "precision": "full"}, partial(read_markets, of=of))
 
-        parts = partial(_parts, question=question)
-        return CryptoMarkets(**vars(self.ask_in_parts("crypto_markets", instruments, parts, CRYPTO_MARKETS)))
+        return self.ask_in_parts("crypto_markets", instruments, partial(_parts, question=question))
 
     def usage(self) -> PlanUsage:
         """What CoinGecko counted this month; only for paid plans, NotInPlan otherwise; raises ProviderError."""
-        tally = Tally()
-        windows = self.ask("usage", VendorRequest("/api/v3/key", {}, read_usage), tally)
-        return PlanUsage(NAME, windows, tally.calls)
+        return self.plan_usage(VendorRequest("/api/v3/key", {}, read_usage))
 
     def test_connection(self) -> ConnectionReport:
         """CoinGecko's own ping; raises ProviderError."""
@@ -194,12 +182,8 @@ class CoinGeckoProvider(RestProvider):
 
 def _parts(
     served: Sequence[Instrument], question: Callable[[str, dict[str, Instrument]], VendorRequest[AnswerRows]]
-) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
+) -> Parts:
     """At most 250 coins of one currency each."""
-    for currency, members in groupby(sorted(served, key=_currency), key=_currency):
-        for of in batches(members, PAGE, partial(require_symbol, NAME)):
-            yield list(of.values()), question(currency, of)
-
-
-def _currency(instrument: Instrument) -> str:
-    return instrument.currency.lower()
+    for of in batches(served, PAGE, partial(require_symbol, NAME), attrgetter("currency")):
+        members = list(of.values())
+        yield members, question(members[0].currency.lower(), of)

@@ -4,37 +4,30 @@ Belongs here: the resource, its limits, its questions and what its answers mean.
 Source: https://coinmarketcap.com/api/documentation. A coin is named by its id, the instrument's `coinmarketcap` alias.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
-from financehub_dagster.gateway.errors import (
-    BadKey,
-    BadRequest,
-    NotInPlan,
-    Transient,
-    UnknownSymbol,
-)
+from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Transient, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, banned, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, CryptoMarkets, PlanUsage, PlanWindow, Quotes
-from financehub_dagster.providers.frames import CRYPTO_MARKETS, QUOTES
+from financehub_dagster.providers.base import Answers, ConnectionReport, PlanUsage, PlanWindow
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import (
     AnswerRows,
-    Tally,
+    Refusal,
     VendorRequest,
     Verdict,
     batches,
     each_of,
     quota_spent,
 )
-from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.values import instant, maybe, maybe_price, member
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
@@ -168,6 +161,7 @@ class CoinMarketCapProvider(RestProvider):
     """CoinMarketCap counts per key: on the Basic plan 30 calls a minute and 15,000 credits a month."""
 
     name: ClassVar[str] = NAME
+    refused: ClassVar[Refusal] = staticmethod(refusal)
     address: ClassVar[str] = "https://pro-api.coinmarketcap.com"
     auth: ClassVar[Auth] = Auth(header="X-CMC_PRO_API_KEY")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"quotes": CRYPTOS, "crypto_markets": CRYPTOS}
@@ -186,10 +180,6 @@ class CoinMarketCapProvider(RestProvider):
         """Every answer says how many credits it took."""
         return cost(reply.json())
 
-    def refused(self, reply: Reply, document: Any) -> Verdict:
-        """CoinMarketCap's words."""
-        return refusal(reply, document)
-
     def check(self, capability: str, instrument: Instrument) -> None:
         """Raise BadRequest for an alias that is no id too: it would fail all that are asked about with it."""
         super().check(capability, instrument)
@@ -198,20 +188,17 @@ class CoinMarketCapProvider(RestProvider):
             problem = f"its `{NAME}` alias {alias} is no id: give the number"
             raise BadRequest(NAME, problem, symbol=instrument.symbol)
 
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+    def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each, one request and one credit per 100; highs, lows and volume are not known."""
-        return Quotes(**vars(self.ask_in_parts("quotes", instruments, partial(_parts, read=read_quotes), QUOTES)))
+        return self.ask_in_parts("quotes", instruments, partial(_parts, read=read_quotes))
 
-    def crypto_markets(self, instruments: Sequence[Instrument]) -> CryptoMarkets:
+    def crypto_markets(self, instruments: Sequence[Instrument]) -> Answers:
         """The market of each, one request and one credit per 100."""
-        parts = partial(_parts, read=read_markets)
-        return CryptoMarkets(**vars(self.ask_in_parts("crypto_markets", instruments, parts, CRYPTO_MARKETS)))
+        return self.ask_in_parts("crypto_markets", instruments, partial(_parts, read=read_markets))
 
     def usage(self) -> PlanUsage:
         """What CoinMarketCap counted for the key, which costs no credit; raises ProviderError."""
-        tally = Tally()
-        windows = self.ask("usage", VendorRequest("/v1/key/info", {}, read_usage, weight=0), tally)
-        return PlanUsage(NAME, windows, tally.calls)
+        return self.plan_usage(VendorRequest("/v1/key/info", {}, read_usage, weight=0))
 
     def test_connection(self) -> ConnectionReport:
         """The key's own description, which costs no credit; raises ProviderError."""
@@ -223,13 +210,9 @@ def _month_in_words(document: Any) -> str:
     return f"{month.used} of {month.limit} credits used this month"
 
 
-def _parts(served: Sequence[Instrument], read: Any) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
+def _parts(served: Sequence[Instrument], read: Callable[..., AnswerRows]) -> Parts:
     """At most 100 coins of one currency each."""
-    for currency, members in groupby(sorted(served, key=_currency), key=_currency):
-        for of in batches(members, PER_CREDIT, partial(require_symbol, NAME)):
-            params = {"id": ",".join(of), "convert": currency, "skip_invalid": "true"}
-            yield list(of.values()), VendorRequest("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))
-
-
-def _currency(instrument: Instrument) -> str:
-    return instrument.currency
+    for of in batches(served, PER_CREDIT, partial(require_symbol, NAME), attrgetter("currency")):
+        members = list(of.values())
+        params = {"id": ",".join(of), "convert": members[0].currency, "skip_invalid": "true"}
+        yield members, VendorRequest("/v3/cryptocurrency/quotes/latest", params, partial(read, of=of))

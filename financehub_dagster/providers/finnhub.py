@@ -4,7 +4,7 @@ Belongs here: the resource, its limits, its questions and what its answers mean.
 Source: https://finnhub.io/docs/api (and its swagger file); a free key may send 60 requests a minute and 30 a second.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -16,10 +16,9 @@ from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Unk
 from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, IntradayBars, News, Quotes
-from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, Bar, actions_table, bars_table
+from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
+from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.intraday import (
-    COLUMNS,
     Minutes,
     Range,
     answer,
@@ -37,7 +36,7 @@ from financehub_dagster.providers.items import (
     require_any_inside,
 )
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
-from financehub_dagster.providers.reading import AnswerRows, Tally, VendorRequest, Verdict
+from financehub_dagster.providers.reading import AnswerRows, Refusal, Tally, VendorRequest, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import (
     OtherQuestion,
@@ -58,7 +57,6 @@ PER_SECOND = 30
 """Every plan's hard limit (https://finnhub.io/docs/api/rate-limit)."""
 MONTH_SECONDS = 30 * 86_400
 """Of bars within days, one request gives a month (https://finnhub.io/docs/api/stock-candles)."""
-MINUTES = (1, 5, 15)
 MILLIONS, PERCENT, PLAIN = 6, -2, 0
 """Finnhub's units, as powers of ten."""
 METRICS = {
@@ -187,7 +185,7 @@ def read_minutes(document: Any, of: Range) -> Minutes:
     if said not in ("ok", "no_data"):
         raise ValueError(f"the candles are {said!r}, not ok")
     if said == "no_data":
-        return Minutes.of([], [[]] * len(COLUMNS))
+        return Minutes.of_rows([], [])
     power = power_of_untold(NAME, of.instrument)
     opens, rows = [], []
     for opened, *prices, volume in zip(*(document[name] for name in "tohlcv"), strict=True):
@@ -195,7 +193,7 @@ def read_minutes(document: Any, of: Range) -> Minutes:
         if at is not None:
             opens.append(int(at))
             rows.append([*(scaled(known(price), power) for price in prices), known(volume)])
-    found = Minutes.of(opens, list(zip(*rows, strict=True)) or [[]] * len(COLUMNS))
+    found = Minutes.of_rows(opens, rows)
     require_readable(found)
     require_range(found, of)
     return found.kept(regular(of.instrument, found.opens))
@@ -210,6 +208,7 @@ class FinnhubProvider(RestProvider):
     """Finnhub counts per key: 60 requests a minute on the free plan, one instrument each, and 30 a second on any."""
 
     name: ClassVar[str] = NAME
+    refused: ClassVar[Refusal] = staticmethod(refusal)
     address: ClassVar[str] = "https://finnhub.io"
     auth: ClassVar[Auth] = Auth(header="X-Finnhub-Token")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
@@ -235,27 +234,28 @@ class FinnhubProvider(RestProvider):
         left, resets = (reply.headers.get(f"x-ratelimit-{name}", "") for name in ("remaining", "reset"))
         return [Reading("minute", int(left), epoch(int(resets)))] if left.isdigit() and resets.isdigit() else []
 
-    def refused(self, reply: Reply, document: Any) -> Verdict:
-        """Finnhub's words."""
-        return refusal(reply, document)
-
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+    def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each, one request per instrument; volume is not known."""
-        return Quotes(**vars(self.ask_in_parts("quotes", instruments, _quote_parts, QUOTES)))
+        return self.ask_each(
+            "quotes", instruments, lambda each: _question("/quote", each, partial(read_quote, of=each))
+        )
 
-    def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
+    def fundamentals(self, instruments: Sequence[Instrument]) -> Answers:
         """The metrics of each, one request per instrument."""
-        return Fundamentals(**vars(self.ask_in_parts("fundamentals", instruments, _metric_parts, FUNDAMENTALS)))
 
-    def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
+        def question(each: Instrument) -> VendorRequest[AnswerRows]:
+            return _question("/stock/metric", each, partial(read_metric, of=each), metric="all")
+
+        return self.ask_each("fundamentals", instruments, question)
+
+    def news(self, instruments: Sequence[Instrument], since: datetime) -> Answers:
         """Company news since `since`, one request per instrument; a free key sees one year of North American ones."""
+        span = {"from": f"{since.astimezone(UTC):%Y-%m-%d}", "to": f"{datetime.now(UTC):%Y-%m-%d}"}
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
-            span = {"from": f"{since.astimezone(UTC):%Y-%m-%d}", "to": f"{datetime.now(UTC):%Y-%m-%d}"}
-            for each in served:
-                yield [each], _question("/company-news", each, partial(read_news, of=each, since=since), **span)
+        def question(each: Instrument) -> VendorRequest[AnswerRows]:
+            return _question("/company-news", each, partial(read_news, of=each, since=since), **span)
 
-        return News(**vars(self.ask_news(instruments, parts, NEWS)))
+        return self.ask_each("news", instruments, question)
 
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions, split-adjusted; not in the free plan, which answers NotInPlan."""
@@ -265,9 +265,7 @@ class FinnhubProvider(RestProvider):
         span = {"from": _seconds(first), "to": _seconds(last), "resolution": "D"}
         read = partial(read_candles, of=instrument, first=first, last=last)
         question = _question("/stock/candle", instrument, read, **span)
-        bars = self.ask("daily_bars", question, tally)
-        table = bars_table(bars, instrument, start, end, tally.clock)
-        return DailyBars(instrument.symbol, table, actions_table([], start, end), NAME, datetime.now(UTC), tally.calls)
+        return self.daily(instrument, start, end, self.ask("daily_bars", question, tally), tally)
 
     def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
         """Finished bars within regular sessions that open in [start, end); not in the free plan: NotInPlan.
@@ -276,10 +274,7 @@ class FinnhubProvider(RestProvider):
         before a split are on another basis.
         """
         self.check("intraday_bars", instrument)
-        whole = asked(NAME, instrument, interval, start, end)
-        if interval not in MINUTES:
-            problem = "its hours begin at full hours, not with the session: ask for minutes"
-            raise BadRequest(NAME, problem, symbol=instrument.symbol)
+        whole = asked(NAME, instrument, interval, start, end, hours=False)
         tally, parts = Tally(), []
         for first in range(whole.first, whole.last, MONTH_SECONDS):
             of = Range(instrument, interval, first, min(first + MONTH_SECONDS, whole.last))
@@ -292,16 +287,6 @@ class FinnhubProvider(RestProvider):
         """Whether New York is open, by Finnhub's reckoning; raises ProviderError."""
         question = VendorRequest("/api/v1/stock/market-status", {"exchange": "US"}, read_market_status)
         return self.connection(question)
-
-
-def _quote_parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
-    for each in served:
-        yield [each], _question("/quote", each, partial(read_quote, of=each))
-
-
-def _metric_parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
-    for each in served:
-        yield [each], _question("/stock/metric", each, partial(read_metric, of=each), metric="all")
 
 
 def _question[T](path: str, of: Instrument, read: Callable[[Any], T], **params: str) -> VendorRequest[T]:

@@ -86,6 +86,9 @@ NEWS = {
 }
 """symbols: a sorted tuple of our symbols; summary, publisher and author may be missing."""
 
+COLUMNS = {"quotes": QUOTES, "crypto_markets": CRYPTO_MARKETS, "fundamentals": FUNDAMENTALS, "news": NEWS}
+"""By capability."""
+
 
 def table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """Rows as a frame of the declared columns and types; what a row does not have is missing."""

@@ -64,16 +64,21 @@ class Range:
         return datetime.fromtimestamp(self.last, UTC)
 
 
-def asked(provider: str, instrument: Instrument, interval: int, start: datetime, end: datetime) -> Range:
+def asked(
+    provider: str, instrument: Instrument, interval: int, start: datetime, end: datetime, *, hours: bool = True
+) -> Range:
     """The range of whole minutes that covers [start, end).
 
-    Raises BadRequest for an interval that nobody has, ValueError for a range without time zone or that ends before it
-    starts.
+    hours: whether the vendor's hours begin with the session. Raises BadRequest for an interval that it has not,
+    ValueError for a range without time zone or that ends before it starts.
     """
     if start.tzinfo is None or end.tzinfo is None or end < start:
         raise ValueError(f"from {start} to {end} is no range: give aware times in order")
     if interval not in INTERVALS:
         problem = f"has no bars of {interval} minutes: ask for one of {', '.join(map(str, INTERVALS))}"
+        raise BadRequest(provider, problem, symbol=instrument.symbol)
+    if interval == 60 and not hours:
+        problem = "its hours begin at full hours, not with the session: ask for minutes"
         raise BadRequest(provider, problem, symbol=instrument.symbol)
     return Range(instrument, interval, int(start.timestamp()) // 60 * 60, -(-int(end.timestamp()) // 60) * 60)
 
@@ -115,12 +120,17 @@ class Minutes:
         return cls(times, np.array(columns, np.float64).reshape(len(COLUMNS), len(times)))
 
     @classmethod
+    def of_rows(cls, opens: Sequence[int], rows: Sequence[Sequence[float]]) -> "Minutes":
+        """From plain lists; each row has the values of COLUMNS."""
+        return cls.of(opens, list(zip(*rows, strict=True)))
+
+    @classmethod
     def joined(cls, parts: "Sequence[Minutes]") -> "Minutes":
         """All bars of several answers; a later answer's bar replaces the same one of an earlier answer."""
         import numpy as np
 
         if not parts:
-            return cls.of([], [[]] * len(COLUMNS))
+            return cls.of([], [])
         opens = np.concatenate([part.opens for part in parts])
         return cls(opens, np.concatenate([part.columns for part in parts], axis=1))
 

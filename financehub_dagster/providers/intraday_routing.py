@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import not_configured
-from financehub_dagster.gateway.errors import BadKey, Limited, NotConfigured, ProviderError, Unreachable
+from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import former_names
 from financehub_dagster.providers.base import IntradayAnswers, IntradayBars
+from financehub_dagster.providers.reading import in_turn
 from financehub_dagster.providers.routing import BarsRouter, answers_in_turn, switched_on
 
 SERVE_INTRADAY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")
@@ -45,7 +46,7 @@ class IntradayRouter(BarsRouter):
         by_first = sorted(instruments, key=self._first_asked)
         for name, members in groupby(by_first, key=self._first_asked):
             listed, vendor = list(members), self._bound().get(name)
-            size = vendor.batch_of(listed) if vendor is not None and hasattr(vendor, "intraday_batch") else 1
+            size = vendor.batch_size() if vendor is not None and hasattr(vendor, "intraday_batch") else 1
             groups += [listed[start : start + size] for start in range(0, len(listed), size)]
         return groups
 
@@ -80,11 +81,7 @@ class IntradayRouter(BarsRouter):
             if not order:
                 failed.update({each.symbol: not_configured(after or "") for each in members})
                 continue
-            try:
-                parts, without = answers_in_turn(self._bound(), order, members, ask)
-            except NotConfigured:
-                without = {each.symbol: not_configured(order[0]) for each in members}
-                parts = []
+            parts, without = answers_in_turn(self._bound(), order, members, ask)
             for part in parts:
                 found.update(part.answers)
             failed.update(without)
@@ -104,18 +101,13 @@ def _ask(
     if len(instruments) > 1 and hasattr(provider, "intraday_batch"):
         together: IntradayAnswers = provider.intraday_batch(instruments, interval, start, end)
         return together
-    answers: dict[str, IntradayBars] = {}
     failed: dict[str, ProviderError] = {}
-    over: ProviderError | None = None
-    for each in instruments:
-        try:
-            if over is not None:
-                raise over
-            answers[each.symbol] = former_names.intraday_bars(name, provider, each, interval, start, end)
-        except ProviderError as error:
-            failed[each.symbol] = error
-            over = error if isinstance(error, Limited | BadKey | Unreachable) else None
-    return IntradayAnswers(answers, failed)
+
+    def ask(of: Instrument) -> IntradayBars:
+        return former_names.intraday_bars(name, provider, of, interval, start, end)
+
+    found = {bars.symbol: bars for bars in in_turn((([each], each) for each in instruments), ask, failed)}
+    return IntradayAnswers(found, failed)
 
 
 def _believed(answers: IntradayAnswers, require: Callable[[IntradayBars], None]) -> IntradayAnswers:

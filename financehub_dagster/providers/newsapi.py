@@ -5,7 +5,7 @@ Source: https://newsapi.org/docs. It knows no symbols: articles are found, and l
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -16,11 +16,10 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, Transient
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import ConnectionReport, News
-from financehub_dagster.providers.frames import NEWS
+from financehub_dagster.providers.base import Answers, ConnectionReport
 from financehub_dagster.providers.items import read_articles, read_or_none
-from financehub_dagster.providers.reading import AnswerRows, VendorRequest, Verdict
-from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.providers.reading import AnswerRows, Refusal, VendorRequest, Verdict
+from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.values import instant, member, text
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
@@ -111,6 +110,7 @@ class NewsApiProvider(RestProvider):
     """NewsAPI counts per key: for developers 100 calls a day, 50 of them in 12 hours, and news of yesterday."""
 
     name: ClassVar[str] = NAME
+    refused: ClassVar[Refusal] = staticmethod(refusal)
     address: ClassVar[str] = "https://newsapi.org"
     auth: ClassVar[Auth] = Auth(header="X-Api-Key")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"news": EVERYTHING}
@@ -126,23 +126,17 @@ class NewsApiProvider(RestProvider):
             Quota("day", self.requests_per_day, period=DAY_SECONDS),
         )
 
-    def refused(self, reply: Reply, document: Any) -> Verdict:
-        """NewsAPI's words."""
-        return refusal(reply, document)
-
-    def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
+    def news(self, instruments: Sequence[Instrument], since: datetime) -> Answers:
         """The newest 100 articles per question since `since`; 500 characters name the instruments of one question."""
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
+        def parts(served: Sequence[Instrument]) -> Parts:
             span = {"from": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", "sortBy": "publishedAt"}
             for members, query in queries(served):
                 params = {"q": query, "language": self.language, "pageSize": str(PAGE), "page": "1", **span}
-                yield (
-                    members,
-                    VendorRequest("/v2/everything", params, partial(read_everything, of=members, since=since)),
-                )
+                read = partial(read_everything, of=members, since=since)
+                yield members, VendorRequest("/v2/everything", params, read)
 
-        return News(**vars(self.ask_news(instruments, parts, NEWS)))
+        return self.ask_in_parts("news", instruments, parts)
 
     def test_connection(self) -> ConnectionReport:
         """The list of sources, which costs one call; raises ProviderError."""

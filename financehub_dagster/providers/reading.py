@@ -4,12 +4,22 @@ Belongs here: the order in which an answer is judged, answers about many instrum
 anew. Does not belong here: sending (`rest`), single values (`values`), or any vendor's words.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, Literal
 
-from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, QuotaSpent, UnknownSymbol
+from financehub_dagster.gateway.errors import (
+    BadKey,
+    BadRequest,
+    Limited,
+    Malformed,
+    ProviderError,
+    QuotaSpent,
+    UnknownSymbol,
+    Unreachable,
+)
 from financehub_dagster.gateway.redaction import redact
 from financehub_dagster.gateway.response import Reply, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
@@ -107,18 +117,47 @@ def quota_spent(reply: Reply, window: Literal["day", "month"], message: str) -> 
 
 
 def batches(
-    instruments: Iterable[Instrument], size: int, spelling: Callable[[Instrument], str]
+    instruments: Iterable[Instrument],
+    size: int,
+    spelling: Callable[[Instrument], str],
+    kind: Callable[[Instrument], str] = lambda _: "",
 ) -> Iterator[dict[str, Instrument]]:
-    """Instruments by the vendor's symbols, at most `size` together; two of one symbol never share a batch."""
-    batch: dict[str, Instrument] = {}
-    for each in instruments:
-        name = spelling(each)
-        if len(batch) == size or name in batch:
-            yield batch
-            batch = {}
-        batch[name] = each
-    if batch:
+    """Instruments by the vendor's symbols, at most `size` of one `kind` together; two of one symbol never are."""
+    for _, members in groupby(sorted(instruments, key=kind), key=kind):
+        batch: dict[str, Instrument] = {}
+        for each in members:
+            name = spelling(each)
+            if len(batch) == size or name in batch:
+                yield batch
+                batch = {}
+            batch[name] = each
         yield batch
+
+
+def in_turn[P, R](
+    parts: Iterable[tuple[Sequence[Instrument], P]], ask: Callable[[P], R], failed: dict[str, ProviderError]
+) -> Iterator[R]:
+    """What `ask` makes of one part after the other; an error goes into `failed` for each of the part's instruments.
+
+    What hits one part leaves the others alone, unless it would hit them too: a limit, a key, no connection.
+    """
+    over: ProviderError | None = None
+    for members, part in parts:
+        try:
+            if over is not None:
+                raise over
+            found = ask(part)
+        except ProviderError as error:
+            failed.update(dict.fromkeys((each.symbol for each in members), error))
+            over = error if isinstance(error, Limited | BadKey | Unreachable) else None
+        else:
+            yield found
+
+
+def require_any(found: Collection[object], failed: Mapping[str, ProviderError]) -> None:
+    """Raise the first error where nothing was found, and no instrument is to blame for that."""
+    if failed and not found and not any(isinstance(error, UnknownSymbol | BadRequest) for error in failed.values()):
+        raise next(iter(failed.values()))
 
 
 def each_of(
@@ -150,8 +189,3 @@ def each_of(
                 error = _malformed(provider, error, symbol)
             failed[symbol] = error
     return AnswerRows(rows, failed)
-
-
-def about_the_instrument(error: ProviderError) -> bool:
-    """Does this error speak of what was asked for, rather than of the vendor?"""
-    return isinstance(error, UnknownSymbol | BadRequest)

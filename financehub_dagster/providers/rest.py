@@ -6,79 +6,54 @@ Does not belong here: any vendor's paths, words or limits.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
 from financehub_dagster.gateway.addresses import is_loopback, place_of
 from financehub_dagster.gateway.api_keys import Auth, keys_of
 from financehub_dagster.gateway.client import VendorClient
-from financehub_dagster.gateway.errors import (
-    BadKey,
-    BadRequest,
-    Limited,
-    ProviderError,
-    Unreachable,
-)
-from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
+from financehub_dagster.gateway.errors import BadRequest, ProviderError
+from financehub_dagster.gateway.policy import Meaning, Policy
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
-from financehub_dagster.providers.base import Answers, ConnectionReport
-from financehub_dagster.providers.frames import merged, table
+from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, PlanUsage, PlanWindow
+from financehub_dagster.providers.frames import COLUMNS, Action, Bar, actions_table, bars_table, merged, table
 from financehub_dagster.providers.reading import (
     AnswerRows,
+    Refusal,
     Tally,
     VendorRequest,
-    Verdict,
-    about_the_instrument,
     answer_of,
+    in_turn,
+    require_any,
 )
-from financehub_dagster.providers.resource import Resource
-from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.rate_limits.limiter import Limit
-from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
+from financehub_dagster.providers.vendor import Vendor
+from financehub_dagster.storage.rate_limits.quotas import Reading
 
 if TYPE_CHECKING:
     from financehub_dagster.gateway.http.requests_session import GatewaySession
 
+type Parts = Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]
+"""The questions that many instruments take, each with those that it is about."""
 
-class RestProvider(Resource):
+
+class RestProvider(Vendor):
     """A vendor that is asked over plain HTTP."""
 
-    name: ClassVar[str]
     address: ClassVar[str]
     auth: ClassVar[Auth]
     serves: ClassVar[Mapping[str, frozenset[AssetType]]]
     """The capabilities, and the kinds of instruments each is for."""
-
-    base_url: str | None = Field(
-        default=None,
-        description="Stands in for the vendor's address; default: the vendor's *_BASE_URL, else the vendor.",
-    )
-    timeout: float = Field(default=15.0, gt=0, description="Seconds one try may take in all.")
-    first_pause: float = Field(default=2.0, ge=0, description="Seconds before the second try; doubles with each.")
-    breaker_threshold: int = Field(default=5, ge=1, description="Failed requests in a row that open the breaker.")
-    breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
+    refused: ClassVar[Refusal]
+    """What the vendor means by an answer in words of its own."""
 
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _session: Any = PrivateAttr(default=None)
-
-    def limits(self) -> tuple[Limit, ...]:
-        """The plan's limits that space calls out."""
-        return ()
-
-    def quotas(self) -> tuple[Quota, ...]:
-        """The plan's budgets, which may be used at once."""
-        return ()
-
-    def refused(self, reply: Reply, document: Any) -> Verdict:
-        """What the vendor means by an answer in words of its own."""
-        raise NotImplementedError
 
     def cost(self, reply: Reply) -> int | None:  # noqa: ARG002  (for vendors that say)
         """What a usable answer did cost by the vendor's own words; None where it does not say."""
@@ -107,12 +82,12 @@ class RestProvider(Resource):
             tally.clock, tally.reply = reply.server_time, reply
             read.clear()
             try:
-                read.append(answer_of(reply, self.refused, question.read))
+                read.append(answer_of(reply, type(self).refused, question.read))
             except ProviderError as error:
                 return error
             return None
 
-        base = self._base_url_override() or self.vendor_address()
+        base = self.override() or self.vendor_address()
         with calling(Call(VendorClient(self._policy(refusal, question.weight)), capability, question.symbol)) as call:
             try:
                 self._http(base).get(f"{base}{question.path}", params=dict(question.params))
@@ -127,18 +102,10 @@ class RestProvider(Resource):
             raise BadRequest(self.name, problem, symbol=instrument.symbol)
         listings.require(self.name, capability, instrument)
 
-    def ask_in_parts(
-        self,
-        capability: str,
-        instruments: Sequence[Instrument],
-        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]],
-        columns: Mapping[str, str],
-    ) -> Answers:
-        """All parts of a question about many instruments, those that the vendor cannot serve left out.
-
-        What hits one part leaves the others alone, unless it would hit them too: a limit, a key, no connection. Raises
-        that error when there is no row at all and no instrument is to blame for it.
-        """
+    def fit(
+        self, capability: str, instruments: Sequence[Instrument]
+    ) -> tuple[list[Instrument], dict[str, ProviderError]]:
+        """The instruments that the vendor can be asked about, and by symbol why it cannot be about the others."""
         served: list[Instrument] = []
         failed: dict[str, ProviderError] = {}
         for instrument in instruments:
@@ -147,34 +114,55 @@ class RestProvider(Resource):
                 served.append(instrument)
             except BadRequest as unfit:
                 failed[instrument.symbol] = unfit
+        return served, failed
+
+    def ask_in_parts(
+        self, capability: str, instruments: Sequence[Instrument], parts: Callable[[Sequence[Instrument]], Parts]
+    ) -> Answers:
+        """All parts of a question about many instruments, those that the vendor cannot serve left out.
+
+        An article has one row, whichever parts it was in, and the newest is first. Raises the first error when there is
+        no row at all and no instrument is to blame for it.
+        """
+        served, failed = self.fit(capability, instruments)
         rows: list[Mapping[str, Any]] = []
         tally = Tally()
-        end: ProviderError | None = None
-        for members, question in parts(served):
-            error = end
-            if error is None:
-                try:
-                    part = self.ask(capability, question, tally)
-                    rows.extend(part.rows)
-                    failed.update(part.failed)
-                except ProviderError as reason:
-                    error = reason
-                    end = reason if isinstance(reason, Limited | BadKey | Unreachable) else None
-            if error is not None:
-                failed.update(dict.fromkeys((each.symbol for each in members), error))
-        if failed and not rows and not any(about_the_instrument(each) for each in failed.values()):
-            raise next(iter(failed.values()))
-        return Answers(table(columns, rows), failed, self.name, datetime.now(UTC), tally.calls)
+        for part in in_turn(parts(served), lambda question: self.ask(capability, question, tally), failed):
+            rows.extend(part.rows)
+            failed.update(part.failed)
+        require_any(rows, failed)
+        found = table(COLUMNS[capability], rows)
+        found = merged(found) if capability == "news" else found
+        return Answers(found, failed, self.name, datetime.now(UTC), tally.calls)
 
-    def ask_news(
+    def ask_each(
         self,
+        capability: str,
         instruments: Sequence[Instrument],
-        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]],
-        columns: Mapping[str, str],
+        question: Callable[[Instrument], VendorRequest[AnswerRows]],
     ) -> Answers:
-        """Like ask_in_parts, with each article once, whichever answers it was in; newest first."""
-        answers = self.ask_in_parts("news", instruments, parts, columns)
-        return replace(answers, rows=merged(answers.rows))
+        """Like ask_in_parts, with one question for each instrument."""
+        return self.ask_in_parts(capability, instruments, lambda served: (([each], question(each)) for each in served))
+
+    def daily(
+        self,
+        of: Instrument,
+        start: date,
+        end: date,
+        bars: Iterable[Bar],
+        tally: Tally,
+        actions: Iterable[Action] = (),
+        **told: Any,
+    ) -> DailyBars:
+        """The answer that bars and actions make; `told` has the fields of DailyBars that not every vendor knows."""
+        frame, paid = bars_table(bars, of, start, end, tally.clock), actions_table(actions, start, end)
+        return DailyBars(of.symbol, frame, paid, self.name, datetime.now(UTC), tally.calls, **told)
+
+    def plan_usage(self, question: VendorRequest[tuple[PlanWindow, ...]]) -> PlanUsage:
+        """What the vendor counted for the key it is asked with; raises ProviderError."""
+        tally = Tally()
+        windows = self.ask("usage", question, tally)
+        return PlanUsage(self.name, windows, tally.calls)
 
     def connection(self, question: VendorRequest[str]) -> ConnectionReport:
         """How long a cheap question took, and what was said in one line; raises ProviderError."""
@@ -187,9 +175,9 @@ class RestProvider(Resource):
             provider=self.name,
             limits=self.limits(),
             meaning=Meaning(refusal=refusal, weight=lambda _path: weight, cost=self.cost, readings=self.readings),
-            timeouts=Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
-            breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
-            place=place_of(self._base_url_override()),
+            timeouts=self.timeouts(),
+            breaker=self.breaker(),
+            place=place_of(self.override()),
             quotas=self.quotas(),
             auth=self.key_place(),
             keys=keys_of(self.name),
@@ -206,6 +194,3 @@ class RestProvider(Resource):
                 self._session = session
             held: GatewaySession = self._session
         return held
-
-    def _base_url_override(self) -> str | None:
-        return self.base_url.rstrip("/") if self.base_url else get_settings().base_url(self.name)

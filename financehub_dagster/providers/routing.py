@@ -177,14 +177,14 @@ def answers_in_turn[A: Partial](
     """The answers of one provider after another, each asked in one go for the instruments still without a row.
 
     Returns the answers, each with its `source`, and for each instrument without a row the first reason, followed by
-    what the others said. Raises NotConfigured when every provider is off.
+    what the others said; NotConfigured when every provider is off.
     """
     answers: list[A] = []
     reasons: dict[str, list[ProviderError]] = {each.symbol: [] for each in instruments}
     left = list(instruments)
     on = switched_on(providers, order)
     if not on:
-        raise not_configured(order[0])
+        return [], {each.symbol: not_configured(order[0]) for each in instruments}
     for position, name in enumerate(on):
         named = [each for each in left if listings.symbol_at(name, each) is not None]
         able = [each for each in named if all(goes_on(error, name in each.aliases) for error in reasons[each.symbol])]

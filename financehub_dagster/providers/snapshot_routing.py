@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from financehub_dagster.gateway.api_keys import not_configured
-from financehub_dagster.gateway.errors import NotConfigured, ProviderError
+from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.routing import Router, answers_in_turn
@@ -68,12 +67,8 @@ class AnswersRouter(Router):
             groups.setdefault(tuple(providers or self.order(each.asset_type)), []).append(each)
         routed = Routed()
         for order, members in groups.items():
-            try:
-                answers, failed = answers_in_turn(vendors, order, members, ask)
-            except NotConfigured:
-                failed = {each.symbol: not_configured(order[0]) for each in members}
-            else:
-                routed.answers += answers
+            answers, failed = answers_in_turn(vendors, order, members, ask)
+            routed.answers += answers
             routed.failed |= failed
         return routed
 

@@ -218,7 +218,7 @@ def test_twelve_data_answers_several_symbols_at_once_for_a_credit_each(sandbox: 
 
 def test_a_batch_is_as_large_as_the_minutes_credits_and_long_ranges_are_paged(sandbox: Sandbox) -> None:
     asked = [UNIVERSE[symbol] for symbol in ("AAPL", "MSFT", "IBM")]
-    assert provider("twelve_data", credits_per_minute=2).batch_of(asked) == 2
+    assert provider("twelve_data", credits_per_minute=2).batch_size() == 2
     month = provider("twelve_data").intraday_batch(asked[:2], 1, OPEN - timedelta(days=25), NOW)
     assert sandbox.calls("twelve_data")["total"] == 3
     for each in asked[:2]:

@@ -8,7 +8,7 @@ import pytest
 
 from financehub_dagster.gateway.errors import BadRequest, Malformed, UnknownSymbol
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Quotes
+from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor, scripted_vendor
 
@@ -32,7 +32,7 @@ def vendor() -> Iterator[ScriptedVendor]:
         yield vendor
 
 
-def ask(vendor: ScriptedVendor, listed: list[dict[str, Any]], *instruments: Instrument) -> Quotes:
+def ask(vendor: ScriptedVendor, listed: list[dict[str, Any]], *instruments: Instrument) -> Answers:
     def rule(asked: Asked) -> Answer:
         if asked.path == "/":
             return Answer(b"", 404)

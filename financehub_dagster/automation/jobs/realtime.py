@@ -174,7 +174,7 @@ def _cost(provider: Any) -> "CallCost":
     from financehub_dagster.market.intraday.budget_planner import CallCost
 
     if hasattr(provider, "intraday_batch"):
-        return CallCost(per_symbol=1, per_call=0, symbols=max(provider.batch_of([]), 1))
+        return CallCost(per_symbol=1, per_call=0, symbols=max(provider.batch_size(), 1))
     return CallCost(per_symbol=0, per_call=1, symbols=1)
 
 

@@ -4,7 +4,7 @@ Belongs here: the resource, its limits and its questions. Does not belong here: 
 (responses), HTTP and frames. Source: https://www.alphavantage.co/documentation and /premium.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -13,16 +13,15 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
-from financehub_dagster.gateway.errors import BadRequest, NotInPlan
-from financehub_dagster.gateway.response import Reply
+from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.alpha_vantage import responses as wire
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, Fundamentals, IntradayBars, News, Quotes
-from financehub_dagster.providers.frames import FUNDAMENTALS, NEWS, QUOTES, Bar, actions_table, bars_table
+from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
+from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.listings import pair_of, power_of_untold, require_symbol
-from financehub_dagster.providers.reading import AnswerRows, Tally, VendorRequest, Verdict
-from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.providers.reading import Refusal, Tally, VendorRequest
+from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
@@ -32,7 +31,6 @@ COMPACT = 100
 """Bars a free key gets, the newest ones."""
 COMPACT_REACH = timedelta(minutes=80)
 """A compact answer holds the newest 100 bars: with room for our clock, bars of a minute so far back."""
-MINUTES = (1, 5, 15)
 MOST_ARTICLES = 1000
 DAY_SECONDS = 86_400.0
 
@@ -41,6 +39,7 @@ class AlphaVantageProvider(RestProvider):
     """Alpha Vantage counts per key: on the free plan 1 call a second and 25 a day, one instrument each."""
 
     name: ClassVar[str] = NAME
+    refused: ClassVar[Refusal] = staticmethod(wire.refusal)
     address: ClassVar[str] = "https://www.alphavantage.co"
     auth: ClassVar[Auth] = Auth(query="apikey")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
@@ -64,10 +63,6 @@ class AlphaVantageProvider(RestProvider):
     def quotas(self) -> tuple[Quota, ...]:
         """The vendor does not say when its day begins: any 24 hours count."""
         return () if self.requests_per_day is None else (Quota("day", self.requests_per_day, period=DAY_SECONDS),)
-
-    def refused(self, reply: Reply, document: Any) -> Verdict:
-        """Alpha Vantage's words."""
-        return wire.refusal(reply, document)
 
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions, split-adjusted; raises ProviderError.
@@ -93,16 +88,8 @@ class AlphaVantageProvider(RestProvider):
             actions = self.ask("daily_bars", splits, tally)
             bars = wire.split_adjusted(traded, actions)
             actions = [action for action in actions if action.value > 0]
-        return DailyBars(
-            instrument.symbol,
-            bars_table(bars, instrument, start, end, tally.clock),
-            actions_table(actions, start, end),
-            NAME,
-            datetime.now(UTC),
-            tally.calls,
-            all_actions=self.premium and not power_of_untold(NAME, instrument),
-            told_since=told_since,
-        )
+        all_actions = self.premium and not power_of_untold(NAME, instrument)
+        return self.daily(instrument, start, end, bars, tally, actions, all_actions=all_actions, told_since=told_since)
 
     def _fx_daily(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Days of a pair, which end at midnight UTC, for one request; a free key gets the newest 100. No volume: 0."""
@@ -113,9 +100,7 @@ class AlphaVantageProvider(RestProvider):
         read = partial(wire.read_fx_daily, pair=(base, quoted))
         bars = self.ask("daily_bars", VendorRequest("/query", params, read, instrument.symbol), tally)
         told_since = None if self.premium else _told_since(instrument, bars, end)
-        table = bars_table(bars, instrument, start, end, tally.clock)
-        actions = actions_table([], start, end)
-        return DailyBars(instrument.symbol, table, actions, NAME, datetime.now(UTC), tally.calls, told_since=told_since)
+        return self.daily(instrument, start, end, bars, tally, told_since=told_since)
 
     def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
         """Finished bars within regular sessions that open in [start, end), split-adjusted; raises ProviderError.
@@ -124,10 +109,7 @@ class AlphaVantageProvider(RestProvider):
         since its hours begin at full hours and not with the session.
         """
         self.check("intraday_bars", instrument)
-        of = intraday.asked(NAME, instrument, interval, start, end)
-        if interval not in MINUTES:
-            problem = "its hours begin at full hours, not with the session: ask for minutes"
-            raise BadRequest(NAME, problem, symbol=instrument.symbol)
+        of = intraday.asked(NAME, instrument, interval, start, end, hours=False)
         if not self.premium:
             raise NotInPlan(NAME, "only premium keys get intraday bars", symbol=instrument.symbol)
         tally = Tally()
@@ -146,20 +128,22 @@ class AlphaVantageProvider(RestProvider):
             found = wire.split_adjusted_minutes(found, ZoneInfo(instrument.timezone), splits)
         return intraday.answer(of, found, NAME, tally.calls, reply)
 
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+    def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each, one request per instrument; the time is known to the session only."""
-        parts = partial(_parts, function="GLOBAL_QUOTE", read=wire.read_quote)
-        return Quotes(**vars(self.ask_in_parts("quotes", instruments, parts, QUOTES)))
+        return self.ask_each(
+            "quotes", instruments, lambda each: _question("GLOBAL_QUOTE", each, partial(wire.read_quote, of=each))
+        )
 
-    def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
+    def fundamentals(self, instruments: Sequence[Instrument]) -> Answers:
         """The overview of each, one request per instrument."""
-        parts = partial(_parts, function="OVERVIEW", read=wire.read_overview)
-        return Fundamentals(**vars(self.ask_in_parts("fundamentals", instruments, parts, FUNDAMENTALS)))
+        return self.ask_each(
+            "fundamentals", instruments, lambda each: _question("OVERVIEW", each, partial(wire.read_overview, of=each))
+        )
 
-    def news(self, instruments: Sequence[Instrument], since: datetime) -> News:
+    def news(self, instruments: Sequence[Instrument], since: datetime) -> Answers:
         """Articles since `since`, one request per instrument: of several, it would find what is about all of them."""
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
+        def parts(served: Sequence[Instrument]) -> Parts:
             ours = {require_symbol(NAME, each): each.symbol for each in served}
             span = {"time_from": f"{since.astimezone(UTC):%Y%m%dT%H%M}", "limit": str(MOST_ARTICLES)}
             for each in served:
@@ -167,7 +151,7 @@ class AlphaVantageProvider(RestProvider):
                 read = partial(wire.read_news, ours=ours, since=since)
                 yield [each], VendorRequest("/query", params, read, each.symbol)
 
-        return News(**vars(self.ask_news(instruments, parts, NEWS)))
+        return self.ask_in_parts("news", instruments, parts)
 
     def test_connection(self) -> ConnectionReport:
         """The market's status, which costs one of the day's requests; raises ProviderError."""
@@ -190,13 +174,6 @@ def _months(of: intraday.Range) -> list[str | None]:
     first, last = (edge.astimezone(wire.EASTERN).date() for edge in (of.start, of.end))
     count = 12 * (last.year - first.year) + last.month - first.month + 1
     return [f"{first.year + (first.month - 1 + n) // 12}-{(first.month - 1 + n) % 12 + 1:02}" for n in range(count)]
-
-
-def _parts(
-    served: Sequence[Instrument], function: str, read: Callable[..., AnswerRows]
-) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
-    for each in served:
-        yield [each], _question(function, each, partial(read, of=each))
 
 
 def _question[T](

@@ -6,6 +6,7 @@ not belong here: frames. Source: https://www.alphavantage.co/documentation; the 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
-from financehub_dagster.providers.intraday import COLUMNS, Minutes, Range, regular, require_readable, told_in
+from financehub_dagster.providers.intraday import Minutes, Range, regular, require_readable, told_in
 from financehub_dagster.providers.items import (
     known,
     last_price,
@@ -135,8 +136,11 @@ def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action
             actions.append(Action(on, "dividend", dividend))
         if on is not None and split > 0 and split != 1:
             actions.append(Action(on, "split", split))
-    adjusted = split_adjusted(bars, actions)
-    return adjusted, [each if each.kind == "split" else _per_share(each, actions) for each in actions]
+    per_share = [  # of today's
+        each if each.kind == "split" else replace(each, value=each.value / _later(each.date, actions))
+        for each in actions
+    ]
+    return split_adjusted(bars, actions), per_share
 
 
 def _until_now(bars: list[Bar]) -> list[Bar]:
@@ -166,31 +170,13 @@ def split_adjusted(bars: Iterable[Bar], actions: Sequence[Action]) -> list[Bar]:
     adjusted = []
     for bar in bars:
         factor = _later(bar.date, actions)
-        adjusted.append(
-            Bar(
-                bar.date,
-                bar.open / factor,
-                bar.high / factor,
-                bar.low / factor,
-                bar.close / factor,
-                bar.volume * factor,
-                bar.adj_close,
-            )
-        )
+        opened, high, low, close = (price / factor for price in (bar.open, bar.high, bar.low, bar.close))
+        adjusted.append(Bar(bar.date, opened, high, low, close, bar.volume * factor, bar.adj_close))
     return adjusted
 
 
-def _per_share(dividend: Action, actions: Sequence[Action]) -> Action:
-    """A dividend per share of today's."""
-    return Action(dividend.date, dividend.kind, dividend.value / _later(dividend.date, actions))
-
-
 def _later(on: date, actions: Sequence[Action]) -> float:
-    factor = 1.0
-    for action in actions:
-        if action.kind == "split" and action.date > on:
-            factor *= action.value
-    return factor
+    return math.prod((action.value for action in actions if action.kind == "split" and action.date > on), start=1.0)
 
 
 def _series(document: Any, of: Instrument) -> Mapping[str, Any]:
@@ -225,7 +211,7 @@ def read_minutes(document: Any, of: Range) -> Minutes:
             prices = [scaled(known(row.get(each)), power) for each in ("1. open", "2. high", "3. low", "4. close")]
             opens.append(int(opened.timestamp()))
             rows.append([*prices, known(row.get("5. volume"))])
-    found = Minutes.of(opens, list(zip(*rows, strict=True)) or [[]] * len(COLUMNS))
+    found = Minutes.of_rows(opens, rows)
     found = Minutes(told_in(found.opens, zone), found.columns)
     require_readable(found)
     return found.kept(regular(of.instrument, found.opens))

@@ -20,7 +20,7 @@ from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, 
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, IntradayBars, Quotes
+from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
 from financehub_dagster.providers.binance import errors
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.reading import batches
@@ -95,7 +95,7 @@ class BinanceProvider(Resource):
         )
         return intraday.answer(of, found, NAME, call.requests, call.reply, settles=timedelta())
 
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+    def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each and its last 24 hours, all in one request; raises ProviderError.
 
         Without a `binance` alias a pair is looked up, for one more request per resource.
@@ -115,7 +115,7 @@ class BinanceProvider(Resource):
         rows = [row for part in parts for row in part.rows]
         for part in parts:
             failed.update(part.failed)
-        return Quotes(table(QUOTES, rows), failed, NAME, datetime.now(UTC), call.requests)
+        return Answers(table(QUOTES, rows), failed, NAME, datetime.now(UTC), call.requests)
 
     def test_connection(self) -> ConnectionReport:
         """Binance's own ping, which costs the least weight there is; raises ProviderError."""

@@ -4,40 +4,38 @@ Belongs here: the resource, its limits and its questions. Does not belong here: 
 (responses), HTTP and frames. Source: https://twelvedata.com/docs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
-from itertools import groupby
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
-from financehub_dagster.gateway.errors import BadKey, BadRequest, Limited, NotInPlan, ProviderError, Unreachable
+from financehub_dagster.gateway.errors import NotInPlan, ProviderError
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import (
+    Answers,
     ConnectionReport,
     DailyBars,
-    Fundamentals,
     IntradayAnswers,
     IntradayBars,
     PlanUsage,
-    Quotes,
 )
-from financehub_dagster.providers.frames import FUNDAMENTALS, QUOTES, actions_table, bars_table
 from financehub_dagster.providers.listings import mic_at
 from financehub_dagster.providers.reading import (
     AnswerRows,
+    Refusal,
     Tally,
     VendorRequest,
-    Verdict,
-    about_the_instrument,
     batches,
+    in_turn,
+    require_any,
 )
-from financehub_dagster.providers.rest import RestProvider
+from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.twelve_data import responses as wire
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
@@ -56,6 +54,7 @@ class TwelveDataProvider(RestProvider):
     """Twelve Data counts credits per key, one per symbol: on the Basic plan 8 a minute and 800 a day."""
 
     name: ClassVar[str] = NAME
+    refused: ClassVar[Refusal] = staticmethod(wire.refusal)
     address: ClassVar[str] = "https://api.twelvedata.com"
     auth: ClassVar[Auth] = Auth(header="Authorization", prefix="apikey ")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
@@ -80,10 +79,6 @@ class TwelveDataProvider(RestProvider):
         left = reply.headers.get("api-credits-left", "")
         return [Reading("minute", int(left))] if left.isdigit() else []
 
-    def refused(self, reply: Reply, document: Any) -> Verdict:
-        """Twelve Data's words."""
-        return wire.refusal(reply, document)
-
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions, split-adjusted, one credit per 5,000; adj_close is not known; raises ProviderError."""
         self.check("daily_bars", instrument)
@@ -106,8 +101,7 @@ class TwelveDataProvider(RestProvider):
             if len(page) < MOST_BARS:
                 break
             last = min(bar.date for bar in page) - timedelta(days=1)
-        table = bars_table(bars, instrument, start, end, tally.clock)
-        return DailyBars(instrument.symbol, table, actions_table([], start, end), NAME, datetime.now(UTC), tally.calls)
+        return self.daily(instrument, start, end, bars, tally)
 
     def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
         """Finished bars of `interval` minutes within regular sessions that open in [start, end); raises ProviderError.
@@ -128,35 +122,27 @@ class TwelveDataProvider(RestProvider):
         One that has more than 5,000 bars costs another request. Raises ProviderError where nobody got an answer.
         """
         answers: dict[str, IntradayBars] = {}
-        failed: dict[str, ProviderError] = {}
-        served: list[Instrument] = []
-        for each in instruments:
-            try:
-                self.check("intraday_bars", each)
-                served.append(each)
-            except BadRequest as error:
-                failed[each.symbol] = error
-        end_of_asking: ProviderError | None = None
-        for _, members in groupby(sorted(served, key=_market), key=_market):
-            for together in batches(members, self._batch(), wire.symbol_of):
-                of = {name: intraday.asked(NAME, each, interval, start, end) for name, each in together.items()}
-                if end_of_asking is not None:
-                    failed.update(dict.fromkeys((each.symbol for each in together.values()), end_of_asking))
-                    continue
-                try:
-                    found, unserved = self._batch_of_minutes(of)
-                    answers.update(found)
-                    failed.update(unserved)
-                except ProviderError as error:
-                    failed.update(dict.fromkeys((each.symbol for each in together.values()), error))
-                    end_of_asking = error if isinstance(error, Limited | BadKey | Unreachable) else None
-        if failed and not answers and not any(about_the_instrument(each) for each in failed.values()):
-            raise next(iter(failed.values()))
+        served, failed = self.fit("intraday_bars", instruments)
+        parts = (
+            (
+                list(together.values()),
+                {name: intraday.asked(NAME, each, interval, start, end) for name, each in together.items()},
+            )
+            for together in self._batches(served)
+        )
+        for found, unserved in in_turn(parts, self._batch_of_minutes, failed):
+            answers.update(found)
+            failed.update(unserved)
+        require_any(answers, failed)
         return IntradayAnswers(answers, failed)
 
-    def batch_of(self, instruments: Sequence[Instrument]) -> int:  # noqa: ARG002  (others may go by the instruments)
-        """How many instruments one request of intraday bars may have."""
-        return self._batch()
+    def batch_size(self) -> int:
+        """How many instruments one request may have."""
+        return min(self.credits_per_minute, MOST_SYMBOLS)
+
+    def _batches(self, served: Sequence[Instrument]) -> Iterator[dict[str, Instrument]]:
+        """The instruments of one request each, which are of one market."""
+        return batches(served, self.batch_size(), wire.symbol_of, lambda each: mic_at(NAME, each) or "")
 
     def _batch_of_minutes(
         self, of: Mapping[str, intraday.Range]
@@ -186,7 +172,7 @@ class TwelveDataProvider(RestProvider):
 
     def _minutes(self, of: intraday.Range, tally: Tally) -> intraday.Minutes:
         """All bars of a range, the newest 5,000 first."""
-        parts = [intraday.Minutes.of([], [[]] * len(intraday.COLUMNS))]
+        parts = []
         while of.last > of.first:
             params = {**wire.params_of(of.instrument), **_range_of(of)}
             read = partial(_with_size, of=of)
@@ -199,48 +185,38 @@ class TwelveDataProvider(RestProvider):
             of = replace(of, last=int(page.opens.min()))
         return intraday.Minutes.joined(parts)
 
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+    def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each, as many in one request as the minute's credits allow, one credit each."""
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
-            for _, members in groupby(sorted(served, key=_market), key=_market):
-                for of in batches(members, self._batch(), wire.symbol_of):
-                    first = next(iter(of.values()))
-                    params = {**wire.params_of(first), "symbol": ",".join(of), "timezone": "UTC"}
-                    read, symbol = partial(wire.read_quotes, of=of), first.symbol if len(of) == 1 else None
-                    yield list(of.values()), VendorRequest("/quote", params, read, symbol, weight=len(of))
+        def parts(served: Sequence[Instrument]) -> Parts:
+            for of in self._batches(served):
+                members = list(of.values())
+                params = {**wire.params_of(members[0]), "symbol": ",".join(of), "timezone": "UTC"}
+                read, symbol = partial(wire.read_quotes, of=of), members[0].symbol if len(of) == 1 else None
+                yield members, VendorRequest("/quote", params, read, symbol, weight=len(of))
 
-        return Quotes(**vars(self.ask_in_parts("quotes", instruments, parts, QUOTES)))
+        return self.ask_in_parts("quotes", instruments, parts)
 
-    def fundamentals(self, instruments: Sequence[Instrument]) -> Fundamentals:
+    def fundamentals(self, instruments: Sequence[Instrument]) -> Answers:
         """The statistics of each, from the Pro plan on: each costs 50 credits; NotInPlan where there are fewer."""
         if self.credits_per_minute < STATISTICS_CREDITS:
             raise NotInPlan(
                 NAME, f"fundamentals cost {STATISTICS_CREDITS} credits each, the plan has fewer in a minute"
             )
 
-        def parts(served: Sequence[Instrument]) -> Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]:
-            for each in served:
-                read = partial(wire.read_statistics, of=each)
-                yield (
-                    [each],
-                    VendorRequest("/statistics", wire.params_of(each), read, each.symbol, STATISTICS_CREDITS),
-                )
+        def question(each: Instrument) -> VendorRequest[AnswerRows]:
+            read = partial(wire.read_statistics, of=each)
+            return VendorRequest("/statistics", wire.params_of(each), read, each.symbol, STATISTICS_CREDITS)
 
-        return Fundamentals(**vars(self.ask_in_parts("fundamentals", instruments, parts, FUNDAMENTALS)))
+        return self.ask_each("fundamentals", instruments, question)
 
     def usage(self) -> PlanUsage:
         """What Twelve Data counted for the key, for one credit; raises ProviderError."""
-        tally = Tally()
-        windows = self.ask("usage", VendorRequest("/api_usage", {}, wire.read_usage), tally)
-        return PlanUsage(NAME, windows, tally.calls)
+        return self.plan_usage(VendorRequest("/api_usage", {}, wire.read_usage))
 
     def test_connection(self) -> ConnectionReport:
         """The key's own description; raises ProviderError."""
         return self.connection(VendorRequest("/api_usage", {}, wire.usage_in_words))
-
-    def _batch(self) -> int:
-        return min(self.credits_per_minute, MOST_SYMBOLS)
 
 
 def _range_of(of: intraday.Range) -> dict[str, str]:
@@ -259,8 +235,3 @@ def _with_size(document: Any, of: intraday.Range) -> tuple[intraday.Minutes, int
     """The bars of an answer, and how many rows it had."""
     values = document.get("values") if isinstance(document, Mapping) else None
     return wire.read_minutes(document, of), len(values) if isinstance(values, list) else 0
-
-
-def _market(instrument: Instrument) -> str:
-    """The market that is named beside the symbols of one question."""
-    return mic_at(NAME, instrument) or ""

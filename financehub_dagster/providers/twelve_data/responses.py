@@ -150,7 +150,7 @@ def read_bars(document: Any, of: Instrument, first: date, last: date) -> list[Ba
 def read_minutes(document: Any, of: Range) -> Minutes:
     """/time_series of one symbol, asked for in UTC, as split-adjusted bars within the regular sessions."""
     if no_data(document):
-        return Minutes.of([], [[]] * len(COLUMNS))
+        return Minutes.of_rows([], [])
     meta = member(document, "meta")
     interval = member(meta, "interval")
     if interval != INTERVALS[of.interval]:
@@ -165,7 +165,7 @@ def read_minutes(document: Any, of: Range) -> Minutes:
             traded = row.get("volume")
             opens.append(int(opened.timestamp()))
             rows.append([*prices, 0.0 if traded is None and without_volume else items.known(traded)])
-    found = Minutes.of(opens, list(zip(*rows, strict=True)) or [[]] * len(COLUMNS))
+    found = Minutes.of_rows(opens, rows)
     found = Minutes(in_utc(found.opens, of), found.columns)
     require_readable(found)
     require_range(found, of)

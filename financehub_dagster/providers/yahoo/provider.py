@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -16,20 +16,18 @@ from pydantic import Field
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, Limited, ProviderError, UnknownSymbol, Unreachable
-from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
+from financehub_dagster.gateway.policy import Meaning, Policy
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
-from financehub_dagster.providers.base import ConnectionReport, DailyBars, IntradayBars, Quotes
+from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.listings import power_of_told, symbol_at
-from financehub_dagster.providers.reading import about_the_instrument, batches
-from financehub_dagster.providers.resource import Resource
+from financehub_dagster.providers.reading import batches, require_any
+from financehub_dagster.providers.vendor import Vendor
 from financehub_dagster.providers.yahoo import errors
-from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
-from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = "yahoo"
 SYMBOLS = 50
@@ -42,17 +40,12 @@ ONE_COUNTRY = timedelta(hours=3)
 """How far the clocks of one country's exchanges may be apart: New York and Los Angeles, Sydney and Perth."""
 
 
-class YahooProvider(Resource):
+class YahooProvider(Vendor):
     """Yahoo Finance. It publishes no limits; what it tolerates from one address is about one request per second."""
 
+    name: ClassVar[str] = NAME
+
     requests_per_second: float = Field(default=1.0, gt=0, description="Most requests per second from this address.")
-    base_url: str | None = Field(
-        default=None, description="Stands in for https://*.yahoo.com; default: YAHOO_BASE_URL, else Yahoo itself."
-    )
-    timeout: float = Field(default=15.0, gt=0, description="Seconds one try may take in all.")
-    first_pause: float = Field(default=2.0, ge=0, description="Seconds before the second try; doubles with each.")
-    breaker_threshold: int = Field(default=5, ge=1, description="Failed requests in a row that open the breaker.")
-    breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
 
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
         """Finished sessions from `start` to `end`, both included, and the actions in that range; raises ProviderError.
@@ -141,7 +134,7 @@ class YahooProvider(Resource):
             of, found_all, NAME, call.requests, call.reply, traded_to=traded_to, told_since=told_since
         )
 
-    def quotes(self, instruments: Sequence[Instrument]) -> Quotes:
+    def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each, one request per 50; raises ProviderError when there is none for Yahoo's own reasons.
 
         The first of a process takes two more, for the cookie and the crumb that quotes need.
@@ -169,9 +162,8 @@ class YahooProvider(Resource):
                 failed.update(dict.fromkeys((each.symbol for each in of.values()), error))
                 end = error if isinstance(error, Limited | Unreachable) else None
             calls += call.requests
-        if failed and not rows and not any(about_the_instrument(error) for error in failed.values()):
-            raise next(iter(failed.values()))
-        return Quotes(table(QUOTES, rows), failed, NAME, datetime.now(UTC), calls)
+        require_any(rows, failed)
+        return Answers(table(QUOTES, rows), failed, NAME, datetime.now(UTC), calls)
 
     def test_connection(self) -> ConnectionReport:
         """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""
@@ -185,27 +177,19 @@ class YahooProvider(Resource):
         return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
 
     def _call(self, capability: str, symbol: str | None, interval: str = errors.INTERVAL) -> Call:
-        configured = self.base_url or get_settings().yahoo_base_url
-        override = None if configured is None else str(configured)
-        return Call(VendorClient(self._policy(place_of(override), interval)), capability, symbol, override)
+        policy = Policy(
+            provider=NAME,
+            limits=self.limits(),
+            meaning=Meaning(refusal=partial(errors.refusal, interval=interval)),
+            timeouts=self.timeouts(),
+            breaker=self.breaker(),
+            place=place_of(self.override()),
+        )
+        return Call(VendorClient(policy), capability, symbol, self.override())
 
     def limits(self) -> tuple[Limit, ...]:
         """What this address keeps to."""
         return (Limit("requests", 1, 1.0 / self.requests_per_second),)
-
-    def quotas(self) -> tuple[Quota, ...]:
-        """None: Yahoo has no budgets."""
-        return ()
-
-    def _policy(self, place: str, interval: str) -> Policy:
-        return Policy(
-            provider=NAME,
-            limits=self.limits(),
-            meaning=Meaning(refusal=partial(errors.refusal, interval=interval)),
-            timeouts=Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
-            breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
-            place=place,
-        )
 
 
 def _require_zone(instrument: Instrument, opens: datetime) -> None:

@@ -23,7 +23,7 @@ from financehub_dagster.gateway.errors import (
 )
 from financehub_dagster.gateway.failover import Candidate, deferred_until, first_answer
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Quotes
+from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.routing import DailyBarsRouter, answers_in_turn
 from financehub_dagster.providers.yahoo.provider import YahooProvider
@@ -215,12 +215,12 @@ class Knows:
         self.name, self.symbols = name, symbols
         self.asked: list[list[str]] = []
 
-    def quotes(self, instruments: list[Instrument]) -> Quotes:
+    def quotes(self, instruments: list[Instrument]) -> Answers:
         wanted = [each.symbol for each in instruments]
         self.asked.append(wanted)
         failed = {each: Transient(self.name, "no answer", symbol=each) for each in wanted if each not in self.symbols}
         rows = pd.DataFrame({"symbol": [each for each in wanted if each in self.symbols]})
-        return Quotes(rows, failed, self.name, datetime.now(UTC), 1)
+        return Answers(rows, failed, self.name, datetime.now(UTC), 1)
 
 
 def test_of_a_batch_only_what_is_missing_goes_on_to_the_next() -> None:
