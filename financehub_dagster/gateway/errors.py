@@ -29,14 +29,25 @@ class ProviderError(Exception):
     """A vendor could not serve one piece of work.
 
     provider names the vendor; the message is one line that says what happened and, where there is one, the remedy.
+    retry_after is seconds, until an instant in UTC, where the vendor or our own limit says when to ask again.
     """
 
     retryable = False
 
-    def __init__(self, provider: str, message: str, *, symbol: str | None = None) -> None:
+    def __init__(
+        self,
+        provider: str,
+        message: str,
+        *,
+        symbol: str | None = None,
+        retry_after: float | None = None,
+        until: datetime | None = None,
+    ) -> None:
         super().__init__(redact(f"{provider}: {message}" if symbol is None else f"{provider}: {symbol}: {message}"))
         self.provider = provider
         self.symbol = symbol
+        self.retry_after = retry_after
+        self.until = until
 
 
 class UnknownSymbol(ProviderError):
@@ -60,20 +71,7 @@ class NotInPlan(ProviderError):
 
 
 class Limited(ProviderError):
-    """A limit stands between us and the answer; retry_after is seconds, until an instant in UTC, where known."""
-
-    def __init__(
-        self,
-        provider: str,
-        message: str,
-        *,
-        symbol: str | None = None,
-        retry_after: float | None = None,
-        until: datetime | None = None,
-    ) -> None:
-        super().__init__(provider, message, symbol=symbol)
-        self.retry_after = retry_after
-        self.until = until
+    """A limit stands between us and the answer."""
 
 
 class BurstLimit(Limited):
@@ -87,9 +85,7 @@ class QuotaSpent(Limited):
 
 
 class Banned(Limited):
-    """The vendor blocks us for a time: this address, unless `key_only` says that another key may go on."""
-
-    key_only = False
+    """The vendor blocks this address for a time, whichever key is used."""
 
 
 class BreakerOpen(Limited):
@@ -97,15 +93,9 @@ class BreakerOpen(Limited):
 
 
 class Transient(ProviderError):
-    """A failure that may go away by itself: a 5xx, a timeout, a reset; retry_after is seconds, where known."""
+    """A failure that may go away by itself: a 5xx, a timeout, a reset."""
 
     retryable = True
-
-    def __init__(
-        self, provider: str, message: str, *, symbol: str | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(provider, message, symbol=symbol)
-        self.retry_after = retry_after
 
 
 class Unreachable(Transient):

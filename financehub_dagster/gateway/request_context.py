@@ -65,8 +65,6 @@ class Sent:
 
 
 _current: ContextVar[Call | None] = ContextVar("financehub_call", default=None)
-
-
 _sent: ContextVar[Sent | None] = ContextVar("financehub_sent", default=None)
 
 
@@ -86,23 +84,13 @@ def calling(call: Call) -> Iterator[Call]:
 
 @contextmanager
 def counting() -> Iterator[Sent]:
-    """Count the requests that leave meanwhile, from this thread and those that `count_with` it."""
+    """Count the requests that leave meanwhile, from this thread and those that run in a copy of its context."""
     sent = Sent()
     token = _sent.set(sent)
     try:
         yield sent
     finally:
         _sent.reset(token)
-
-
-def current_count() -> Sent | None:
-    """Where requests of this thread count; None outside of `counting`."""
-    return _sent.get()
-
-
-def count_with(sent: Sent | None) -> None:
-    """From now on requests of this thread count there too."""
-    _sent.set(sent)
 
 
 def current_call() -> Call:

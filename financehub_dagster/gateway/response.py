@@ -23,11 +23,12 @@ from financehub_dagster.gateway.errors import (
     Malformed,
     NotInPlan,
     ProviderError,
-    QuotaSpent,
     Transient,
 )
 from financehub_dagster.gateway.redaction import redact
 
+EXCERPT = 80
+"""Characters of a body that a message shows."""
 LONGEST_SECRET = 4096
 """Bytes that a secret may take in a body, in any encoding."""
 BAN_SECONDS = 300.0
@@ -59,10 +60,10 @@ class Reply:
         except (ValueError, RecursionError):
             raise Malformed(self.provider, f"the answer is not JSON: {self.excerpt()}", symbol=self.symbol) from None
 
-    def excerpt(self, length: int = 80) -> str:
+    def excerpt(self) -> str:
         """The beginning of the body in one printable line, without secrets, of which no cut may leave a part."""
-        text = " ".join(redact(self.body[: 4 * length + LONGEST_SECRET].decode("utf-8", "replace")).split())
-        return "".join(c if c.isprintable() else "?" for c in text)[:length] or "(empty)"
+        text = " ".join(redact(self.body[: 4 * EXCERPT + LONGEST_SECRET].decode("utf-8", "replace")).split())
+        return "".join(c if c.isprintable() else "?" for c in text)[:EXCERPT] or "(empty)"
 
     @property
     def told_time(self) -> datetime | None:
@@ -81,7 +82,7 @@ class Reply:
         A cache repeats the Date of the vendor and adds the Age of its copy (RFC 9111, section 5.1). Date has whole
         seconds, and the response was on its way: a difference of a second or two means nothing.
         """
-        date = parse_http_date(self.headers.get("date", ""))
+        date = self.told_time
         age = self.headers.get("age", "0").strip()
         if date is None or not (age.isascii() and age.isdigit() and len(age) < 10):
             return None
@@ -125,23 +126,11 @@ def parse_http_date(value: str) -> datetime | None:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def banned(reply: Reply, message: str, seconds: float | None = None, *, key_only: bool = False) -> Banned:
-    """A block of one key or of all, which ends after Retry-After, `seconds` or BAN_SECONDS, the first that is known."""
-    wait = next(each for each in (reply.retry_after, seconds, BAN_SECONDS) if each is not None)
+def banned(reply: Reply, message: str, seconds: float = BAN_SECONDS) -> Banned:
+    """A block of this address, which ends after Retry-After or, where the vendor does not say, after `seconds`."""
+    wait = seconds if reply.retry_after is None else reply.retry_after
     until = datetime.now(UTC) + timedelta(seconds=wait)
-    error = Banned(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
-    error.key_only = key_only
-    return error
-
-
-def quota_spent(reply: Reply, message: str, until: datetime | None = None) -> QuotaSpent:
-    """A used-up budget of a day or longer, until its reset where the vendor or its documentation names it (UTC)."""
-    wait = reply.retry_after
-    if wait is None and until is not None:
-        wait = max((until - datetime.now(UTC)).total_seconds(), 0.0)
-    if wait is not None:
-        until = datetime.now(UTC) + timedelta(seconds=wait)
-    return QuotaSpent(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
+    return Banned(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
 
 
 def burst_limit(reply: Reply, message: str = "too many requests") -> BurstLimit:

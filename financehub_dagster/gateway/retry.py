@@ -46,17 +46,13 @@ class _Pause(wait_base):
     def __call__(self, retry_state: RetryCallState) -> float:
         if self._at_once():
             return 0.0
-        return max(self._exponential(retry_state), retry_after_of(_error(retry_state)) or 0.0)
+        error = _error(retry_state)
+        return max(self._exponential(retry_state), (error and error.retry_after) or 0.0)
 
 
-def _error(state: RetryCallState) -> BaseException | None:
-    return None if state.outcome is None else state.outcome.exception()
-
-
-def retry_after_of(error: BaseException | None) -> float | None:
-    """Seconds the vendor asked for with this error."""
-    seconds = getattr(error, "retry_after", None)
-    return seconds if isinstance(seconds, int | float) else None
+def _error(state: RetryCallState) -> ProviderError | None:
+    error = None if state.outcome is None else state.outcome.exception()
+    return error if isinstance(error, ProviderError) else None
 
 
 def retrying(
@@ -73,14 +69,14 @@ def retrying(
 
     def again(state: RetryCallState) -> bool:
         error = _error(state)
-        return isinstance(error, ProviderError) and worth_another_try(error)
+        return error is not None and worth_another_try(error)
 
     def out_of_time(state: RetryCallState) -> bool:
         return state.upcoming_sleep >= deadline.left
 
     def announce(state: RetryCallState) -> None:
         error = _error(state)
-        if isinstance(error, ProviderError):
+        if error is not None:
             before_pause(error, state.upcoming_sleep)
 
     tries = stop_after_attempt(timeouts.tries)

@@ -12,15 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.api_keys import Key, not_configured
-from financehub_dagster.gateway.errors import (
-    BadKey,
-    Banned,
-    BurstLimit,
-    Limited,
-    NotInPlan,
-    ProviderError,
-    QuotaSpent,
-)
+from financehub_dagster.gateway.errors import BadKey, Banned, BurstLimit, Limited, NotInPlan, ProviderError, QuotaSpent
 from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.storage.rate_limits import api_keys, limiter
@@ -158,10 +150,6 @@ class Accounts:
         message = f"our own limit has no free slot before {until:%H:%M:%S} UTC"
         return BurstLimit(self.policy.provider, message, symbol=self.symbol, retry_after=slot.wait, until=until)
 
-    def has_another(self, key: Key) -> bool:
-        """Is there a key beside this one that could be used?"""
-        return any(state.until is None and other != key for other, state in self._states())
-
     def bench(self, key: Key, error: ProviderError, at_least: float = 0.0) -> bool:
         """Let `key` rest for what `error` says, if that is about the key; may another key go on?"""
         rest = rest_of(error)
@@ -175,7 +163,7 @@ class Accounts:
             reason=str(error),
             seconds=max(rest, at_least),
         )
-        return self.has_another(key)
+        return any(state.until is None and other != key for other, state in self._states())
 
 
 def rest_of(error: ProviderError) -> float | None:
@@ -183,18 +171,10 @@ def rest_of(error: ProviderError) -> float | None:
     if isinstance(error, BadKey):
         return BAD_KEY_SECONDS
     if isinstance(error, QuotaSpent):
-        return _left(error) or QUOTA_SECONDS
-    if isinstance(error, Banned) and error.key_only:
-        return _left(error) or QUOTA_SECONDS
+        return error.retry_after or QUOTA_SECONDS
     if isinstance(error, BurstLimit):
         return error.retry_after or 0.0
     return None
-
-
-def _left(error: Limited) -> float | None:
-    if error.retry_after is None and error.until is not None:
-        return max((error.until - datetime.now(UTC)).total_seconds(), 0.0)
-    return error.retry_after
 
 
 def keep_slot(slot: Slot, limits: Sequence[Limit], another: Callable[[], Slot]) -> None:

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from contextvars import copy_context
 from threading import Event
 
 from financehub_dagster.gateway.pausing import end_with
-from financehub_dagster.gateway.request_context import Sent, count_with, current_count
 
 CONNECTIONS = 8
 """Questions under way at once. Vendors' own limits are lower; only waiting for answers gains by more."""
@@ -32,17 +32,19 @@ GRACE_SECONDS = 3.0
 def at_once[Q, A](ask: Callable[[Q], A], questions: Iterable[Q], connections: int = CONNECTIONS) -> Generator[A]:
     """The answers to `questions`, in their order; what `ask` raises is raised here.
 
-    Requests count where those of the caller do (`request_context.counting`).
+    Questions are asked in the caller's context: their requests count where those of the caller do.
 
     When the caller stops taking answers, since the run is cancelled or has failed, questions that were not begun are
     not asked, and pauses end at once (`gateway.pausing`). What takes longer than GRACE_SECONDS ends by itself, unheard.
     """
     abandoned = Event()
-    pool = ThreadPoolExecutor(connections, "ask", _begin, (abandoned, current_count()))
+    context = copy_context()
+    context.run(end_with, abandoned)
+    pool = ThreadPoolExecutor(connections, "ask")
     begun: deque[Future[A]] = deque()
     try:
         for question in questions:
-            begun.append(pool.submit(ask, question))
+            begun.append(pool.submit(context.copy().run, ask, question))
             if len(begun) == AHEAD:
                 yield _taken(begun)
         while begun:
@@ -71,11 +73,6 @@ def apart[Q, A](ask: Callable[[Q], A], question: Q) -> A:
     """The answer to one question, asked in a thread of its own: a signal does not reach into a vendor's client."""
     with closing(at_once(ask, [question], 1)) as answers:
         return next(answers)
-
-
-def _begin(abandoned: Event, sent: Sent | None) -> None:
-    end_with(abandoned)
-    count_with(sent)
 
 
 def _taken[A](begun: deque[Future[A]]) -> A:

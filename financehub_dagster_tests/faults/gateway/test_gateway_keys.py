@@ -29,7 +29,7 @@ from financehub_dagster.gateway.errors import (
 from financehub_dagster.gateway.http.requests_session import GatewaySession
 from financehub_dagster.gateway.policy import Meaning, Policy, Timeouts
 from financehub_dagster.gateway.request_context import Call, calling
-from financehub_dagster.gateway.response import Reply, banned, quota_spent, refusal_of_status
+from financehub_dagster.gateway.response import Reply, refusal_of_status
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.schema import metadata
 from financehub_dagster.storage.rate_limits.limiter import Limit
@@ -62,10 +62,9 @@ def configure(monkeypatch: pytest.MonkeyPatch, *keys: str) -> None:
 
 
 def refusal(reply: Reply) -> ProviderError | None:
-    if reply.body == b"key banned":
-        return banned(reply, "this key is banned", 600.0, key_only=True)
     if reply.body == b"spent":
-        return quota_spent(reply, "the day is spent", datetime.now(UTC) + timedelta(hours=5))
+        until = datetime.now(UTC) + timedelta(hours=5)
+        return QuotaSpent(reply.provider, "the day is spent", symbol=reply.symbol, retry_after=5 * 3600.0, until=until)
     return refusal_of_status(reply)
 
 
@@ -133,10 +132,9 @@ def test_a_key_without_a_free_slot_is_passed_over(vendor: ScriptedVendor) -> Non
     [
         (Answer(b"no", 401), "BadKey", 86_400),
         (Answer(b"spent", 429), "QuotaSpent", 5 * 3600),
-        (Answer(b"key banned", 403), "Banned", 600),
         (Answer(b"slower", 429, {"Retry-After": "120"}), "BurstLimit", 120),
     ],
-    ids=["bad", "spent", "banned", "limited"],
+    ids=["bad", "spent", "limited"],
 )
 def test_the_next_key_goes_on_within_the_same_call_and_the_refused_one_rests(
     vendor: ScriptedVendor, database: Database, answer: Answer, cause: str, seconds: float
