@@ -14,6 +14,7 @@ from itertools import batched
 from logging import Logger
 from typing import TYPE_CHECKING
 
+from financehub_dagster.ingest.acceptance import write
 from financehub_dagster.ingest.concurrency import at_once
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
@@ -25,7 +26,7 @@ from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.dead_letters import dead_letters
 from financehub_dagster.storage.lineage import stale_inputs
 from financehub_dagster.storage.queries import bars, history
-from financehub_dagster.storage.upsert import upsert, withdrawals
+from financehub_dagster.storage.upsert import withdrawals
 from financehub_dagster.tables import BARS_OF, DERIVED, TABLES, period_of
 
 if TYPE_CHECKING:
@@ -184,17 +185,14 @@ def store(batch: Computed, window: Window, run_id: str) -> Outcome:
 
 
 def _store(connection: Connection, batch: Computed, window: Window, run_id: str) -> Outcome:
-    name, table = batch.name, schema.table(batch.name)
-    locks.lock_table(connection, table, batch.symbols)
+    name = batch.name
+    locks.lock_table(connection, schema.table(name), batch.symbols)
     if stale_inputs.marked_since(connection, name, batch.symbols, batch.dirty):
         batch = _compute(connection, name, batch.source, batch.symbols, window)
     stale = {symbol: mark.dirty_from for symbol, mark in batch.dirty.items() if mark.dirty_from is not None}
     if _time(name) == "date":  # bars within the day are never withdrawn
         withdrawals.drop_derived(connection, name, batch.source, period_of(name), stale, run_id=run_id)
-    keep = TABLES[name].keep_revisions
-    written = upsert.write(
-        connection, table, batch.columns, run_id=run_id, keep_revisions=keep, changes_only=True, locked=True
-    )
+    written = write(connection, name, batch.columns, run_id, changes_only=True, locked=True)
     if DERIVED[name].sparse:
         _withdraw_absent(connection, batch, window, stale, run_id)
     clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}

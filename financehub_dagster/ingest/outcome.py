@@ -4,7 +4,7 @@ Belongs here: counting and the metadata of a materialization. Does not belong he
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -90,69 +90,63 @@ class Outcome:
         return bool(self.failures) and not self.done
 
 
-def failures_table(failures: Iterable[tuple[str, str]]) -> dg.TableMetadataValue:
+def _reasons(failures: Mapping[str, str]) -> dg.TableMetadataValue:
     """Failed instruments and their reasons as a table that the webserver shows at once."""
-    return record_table(("symbol", "reason"), ({"symbol": symbol, "reason": reason} for symbol, reason in failures))
-
-
-def deferred_table(deferred: Iterable[tuple[str, Deferral]]) -> dg.TableMetadataValue:
-    """Instruments whose work was deferred, until when and why."""
-    return record_table(
-        ("symbol", "until", "reason"),
-        (
-            {"symbol": symbol, "until": f"{each.until:%Y-%m-%d %H:%M:%S} UTC", "reason": each.reason}
-            for symbol, each in deferred
-        ),
-    )
+    records = ({"symbol": symbol, "reason": reason} for symbol, reason in failures.items())
+    return record_table(("symbol", "reason"), records)
 
 
 def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.MetadataValue]:
     """The numbers every materialization of a run carries; `first` and `last` are session dates."""
-    metadata: dict[str, dg.MetadataValue] = {
-        "rows_inserted": dg.MetadataValue.int(outcome.inserted),
-        "rows_updated": dg.MetadataValue.int(outcome.updated),
-        "rows_unchanged": dg.MetadataValue.int(outcome.unchanged),
-        "rows_rejected": dg.MetadataValue.int(outcome.rejected),
-        "instruments_done": dg.MetadataValue.int(len(outcome.done)),
-        "instruments_failed": dg.MetadataValue.int(len(outcome.failures)),
-        "instruments_deferred": dg.MetadataValue.int(len(outcome.deferred)),
-        "instruments_empty": dg.MetadataValue.int(len(outcome.empty)),
-        "vendor_calls": dg.MetadataValue.int(outcome.calls),
-        "span": dg.MetadataValue.text(f"{first} to {last}"),
+    always = {
+        "rows_inserted": outcome.inserted,
+        "rows_updated": outcome.updated,
+        "rows_unchanged": outcome.unchanged,
+        "rows_rejected": outcome.rejected,
+        "instruments_done": len(outcome.done),
+        "instruments_failed": len(outcome.failures),
+        "instruments_deferred": len(outcome.deferred),
+        "instruments_empty": len(outcome.empty),
+        "vendor_calls": outcome.calls,
     }
-    if outcome.ignored:
-        metadata["rows_outside_trading_hours"] = dg.MetadataValue.int(outcome.ignored)
-    if outcome.doubtful:
-        metadata["rows_doubtful"] = dg.MetadataValue.int(outcome.doubtful)
-    if outcome.replaced:
-        metadata["rows_from_next_vendor"] = dg.MetadataValue.int(outcome.replaced)
-    if outcome.sources:
-        metadata["rows_by_source"] = dg.MetadataValue.json(outcome.sources)
-    if outcome.answered_by:
-        metadata["instruments_by_source"] = dg.MetadataValue.json(outcome.answered_by)
-    metadata |= _waiting(outcome)
-    if outcome.unclaimed:
-        metadata["possibly_incomplete"] = dg.MetadataValue.text(", ".join(outcome.unclaimed))
-    if outcome.taken_back:
-        metadata[TAKEN_BACK] = dg.MetadataValue.text(", ".join(outcome.taken_back))
-    if outcome.off:
-        metadata["off"] = failures_table(outcome.off.items())
-    if outcome.withdrawn:
-        metadata["rows_withdrawn"] = dg.MetadataValue.int(outcome.withdrawn)
+    sometimes = {
+        "rows_outside_trading_hours": outcome.ignored,
+        "rows_doubtful": outcome.doubtful,
+        "rows_from_next_vendor": outcome.replaced,
+        "rows_withdrawn": outcome.withdrawn,
+    }
+    sources = {"rows_by_source": outcome.sources, "instruments_by_source": outcome.answered_by}
     named = {
+        "possibly_incomplete": outcome.unclaimed,
+        TAKEN_BACK: outcome.taken_back,
         RESTATED: outcome.restated,
         READJUSTED: outcome.readjusted,
         "splits_applied": outcome.applied,
         "incomplete_answers": sorted(set(outcome.doubted)),
     }
-    metadata |= {name: dg.MetadataValue.text(", ".join(symbols)) for name, symbols in named.items() if symbols}
+    return {
+        **{name: dg.MetadataValue.int(count) for name, count in always.items()},
+        "span": dg.MetadataValue.text(f"{first} to {last}"),
+        **{name: dg.MetadataValue.int(count) for name, count in sometimes.items() if count},
+        **{name: dg.MetadataValue.json(counts) for name, counts in sources.items() if counts},
+        **{name: dg.MetadataValue.text(", ".join(symbols)) for name, symbols in named.items() if symbols},
+        **({"off": _reasons(outcome.off)} if outcome.off else {}),
+        **_undone(outcome),
+    }
+
+
+def _undone(outcome: Outcome) -> dict[str, dg.MetadataValue]:
+    """The instruments whose work failed, and those whose work was deferred, until when; each with the reason."""
+    found: dict[str, dg.MetadataValue] = {}
     if outcome.failures:
-        metadata["failures"] = failures_table(outcome.failures.items())
-    return metadata
-
-
-def _waiting(outcome: Outcome) -> dict[str, dg.MetadataValue]:
-    return {"deferred": deferred_table(outcome.deferred.items())} if outcome.deferred else {}
+        found["failures"] = _reasons(outcome.failures)
+    if outcome.deferred:
+        records = (
+            {"symbol": symbol, "until": f"{each.until:%Y-%m-%d %H:%M:%S} UTC", "reason": each.reason}
+            for symbol, each in outcome.deferred.items()
+        )
+        found["deferred"] = record_table(("symbol", "until", "reason"), records)
+    return found
 
 
 def raise_if_nothing_worked(outcome: Outcome) -> None:
@@ -163,6 +157,6 @@ def raise_if_nothing_worked(outcome: Outcome) -> None:
         count = len(outcome.failures)
         raise dg.Failure(
             f"{outcome.table}: none of {count} instruments could be stored{deferred}; {symbol}: {reason}",
-            metadata={"failures": failures_table(outcome.failures.items()), **_waiting(outcome)},
+            metadata=_undone(outcome),
             allow_retries=False,
         )

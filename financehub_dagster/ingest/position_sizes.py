@@ -33,12 +33,11 @@ def size_positions(run_id: str) -> Sized:
     import numpy as np
     import pandas as pd
 
+    from financehub_dagster.ingest.acceptance import write
     from financehub_dagster.market.position_sizing import Sizing, position_sizes
-    from financehub_dagster.storage.database import schema
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.queries import holdings, recent_signals
-    from financehub_dagster.storage.upsert import upsert
 
     settings = get_settings()
     currency = settings.financehub_equity_currency
@@ -73,6 +72,5 @@ def size_positions(run_id: str) -> Sized:
         "atr_risk_units": found.risk_units,
         "computed_at": np.full(len(own), pd.Timestamp.now("UTC").to_datetime64()),
     }
-    table = schema.table(TABLE)
-    in_transaction(lambda connection: upsert.write(connection, table, columns, run_id=run_id, keep_revisions=False))
+    in_transaction(lambda connection: write(connection, TABLE, columns, run_id))
     return Sized(len(own), equity, currency, skipped)

@@ -6,16 +6,13 @@ not belong here: asking, and settling what failed (`ingest.snapshots`).
 
 from typing import TYPE_CHECKING
 
-from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.acceptance import accept, write
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import history, news
-from financehub_dagster.storage.upsert import upsert
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 
@@ -28,14 +25,15 @@ def store_prices(connection: Connection, answer: Answers, run_id: str, outcome: 
     known = pd.to_datetime(rows["symbol"].map(newest), utc=True)
     is_new = known.isna() | (rows["quoted_at"] > known)
     outcome.unchanged += int((~is_new).sum())
-    outcome.add(_write(connection, outcome.table, rows[is_new], run_id))
+    outcome.add(write(connection, outcome.table, rows[is_new], run_id))
 
 
 def store_fundamentals(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
     """Fundamentals: one row per UTC day of asking; what is replaced within the day is kept as a revision."""
     rows = _with_origin(answer)
-    rows = _accepted(connection, rows.assign(date=_utc_day(rows["fetched_at"])), run_id, outcome)
-    outcome.add(_write(connection, outcome.table, rows, run_id, keep_revisions=True))
+    today = rows["fetched_at"].dt.tz_convert("UTC").dt.tz_localize(None).dt.normalize()
+    rows = _accepted(connection, rows.assign(date=today), run_id, outcome)
+    outcome.add(write(connection, outcome.table, rows, run_id))
 
 
 def store_news(connection: Connection, answer: Answers, run_id: str, outcome: Outcome) -> None:
@@ -46,9 +44,9 @@ def store_news(connection: Connection, answer: Answers, run_id: str, outcome: Ou
     }
     own = ~rows["url"].isin(elsewhere)
     outcome.unchanged += int((~own).sum())
-    outcome.add(_write(connection, outcome.table, rows[own].drop(columns="symbols"), run_id))
+    outcome.add(write(connection, outcome.table, rows[own].drop(columns="symbols"), run_id))
     links = rows[["url", "symbols"]].explode("symbols").dropna().rename(columns={"symbols": "symbol"})
-    _write(connection, "news_links", links, run_id)
+    write(connection, "news_links", links, run_id)
 
 
 def _with_origin(answer: Answers) -> "pd.DataFrame":
@@ -57,26 +55,7 @@ def _with_origin(answer: Answers) -> "pd.DataFrame":
     return answer.rows.assign(source=answer.source, fetched_at=pd.Timestamp(answer.fetched_at))
 
 
-def _utc_day(times: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
-    return times.dt.tz_convert("UTC").dt.tz_localize(None).dt.normalize()
-
-
 def _accepted(connection: Connection, rows: "pd.DataFrame", run_id: str, outcome: Outcome) -> "pd.DataFrame":
     good, rejected = accept(connection, outcome.table, rows, run_id)
     outcome.rejected += len(rejected)
     return good
-
-
-def _write(
-    connection: Connection, table: str, rows: "pd.DataFrame", run_id: str, *, keep_revisions: bool = False
-) -> upsert.WriteResult:
-    declared = schema.table(table)
-    columns = {name: _plain(rows[name]) for name in rows.columns if name in declared.c}
-    return upsert.write(connection, declared, columns, run_id=run_id, keep_revisions=keep_revisions)
-
-
-def _plain(values: "pd.Series") -> "np.ndarray":
-    import pandas as pd
-
-    zoned = isinstance(values.dtype, pd.DatetimeTZDtype)
-    return (values.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else values).to_numpy()

@@ -15,7 +15,7 @@ import numpy as np
 
 from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.gateway.request_context import counting
-from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.acceptance import accept, write
 from financehub_dagster.ingest.intraday.minutes import MinutesRun
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.market.instruments import Instrument
@@ -27,8 +27,7 @@ from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries import minutes
-from financehub_dagster.storage.upsert import upsert
-from financehub_dagster.tables import TABLES, derived_from
+from financehub_dagster.tables import TABLES
 
 CHUNK = 30 * 86_400
 """Seconds asked for at once; a run that is killed loses one chunk."""
@@ -96,8 +95,7 @@ def _store(work: MinutesRun, table: str, instrument: Instrument, got: IntradayBa
     import pandas as pd
 
     outcome = Outcome(table)
-    declared = schema.table(table)
-    locks.lock_table(connection, declared, [instrument.symbol])
+    locks.lock_table(connection, schema.table(table), [instrument.symbol])
     inside = trading_hours(instrument, assume=True).is_open(got.bars["ts"].to_numpy("datetime64[s]"))
     outcome.ignored += int((~inside).sum())
     rows = got.bars[inside]
@@ -109,18 +107,5 @@ def _store(work: MinutesRun, table: str, instrument: Instrument, got: IntradayBa
     )
     good, rejected = accept(connection, table, rows, work.run_id)
     outcome.rejected += len(rejected)
-    columns = {name: good[name].to_numpy() for name in good.columns if name in declared.c}
-    for name in ("ts", "fetched_at"):
-        columns[name] = good[name].dt.tz_localize(None).to_numpy("datetime64[us]")
-    outcome.add(
-        upsert.write(
-            connection,
-            declared,
-            columns,
-            run_id=work.run_id,
-            keep_revisions=TABLES[table].keep_revisions,
-            derived=derived_from(table),
-            locked=True,
-        )
-    )
+    outcome.add(write(connection, table, good, work.run_id, locked=True))
     return outcome

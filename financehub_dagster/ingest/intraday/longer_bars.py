@@ -10,18 +10,18 @@ from datetime import datetime
 
 import numpy as np
 
+from financehub_dagster.ingest.acceptance import write
 from financehub_dagster.ingest.outcome import Outcome
+from financehub_dagster.market.bar_arrays import PRICES
 from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.market.intraday import resampling
 from financehub_dagster.market.intraday.resampling import LENGTHS, DerivedBars
 from financehub_dagster.market.intraday.trading_hours import TradingHours
 from financehub_dagster.storage.coverage.minutes import Settled, instant
-from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import minutes
-from financehub_dagster.storage.upsert import upsert
-from financehub_dagster.tables import TABLES, derived_from, filled_with
+from financehub_dagster.tables import TABLES, filled_with
 
 type Floats = np.ndarray
 
@@ -64,18 +64,7 @@ def write_longer_bars(connection: Connection, table: str, changes: Sequence[Chan
     complete = np.array([each.settled.complete_to for each in due], np.int64).astype("datetime64[s]")
     made = resampling.resample(stored, [each.hours for each in due], tuple(tables), complete)
     for length, name in tables.items():
-        columns = _columns(made[length], due)
-        outcomes[name].add(
-            upsert.write(
-                connection,
-                schema.table(name),
-                columns,
-                run_id=run_id,
-                keep_revisions=TABLES[name].keep_revisions,
-                derived=derived_from(name),
-                locked=True,
-            )
-        )
+        outcomes[name].add(write(connection, name, _columns(made[length], due), run_id, locked=True))
     return outcomes
 
 
@@ -110,20 +99,16 @@ def _columns(made: DerivedBars, changes: Sequence[Change]) -> Mapping[str, np.nd
     stops = np.array([each.stop for each in changes], np.int64).astype("datetime64[s]")
     wanted = made.final & (made.ends > starts[bars.rows]) & (bars.ts < stops[bars.rows])
     wanted &= ~_overlaps_gap(bars.rows, bars.ts, made.ends, changes)
-    rows = bars.rows[wanted]
+    kept = bars.where(wanted)
     symbols = np.array([each.instrument.symbol for each in changes], object)
     sources = np.array([each.source for each in changes], object)
     fetched = np.array([each.fetched_at.replace(tzinfo=None) for each in changes], "datetime64[us]")
     return {
-        "symbol": symbols[rows],
-        "ts": bars.ts[wanted],
-        "open": bars.open[wanted],
-        "high": bars.high[wanted],
-        "low": bars.low[wanted],
-        "close": bars.close[wanted],
-        "volume": bars.volume[wanted],
-        "source": sources[rows],
-        "fetched_at": fetched[rows],
+        "symbol": symbols[kept.rows],
+        "ts": kept.ts,
+        **dict(zip(PRICES, kept.ohlcv, strict=True)),
+        "source": sources[kept.rows],
+        "fetched_at": fetched[kept.rows],
     }
 
 

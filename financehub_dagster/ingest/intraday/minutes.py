@@ -21,7 +21,7 @@ import numpy as np
 
 from financehub_dagster.gateway.errors import NotInPlan, ProviderError
 from financehub_dagster.gateway.request_context import counting
-from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.acceptance import accept, write
 from financehub_dagster.ingest.concurrency import at_once, batches
 from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
 from financehub_dagster.ingest.intraday.longer_bars import Change, write_longer_bars
@@ -36,7 +36,6 @@ from financehub_dagster.storage.coverage.minutes import Answered, Settled, insta
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
-from financehub_dagster.storage.upsert import upsert
 from financehub_dagster.tables import TABLES, filled_with
 
 if TYPE_CHECKING:
@@ -226,12 +225,7 @@ def _write(work: MinutesRun, connection: Connection, answers: Sequence[_Answer],
     outcome.rejected += len(rejected)
     good = _without_outranked(work, connection, good, answers)
     outcome.sources = {str(name): int(count) for name, count in good["source"].value_counts().items()}
-    table = schema.table(work.table)
-    columns = {name: good[name].to_numpy() for name in good.columns if name in table.c}
-    for name in ("ts", "fetched_at"):
-        columns[name] = good[name].dt.tz_localize(None).to_numpy("datetime64[us]")
-    keep = TABLES[work.table].keep_revisions
-    outcome.add(upsert.write(connection, table, columns, run_id=work.run_id, keep_revisions=keep, locked=True))
+    outcome.add(write(connection, work.table, good, work.run_id, locked=True))
 
 
 def _rows(answers: Sequence[_Answer], outcome: Outcome) -> "pd.DataFrame | None":
