@@ -74,101 +74,92 @@ def reconcile(
     log: Logger,
 ) -> Reconciled:
     """Compare the stored bars of `instruments` with a second vendor's, and with a third's where they differ."""
-    result = Reconciled()
+    work = _Work(table, router, providers, run_id, log)
     with counting() as sent:
         for instrument in instruments:
-            _reconcile_one(table, router, providers, instrument, run_id, log, result)
-    result.calls = sent.requests
-    return result
+            work.compare(instrument)
+    work.result.calls = sent.requests
+    return work.result
 
 
-def _reconcile_one(
-    table: str,
-    router: DailyBarsRouter,
-    providers: Mapping[str, Any],
-    instrument: Instrument,
-    run_id: str,
-    log: Logger,
-    result: Reconciled,
-) -> None:
-    from financehub_dagster.market.quality import reconciliation
+@dataclass(frozen=True)
+class _Work:
+    """One run's order, and what it has compared."""
 
-    with transaction() as connection:
-        until = datetime.now(UTC).date() - SETTLED
-        stored = checks.recent_rows(connection, table, instrument.symbol, until, SESSIONS).reset_index()
-    if not len(stored):
-        result.skipped["nothing is stored"] += 1
-        return
-    others = _others(router, providers, instrument, set(stored["source"]))
-    second = _ask(providers, others, instrument, stored, log, result)
-    if second is None:
-        result.skipped["no other vendor could be asked"] += 1
-        return
-    found, compared = reconciliation.compare(stored, second.bars)
-    result.instruments += 1
-    for column, count in compared.items():
-        result.values[second.source, column] += count
-    third = None
-    if found:
+    table: str
+    router: DailyBarsRouter
+    providers: Mapping[str, Any]
+    run_id: str
+    log: Logger
+    result: Reconciled = field(default_factory=Reconciled)
+
+    def compare(self, instrument: Instrument) -> None:
+        """Compare the stored bars of one instrument, and write down what differs."""
+        from financehub_dagster.market.quality import reconciliation
+
+        result, until = self.result, datetime.now(UTC).date() - SETTLED
+        with transaction() as connection:
+            stored = checks.recent_rows(connection, self.table, instrument.symbol, until, SESSIONS).reset_index()
+        if not len(stored):
+            result.skipped["nothing is stored"] += 1
+            return
+        others = self._others(instrument, set(stored["source"]))
+        span = stored["date"].iloc[0].date(), stored["date"].iloc[-1].date()
+        second = self._ask(others, instrument, *span)
+        if second is None:
+            result.skipped["no other vendor could be asked"] += 1
+            return
+        found, compared = reconciliation.compare(stored, second.bars)
+        result.instruments += 1
+        for column, count in compared.items():
+            result.values[second.source, column] += count
         later = others[others.index(second.source) + 1 :]
-        third = _ask(providers, later, instrument, stored, log, result)
-    rows = [_row(each, stored, second, third) for each in found]
-    for row in rows:
-        result.found[second.source, row.column, row.kind] += 1
-        result.off.update([row.off] if row.off else [])
-    span = stored["date"].iloc[0].date(), stored["date"].iloc[-1].date()
-    symbol, vendor = instrument.symbol, second.source
-    in_transaction(lambda connection: discrepancies.replace(connection, table, symbol, vendor, span, rows, run_id))
+        third = self._ask(later, instrument, *span) if found else None
+        rows = [_row(each, stored, second, third) for each in found]
+        for row in rows:
+            result.found[second.source, row.column, row.kind] += 1
+            result.off.update([row.off] if row.off else [])
+        vendor, symbol = second.source, instrument.symbol
+        in_transaction(
+            lambda connection: discrepancies.replace(connection, self.table, symbol, vendor, span, rows, self.run_id)
+        )
 
+    def _others(self, instrument: Instrument, sources: set[str]) -> list[str]:
+        """The vendors that have not sent any of the stored bars, and know the instrument, in the router's order."""
+        return [
+            name
+            for name in switched_on(self.providers, self.router.precedence(instrument))
+            if name not in sources and listings.symbol_at(name, instrument) is not None
+        ]
 
-def _others(
-    router: DailyBarsRouter, providers: Mapping[str, Any], instrument: Instrument, sources: set[str]
-) -> list[str]:
-    """The vendors that have not sent any of the stored bars, and know the instrument, in the router's order."""
-    return [
-        name
-        for name in switched_on(providers, router.precedence(instrument))
-        if name not in sources and listings.symbol_at(name, instrument) is not None
-    ]
+    def _ask(self, names: Sequence[str], instrument: Instrument, first: date, last: date) -> DailyBars | None:
+        """The bars of the first of these vendors that has budget to spare and answers."""
+        for name in names:
+            if not self._has_spare(name):
+                self.result.skipped[f"{name} has no budget to spare"] += 1
+                continue
+            try:
+                answer: DailyBars = self.providers[name].daily_bars(instrument, first, last)
+            except ProviderError as error:
+                self.result.skipped[f"{name} did not answer"] += 1
+                self.log.info(f"{instrument.symbol}: not compared with {name}: {error}")
+                continue
+            if len(answer.bars):
+                return answer
+        return None
 
-
-def _ask(
-    providers: Mapping[str, Any],
-    names: Sequence[str],
-    instrument: Instrument,
-    stored: "pd.DataFrame",
-    log: Logger,
-    result: Reconciled,
-) -> DailyBars | None:
-    """The bars of the first of these vendors that has budget to spare and answers."""
-    first, last = stored["date"].iloc[0].date(), stored["date"].iloc[-1].date()
-    for name in names:
-        if not has_spare(name, providers):
-            result.skipped[f"{name} has no budget to spare"] += 1
-            continue
-        try:
-            answer: DailyBars = providers[name].daily_bars(instrument, first, last)
-        except ProviderError as error:
-            result.skipped[f"{name} did not answer"] += 1
-            log.info(f"{instrument.symbol}: not compared with {name}: {error}")
-            continue
-        if len(answer.bars):
-            return answer
-    return None
-
-
-def has_spare(name: str, providers: Mapping[str, Any]) -> bool:
-    """Has one of a vendor's accounts more than SPARE of each of its budgets left, and may it be asked now?"""
-    with transaction() as connection:
-        if name in unavailable(connection, "daily_bars"):
-            return False
-    accounts: dict[tuple[str | None, str], bool] = {}
-    for window in budgets({name: providers[name]}, usage_report(market_engine())).windows:
-        if window.configured and window.provider == name:
-            enough = window.left is None or window.amount is None or window.left > SPARE * window.amount
-            account = window.key, window.place
-            accounts[account] = accounts.get(account, True) and enough and window.benched_until is None
-    return any(accounts.values()) or not accounts
+    def _has_spare(self, name: str) -> bool:
+        """Has one of a vendor's accounts more than SPARE of each of its budgets left, and may it be asked now?"""
+        with transaction() as connection:
+            if name in unavailable(connection, "daily_bars"):
+                return False
+        accounts: dict[tuple[str | None, str], bool] = {}
+        for window in budgets({name: self.providers[name]}, usage_report(market_engine())).windows:
+            if window.configured and window.provider == name:
+                enough = window.left is None or window.amount is None or window.left > SPARE * window.amount
+                account = window.key, window.place
+                accounts[account] = accounts.get(account, True) and enough and window.benched_until is None
+        return any(accounts.values()) or not accounts
 
 
 def _row(found: "Discrepancy", stored: "pd.DataFrame", second: DailyBars, third: DailyBars | None) -> discrepancies.Row:

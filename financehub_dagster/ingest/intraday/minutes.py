@@ -9,11 +9,12 @@ for. An answer, the bars made of it, dead letters and the ledger are one transac
 killed is continued from there, and nothing stored is asked for again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
+from itertools import chain
 from logging import Logger
 from typing import TYPE_CHECKING
 
@@ -105,9 +106,10 @@ def update_minutes(work: MinutesRun, instruments: Sequence[Instrument], log: Log
     outcomes = {name: Outcome(name) for name in (work.table, *filled_with(work.table))}
     questions, idle = _questions(work, instruments)
     outcomes[work.table].done += idle
-    _settle_idle(work, idle)
+    if idle:  # nothing is open of these: work on them that failed or waited within the window is done
+        in_transaction(partial(_asked(work).settle, symbols=idle))
     with counting() as sent, closing(at_once(partial(_ask, work), questions)) as answers:
-        for batch in batches(_one_by_one(answers), _is_long):
+        for batch in batches(chain.from_iterable(answers), _is_long):
             for name, part in in_transaction(partial(_store, work, batch)).items():
                 outcomes[name].include(part)
             done = outcomes[work.table]
@@ -115,11 +117,6 @@ def update_minutes(work: MinutesRun, instruments: Sequence[Instrument], log: Log
             log.info(f"{work.table}: {len(done.done)} done, {len(done.failures)} failed, {len(done.deferred)} deferred")
     outcomes[work.table].calls = sent.requests
     return outcomes
-
-
-def _one_by_one(answers: Iterable[Sequence[_Answer]]) -> Iterator[_Answer]:
-    for answer in answers:
-        yield from answer
 
 
 def _is_long(batch: Sequence[_Answer]) -> bool:
@@ -184,12 +181,6 @@ def _asked(work: MinutesRun) -> RequestedWork:
     start, end, key = work.window.start, work.window.end, work.window.partition_key
     config = run_config(work.providers, start=start.isoformat(), end=end.isoformat())
     return RequestedWork(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
-
-
-def _settle_idle(work: MinutesRun, symbols: Sequence[str]) -> None:
-    """Nothing is open of these: work on them that failed or waited within the window is done."""
-    if symbols:
-        in_transaction(partial(_asked(work).settle, symbols=symbols))
 
 
 def _store(work: MinutesRun, answers: Sequence[_Answer], connection: Connection) -> dict[str, Outcome]:
@@ -288,41 +279,22 @@ def _settled(
 ) -> tuple[dict[str, Settled], list[Change]]:
     """The ledger of each instrument after its answers, and what changed of its minutes."""
     after = dict(before)
-    changes: list[tuple[_Answer, int, str, datetime]] = []
     told = [each for each in answers if each.got is not None or _is_lost(work, each)]
+    members = {each.instrument.symbol: each.instrument for each in told}
     hours = _hours([each.instrument for each in told])
     stored = _stored(connection, told)
+    changed: dict[str, tuple[int, int, IntradayBars]] = {}  # from the first answer's start to the last one's end
     for each in sorted(told, key=lambda answer: answer.start):
-        symbol = each.instrument.symbol
+        symbol, complete = each.instrument.symbol, _complete(each)
         known = after.get(symbol, Settled())
         answered = _answered(work, connection, each, known, stored.get(symbol), hours[symbol])
         after[symbol] = minutes.settle(known, answered, hours[symbol])
-        if each.got is not None and _complete(each) > each.start:
-            changes.append((each, _complete(each), each.got.source, each.got.fetched_at))
+        if each.got is not None and complete > each.start:
+            changed[symbol] = changed.get(symbol, (each.start,))[0], complete, each.got
     return after, [
-        Change(
-            each.instrument,
-            hours[each.instrument.symbol],
-            each.start,
-            complete,
-            after[each.instrument.symbol],
-            source,
-            fetched_at,
-        )
-        for each, complete, source, fetched_at in _last_of_each(changes)
+        Change(members[symbol], hours[symbol], start, stop, after[symbol], got.source, got.fetched_at)
+        for symbol, (start, stop, got) in changed.items()
     ]
-
-
-def _last_of_each(
-    changes: Sequence[tuple[_Answer, int, str, datetime]],
-) -> list[tuple[_Answer, int, str, datetime]]:
-    """One change for each instrument, from its first answer's start to its last one's end."""
-    found: dict[str, tuple[_Answer, int, str, datetime]] = {}
-    for each, complete, source, fetched_at in changes:
-        symbol = each.instrument.symbol
-        first = found[symbol][0] if symbol in found else each
-        found[symbol] = replace(each, start=min(first.start, each.start)), complete, source, fetched_at
-    return list(found.values())
 
 
 def _hours(instruments: Sequence[Instrument]) -> dict[str, TradingHours]:
