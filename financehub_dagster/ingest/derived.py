@@ -281,9 +281,8 @@ def _untraded(connection: Connection, table: str, stored: BarArrays) -> "np.ndar
     """Which bars are no trades: of one price and without volume, on a day without session. Their row is all NULL."""
     import numpy as np
 
-    from financehub_dagster.market.quality import series
-
-    found = series.flat_without_volume(stored.open, stored.high, stored.low, stored.close, stored.volume)
+    flat = (stored.high == stored.low) & (stored.open == stored.high) & (stored.close == stored.high)
+    found: np.ndarray = flat & (stored.volume == 0)
     if not found.any():
         return found
     from financehub_dagster.market import calendars

@@ -34,19 +34,7 @@ _FIRST_YEAR = 1990
 
 
 class SessionsUnknown(ValueError):
-    """The sessions of an instrument are not known; the message is one line that says why."""
-
-
-class UnknownExchange(SessionsUnknown):
-    """No sessions are known for a market identifier code."""
-
-
-class CalendarFails(SessionsUnknown):
-    """The installed exchange_calendars cannot make the calendar of an exchange."""
-
-
-class CalendarEnds(SessionsUnknown):
-    """Neither the installed exchange_calendars nor the corrections reach as far as was asked."""
+    """The sessions of an instrument are not known, or not so far; the message is one line that says why."""
 
 
 type Market = tuple[str, bool, date | None]
@@ -63,7 +51,7 @@ def market_of(of: Instrument | str) -> Market:
 def sessions(of: Instrument | str, start: date, end: date) -> Days:
     """The session dates (datetime64[D]) of an instrument or MIC from `start` to `end`, both included.
 
-    Raises UnknownExchange for a MIC that the register of exchanges lacks, CalendarEnds for days beyond its calendar.
+    Raises SessionsUnknown for a MIC that the register of exchanges lacks, and for days beyond its calendar.
     """
     return schedule(of, start, end).dates
 
@@ -75,7 +63,7 @@ def schedule(of: Instrument | str, start: date, end: date, *, assume: bool = Fal
     """
     calendar = _calendar(of, start, end)
     if end > calendar.known_to and not assume:
-        raise CalendarEnds(f"{_name(of)}: {_ending(of, calendar.known_to)}")
+        raise SessionsUnknown(f"{_name(of)}: {_ending(of, calendar.known_to)}")
     return calendar.sessions.between(start, end)
 
 
@@ -210,7 +198,7 @@ def _calendar(of: Instrument | str, start: date, end: date) -> Calendar:
         found = calendar_source.calendar(mic, name, first_year, last_year, corrections.corrections())
     except (NotImplementedError, ValueError, LookupError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CalendarFails(f"{_name(of)}: the calendar of {name} does not load: {reason}") from None
+        raise SessionsUnknown(f"{_name(of)}: the calendar of {name} does not load: {reason}") from None
     last = None if isinstance(of, str) else of.delisted_on
     return found if last is None else calendar_source.ended(found, last)
 
@@ -221,5 +209,5 @@ def _exchange(of: Instrument | str) -> tuple[str, str]:
     if isinstance(of, Instrument) and of.asset_type is AssetType.FX:
         return mic, calendar_source.CURRENCIES
     if mic not in exchanges():
-        raise UnknownExchange(f"{_name(of)}: no sessions are known for exchange {mic!r}: use its ISO 10383 code")
+        raise SessionsUnknown(f"{_name(of)}: no sessions are known for exchange {mic!r}: use its ISO 10383 code")
     return mic, exchanges()[mic].calendar

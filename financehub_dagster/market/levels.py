@@ -5,7 +5,6 @@ Belongs here: pure functions on arrays, many instruments at once. Does not belon
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
 
@@ -20,50 +19,10 @@ from financehub_dagster.market.derived import DerivedRows
 from financehub_dagster.market.instruments import Instrument
 
 type Floats = NDArray[np.float64]
-type Rows = NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Levels:
-    """One row per instrument and trade date, in that order; all arrays of one length.
-
-    rows is the instrument's number, dates (datetime64[D]) the trade date, sessions (datetime64[D]) the session before
-    it, high, low and close (float64) those of that session.
-    """
-
-    rows: Rows
-    dates: Days
-    sessions: Days
-    high: Floats
-    low: Floats
-    close: Floats
-
-
-def levels(
-    offsets: ArrayLike, dates: ArrayLike, high: ArrayLike, low: ArrayLike, close: ArrayLike, sessions: Sequence[Days]
-) -> Levels:
-    """The levels that daily bars give to the session after each.
-
-    The bars of instruments are laid end to end, oldest first: instrument i owns bars offsets[i] to offsets[i + 1].
-    dates are their session dates; sessions has each instrument's session dates in order, reaching beyond its last bar
-    to the next session. A bar on a day without a session, as vendors fill them in, is passed over, and so is a bar
-    whose next session is not known. A trade date has no row where the session just before it has no bar.
-    """
-    days = np.asarray(dates, "datetime64[D]")
-    bounds = np.asarray(offsets, np.int64).tolist()
-    if len(bounds) != len(sessions) + 1 or bounds[-1] != days.size:
-        raise ValueError(f"{len(sessions)} calendars and {days.size} bars do not fit offsets to {bounds[-1:]}")
-    following = np.full(days.size, np.datetime64("NaT", "D"))
-    for (start, stop), known in zip(pairwise(bounds), sessions, strict=True):
-        following[start:stop] = _next_session(days[start:stop], known)
-    found = ~np.isnat(following)
-    rows = np.repeat(np.arange(len(sessions)), np.diff(bounds))
-    values = (np.asarray(each, np.float64)[found] for each in (high, low, close))
-    return Levels(rows[found], following[found], days[found], *values)
 
 
 def next_trade_dates(instruments: Sequence[Instrument], first: date, last: date) -> list[Days]:
-    """For each instrument the sessions from `first` to some weeks after `last`, as `levels` takes them.
+    """For each instrument the sessions from `first` to some weeks after `last`, as `levels_of_bars` takes them.
 
     The weeks cover the longest closures known: two for the Lunar New Year and national holidays in East Asia.
     """
@@ -116,17 +75,29 @@ def pivot_points(high: ArrayLike, low: ArrayLike, close: ArrayLike) -> dict[str,
 
 
 def levels_of_bars(bars: BarArrays, _: NDArray[np.bool_], sessions: Sequence[Days]) -> DerivedRows:
-    """The rows of levels that daily bars make; sessions as `levels` takes them."""
-    found = levels(bars.offsets, bars.date, bars.high, bars.low, bars.close, sessions)
-    values = {"session": found.sessions, "high": found.high, "low": found.low, "close": found.close}
-    return DerivedRows(found.rows, found.dates, values)
+    """The levels that daily bars give to the session after each: `session`, and its high, low and close.
+
+    sessions has each instrument's session dates in order, reaching beyond its last bar to the next session
+    (`next_trade_dates`). A bar on a day without a session, as vendors fill them in, is passed over, and so is a bar
+    whose next session is not known. A trade date has no row where the session just before it has no bar.
+    """
+    bounds = bars.offsets.tolist()
+    if len(bounds) != len(sessions) + 1 or bounds[-1] != bars.date.size:
+        raise ValueError(f"{len(sessions)} calendars and {bars.date.size} bars do not fit offsets to {bounds[-1:]}")
+    following = np.full(bars.date.size, np.datetime64("NaT", "D"))
+    for (start, stop), known in zip(pairwise(bounds), sessions, strict=True):
+        following[start:stop] = _next_session(bars.date[start:stop], known)
+    found = ~np.isnat(following)
+    instruments = np.repeat(np.arange(len(sessions)), np.diff(bounds))
+    values = {"session": bars.date, "high": bars.high, "low": bars.low, "close": bars.close}
+    return DerivedRows(instruments[found], following[found], {name: column[found] for name, column in values.items()})
 
 
-def pivots_of_bars(bars: BarArrays, _: NDArray[np.bool_], sessions: Sequence[Days]) -> DerivedRows:
-    """The rows of pivot points that daily bars make; sessions as `levels` takes them."""
-    found = levels(bars.offsets, bars.date, bars.high, bars.low, bars.close, sessions)
-    values = {"session": found.sessions, **pivot_points(found.high, found.low, found.close)}
-    return DerivedRows(found.rows, found.dates, values)
+def pivots_of_bars(bars: BarArrays, traded: NDArray[np.bool_], sessions: Sequence[Days]) -> DerivedRows:
+    """The pivot points that the same bars give."""
+    found = levels_of_bars(bars, traded, sessions)
+    session, high, low, close = (found.values[name] for name in ("session", "high", "low", "close"))
+    return DerivedRows(found.instruments, found.date, {"session": session, **pivot_points(high, low, close)})
 
 
 _LONGEST_CLOSURE = np.timedelta64(28, "D").item()

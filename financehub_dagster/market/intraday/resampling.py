@@ -84,7 +84,7 @@ class IntradayBars:
 class DerivedBars:
     """Bars made of minutes: ends (datetime64[s]) is where each ends, minutes how many it is made of.
 
-    days (datetime64[D]) is the date of the session it belongs to; final says which are complete.
+    days (datetime64[D]) is the date of the session it belongs to; final says which are complete and may be stored.
     """
 
     bars: IntradayBars
@@ -92,10 +92,6 @@ class DerivedBars:
     days: Days
     minutes: Integers
     final: Flags
-
-    def finals(self) -> IntradayBars:
-        """The bars that may be stored."""
-        return self.bars.where(self.final)
 
 
 def resample(

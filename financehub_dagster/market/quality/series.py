@@ -67,14 +67,3 @@ def split_steps(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     shown = (off <= SPLIT_ROOM * np.abs(ratio)) & (np.abs(ratio) >= np.log(LEAST_SPLIT))
     result: pd.DataFrame = both[shown].reset_index(drop=True)
     return result
-
-
-def flat_without_volume(
-    opens: NDArray[np.float64],
-    highs: NDArray[np.float64],
-    lows: NDArray[np.float64],
-    closes: NDArray[np.float64],
-    volumes: NDArray[np.float64],
-) -> Mask:
-    """Bars of one price and no volume: nothing was traded, a vendor filled the row."""
-    return np.asarray((volumes == 0) & (highs == lows) & (opens == highs) & (closes == highs))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from financehub_dagster.market.bar_arrays import BarArrays
 from financehub_dagster.market.derived import DerivedRows
 from financehub_dagster.market.indicators.columns import INDICATORS
-from financehub_dagster.market.indicators.daily import trades
 from financehub_dagster.market.indicators.engine import Bars
+from financehub_dagster.market.indicators.rows import trades
 from financehub_dagster.market.levels import pivot_points
 from financehub_dagster.market.signals.rules import PIVOTS, RULES, Pattern, Rule, When
 

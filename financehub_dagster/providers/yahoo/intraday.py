@@ -117,7 +117,7 @@ def sessions(found: IntradayBars, of: Instrument) -> pd.DataFrame:
     rows, ts = np.zeros(len(readable), np.int64), readable["ts"].to_numpy().astype("datetime64[s]")
     complete_to = np.array([found.complete_to.replace(tzinfo=None)], "datetime64[s]")
     made = resampling.resample_sessions(resampling.IntradayBars.of(rows, ts, *columns), [hours], complete_to)
-    bars = made.finals()
+    bars = made.bars.where(made.final)
     prices = {"open": bars.open, "high": bars.high, "low": bars.low, "close": bars.close}
     days = made.days[made.final].astype("datetime64[s]")
     return pd.DataFrame({"date": days, **prices, "adj_close": bars.close, "volume": bars.volume})

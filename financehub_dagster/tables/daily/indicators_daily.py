@@ -26,7 +26,7 @@ TABLE = Table(
     grain="session",
     filled=Derived(
         inputs=("stock_prices_daily", "crypto_prices_daily"),
-        function="financehub_dagster.market.indicators.daily:compute",
+        function="financehub_dagster.market.indicators.rows:compute",
         after=("corporate_actions",),
     ),
     group="indicators",

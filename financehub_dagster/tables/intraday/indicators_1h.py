@@ -14,7 +14,9 @@ TABLE = Table(
     columns=(SYMBOL, OPENS_AT, *(indicator(column) for column in INDICATORS_1H), COMPUTED_AT),
     grain="bar",
     bar_minutes=60,
-    filled=Derived(inputs=("ohlc_1h",), function="financehub_dagster.market.indicators.hourly:compute", sessions=True),
+    filled=Derived(
+        inputs=("ohlc_1h",), function="financehub_dagster.market.indicators.rows:compute_hours", sessions=True
+    ),
     group="indicators",
     source=("talib",),
     details="One row per stored hour: the columns of `indicators_daily`, and `vwap` since the session's first bar. Each"

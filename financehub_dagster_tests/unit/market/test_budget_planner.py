@@ -59,7 +59,9 @@ def test_trade_matrix_stays_within_the_free_plan_with_every_minute_of_the_day(da
         np.testing.assert_array_equal(minutes[minutes < tomorrow], everything)
         bars = IntradayBars.of(np.zeros(everything.size), everything, *np.ones((5, everything.size)))
         for length, derived in resample(bars, [hours], LENGTHS, world.complete_to[row : row + 1]).items():
-            np.testing.assert_array_equal(derived.finals().ts, expected_bars(hours, at(day), tomorrow, length)[0])
+            np.testing.assert_array_equal(
+                derived.bars.where(derived.final).ts, expected_bars(hours, at(day), tomorrow, length)[0]
+            )
 
 
 def test_the_credits_of_a_day_are_used() -> None:

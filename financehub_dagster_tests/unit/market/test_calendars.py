@@ -134,7 +134,7 @@ def test_sessions_reach_forward_as_far_as_they_are_asked_for() -> None:
 
 def test_asking_beyond_what_a_calendar_knows_says_so_instead_of_expecting_nothing() -> None:
     with pytest.raises(
-        calendars.CalendarEnds, match=r"^XHKG: the sessions of XHKG are known to 2049-12-31 only: upgrade"
+        calendars.SessionsUnknown, match=r"^XHKG: the sessions of XHKG are known to 2049-12-31 only: upgrade"
     ):
         calendars.sessions("XHKG", date(2050, 1, 1), date(2050, 1, 31))
 
@@ -167,14 +167,14 @@ def test_questions_about_now_are_answered_beyond_the_end_of_a_calendar(mic: str)
     assert calendars.finished(mic, np.array([newest, monday]), evening).tolist() == [True, False]
     assert calendars.finished(mic, np.array([newest, monday]), evening + SECOND).tolist() == [True, True]
     with pytest.raises(
-        calendars.CalendarEnds, match=rf"^{mic}: the sessions of {mic} are known to {end} only: upgrade"
+        calendars.SessionsUnknown, match=rf"^{mic}: the sessions of {mic} are known to {end} only: upgrade"
     ):
         calendars.schedule(mic, monday, monday)
 
 
 def test_an_unknown_exchange_is_named() -> None:
     odd = Instrument("ODD", "Odd", AssetType.STOCK, "XXYZ")
-    with pytest.raises(calendars.UnknownExchange, match=r"^ODD: no sessions are known for exchange 'XXYZ'"):
+    with pytest.raises(calendars.SessionsUnknown, match=r"^ODD: no sessions are known for exchange 'XXYZ'"):
         calendars.sessions(odd, date(2024, 1, 1), date(2024, 1, 31))
 
 

@@ -48,7 +48,7 @@ def test_one_holiday_makes_the_year_behind_the_end_known(home: Path, ends: int) 
     np.testing.assert_array_equal(calendars.sessions("XBOM", first, last), np.setdiff1d(weekdays, holidays[:1]))
     np.testing.assert_array_equal(calendars.sessions(MAHINDRA, first, last), np.setdiff1d(weekdays, holidays))
     assert calendars.known_to(MAHINDRA) == last
-    with pytest.raises(calendars.CalendarEnds):
+    with pytest.raises(calendars.SessionsUnknown):
         calendars.sessions(MAHINDRA, first, last + timedelta(days=1))
     assert calendars.session_close(MAHINDRA, date(year, 2, 1)) == datetime(year, 2, 1, 10, 0, tzinfo=UTC)
 

@@ -4,9 +4,13 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
+from financehub_dagster.market.bar_arrays import BarArrays
+from financehub_dagster.market.calendar_source import Days
+from financehub_dagster.market.derived import DerivedRows
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.market.levels import Levels, levels, newest_sessions, next_trade_dates, pivot_points
+from financehub_dagster.market.levels import levels_of_bars, newest_sessions, next_trade_dates, pivot_points
 from financehub_dagster.sandbox.market.recordings import recorded_daily
 
 APPLE = Instrument("AAPL", "Apple", AssetType.STOCK, "XNAS")
@@ -17,7 +21,13 @@ BITCOIN = Instrument("BTC", "Bitcoin", AssetType.CRYPTO, "XXXX")
 ODD = Instrument("ODD", "Odd", AssetType.STOCK, "XXYZ")
 
 
-def of_bars(bars: list[tuple[Instrument, list[str]]]) -> Levels:
+def levels(offsets: ArrayLike, dates: Days, high: ArrayLike, low: ArrayLike, close: ArrayLike, sessions: list[Days]):
+    prices = (np.asarray(values, np.float64) for values in (high, high, low, close, close))
+    bars = BarArrays([], np.asarray(offsets, np.int64), dates, *prices)
+    return levels_of_bars(bars, np.ones(dates.size, bool), sessions)
+
+
+def of_bars(bars: list[tuple[Instrument, list[str]]]) -> DerivedRows:
     """Levels of bars at these dates; the high of the n-th bar of all is 100 + n, low and close follow it."""
     days = [date.fromisoformat(day) for _, dates in bars for day in dates]
     offsets = np.cumsum([0, *(len(dates) for _, dates in bars)])
@@ -26,8 +36,8 @@ def of_bars(bars: list[tuple[Instrument, list[str]]]) -> Levels:
     return levels(offsets, np.array(days, "datetime64[D]"), high, high - 10, high - 3, sessions)
 
 
-def shown(found: Levels) -> list[tuple[int, str, str]]:
-    return list(zip(found.rows.tolist(), map(str, found.dates), map(str, found.sessions), strict=True))
+def shown(found: DerivedRows) -> list[tuple[int, str, str]]:
+    return list(zip(found.instruments.tolist(), map(str, found.date), map(str, found.values["session"]), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +61,7 @@ def shown(found: Levels) -> list[tuple[int, str, str]]:
 def test_levels_are_those_of_the_session_just_before(instrument: Instrument, session: str, trade_date: str) -> None:
     found = of_bars([(instrument, [session])])
     assert shown(found) == [(0, trade_date, session)]
-    assert (found.high[0], found.low[0], found.close[0]) == (100, 90, 97)
+    assert [found.values[name][0] for name in ("high", "low", "close")] == [100, 90, 97]
 
 
 def test_each_instrument_follows_its_own_calendar() -> None:
@@ -72,7 +82,7 @@ def test_each_instrument_follows_its_own_calendar() -> None:
         (2, "2024-12-30", "2024-12-27"),
         (4, "2024-12-25", "2024-12-24"),
     ]
-    assert found.high.tolist() == [100, 101, 102, 104, 105, 106]
+    assert found.values["high"].tolist() == [100, 101, 102, 104, 105, 106]
 
 
 def test_a_missing_session_leaves_its_trade_date_without_levels() -> None:
@@ -90,9 +100,9 @@ def test_a_year_of_recorded_bars_gives_every_session_but_the_first() -> None:
     sessions = next_trade_dates([APPLE], dates[0].item(), dates[-1].item())
     high, low, close = (getattr(recorded, name)[-260:] for name in ("high", "low", "close"))
     found = levels([0, 260], dates, high, low, close, sessions)
-    np.testing.assert_array_equal(found.dates[:-1], dates[1:])
-    np.testing.assert_array_equal(found.sessions, dates)
-    np.testing.assert_array_equal(found.high, high)
+    np.testing.assert_array_equal(found.date[:-1], dates[1:])
+    np.testing.assert_array_equal(found.values["session"], dates)
+    np.testing.assert_array_equal(found.values["high"], high)
 
 
 def test_calendars_and_offsets_must_fit_the_bars() -> None:

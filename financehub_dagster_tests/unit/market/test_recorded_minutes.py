@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from financehub_dagster.market.bar_arrays import BarArrays
 from financehub_dagster.market.indicators.columns import INDICATORS_1H
 from financehub_dagster.market.indicators.engine import compute
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.market.intraday.resampling import LENGTHS, IntradayBars, resample, resample_sessions
 from financehub_dagster.market.intraday.trading_hours import MINUTE, trading_hours
-from financehub_dagster.market.levels import levels, next_trade_dates, pivot_points
+from financehub_dagster.market.levels import levels_of_bars, next_trade_dates, pivot_points
 from financehub_dagster.sandbox.market.recordings import recorded_intraday
 from financehub_dagster_tests.properties.intraday_reference import derived_by_hand
 
@@ -61,10 +62,12 @@ def test_the_first_hour_and_the_last_half_hour_as_read_off_the_recording(
 def test_pivots_of_wednesday_come_from_tuesdays_minutes(minutes: IntradayBars, complete: np.ndarray) -> None:
     daily = resample_sessions(minutes, HOURS, complete)
     sessions = next_trade_dates([SPY], daily.days[0].item(), daily.days[-1].item())
-    found = levels([0, 4], daily.days, daily.bars.high, daily.bars.low, daily.bars.close, sessions)
-    assert [str(each) for each in found.dates] == ["2020-12-16", "2020-12-17", "2020-12-18", "2020-12-21"]
-    assert (found.high[0], found.low[0], found.close[0]) == (369.5798, 365.92, 369.57)
-    pivots = {name: values[0] for name, values in pivot_points(found.high, found.low, found.close).items()}
+    bars = BarArrays(["SPY"], np.array([0, 4]), daily.days, *daily.bars.ohlcv)
+    found = levels_of_bars(bars, np.ones(4, bool), sessions)
+    high, low, close = (found.values[name] for name in ("high", "low", "close"))
+    assert [str(each) for each in found.date] == ["2020-12-16", "2020-12-17", "2020-12-18", "2020-12-21"]
+    assert (high[0], low[0], close[0]) == (369.5798, 365.92, 369.57)
+    pivots = {name: values[0] for name, values in pivot_points(high, low, close).items()}
     by_hand = {"pp": 368.3566, "r1": 370.7932, "s1": 367.1334, "r2": 372.0164, "s2": 364.6968}
     assert pivots == pytest.approx(by_hand, abs=1e-9)
 

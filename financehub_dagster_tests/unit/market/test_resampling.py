@@ -126,7 +126,7 @@ def test_a_bar_is_final_only_when_its_minutes_are_complete_to_its_end() -> None:
     assert found.final.tolist() == [True, False, False]
     assert one("XNYS", "2024-11-04", "2024-11-04T15:12", 15, "2024-11-04T15:00").final.tolist() == [True, True, False]
     assert one("XNYS", "2024-11-04", "2024-11-04T15:12", 15, "NaT").final.tolist() == [False] * 3
-    assert found.finals().ts.tolist() == found.bars.ts[:1].tolist()
+    assert found.bars.where(found.final).ts.tolist() == found.bars.ts[:1].tolist()
     # The short last bar of a session is over at the close.
     assert one("XNYS", "2024-11-04", "2024-11-05", 60, "2024-11-04T21:00").final.all()
 

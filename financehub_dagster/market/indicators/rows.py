@@ -1,15 +1,19 @@
-"""The rows of the daily indicators: every declared indicator over each instrument's whole history of daily bars.
+"""The rows of indicators: every declared one over each instrument's whole history of daily or hourly bars.
 
 Belongs here: which bars count and which rows come of them. Does not belong here: formulas (`engine`, `formulas`).
 Imports TA-Lib, so it is itself imported only where indicators are computed.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from financehub_dagster.market.bar_arrays import BarArrays
+from financehub_dagster.market.calendar_source import Days
 from financehub_dagster.market.derived import DerivedRows
 from financehub_dagster.market.indicators import engine
+from financehub_dagster.market.indicators.columns import INDICATORS_1H
 
 
 def trades(bars: BarArrays, traded: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
@@ -34,4 +38,14 @@ def compute(bars: BarArrays, traded: NDArray[np.bool_]) -> DerivedRows:
         for name, known in values.items():
             values[name] = np.full(len(traded), np.nan)
             values[name][traded] = known
+    return _rows(bars, values)
+
+
+def compute_hours(bars: BarArrays, traded: NDArray[np.bool_], sessions: Days) -> DerivedRows:
+    """One row for each hour, all of which are trades; sessions has the date of the session that each belongs to."""
+    offsets, arrays = trades(bars, traded)
+    return _rows(bars, engine.compute_many(offsets, **arrays, columns=INDICATORS_1H, sessions=sessions))
+
+
+def _rows(bars: BarArrays, values: Mapping[str, NDArray[np.float64]]) -> DerivedRows:
     return DerivedRows(np.repeat(np.arange(len(bars.symbols)), np.diff(bars.offsets)), bars.date, values)
