@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _ONE_A_DAY = ("symbol", "date")
 """The key of the tables with a row per symbol and date."""
+DEFINITION = ("description", "unit", "engine", "function", "parameters", "source")
+"""What is told of an indicator's declaration."""
 MOST_INPUTS = 60
 """Newest inputs of an indicator that are listed; most look at fewer bars, and all of them are counted."""
 
@@ -212,53 +214,39 @@ def _formula(connection: "Connection", found: Explanation, bars: str) -> dict[st
     """The definition of a computed column and the bars it is computed from; of the whole row: its inputs."""
     from financehub_dagster.market.indicators import columns
 
+    stale = explanations.stale_since(connection, found.table, found.symbol)
+    told: dict[str, Any] = {"inputs_table": bars, "stale": stale is not None and stale <= found.date}
     if period_of(found.table) == "next session":
-        return _formula_of_levels(connection, found, bars)
+        return told | _inputs_of_levels(connection, found, bars)
     declared = {each.name: each for each in columns.INDICATORS}.get(found.column or "")
     inputs = ("open", "high", "low", "close", "volume") if declared is None else declared.inputs
     first, count, newest = explanations.extent_until(connection, bars, found.symbol, found.date)
-    stale = explanations.stale_since(connection, found.table, found.symbol)
     size = MOST_INPUTS if declared is None else min(_bars_looked_at(declared), MOST_INPUTS)
     return {
-        **({} if declared is None else _definition(declared)),
-        "inputs_table": bars,
+        **({} if declared is None else {name: getattr(declared, name) for name in DEFINITION}),
+        **told,
         "inputs": list(inputs),
         "first_input": first,
         "last_input": found.date if count else None,
         "input_rows": count,
         "newest_input_at": newest,
         "last_inputs": explanations.last_values(connection, bars, inputs, found.symbol, found.date, size),
-        "stale": stale is not None and stale <= found.date,
     }
 
 
-def _formula_of_levels(connection: "Connection", found: Explanation, bars: str) -> dict[str, Any]:
+def _inputs_of_levels(connection: "Connection", found: Explanation, bars: str) -> dict[str, Any]:
     """The one bar that the row of a trade date is made of: that of the session before it, which the row names."""
     inputs = ("high", "low", "close")
     before = found.date - timedelta(days=1) if found.row is None else found.row["session"]
     bar = explanations.last_values(connection, bars, inputs, found.symbol, before, 1)
-    newest = explanations.stamp_of(connection, bars, found.symbol, bar[0]["date"]) if bar else None
-    stale = explanations.stale_since(connection, found.table, found.symbol)
+    day = bar[0]["date"] if bar else None
     return {
-        "inputs_table": bars,
         "inputs": list(inputs),
-        "first_input": bar[0]["date"] if bar else None,
-        "last_input": bar[0]["date"] if bar else None,
+        "first_input": day,
+        "last_input": day,
         "input_rows": len(bar),
-        "newest_input_at": newest,
+        "newest_input_at": explanations.stamp_of(connection, bars, found.symbol, bar[0]["date"]) if bar else None,
         "last_inputs": bar,
-        "stale": stale is not None and stale <= found.date,
-    }
-
-
-def _definition(column: "IndicatorColumn") -> dict[str, Any]:
-    return {
-        "description": column.description,
-        "unit": column.unit,
-        "engine": column.engine,
-        "function": column.function,
-        "parameters": dict(column.parameters),
-        "source": column.source,
     }
 
 

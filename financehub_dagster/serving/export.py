@@ -26,9 +26,7 @@ import pyarrow as pa
 from financehub_dagster.serving import archived, file_formats, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
-from financehub_dagster.serving.kept_revisions import require_kept
-from financehub_dagster.serving.questions import TableQuery, require_known
-from financehub_dagster.serving.renamed import with_present_symbols
+from financehub_dagster.serving.questions import TableQuery, require_kept, require_known, with_present_symbols
 from financehub_dagster.storage.archive.files import sync
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow

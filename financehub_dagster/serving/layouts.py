@@ -38,7 +38,12 @@ def convert(rows: pa.Table, to: str) -> "pd.DataFrame | pl.DataFrame | pa.Table"
     if to == "arrow":
         return rows
     if to == "polars":
-        return _polars().from_arrow(rows)
+        try:
+            import polars
+        except ImportError:
+            remedy = "`pip install polars`, or read to='pandas' or to='arrow'"
+            raise ReadError(f"polars is not installed: {remedy}") from None
+        return polars.from_arrow(rows)
     return rows.to_pandas(date_as_object=False, use_threads=rows.num_rows > FEW)
 
 
@@ -85,11 +90,3 @@ def _wide_pandas(grids: dict[str, Any], symbols: list[str], times: pa.Array, tim
     index = pd.Index(times.to_pandas(date_as_object=False), name=time)
     frames = {name: pd.DataFrame(grid, index, pd.Index(symbols, name="symbol")) for name, grid in grids.items()}
     return next(iter(frames.values())) if len(frames) == 1 else pd.concat(frames, axis=1)
-
-
-def _polars() -> Any:
-    try:
-        import polars
-    except ImportError:
-        raise ReadError("polars is not installed: `pip install polars`, or read to='pandas' or to='arrow'") from None
-    return polars

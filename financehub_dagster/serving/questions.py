@@ -1,18 +1,20 @@
 """What a reader asks for, as people write it, turned into a selection of a declared table.
 
-Belongs here: tables, columns, symbols, days and times in words, and refusing what cannot be meant. Does not belong
-here: reading (`read`, `export`).
+Belongs here: tables, columns, symbols, days and times in words, and refusing what cannot be meant or told any more.
+Does not belong here: reading (`read`, `export`), how long revisions are kept (`operations.retention`; SQL refuses by
+itself, `storage.database.as_of_functions`), and which symbols were given up (storage).
 """
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from financehub_dagster.market.price_bases import BASES, PRICES, Basis
 from financehub_dagster.serving.errors import ReadError, unknown
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.queries import arrow, days
+from financehub_dagster.storage.queries import arrow, days, given_up
 from financehub_dagster.tables import ACTIONS
 
 if TYPE_CHECKING:
@@ -77,6 +79,39 @@ def require_known(reader: arrow.Reader, symbols: Sequence[str]) -> None:
     for symbol in symbols:
         if symbol not in known:
             raise unknown("symbol", symbol, known, "`financehub instruments list --all` shows what there is")
+
+
+def require_kept(reader: arrow.Reader, question: TableQuery) -> None:
+    """Raise ReadError for a question as of a time that lies before the oldest revision that is kept."""
+    at = question.selection.as_of
+    if at is None:
+        return
+    needs_actions = question.selection.repaired or question.basis == "raw"
+    tables = [question.table, ACTIONS] if needs_actions else [question.table]
+    for name, since in reader.revisions_kept(tables).items():
+        if at < since:
+            told = f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+            raise ReadError(
+                f"{name} is known as of {told} and later: older revisions were deleted "
+                "(FINANCEHUB_KEEP_REVISIONS_DAYS); choose a later as_of"
+            )
+
+
+class RenamedSymbol(UserWarning):
+    """A symbol that was asked for is another one now; the rows are under the present one."""
+
+
+def with_present_symbols(reader: arrow.Reader, question: TableQuery, lacking: Sequence[str]) -> TableQuery:
+    """The question with those of `lacking` that were given up replaced, each with a warning."""
+    asked = question.selection.symbols
+    known = [each for each in reader.given_up() if each.old in lacking]
+    told: list[str] = []
+    symbols = given_up.present(known, asked or (), told.append)
+    if not told:
+        return question
+    for each in told:
+        warnings.warn(each, RenamedSymbol, stacklevel=2)
+    return replace(question, selection=replace(question.selection, symbols=symbols))
 
 
 def split_names(texts: str | Sequence[str] | None) -> list[str] | None:

@@ -6,7 +6,7 @@ Belongs here: the Python API. Does not belong here: SQL (`storage.queries.arrow`
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 import pyarrow as pa
 
@@ -14,9 +14,7 @@ from financehub_dagster.market.price_bases import Basis
 from financehub_dagster.serving import archived, layouts, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ReadError, unknown
-from financehub_dagster.serving.kept_revisions import require_kept
-from financehub_dagster.serving.questions import TableQuery, ask, require_known
-from financehub_dagster.serving.renamed import with_present_symbols
+from financehub_dagster.serving.questions import TableQuery, ask, require_kept, require_known, with_present_symbols
 from financehub_dagster.storage.queries import arrow
 
 if TYPE_CHECKING:
@@ -27,48 +25,25 @@ type Layout = Literal["long", "wide"]
 LIBRARIES = ("pandas", "polars", "arrow")
 
 
+class Asked(TypedDict, total=False):
+    """What `read` may be asked beside the table and the library, as its signature says."""
+
+    symbols: str | Sequence[str] | None
+    start: date | str | None
+    end: date | str | None
+    columns: str | Sequence[str] | None
+    as_of: datetime | str | None
+    adjust: Basis
+    repaired: bool
+    layout: Layout
+
+
 @overload
-def read(
-    table: str,
-    *,
-    symbols: str | Sequence[str] | None = ...,
-    start: date | str | None = ...,
-    end: date | str | None = ...,
-    columns: str | Sequence[str] | None = ...,
-    as_of: datetime | str | None = ...,
-    adjust: Basis = ...,
-    repaired: bool = ...,
-    layout: Layout = ...,
-    to: Literal["pandas"] = ...,
-) -> "pd.DataFrame": ...
+def read(table: str, *, to: Literal["pandas"] = ..., **asked: Unpack[Asked]) -> "pd.DataFrame": ...
 @overload
-def read(
-    table: str,
-    *,
-    symbols: str | Sequence[str] | None = ...,
-    start: date | str | None = ...,
-    end: date | str | None = ...,
-    columns: str | Sequence[str] | None = ...,
-    as_of: datetime | str | None = ...,
-    adjust: Basis = ...,
-    repaired: bool = ...,
-    layout: Layout = ...,
-    to: Literal["polars"],
-) -> "pl.DataFrame": ...
+def read(table: str, *, to: Literal["polars"], **asked: Unpack[Asked]) -> "pl.DataFrame": ...
 @overload
-def read(
-    table: str,
-    *,
-    symbols: str | Sequence[str] | None = ...,
-    start: date | str | None = ...,
-    end: date | str | None = ...,
-    columns: str | Sequence[str] | None = ...,
-    as_of: datetime | str | None = ...,
-    adjust: Basis = ...,
-    repaired: bool = ...,
-    layout: Layout = ...,
-    to: Literal["arrow"],
-) -> pa.Table: ...
+def read(table: str, *, to: Literal["arrow"], **asked: Unpack[Asked]) -> pa.Table: ...
 def read(
     table: str,
     *,
@@ -97,7 +72,9 @@ def read(
     """
     if to not in LIBRARIES:
         raise unknown("library", to, LIBRARIES, "")
-    wide = _is_wide(layout)
+    if layout not in ("long", "wide"):
+        raise unknown("layout", layout, ("long", "wide"), "")
+    wide = layout == "wide"
     if wide and columns is None:
         columns = layouts.DEFAULT_VALUE
     question = ask(
@@ -115,12 +92,6 @@ def read(
     if wide:
         return layouts.wide(rows, values, to)
     return layouts.convert(rows, to)
-
-
-def _is_wide(layout: str) -> bool:
-    if layout not in ("long", "wide"):
-        raise unknown("layout", layout, ("long", "wide"), "")
-    return layout == "wide"
 
 
 def _answer(reader: arrow.Reader, question: TableQuery) -> pa.Table:

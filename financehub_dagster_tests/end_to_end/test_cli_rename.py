@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from financehub_dagster import read
 from financehub_dagster.cli.app import run
 from financehub_dagster.sandbox.client import Sandbox
-from financehub_dagster.serving.renamed import RenamedSymbol
+from financehub_dagster.serving.questions import RenamedSymbol
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures
 from financehub_dagster_tests.end_to_end.conftest import prepared

@@ -8,7 +8,7 @@ import pytest
 from financehub_dagster import read
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.operations.archive import archive_old
-from financehub_dagster.serving.renamed import RenamedSymbol
+from financehub_dagster.serving.questions import RenamedSymbol
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.archive import moving
 from financehub_dagster.storage.database.engine import transaction
