@@ -19,15 +19,13 @@ from financehub_dagster.providers.budgets import AccountBudget, Budgets, budgets
 NAME = "api_usage"
 PROVIDERS = tuple(all_providers())
 
-SPEC = table_spec(NAME)
-
 
 def _observed() -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
     with warnings.catch_warnings():
         # Marked beta, and every process that loads the code location would say so.
         warnings.simplefilter("ignore", dg.BetaWarning)
         decorate: Callable[[Callable[..., object]], dg.AssetsDefinition] = dg.multi_observable_source_asset(
-            name=NAME, specs=[SPEC], required_resource_keys=set(PROVIDERS)
+            name=NAME, specs=[table_spec(NAME)], required_resource_keys=set(PROVIDERS)
         )
         return decorate
 

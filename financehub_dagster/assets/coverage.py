@@ -10,16 +10,14 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Finding
-from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.assets.tables import kept
 from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.tables import BARS_OF, DERIVED, LEDGER_TABLES
 
 NAME = "coverage"
 
-SPEC = table_spec(NAME, deps=LEDGER_TABLES)
 
-
-@dg.multi_asset(name=NAME, specs=[SPEC])
+@kept(NAME, deps=LEDGER_TABLES)
 def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Bring the ledger up to now and report it."""
     from financehub_dagster.assets.charts.coverage import heat_map

@@ -5,15 +5,13 @@ Belongs here: the asset and what it shows. Does not belong here: importing (cli)
 
 import dagster as dg
 
-from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.assets.tables import kept
 from financehub_dagster.ingest.record_table import record_table
 
 NAME = "holdings"
 
-SPEC = table_spec(NAME)
 
-
-@dg.multi_asset(name=NAME, specs=[SPEC])
+@kept(NAME)
 def holdings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Report what is held; the table itself is kept by `financehub holdings import`."""
     from financehub_dagster.storage.database.engine import transaction

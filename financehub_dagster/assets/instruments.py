@@ -2,15 +2,13 @@
 
 import dagster as dg
 
-from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.assets.tables import kept
 from financehub_dagster.ingest.record_table import record_table
 
 NAME = "instruments"
 
-SPEC = table_spec(NAME)
 
-
-@dg.multi_asset(name=NAME, specs=[SPEC])
+@kept(NAME)
 def instruments(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Report who is in the universe; the table itself is kept by its editors."""
     from financehub_dagster.storage.database.engine import transaction

@@ -6,15 +6,13 @@ Belongs here: the asset and what it shows of a run. Does not belong here: claimi
 
 import dagster as dg
 
-from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.assets.tables import kept
 from financehub_dagster.ingest.run_config import Universe
 
 NAME = "notifications"
 
-SPEC = table_spec(NAME)
 
-
-@dg.multi_asset(name=NAME, specs=[SPEC])
+@kept(NAME)
 def notifications(context: dg.AssetExecutionContext, config: Universe) -> dg.MaterializeResult:
     """Send what waits; with symbols also what failed of them before.
 

@@ -5,14 +5,12 @@ Belongs here: the asset and what it shows of a run. Does not belong here: comput
 
 import dagster as dg
 
-from financehub_dagster.assets.tables import table_spec
+from financehub_dagster.assets.tables import kept
 
 NAME = "position_sizes"
 
-SPEC = table_spec(NAME)
 
-
-@dg.multi_asset(name=NAME, specs=[SPEC])
+@kept(NAME)
 def position_sizes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Size positions for recent signals to enter; without an equity nothing is sized, and the run says so."""
     from financehub_dagster.ingest.position_sizes import size_positions

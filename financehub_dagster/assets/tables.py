@@ -74,6 +74,11 @@ def table_spec(name: str, *, deps: tuple[str, ...] | None = None) -> dg.AssetSpe
     )
 
 
+def kept(name: str, *, deps: tuple[str, ...] | None = None) -> Callable[..., dg.AssetsDefinition]:
+    """Makes the asset of a table that commands, the gateway or the ledger keep of a body that reports on it."""
+    return dg.multi_asset(name=name, specs=[table_spec(name, deps=deps)])
+
+
 @cache
 def _policy(fresh: Freshness) -> dg.FreshnessPolicy:
     """Tables that are due together share one: Dagster goes through a thousand ticks to check each."""
