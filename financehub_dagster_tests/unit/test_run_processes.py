@@ -25,24 +25,6 @@ from financehub_dagster.settings import get_settings
 print(os.getppid(), loaded, get_settings().financehub_minutes_days, flush=True)
 """
 
-WORK = """
-import sys
-import financehub_dagster.definitions
-import financehub_dagster.automation.loaded_once
-known = set(sys.modules)
-import pandas as pd
-from financehub_dagster.assets.charts.bars import Series, _draw_prices
-from financehub_dagster.market.schemas import schema_of
-from financehub_dagster.tables import TABLES
-days = pd.date_range("2024-01-01", periods=4)
-prices = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close", "volume"), [1.0, 2.0, 3.0, 4.0]), index=days)
-assert _draw_prices([Series("AAPL", "USD", prices, 0)])
-limits = {name: limit for name, limit in TABLES["crypto_prices_daily"].limits.items() if name in prices}
-assert len(schema_of("prices", limits).validate(prices.reset_index(drop=True), lazy=True)) == 4
-print(*{name.split(".")[0] for name in set(sys.modules) - known} - {name.split(".")[0] for name in known})
-"""
-"""What a run of a table of bars does besides asking and storing: it draws the newest bars and judges all of them."""
-
 
 def runs_of(folder: Path, *program: str) -> list[list[str]]:
     """What two runs print: the parent, whether what they need was loaded, and a setting that changes in between."""
@@ -62,8 +44,3 @@ def test_runs_are_forked_with_everything_loaded_and_read_the_settings_anew(tmp_p
 
 def test_other_programs_start_processes_as_before(tmp_path: Path) -> None:
     assert [each[1:] for each in runs_of(tmp_path, "asset", "materialize")] == [["False", "10"], ["False", "20"]]
-
-
-def test_a_run_imports_no_library_to_draw_and_to_judge(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", WORK], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
