@@ -13,7 +13,7 @@ import dagster as dg
 
 from financehub_dagster.ingest.outcome import Outcome, run_metadata
 from financehub_dagster.ingest.partitions import Window, by_day
-from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.queries import history
 
 ROWS, PARTITION_ROWS = "dagster/row_count", "dagster/partition_row_count"
@@ -34,12 +34,17 @@ def materialized(
     if dg.AssetKey(outcome.table) not in context.selected_asset_keys:
         return
     with transaction() as connection:
-        rows_by = history.rows_by_day if by_day(outcome.table) else history.rows_by_month
-        rows = rows_by(connection, outcome.table, window.start, window.end)
+        rows = rows_of(connection, outcome.table, window)
         total = history.estimated_rows(connection, outcome.table)
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
     counted = {} if total is None else {ROWS: dg.MetadataValue.int(total)}
     yield reported(context, outcome.table, rows, {**metadata, **counted, **shown})
+
+
+def rows_of(connection: Connection, table: str, window: Window) -> dict[str, int]:
+    """The rows of each partition of `table` within the window that has any."""
+    rows_by = history.rows_by_day if by_day(table) else history.rows_by_month
+    return rows_by(connection, table, window.start, window.end)
 
 
 def reported(

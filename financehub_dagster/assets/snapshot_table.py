@@ -6,16 +6,14 @@ are asked (providers.snapshot_routing).
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from logging import Logger
-from typing import Any
 
 import dagster as dg
 
 from financehub_dagster.assets.charts import snapshots
-from financehub_dagster.assets.reporting import reported
-from financehub_dagster.assets.snapshot_config import SnapshotConfig
-from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
+from financehub_dagster.assets.reporting import reported, rows_of
+from financehub_dagster.ingest.outcome import raise_if_nothing_worked, run_metadata
 from financehub_dagster.ingest.partitions import Window, running_partition
+from financehub_dagster.ingest.run_config import Snapshot
 from financehub_dagster.ingest.snapshot_rows import store_fundamentals, store_news, store_prices
 from financehub_dagster.ingest.snapshots import SnapshotRun, Store, update_answers
 from financehub_dagster.storage.database.engine import Connection, transaction
@@ -36,50 +34,28 @@ _SHOWN: dict[str, tuple[str, Shown]] = {
 
 
 def fill_with_snapshots(
-    context: dg.AssetExecutionContext, config: SnapshotConfig, table: str
+    context: dg.AssetExecutionContext, config: Snapshot, table: str
 ) -> Iterator[dg.MaterializeResult]:
-    """Bring the run's partitions of `table` up to date and report them."""
-    window, look_back = Window.of(context), SNAPSHOTS[table].look_back
+    """Bring the run's partitions of `table` up to date and report them; dg.Failure when every instrument failed."""
+    window, filled = Window.of(context), SNAPSHOTS[table]
     since = None
-    if look_back is None:
+    if filled.look_back is None:
         running_partition(context)
     else:
-        since = since_when(table, window, look_back, datetime.now(UTC))
-    outcome = ask_and_store(context.resources, config, table, window, context.run.run_id, context.log, since)
-    metadata, rows = report(outcome, window)
-    yield reported(context, table, rows, metadata)
-
-
-def ask_and_store(
-    resources: Any,
-    config: SnapshotConfig,
-    table: str,
-    window: Window,
-    run_id: str,
-    log: Logger,
-    since: datetime | None = None,
-) -> Outcome:
-    """Ask and store; raises dg.Failure when every instrument failed. `resources` has the router and its providers."""
-    filled = SNAPSHOTS[table]
-    router = getattr(resources, filled.router)
-    vendors = {name: getattr(resources, name) for name in router.able}
-    work = SnapshotRun(table, router, vendors, window.partition_key, run_id, since, config.providers)
-    outcome = update_answers(work, config.members(table), _STORES[filled.keeps], log)
+        since = since_when(table, window, filled.look_back, datetime.now(UTC))
+    router = getattr(context.resources, filled.router)
+    vendors = {name: getattr(context.resources, name) for name in router.able}
+    work = SnapshotRun(table, router, vendors, window.partition_key, context.run.run_id, since, config.providers)
+    outcome = update_answers(work, config.members(table), _STORES[filled.keeps], context.log)
     raise_if_nothing_worked(outcome)
-    return outcome
-
-
-def report(outcome: Outcome, window: Window) -> tuple[dict[str, dg.MetadataValue], dict[str, int]]:
-    """What a run did and shows, and the rows of each day or month of `window` that has any."""
-    table = TABLES[outcome.table]
-    rows_by = history.rows_by_month if table.partitions == "month" else history.rows_by_day
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
     with transaction() as connection:
-        rows = rows_by(connection, outcome.table, window.start, window.end)
-        if table.chart is not None:
-            name, shown = _SHOWN[table.chart]
-            metadata[name] = shown(connection, outcome.table, window.start, window.end)
-    return metadata, rows
+        rows = rows_of(connection, table, window)
+        chart = TABLES[table].chart
+        if chart is not None:
+            name, shown = _SHOWN[chart]
+            metadata[name] = shown(connection, table, window.start, window.end)
+    yield reported(context, table, rows, metadata)
 
 
 def since_when(table: str, window: Window, look_back: timedelta, now: datetime) -> datetime:

@@ -10,9 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from financehub_dagster.assets.snapshot_config import SnapshotConfig
 from financehub_dagster.ingest.partitions import partitions_of
-from financehub_dagster.ingest.run_config import Fetch, Minutes, Universe
+from financehub_dagster.ingest.run_config import Fetch, Minutes, Snapshot, Universe
 from financehub_dagster.tables import FOLLOWING, TABLES, filled_with
 from financehub_dagster.tables.declaration import (
     Derived,
@@ -138,7 +137,7 @@ def _body(table: Table) -> Callable[..., Iterator[dg.MaterializeResult]]:
 
         yield from fill_minutes(context, config, table.name)
 
-    def snapshots(context: dg.AssetExecutionContext, config: SnapshotConfig) -> Iterator[dg.MaterializeResult]:
+    def snapshots(context: dg.AssetExecutionContext, config: Snapshot) -> Iterator[dg.MaterializeResult]:
         from financehub_dagster.assets.snapshot_table import fill_with_snapshots
 
         yield from fill_with_snapshots(context, config, table.name)

@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from financehub_dagster.gateway.addresses import is_loopback
+from financehub_dagster.gateway.errors import OverrideDown, Unreachable
+
 if TYPE_CHECKING:
     from financehub_dagster.gateway.client import VendorClient
     from financehub_dagster.gateway.response import Reply
@@ -43,6 +46,16 @@ class Call:
         sent = _sent.get()
         if sent is not None:
             sent.count()
+
+    def refused(self) -> Unreachable:
+        """The error of a refused connection: a network may come back by itself, a server of this machine does not."""
+        policy = self.client.policy
+        address = policy.place.removeprefix("@")
+        if address and is_loopback(f"http://{address}"):
+            remedy = "start the sandbox: `financehub up --sandbox`"
+            problem = f"nothing answers at {address}, its base URL override; {remedy}"
+            return OverrideDown(policy.provider, problem, symbol=self.symbol)
+        return Unreachable(policy.provider, "no connection could be made; is the network up?", symbol=self.symbol)
 
     def document(self) -> Any:
         """The last answer as JSON; raises Malformed, or LookupError before the first."""

@@ -48,16 +48,15 @@ def update_derived(name: str, window: Window, universe: Universe, run_id: str, l
         for source in DERIVED[name].inputs
         for batch in batched(universe.instruments(TABLES[source].instruments), BATCH)
     )
-    with closing(at_once(partial(_update, name=name, window=window, run_id=run_id), batches, ABREAST)) as parts:
+
+    def update(batch: tuple[str, Sequence[str]]) -> Outcome:
+        return store(computed(name, *batch, window), window, run_id)
+
+    with closing(at_once(update, batches, ABREAST)) as parts:
         for part in parts:
             outcome.include(part)
             log.info(f"{name}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
     return outcome
-
-
-def _update(batch: tuple[str, Sequence[str]], name: str, window: Window, run_id: str) -> Outcome:
-    source, symbols = batch
-    return store(computed(name, source, symbols, window), window, run_id)
 
 
 @dataclass(frozen=True)

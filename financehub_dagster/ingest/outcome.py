@@ -84,11 +84,6 @@ class Outcome:
             elif counted.name != "table":
                 setattr(self, counted.name, own | other if isinstance(own, dict) else own + other)
 
-    @property
-    def nothing_worked(self) -> bool:
-        """Whether instruments failed and none is done; deferred work is neither."""
-        return bool(self.failures) and not self.done
-
 
 def _reasons(failures: Mapping[str, str]) -> dg.TableMetadataValue:
     """Failed instruments and their reasons as a table that the webserver shows at once."""
@@ -150,8 +145,8 @@ def _undone(outcome: Outcome) -> dict[str, dg.MetadataValue]:
 
 
 def raise_if_nothing_worked(outcome: Outcome) -> None:
-    """Fail the step when no instrument could be stored; one line names how many and the first reason."""
-    if outcome.nothing_worked:
+    """Fail the step when instruments failed and none is done; one line names how many and the first reason."""
+    if outcome.failures and not outcome.done:
         symbol, reason = next(iter(outcome.failures.items()))
         deferred = f", and {len(outcome.deferred)} more were deferred" if outcome.deferred else ""
         count = len(outcome.failures)

@@ -1,10 +1,11 @@
 """How fresh the tables are, counted in the sessions of each exchange: a holiday is not late.
 
-Belongs here: when rows are due. Does not belong here: the bounds (bounds), and what happens when rows are late (sla).
+Belongs here: when rows are due. Does not belong here: the bounds (tables), and what happens when rows are late (sla).
 Imports exchange_calendars, which takes a second: only where freshness is measured.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -12,12 +13,32 @@ import numpy as np
 from financehub_dagster.market import calendars
 from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.operations.bounds import LateBound, late_bounds
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.operations.freshness import Freshness, NewestRow, newest_rows
+from financehub_dagster.tables import TABLES
+from financehub_dagster.tables.declaration import Due
 
 WEEK = timedelta(days=14)
 """Further ahead than this no session is looked for: the longest holidays take a week."""
+
+
+@dataclass(frozen=True)
+class LateBound:
+    """How late rows of a table may be, of these kinds of instruments; time is the column that places a row in time."""
+
+    table: str
+    kinds: tuple[str, ...]
+    due: Due
+    late: timedelta
+    time: str
+
+
+def late_bounds() -> Iterator[LateBound]:
+    """The bounds on lateness of all tables whose rows have a time."""
+    for table in TABLES.values():
+        if table.time is not None:
+            for each in table.lateness:
+                yield LateBound(table.name, each.kinds or table.instruments, each.due, each.bound, table.time)
 
 
 def measure(connection: Connection, now: datetime, bounds: Iterable[LateBound] | None = None) -> list[Freshness]:
@@ -35,14 +56,10 @@ def measure(connection: Connection, now: datetime, bounds: Iterable[LateBound] |
 def _of(bound: LateBound, row: NewestRow, now: datetime) -> Iterator[Freshness]:
     if row.at is None and bound.due == "always":
         return  # nothing was ever fetched: its vendors may be disabled
-    market = Instrument(row.symbol, row.symbol, AssetType.FX if row.is_fx else _kind(bound), row.exchange)
+    market = Instrument(row.symbol, row.symbol, AssetType.FX if row.is_fx else AssetType(bound.kinds[0]), row.exchange)
     due = when_due(bound, market, row, now)
     late = 0.0 if due is None else max(0.0, _late(bound, market, due, now))
     yield Freshness(bound.table, "FX" if row.is_fx else row.exchange, row.at, due, bound.late.total_seconds(), late)
-
-
-def _kind(bound: LateBound) -> AssetType:
-    return AssetType(bound.kinds[0])
 
 
 def when_due(bound: LateBound, market: Instrument, row: NewestRow, now: datetime) -> datetime | None:

@@ -97,7 +97,8 @@ def check() -> Health:
     with ThreadPoolExecutor(len(checks)) as together:
         for result in together.map(lambda item: _measured(*item), checks.items()):
             found += result
-    return Health(overall(found), tuple(sorted(found, key=_order)), datetime.now(UTC))
+    found.sort(key=lambda each: (each.component not in ESSENTIAL, each.component))
+    return Health(overall(found), tuple(found), datetime.now(UTC))
 
 
 def overall(components: Sequence[Checked]) -> Status:
@@ -323,10 +324,6 @@ def _measured(name: str, check: Check) -> list[Checked]:
     seconds = time.monotonic() - began
     results = [found] if isinstance(found, Checked) else list(found)
     return [Checked(each.component, each.status, each.detail, round(seconds, 3)) for each in results]
-
-
-def _order(found: Checked) -> tuple[bool, str]:
-    return (found.component not in ESSENTIAL, found.component)
 
 
 def _ago(now: datetime, then: datetime) -> str:

@@ -6,8 +6,8 @@ Belongs here: comparing what is measured with the bounds. Does not belong here: 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from financehub_dagster.operations.bounds import runtimes
 from financehub_dagster.storage.operations.sla_breaches import Breach
+from financehub_dagster.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +32,11 @@ def late_tables(found: "Iterable[Freshness]") -> list[Breach]:
         for each in found
         if each.is_late and each.due is not None
     ]
+
+
+def runtimes() -> dict[str, timedelta]:
+    """How long the step of a scheduled run may take, by table."""
+    return {name: table.runtime for name, table in TABLES.items() if table.runtime is not None}
 
 
 def slow_steps(steps: "Iterable[RunningStep]") -> list[Breach]:

@@ -79,7 +79,11 @@ def _of(name: str, provider: Planned, rows: list[UsageRow], *, configured: bool)
     used: dict[_Account, dict[str, UsageRow]] = {}
     for row in rows:
         used.setdefault(_Account(row.place, row.key), {})[row.window] = row
-    known = [account for account, windows in used.items() if account in accounts or _says_something(windows.values())]
+    known = [
+        account
+        for account, windows in used.items()
+        if account in accounts or any(row.used or row.calls or row.benched_until for row in windows.values())
+    ]
     for account in dict.fromkeys([*accounts, *known]):
         yield from _windows(name, provider, account, used.get(account, {}), configured=account in accounts)
 
@@ -90,10 +94,6 @@ def _configured(name: str, provider: Planned) -> list[_Account]:
     if not settings.api_keys(name):
         return [_Account(place, None)]
     return [_Account(place, key.fingerprint) for key in keys_of(name)]
-
-
-def _says_something(windows: Iterable[UsageRow]) -> bool:
-    return any(row.used or row.calls or row.benched_until for row in windows)
 
 
 def _windows(

@@ -1,10 +1,19 @@
-"""The base of every provider and router: a Dagster resource that stays out of the launchpad.
+"""The base of every provider and router: a Dagster resource that stays out of the launchpad, and what vendors' have.
 
-Belongs here: what Dagster is told about resources of any kind. Does not belong here: anything of a vendor.
+Belongs here: what Dagster is told about resources of any kind, where a vendor is asked, for how long, and when its
+breaker opens. Does not belong here: asking, or any vendor's numbers.
 """
+
+from typing import ClassVar
 
 import dagster as dg
 from dagster._config.pythonic_config.resource import ConfigurableResourceFactoryResourceDefinition
+from pydantic import Field
+
+from financehub_dagster.gateway.policy import BreakerSettings, Timeouts
+from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.rate_limits.limiter import Limit
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 
 class _OptionalSettings(ConfigurableResourceFactoryResourceDefinition):
@@ -29,3 +38,38 @@ class Resource(dg.ConfigurableResource):  # type: ignore[type-arg]
         definition = super().get_resource_definition()
         definition.__class__ = _OptionalSettings
         return definition
+
+
+class Vendor(Resource):
+    """A vendor under the `name` that tables, keys and variables have for it."""
+
+    name: ClassVar[str]
+
+    base_url: str | None = Field(
+        default=None,
+        description="Stands in for the vendor's address; default: the vendor's *_BASE_URL, else the vendor.",
+    )
+    timeout: float = Field(default=15.0, gt=0, description="Seconds one try may take in all.")
+    first_pause: float = Field(default=2.0, ge=0, description="Seconds before the second try; doubles with each.")
+    breaker_threshold: int = Field(default=5, ge=1, description="Failed requests in a row that open the breaker.")
+    breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
+
+    def limits(self) -> tuple[Limit, ...]:
+        """The plan's limits that space calls out."""
+        return ()
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """The plan's budgets, which may be used at once."""
+        return ()
+
+    def timeouts(self) -> Timeouts:
+        """The times of one request."""
+        return Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2)
+
+    def breaker(self) -> BreakerSettings:
+        """When the vendor's circuit breaker opens."""
+        return BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds)
+
+    def override(self) -> str | None:
+        """The base URL that stands in for the vendor, without a slash at its end; None without one."""
+        return self.base_url.rstrip("/") if self.base_url else get_settings().base_url(self.name)

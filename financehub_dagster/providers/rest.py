@@ -32,7 +32,7 @@ from financehub_dagster.providers.reading import (
     in_turn,
     require_any,
 )
-from financehub_dagster.providers.vendor import Vendor
+from financehub_dagster.providers.resource import Vendor
 from financehub_dagster.storage.rate_limits.quotas import Reading
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The tables of the platform, one file each, and the register of them that everything else reads.
+"""The tables of the platform, one file for each or for those of one form, and the register that everything else reads.
 
 Belongs here: which tables there are, in the order in which writers lock them: each after those it is computed from.
 Does not belong here: SQL, Dagster, and tables for the platform's own book-keeping that no asset shows
@@ -7,9 +7,11 @@ Does not belong here: SQL, Dagster, and tables for the platform's own book-keepi
 FINANCEHUB_TABLES names modules with further declarations: each has a `TABLE`, as the files here do.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.settings import SettingsError, table_modules
 from financehub_dagster.tables import (
     api_usage,
     corporate_actions,
@@ -33,8 +35,7 @@ from financehub_dagster.tables.daily import (
     stock_prices_daily,
 )
 from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table
-from financehub_dagster.tables.extra import extra_tables
-from financehub_dagster.tables.intraday import indicators_1h, ohlc_1h, ohlc_1m, ohlc_5m, ohlc_15m
+from financehub_dagster.tables.intraday import indicators_1h, longer_bars, ohlc_1m
 
 if TYPE_CHECKING:
     from financehub_dagster.market.derived import Period
@@ -49,9 +50,7 @@ _DATA = (
     levels_daily.TABLE,
     pivot_points.TABLE,
     ohlc_1m.TABLE,
-    ohlc_5m.TABLE,
-    ohlc_15m.TABLE,
-    ohlc_1h.TABLE,
+    *longer_bars.TABLES,
     indicators_1h.TABLE,
     signals.TABLE,
     quotes.TABLE,
@@ -59,7 +58,22 @@ _DATA = (
     fundamentals.TABLE,
     news_articles.TABLE,
 )
-EXTRA = extra_tables()
+
+
+def _declared(name: str) -> Table:
+    """The `TABLE` of a module that FINANCEHUB_TABLES names; raises SettingsError for one that cannot be used."""
+    try:
+        table = import_module(name).TABLE
+    except ImportError as error:
+        raise SettingsError(f"FINANCEHUB_TABLES: module {name} cannot be imported: {error}") from None
+    except AttributeError:
+        raise SettingsError(f"FINANCEHUB_TABLES: module {name} has no TABLE; docs/tables.md shows one") from None
+    if not isinstance(table, Table):
+        raise SettingsError(f"FINANCEHUB_TABLES: TABLE of {name} is not a tables.declaration.Table")
+    return table
+
+
+EXTRA = tuple(_declared(name) for name in table_modules())
 """The tables that are declared beside the product."""
 
 DATA: dict[str, Table] = {table.name: table for table in (*_DATA, *EXTRA)}

@@ -56,13 +56,13 @@ def test_bars_and_indicators_end_with_the_last_day_and_begin_again_when_it_is_ta
 
 def test_no_current_value_is_asked_for(filled: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     from financehub_dagster.assets.checks.scope import members_of
-    from financehub_dagster.assets.snapshot_config import SnapshotConfig
+    from financehub_dagster.ingest.run_config import Snapshot
 
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    assert [each.symbol for each in SnapshotConfig().members("quotes")] == ["AAPL"]
+    assert [each.symbol for each in Snapshot().members("quotes")] == ["AAPL"]
     assert [each.symbol for each in members_of("quotes", ["AAPL", "MSFT"])] == ["AAPL"]
     assert answer(capsys, "instruments", "delist", "AAPL", "--on", yesterday.isoformat())["changed"]
-    assert SnapshotConfig().members("quotes") == []
+    assert Snapshot().members("quotes") == []
     assert run(["instruments", "list"]) == 0
     assert yesterday.isoformat() in capsys.readouterr().out
 

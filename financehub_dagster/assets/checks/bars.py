@@ -121,9 +121,10 @@ def _schema(evidence: Evidence) -> Finding:
         schema_of(evidence.table, TABLES[evidence.table].limits).validate(frame, lazy=True)
     except SchemaErrors as error:
         cases = error.failure_cases
+        keys = [name for name in KEYS if name in frame]
         rows = [
             {
-                **({} if index is None else _key_of(frame, index)),
+                **{name: frame.at[index, name] for name in keys if index is not None},
                 "column": column,
                 "check": check,
                 "value": case,
@@ -134,10 +135,6 @@ def _schema(evidence: Evidence) -> Finding:
         ]
         return finding(len(frame), len(cases), "values break the schema", rows)
     return finding(len(frame), 0, "values break the schema", [])
-
-
-def _key_of(frame: "pd.DataFrame", index: int) -> dict[str, object]:
-    return {name: frame.at[index, name] for name in KEYS if name in frame}
 
 
 def _bar_sanity(evidence: Evidence) -> Finding:

@@ -61,15 +61,10 @@ class Scope:
         within = [each for each in self.members if each.symbol not in self.rewritten]
         for members, window in ((within, self.window), (beyond, EVER)):
             days = 1 if _adds_one(self.table) else min((window[1] - window[0]).days + 1, LONGEST)
-            days *= rows_a_day(self.table)
-            for some in batched(members, max(rows_at_once(self.table) // days, 1)):
+            minutes = TABLES[self.table].bar_minutes
+            rows = days * (24 * 60 // minutes if minutes else 1)
+            for some in batched(members, max(rows_at_once(self.table) // rows, 1)):
                 yield replace(self, members=some, window=window)
-
-
-def rows_a_day(table: str) -> int:
-    """Rows of one instrument and day, at most."""
-    minutes = TABLES[table].bar_minutes
-    return 24 * 60 // minutes if minutes else 1
 
 
 def rows_at_once(table: str) -> int:

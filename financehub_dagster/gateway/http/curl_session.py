@@ -16,7 +16,6 @@ from financehub_dagster.gateway.addresses import host_of, overridden
 from financehub_dagster.gateway.api_keys import Credentials
 from financehub_dagster.gateway.client import Exchange
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, Transient, Unreachable
-from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.redaction import guard_logger
 from financehub_dagster.gateway.request_context import Call, current_call
 from financehub_dagster.gateway.response import Reply
@@ -128,7 +127,7 @@ def _typed(call: Call, error: curl.RequestException, body: _BoundedBody) -> Prov
     if isinstance(error, curl.IncompleteRead | curl.ContentDecodingError | curl.ChunkedEncodingError):
         return Malformed(provider, f"the answer broke off ({type(error).__name__})", symbol=symbol)
     if type(error) is curl.ConnectionError and error.code == _COULDNT_CONNECT:
-        return refused(call)
+        return call.refused()
     if isinstance(error, curl.InvalidURL | curl.ImpersonateError | curl.SessionClosed):
         return BadRequest(provider, f"cannot be sent ({type(error).__name__})", symbol=symbol)
     return Transient(provider, "the connection was closed before the answer", symbol=symbol)

@@ -15,7 +15,6 @@ from financehub_dagster.gateway.api_keys import NO_CREDENTIALS, Credentials
 from financehub_dagster.gateway.client import Exchange
 from financehub_dagster.gateway.errors import BadRequest, Malformed, Transient, Unreachable
 from financehub_dagster.gateway.http.deadline import DeadlineAdapter, by
-from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.redaction import guard_logger
 from financehub_dagster.gateway.request_context import Call, current_call
 from financehub_dagster.gateway.response import Reply
@@ -91,7 +90,7 @@ def _connection_error(call: Call, error: requests.ConnectionError) -> Transient:
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        return refused(call)
+        return call.refused()
     if isinstance(reason, urllib3.exceptions.ProxyError):
         return Unreachable(provider, "no connection could be made; is the network up?", symbol=symbol)
     return Transient(provider, "the connection was closed before the answer", symbol=symbol)

@@ -25,7 +25,7 @@ from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBa
 from financehub_dagster.providers.frames import QUOTES, table
 from financehub_dagster.providers.listings import power_of_told, symbol_at
 from financehub_dagster.providers.reading import batches, require_any
-from financehub_dagster.providers.vendor import Vendor
+from financehub_dagster.providers.resource import Vendor
 from financehub_dagster.providers.yahoo import errors
 from financehub_dagster.storage.rate_limits.limiter import Limit
 

@@ -4,7 +4,6 @@ import pytest
 
 from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import OverrideDown, Unreachable
-from financehub_dagster.gateway.http.refused import refused
 from financehub_dagster.gateway.policy import Meaning, Policy
 from financehub_dagster.gateway.request_context import Call
 
@@ -15,7 +14,7 @@ def call(place: str) -> Call:
 
 @pytest.mark.parametrize("place", ["", "@stand-in.example:8080"])
 def test_a_network_may_come_back(place: str) -> None:
-    error = refused(call(place))
+    error = call(place).refused()
     assert type(error) is Unreachable
     assert error.retryable
     assert str(error) == "yahoo: AAPL: no connection could be made; is the network up?"
@@ -23,7 +22,7 @@ def test_a_network_may_come_back(place: str) -> None:
 
 @pytest.mark.parametrize("place", ["@127.0.0.1:8080", "@localhost:8080", "@[::1]:8080"])
 def test_a_stand_in_on_this_machine_has_to_be_started(place: str) -> None:
-    error = refused(call(place))
+    error = call(place).refused()
     assert type(error) is OverrideDown
     assert not error.retryable
     assert f"nothing answers at {place[1:]}" in str(error)

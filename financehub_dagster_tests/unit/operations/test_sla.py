@@ -6,9 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.operations.bounds import late_bounds, runtimes
-from financehub_dagster.operations.freshness import measure, open_seconds
-from financehub_dagster.operations.sla import follow_freshness, follow_runtimes, late_tables
+from financehub_dagster.operations.freshness import late_bounds, measure, open_seconds
+from financehub_dagster.operations.sla import follow_freshness, follow_runtimes, late_tables, runtimes
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.month_partitions import ensure_months
 from financehub_dagster.storage.operations.freshness import Freshness

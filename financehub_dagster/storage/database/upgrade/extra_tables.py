@@ -1,7 +1,7 @@
 """SQL tables of declarations beside the product: created when the database is upgraded, never changed.
 
 Belongs here: creating them, and refusing a table in the database that is not as declared. Does not belong here:
-importing declarations (`tables.extra`), and the product's own tables, which migrations make.
+importing declarations (`tables`), and the product's own tables, which migrations make.
 """
 
 import sqlalchemy as sa
