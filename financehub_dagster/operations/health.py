@@ -183,11 +183,7 @@ def runs() -> list[Checked]:
     bad = failed >= FEWEST_FAILURES and failed > MOST_FAILED * (succeeded + failed)
     return [
         Checked("queue", "degraded" if late else "ok", waiting + longest),
-        Checked(
-            "runs",
-            "degraded" if bad else "ok",
-            f"{succeeded} succeeded and {failed} failed in the last hour",
-        ),
+        Checked("runs", "degraded" if bad else "ok", f"{succeeded} succeeded and {failed} failed in the last hour"),
     ]
 
 

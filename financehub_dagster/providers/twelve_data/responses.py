@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from financehub_dagster.gateway.errors import (
-    BadKey,
-    BadRequest,
-    NotInPlan,
-    ProviderError,
-    Transient,
-    UnknownSymbol,
-)
+from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.exchanges import exchanges

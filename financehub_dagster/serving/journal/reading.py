@@ -143,12 +143,7 @@ class _Reading:
             if not own:
                 continue
             selection = arrow.Selection(
-                schema.table(table),
-                ["symbol", "date", "close"],
-                own,
-                since - OLDEST_RATE,
-                self.week.end,
-                self.as_of,
+                schema.table(table), ["symbol", "date", "close"], own, since - OLDEST_RATE, self.week.end, self.as_of
             )
             for symbol, rows in groupby(_records(self.reader, selection), lambda row: row["symbol"]):
                 series = list(rows)
