@@ -48,18 +48,11 @@ def market_of(of: Instrument | str) -> Market:
     return of.exchange, of.asset_type is AssetType.FX, of.delisted_on
 
 
-def sessions(of: Instrument | str, start: date, end: date) -> Days:
-    """The session dates (datetime64[D]) of an instrument or MIC from `start` to `end`, both included.
-
-    Raises SessionsUnknown for a MIC that the register of exchanges lacks, and for days beyond its calendar.
-    """
-    return schedule(of, start, end).dates
-
-
 def schedule(of: Instrument | str, start: date, end: date, *, assume: bool = False) -> Sessions:
-    """The sessions from `start` to `end`, both included, with their opening and closing instants.
+    """The sessions of an instrument or MIC from `start` to `end`, both included.
 
-    assume: beyond the end of the calendar, take every weekday for a session with the regular hours, instead of raising.
+    Raises SessionsUnknown for a MIC that the register of exchanges lacks, and for days beyond its calendar. assume:
+    take every weekday beyond its end for a session with the regular hours, instead of raising.
     """
     calendar = _calendar(of, start, end)
     if end > calendar.known_to and not assume:

@@ -10,93 +10,42 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.tables import TABLES
+from financehub_dagster.tables.columns import ORIGIN
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UTC_TIME = "datetime64[us, UTC]"
 
-QUOTES = {
-    "symbol": "str",
-    "price": "float64",
-    "open": "float64",
-    "high": "float64",
-    "low": "float64",
-    "previous_close": "float64",
-    "volume": "float64",
-    "currency": "str",
-    "quoted_at": UTC_TIME,
-}
-"""Prices in `currency`, of the running session, cryptos: of the last 24 hours; volume in units of the instrument.
+_TYPES = {"text": "str", "double precision": "float64", "timestamp with time zone": UTC_TIME}
 
-NaN where the vendor does not say; price, currency and quoted_at are always there.
+
+def _columns(table: str) -> dict[str, str]:
+    """What vendors tell of the columns of a table: all but the day of asking and the origin, which we add."""
+    added = {"date", *(column.name for column in ORIGIN)}
+    return {column.name: _TYPES[column.type] for column in TABLES[table].columns if column.name not in added}
+
+
+COLUMNS: dict[str, dict[str, str]] = {
+    "quotes": _columns("quotes"),
+    "crypto_markets": _columns("crypto_markets"),
+    "fundamentals": _columns("fundamentals"),
+    "news": {**_columns("news_articles"), "symbols": "object"},
+}
+"""By capability the columns of rows and their types; the tables say what they mean, and in which units.
+
+What may be unknown is NaN or missing where the vendor does not say. symbols: a sorted tuple of our symbols.
 """
 
-CRYPTO_MARKETS = {
-    "symbol": "str",
-    "price": "float64",
-    "market_cap": "float64",
-    "volume_24h": "float64",
-    "change_24h": "float64",
-    "circulating_supply": "float64",
-    "total_supply": "float64",
-    "max_supply": "float64",
-    "rank": "float64",
-    "currency": "str",
-    "quoted_at": UTC_TIME,
-}
-"""Money in `currency`, volume_24h too; change_24h in percent; supplies in units of the crypto; NaN where unknown."""
 
-FUNDAMENTALS = {
-    "symbol": "str",
-    "currency": "str",
-    "sector": "str",
-    "industry": "str",
-    "market_cap": "float64",
-    "shares_outstanding": "float64",
-    "pe_ratio": "float64",
-    "forward_pe": "float64",
-    "peg_ratio": "float64",
-    "price_to_book": "float64",
-    "price_to_sales": "float64",
-    "eps": "float64",
-    "book_value": "float64",
-    "dividend_per_share": "float64",
-    "dividend_yield": "float64",
-    "profit_margin": "float64",
-    "operating_margin": "float64",
-    "return_on_assets": "float64",
-    "return_on_equity": "float64",
-    "revenue": "float64",
-    "ebitda": "float64",
-    "beta": "float64",
-    "high_52w": "float64",
-    "low_52w": "float64",
-}
-"""Money in `currency`, trailing twelve months; yields, margins and returns as fractions; NaN or none where unknown."""
-
-NEWS = {
-    "url": "str",
-    "title": "str",
-    "summary": "str",
-    "publisher": "str",
-    "author": "str",
-    "published_at": UTC_TIME,
-    "symbols": "object",
-}
-"""symbols: a sorted tuple of our symbols; summary, publisher and author may be missing."""
-
-COLUMNS = {"quotes": QUOTES, "crypto_markets": CRYPTO_MARKETS, "fundamentals": FUNDAMENTALS, "news": NEWS}
-"""By capability."""
-
-
-def table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
-    """Rows as a frame of the declared columns and types; what a row does not have is missing."""
+def table(capability: str, rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Rows as a frame of the columns and types of `capability`; what a row does not have is missing."""
     import pandas as pd
 
     listed = list(rows)
     frame = {}
-    for name, dtype in columns.items():
+    for name, dtype in COLUMNS[capability].items():
         values: list[Any] = [row.get(name) for row in listed]
         frame[name] = pd.Series(pd.DatetimeIndex(values, tz="UTC") if dtype == UTC_TIME else values, dtype=dtype)
     return pd.DataFrame(frame)

@@ -22,7 +22,7 @@ from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, PlanUsage, PlanWindow
-from financehub_dagster.providers.frames import COLUMNS, Action, Bar, actions_table, bars_table, merged, table
+from financehub_dagster.providers.frames import Action, Bar, actions_table, bars_table, merged, table
 from financehub_dagster.providers.reading import (
     AnswerRows,
     Refusal,
@@ -131,7 +131,7 @@ class RestProvider(Vendor):
             rows.extend(part.rows)
             failed.update(part.failed)
         require_any(rows, failed)
-        found = table(COLUMNS[capability], rows)
+        found = table(capability, rows)
         found = merged(found) if capability == "news" else found
         return Answers(found, failed, self.name, datetime.now(UTC), tally.calls)
 

@@ -13,7 +13,7 @@ from financehub_dagster.gateway.errors import BadKey, Malformed, NotConfigured, 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import DailyBars, IntradayBars
 from financehub_dagster.providers.binance.provider import BinanceProvider
-from financehub_dagster.providers.frames import CRYPTO_MARKETS, FUNDAMENTALS, NEWS, QUOTES
+from financehub_dagster.providers.frames import COLUMNS
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, ScriptedVendor, scripted_vendor
@@ -21,7 +21,6 @@ from financehub_dagster_tests.contracts.vendor_cases import ALPHA_VANTAGE, KEY, 
 
 pytestmark = pytest.mark.usefixtures("books", "keys")
 
-COLUMNS = {"quotes": QUOTES, "crypto_markets": CRYPTO_MARKETS, "fundamentals": FUNDAMENTALS, "news": NEWS}
 BARS = ["datetime64[s]", *["float64"] * 6]
 MINUTES = ["datetime64[s]", *["float64"] * 5]
 CASES = [
@@ -203,7 +202,7 @@ def test_recorded_quotes_of_yahoo_become_rows(server: ScriptedVendor) -> None:
     server.will_answer(Answer(b"", 404), Answer(b"a.crumb"), Answer(recorded))
     stocks = [Instrument(symbol, symbol, AssetType.STOCK, "XNAS") for symbol in ("AAPL", "BABA")]
     rows = YahooProvider(base_url=server.url, requests_per_second=1000).quotes(stocks).rows
-    assert rows.dtypes.astype(str).to_dict() == QUOTES
+    assert rows.dtypes.astype(str).to_dict() == COLUMNS["quotes"]
     assert rows["price"].tolist() == [244.6, 124.73]
     assert rows["previous_close"].tolist()[0] == 241.53
     assert rows["quoted_at"].tolist()[0] == datetime.fromtimestamp(1739566800, UTC)

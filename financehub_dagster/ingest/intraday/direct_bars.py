@@ -16,7 +16,7 @@ import numpy as np
 from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest.acceptance import accept, write
-from financehub_dagster.ingest.intraday.minutes import MinutesRun
+from financehub_dagster.ingest.intraday.minutes import MinutesRun, in_hours
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.market.intraday.trading_hours import TradingHours, trading_hours
@@ -92,20 +92,11 @@ def _is_stored(table: str, symbol: str, start: int, stop: int, instrument: Instr
 
 
 def _store(work: MinutesRun, table: str, instrument: Instrument, got: IntradayBars, connection: Connection) -> Outcome:
-    import pandas as pd
-
     outcome = Outcome(table)
     locks.lock_table(connection, schema.table(table), [instrument.symbol])
-    inside = trading_hours(instrument, assume=True).is_open(got.bars["ts"].to_numpy("datetime64[s]"))
-    outcome.ignored += int((~inside).sum())
-    rows = got.bars[inside]
-    rows = rows.assign(
-        symbol=got.symbol,
-        ts=rows["ts"].dt.tz_localize("UTC"),
-        source=got.source,
-        fetched_at=pd.Timestamp(got.fetched_at),
-    )
-    good, rejected = accept(connection, table, rows, work.run_id)
-    outcome.rejected += len(rejected)
-    outcome.add(write(connection, table, good, work.run_id, locked=True))
+    rows = in_hours([(instrument, got)], outcome)
+    if rows is not None:
+        good, rejected = accept(connection, table, rows, work.run_id)
+        outcome.rejected += len(rejected)
+        outcome.add(write(connection, table, good, work.run_id, locked=True))
     return outcome

@@ -23,8 +23,6 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import minutes
 from financehub_dagster.tables import TABLES, filled_with
 
-type Floats = np.ndarray
-
 _LONGEST = max(LENGTHS)
 
 

@@ -9,7 +9,7 @@ for. An answer, the bars made of it, dead letters and the ledger are one transac
 killed is continued from there, and nothing stored is asked for again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -209,7 +209,7 @@ def _store(work: MinutesRun, answers: Sequence[_Answer], connection: Connection)
 
 def _write(work: MinutesRun, connection: Connection, answers: Sequence[_Answer], outcome: Outcome) -> None:
     """Write the minutes that the table takes."""
-    rows = _rows(answers, outcome)
+    rows = in_hours([(each.instrument, each.got) for each in answers if each.got is not None], outcome)
     if rows is None:
         return
     good, rejected = accept(connection, work.table, rows, work.run_id)
@@ -219,11 +219,11 @@ def _write(work: MinutesRun, connection: Connection, answers: Sequence[_Answer],
     outcome.add(write(connection, work.table, good, work.run_id, locked=True))
 
 
-def _rows(answers: Sequence[_Answer], outcome: Outcome) -> "pd.DataFrame | None":
-    """The answers' minutes within trading hours, as rows of the table, all in one frame."""
+def in_hours(answers: Iterable[tuple[Instrument, IntradayBars]], outcome: Outcome) -> "pd.DataFrame | None":
+    """The answers' bars within trading hours, as rows of a table, all in one frame; the others are counted."""
     import pandas as pd
 
-    found = [(each.instrument, each.got) for each in answers if each.got is not None and len(each.got.bars)]
+    found = [(instrument, got) for instrument, got in answers if len(got.bars)]
     if not found:
         return None
     counts = [len(got.bars) for _, got in found]

@@ -22,7 +22,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
 from financehub_dagster.providers.binance import errors
-from financehub_dagster.providers.frames import QUOTES, table
+from financehub_dagster.providers.frames import table
 from financehub_dagster.providers.reading import batches
 from financehub_dagster.providers.resource import Resource
 from financehub_dagster.settings import get_settings
@@ -115,7 +115,7 @@ class BinanceProvider(Resource):
         rows = [row for part in parts for row in part.rows]
         for part in parts:
             failed.update(part.failed)
-        return Answers(table(QUOTES, rows), failed, NAME, datetime.now(UTC), call.requests)
+        return Answers(table("quotes", rows), failed, NAME, datetime.now(UTC), call.requests)
 
     def test_connection(self) -> ConnectionReport:
         """Binance's own ping, which costs the least weight there is; raises ProviderError."""

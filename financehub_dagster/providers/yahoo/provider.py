@@ -22,7 +22,7 @@ from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
-from financehub_dagster.providers.frames import QUOTES, table
+from financehub_dagster.providers.frames import table
 from financehub_dagster.providers.listings import power_of_told, symbol_at
 from financehub_dagster.providers.reading import batches, require_any
 from financehub_dagster.providers.resource import Vendor
@@ -163,7 +163,7 @@ class YahooProvider(Vendor):
                 end = error if isinstance(error, Limited | Unreachable) else None
             calls += call.requests
         require_any(rows, failed)
-        return Answers(table(QUOTES, rows), failed, NAME, datetime.now(UTC), calls)
+        return Answers(table("quotes", rows), failed, NAME, datetime.now(UTC), calls)
 
     def test_connection(self) -> ConnectionReport:
         """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""

@@ -41,7 +41,7 @@ class Series:
 
     @property
     def days(self) -> list[date]:
-        days = set(calendars.sessions(STOCK, FIRST, self.until).tolist()) | self.extra
+        days = set(calendars.schedule(STOCK, FIRST, self.until).dates.tolist()) | self.extra
         return sorted(days - self.missing)
 
     def closes(self) -> dict[date, float]:
@@ -177,5 +177,5 @@ def while_answering(vendor: ScriptedVendor, happens: Callable[[], None]) -> None
 def session(number: int, month: int = 3) -> date:
     """The n-th session of a month of 2024."""
     first = date(2024, month, 1)
-    found: date = calendars.sessions(STOCK, first, first + timedelta(days=27))[number].item()
+    found: date = calendars.schedule(STOCK, first, first + timedelta(days=27)).dates[number].item()
     return found

@@ -212,7 +212,7 @@ def test_a_split_that_is_withdrawn_leaves_prices_and_actions_as_they_were(yahoo:
     since = yahoo.platform.scalar(
         "select dirty_from from dirty_marks where table_name = 'indicators_daily' and symbol = :symbol", symbol=SYMBOL
     )
-    assert since == calendars.sessions(STOCK, date(2024, 2, 1), date(2024, 2, 5))[0].item()
+    assert since == calendars.schedule(STOCK, date(2024, 2, 1), date(2024, 2, 5)).dates[0].item()
 
 
 def test_a_crash_on_the_day_of_a_split_is_no_split(yahoo: ScriptedYahoo) -> None:

@@ -89,7 +89,7 @@ def test_an_article_at_no_page_of_the_future_or_without_a_time_is_rejected_alone
     from financehub_dagster.ingest.outcome import Outcome
     from financehub_dagster.ingest.snapshot_rows import store_news
     from financehub_dagster.providers.base import Answers
-    from financehub_dagster.providers.frames import NEWS, table
+    from financehub_dagster.providers.frames import table
     from financehub_dagster.storage.database.engine import transaction
 
     addresses = {
@@ -104,7 +104,7 @@ def test_an_article_at_no_page_of_the_future_or_without_a_time_is_rejected_alone
     ]
     outcome = Outcome("news_articles")
     with transaction() as connection:
-        store_news(connection, Answers(table(NEWS, articles), {}, "newsapi", NOW, 1), "run", outcome)
+        store_news(connection, Answers(table("news", articles), {}, "newsapi", NOW, 1), "run", outcome)
         stored = pd.read_sql_query("select url from news_articles", connection)["url"].tolist()
         rejected = pd.read_sql_query("select date::text, rule from rejected_rows order by rule", connection)
     assert stored == ["https://a.example.com"]

@@ -44,7 +44,7 @@ class World:
 
     def sessions(self, instrument: Instrument, start: date, end: date) -> list[date]:
         """The sessions that have finished, of any instrument."""
-        days = calendars.sessions(instrument, start, end)
+        days = calendars.schedule(instrument, start, end).dates
         return days[calendars.finished(instrument, days, self.now)].tolist()
 
     def join(self, *instruments: Instrument) -> None:
@@ -159,7 +159,7 @@ def sessions_of_row(table: str, instrument: Instrument) -> dict[str, list[date]]
     if table == INDICATORS:
         expected = sessions_of_row(price_table(instrument), instrument)["stored"]
     else:
-        expected = calendars.sessions(instrument, *span).tolist()
+        expected = calendars.schedule(instrument, *span).dates.tolist()
     known = set(expected)
     found = {state: sorted(known.intersection(days)) for state, days in found.items()}
     others = [day for days in found.values() for day in days]

@@ -53,7 +53,7 @@ def test_no_exchange_stops_the_others(universe, now, monkeypatch):
         quotes = snapshots.QUOTES_FRESH.examine(Covered(connection, "quotes", members_of("quotes"), now, None))
     assert isinstance(any_open(universe, now), bool)
     first, last = (now - timedelta(days=40)).date().replace(day=1), now.date() - timedelta(days=1)
-    assert lacking["AAPL"]["gap"] == len(calendars.sessions(APPLE, first, last))
+    assert lacking["AAPL"]["gap"] == len(calendars.schedule(APPLE, first, last).dates)
     assert lacking["ON-XNYS"]["gap"] == lacking["AAPL"]["gap"]
     assert UNKNOWN.symbol not in lacking
     assert {APPLE.symbol, *(each.symbol for each in ELSEWHERE)} == {str(row["symbol"]) for row in late.rows}
@@ -68,4 +68,4 @@ def test_sessions_are_expected_up_to_the_end_of_their_calendar(universe):
         lacking = {row["symbol"]: row for row in gaps.open_gaps(connection, 1000)}
     for mic in ("XNSE", "XSHE", "XSES"):
         last = min(calendars.known_to(mic), JANUARY.date() - timedelta(days=1))
-        assert lacking[f"ON-{mic}"]["gap"] == len(calendars.sessions(mic, START, last)), mic
+        assert lacking[f"ON-{mic}"]["gap"] == len(calendars.schedule(mic, START, last).dates), mic

@@ -59,13 +59,15 @@ def test_a_second_process_finds_the_same_sessions_without_the_library(home: Path
     assert len(made) == len(files(home)) == len(EXCHANGES)
     assert_same(everything(), made)
     code = (
-        "import sys; from datetime import date; from financehub_dagster.market.calendars import sessions;"
-        f"print([len(sessions(mic, date(2020, 1, 1), date(2024, 12, 31))) for mic in {EXCHANGES}]);"
+        "import sys; from datetime import date; from financehub_dagster.market.calendars import schedule;"
+        f"print([len(schedule(mic, date(2020, 1, 1), date(2024, 12, 31)).dates) for mic in {EXCHANGES}]);"
         "print('exchange_calendars' in sys.modules, 'pandas' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     counts, loaded = answer.stdout.splitlines()
-    assert counts == str([len(calendars.sessions(mic, date(2020, 1, 1), date(2024, 12, 31))) for mic in EXCHANGES])
+    assert counts == str(
+        [len(calendars.schedule(mic, date(2020, 1, 1), date(2024, 12, 31)).dates) for mic in EXCHANGES]
+    )
     assert loaded == "False False"
 
 

@@ -26,25 +26,25 @@ def days(*texts: str) -> np.ndarray:
 
 def test_recorded_stocks_have_a_bar_for_each_session_and_for_no_other_day() -> None:
     recorded = recorded_daily("MSFT").date
-    sessions = calendars.sessions(APPLE, recorded[0].item(), recorded[-1].item())
+    sessions = calendars.schedule(APPLE, recorded[0].item(), recorded[-1].item()).dates
     np.testing.assert_array_equal(sessions, recorded)
 
 
 def test_both_ends_belong_to_the_range() -> None:
-    found = calendars.sessions("XNYS", date(2024, 7, 3), date(2024, 7, 8))
+    found = calendars.schedule("XNYS", date(2024, 7, 3), date(2024, 7, 8)).dates
     np.testing.assert_array_equal(found, days("2024-07-03", "2024-07-05", "2024-07-08"))
-    assert calendars.sessions("XNYS", THANKSGIVING, THANKSGIVING).size == 0
-    assert calendars.sessions("XNYS", date(2024, 7, 8), date(2024, 7, 3)).size == 0
+    assert calendars.schedule("XNYS", THANKSGIVING, THANKSGIVING).dates.size == 0
+    assert calendars.schedule("XNYS", date(2024, 7, 8), date(2024, 7, 3)).dates.size == 0
 
 
 def test_cryptos_have_a_session_every_day_of_the_utc_calendar() -> None:
-    found = calendars.sessions(BITCOIN, date(2024, 2, 28), date(2024, 3, 1))
+    found = calendars.schedule(BITCOIN, date(2024, 2, 28), date(2024, 3, 1)).dates
     np.testing.assert_array_equal(found, days("2024-02-28", "2024-02-29", "2024-03-01"))
     assert calendars.session_close(BITCOIN, date(2024, 2, 29)) == datetime(2024, 3, 1, tzinfo=UTC)
 
 
 def test_currencies_have_a_session_every_weekday() -> None:
-    found = calendars.sessions(EURO, date(2024, 12, 20), date(2024, 12, 26))
+    found = calendars.schedule(EURO, date(2024, 12, 20), date(2024, 12, 26)).dates
     np.testing.assert_array_equal(found, days("2024-12-20", "2024-12-23", "2024-12-24", "2024-12-25", "2024-12-26"))
 
 
@@ -116,19 +116,19 @@ def test_a_market_is_open_from_its_opening_to_its_close() -> None:
 
 
 def test_what_is_missing_is_expected_and_not_stored() -> None:
-    expected = calendars.sessions("XNYS", date(2024, 7, 3), date(2024, 7, 8))
+    expected = calendars.schedule("XNYS", date(2024, 7, 3), date(2024, 7, 8)).dates
     np.testing.assert_array_equal(calendars.without(expected, days("2024-07-05", "2024-07-06")), expected[[0, 2]])
     np.testing.assert_array_equal(calendars.without(expected, None), expected)
     assert calendars.without(expected, expected.astype("datetime64[s]")).size == 0
 
 
 def test_sessions_reach_back_as_far_as_they_are_asked_for() -> None:
-    found = calendars.sessions("XNYS", date(1985, 9, 26), date(1985, 9, 30))
+    found = calendars.schedule("XNYS", date(1985, 9, 26), date(1985, 9, 30)).dates
     np.testing.assert_array_equal(found, days("1985-09-26", "1985-09-30"))  # hurricane Gloria closed the 27th
 
 
 def test_sessions_reach_forward_as_far_as_they_are_asked_for() -> None:
-    found = calendars.sessions("XNYS", date(2040, 12, 24), date(2040, 12, 26))
+    found = calendars.schedule("XNYS", date(2040, 12, 24), date(2040, 12, 26)).dates
     np.testing.assert_array_equal(found, days("2040-12-24", "2040-12-26"))
 
 
@@ -136,7 +136,7 @@ def test_asking_beyond_what_a_calendar_knows_says_so_instead_of_expecting_nothin
     with pytest.raises(
         calendars.SessionsUnknown, match=r"^XHKG: the sessions of XHKG are known to 2049-12-31 only: upgrade"
     ):
-        calendars.sessions("XHKG", date(2050, 1, 1), date(2050, 1, 31))
+        calendars.schedule("XHKG", date(2050, 1, 1), date(2050, 1, 31))
 
 
 def test_what_is_known_ends_with_the_calendar_and_raises_nothing() -> None:
@@ -175,7 +175,7 @@ def test_questions_about_now_are_answered_beyond_the_end_of_a_calendar(mic: str)
 def test_an_unknown_exchange_is_named() -> None:
     odd = Instrument("ODD", "Odd", AssetType.STOCK, "XXYZ")
     with pytest.raises(calendars.SessionsUnknown, match=r"^ODD: no sessions are known for exchange 'XXYZ'"):
-        calendars.sessions(odd, date(2024, 1, 1), date(2024, 1, 31))
+        calendars.schedule(odd, date(2024, 1, 1), date(2024, 1, 31))
 
 
 @pytest.mark.parametrize(

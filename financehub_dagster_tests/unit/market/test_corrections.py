@@ -45,11 +45,11 @@ def test_one_holiday_makes_the_year_behind_the_end_known(home: Path, ends: int) 
     every_day = np.arange(first, last + timedelta(days=1), dtype="datetime64[D]")
     weekdays = every_day[np.is_busday(every_day)]
     holidays = np.array([f"{year}-01-26", f"{year}-01-27"], "datetime64[D]")
-    np.testing.assert_array_equal(calendars.sessions("XBOM", first, last), np.setdiff1d(weekdays, holidays[:1]))
-    np.testing.assert_array_equal(calendars.sessions(MAHINDRA, first, last), np.setdiff1d(weekdays, holidays))
+    np.testing.assert_array_equal(calendars.schedule("XBOM", first, last).dates, np.setdiff1d(weekdays, holidays[:1]))
+    np.testing.assert_array_equal(calendars.schedule(MAHINDRA, first, last).dates, np.setdiff1d(weekdays, holidays))
     assert calendars.known_to(MAHINDRA) == last
     with pytest.raises(calendars.SessionsUnknown):
-        calendars.sessions(MAHINDRA, first, last + timedelta(days=1))
+        calendars.schedule(MAHINDRA, first, last + timedelta(days=1))
     assert calendars.session_close(MAHINDRA, date(year, 2, 1)) == datetime(year, 2, 1, 10, 0, tzinfo=UTC)
 
 
@@ -60,7 +60,7 @@ def test_an_early_close_alone_does_not_make_a_year_known(home: Path, ends: int) 
 
 def test_holidays_sessions_and_hours_correct_what_the_library_says(home: Path) -> None:
     day, saturday, early = date(2024, 7, 5), date(2024, 7, 6), date(2024, 7, 8)
-    assert calendars.sessions(APPLE, day, early).tolist() == [day, early]
+    assert calendars.schedule(APPLE, day, early).dates.tolist() == [day, early]
     write(
         home,
         "# New York",
@@ -74,7 +74,7 @@ def test_holidays_sessions_and_hours_correct_what_the_library_says(home: Path) -
     np.testing.assert_array_equal(found.closes, np.array(["2024-07-06T20:00", "2024-07-08T17:00"], "datetime64[s]"))
     assert np.array_equal(sandbox.sessions_of("XLON").date, sandbox.sessions_of("AIMX").date)
     write(home)
-    assert calendars.sessions(APPLE, day, early).tolist() == [day, early]
+    assert calendars.schedule(APPLE, day, early).dates.tolist() == [day, early]
 
 
 def test_the_sandbox_keeps_the_corrected_calendar_and_goes_on_behind_its_end(home: Path, ends: int) -> None:
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_read_is_reported_and_stops_nobody(home: Path, con
 
 def test_the_packaged_corrections_can_all_be_used() -> None:
     assert corrections.corrections().problems == ()
-    assert date(2025, 2, 1) in calendars.sessions("XNSE", date(2025, 2, 1), date(2025, 2, 2)).tolist()
+    assert date(2025, 2, 1) in calendars.schedule("XNSE", date(2025, 2, 1), date(2025, 2, 2)).dates.tolist()
 
 
 def test_an_end_is_reported_sixty_days_before_and_for_all_instruments_of_the_calendar(home: Path, ends: int) -> None:
