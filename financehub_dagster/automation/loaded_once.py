@@ -25,7 +25,7 @@ LOADED_ONCE = (
     "financehub_dagster.automation.failures.recovery",
     "financehub_dagster.ingest.derived",
     "financehub_dagster.market.adjustments",
-    "financehub_dagster.market.indicators.daily",
+    "financehub_dagster.market.indicators.rows",
     "financehub_dagster.market.indicators.engine",
     "financehub_dagster.market.levels",
     "financehub_dagster.market.quality.acceptance",
