@@ -14,7 +14,7 @@ import typer
 
 from financehub_dagster.cli.command import command
 from financehub_dagster.cli.commands.backfill import Symbols
-from financehub_dagster.cli.commands.platform import DEFAULT_PORT, Port, tell_of_others
+from financehub_dagster.cli.commands.platform import Port, tell_of_others
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, home_to_start
 from financehub_dagster.cli.reports.demo import show_next_steps
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     console: Console,
-    port: Port = DEFAULT_PORT,
+    port: Port = None,
     ui: Annotated[
         bool, typer.Option("--ui/--no-ui", help="Stay with the webserver, or stop after the summary.")
     ] = True,
@@ -45,7 +45,6 @@ def demo(
     from financehub_dagster.cli import arguments
     from financehub_dagster.cli.signals import stop_signals
     from financehub_dagster.cli.supervisor import launch
-    from financehub_dagster.cli.supervisor.services import free_port
     from financehub_dagster.cli.supervisor.state import sole_supervisor
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
@@ -54,13 +53,12 @@ def demo(
     home = home_to_start(Mode.SANDBOX)
     home.check_mode(Mode.SANDBOX)
     with sole_supervisor(home), stop_signals() as stop:
-        if ui:
-            port = free_port(port)
+        port = launch.webserver_port(home, console, port) if ui else None
         tell_of_others(console, home)
         sandbox_url = str(launch.enter_home(home, Mode.SANDBOX, console))
         with (
             Supervisor(home, os.environ, console) as supervisor,
-            _Pages(supervisor, stop, port if ui else None) as pages,
+            _Pages(supervisor, stop, port) as pages,
         ):
             launch.start_sandbox(supervisor, sandbox_url)
             launch.open_database(home, Mode.SANDBOX, console)

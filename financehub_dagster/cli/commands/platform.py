@@ -14,9 +14,9 @@ from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.cli.home import Home, Mode, home_to_look_at, home_to_start, is_home_chosen, relative
 
-DEFAULT_PORT = 3000
 Port = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="Port of the webserver on 127.0.0.1; 0 takes a free one.")
+    int | None,
+    typer.Option("--port", min=0, max=65535, help="Port of the webserver on 127.0.0.1; 3000, or a free one."),
 ]
 ServePort = Annotated[
     int | None,
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def up(
     console: Console,
-    port: Port = DEFAULT_PORT,
+    port: Port = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Resume a demo: the sample market instead of vendors.")
     ] = False,
@@ -55,7 +55,7 @@ def up(
     from financehub_dagster.cli.signals import StopRequested, stop_signals
     from financehub_dagster.cli.supervisor import launch
     from financehub_dagster.cli.supervisor.claim import Claim
-    from financehub_dagster.cli.supervisor.services import Pages, free_port
+    from financehub_dagster.cli.supervisor.services import Pages
     from financehub_dagster.cli.supervisor.state import sole_supervisor
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
@@ -64,9 +64,9 @@ def up(
     home.check_mode(mode)
     require_proxy(host)
     with sole_supervisor(home), stop_signals() as stop:
-        port = free_port(port)
+        port = launch.webserver_port(home, console, port)
         if serve_port is not None:
-            serve_port = free_port(serve_port, "--serve-port")
+            serve_port = launch.reserved_port(serve_port, "--serve-port")
         tell_of_others(console, home)
         sandbox_url = launch.enter_home(home, mode, console)
         with Claim(console) as claim, Supervisor(home, os.environ, console) as supervisor:

@@ -7,12 +7,14 @@ import os
 
 from financehub_dagster.cli import prepare
 from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, block_for, enter, sandbox_variables
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.cli.supervisor import leftovers, ports, services
 from financehub_dagster.cli.supervisor.supervisor import Supervisor
 from financehub_dagster.settings import get_settings
 
+WEBSERVER_PORT = 3000
 DEFAULT_PORT = 8710
 """Of health and metrics (serving.http)."""
 # One transaction for the events of many partitions: it halves the bookkeeping of long backfills.
@@ -39,7 +41,7 @@ def enter_home(home: Home, mode: Mode, console: Console) -> str | None:
         console.warn(note)
     url = None
     if mode is Mode.SANDBOX:
-        url = f"http://{ports.HOST}:{ports.remembered(home.ports_file, 'sandbox')}"
+        url = f"http://{ports.HOST}:{ports.remembered(home.ports_file, 'sandbox', ports.reserve)}"
         os.environ.update(sandbox_variables(url))
         prepare.point_env_file(console, block_for(home, mode, url))
     os.environ.update(RUN_ENVIRONMENT)
@@ -85,7 +87,7 @@ def start_sandbox(supervisor: Supervisor, url: str) -> None:
 def start_pages(supervisor: Supervisor, port: int, stop: StopSignals, pages: services.Pages | None = None) -> str:
     """Start code server and webserver; returns the address of the pages once they show the code."""
     supervisor.watch_database(services.Database(supervisor.home.path))
-    code_port = ports.pick_free()
+    code_port = reserved_port(0)
     workspace = services.write_workspace(supervisor.home, code_port)
     supervisor.start(services.code_server(code_port))
     leftovers.settle(supervisor.console, code_port)
@@ -101,15 +103,37 @@ def start_http_server(supervisor: Supervisor, port: int | None) -> str:
 
     Otherwise on another one, which this home then keeps. Raises CommandError when the port that was asked for is taken.
     """
-    chosen = DEFAULT_PORT if port is None else services.free_port(port, "--serve-port")
-    if port is None and not ports.is_free(DEFAULT_PORT):
-        chosen = ports.remembered(supervisor.home.ports_file, "serve")
-        supervisor.console.note(
-            f"port {DEFAULT_PORT} is taken: health and metrics are on port {chosen} (--serve-port chooses another)"
-        )
-    service = services.http_server(chosen)
+    if port is None:
+        home, console = supervisor.home, supervisor.console
+        port = _usual_port(home, console, DEFAULT_PORT, "serve", "health and metrics are", "--serve-port")
+    service = services.http_server(reserved_port(port, "--serve-port"))
     supervisor.start(service)
     return str(service.url)
+
+
+def webserver_port(home: Home, console: Console, port: int | None) -> int:
+    """The port of Dagster's pages, chosen like that of health and metrics."""
+    if port is None:
+        port = _usual_port(home, console, WEBSERVER_PORT, "webserver", "the webserver is", "--port")
+    return reserved_port(port)
+
+
+def reserved_port(port: int, option: str = "--port") -> int:
+    """`port`, which `option` chooses, or any free one for 0, kept for us; raises CommandError when it is taken."""
+    if port == 0:
+        while not ports.reserve(port := ports.pick_free()):
+            pass
+    elif not ports.reserve(port):
+        raise CommandError(f"port {port} is taken: stop what listens there, or choose another one with {option}")
+    return port
+
+
+def _usual_port(home: Home, console: Console, usual: int, name: str, what: str, option: str) -> int:
+    if ports.reserve(usual):
+        return usual
+    port = ports.remembered(home.ports_file, name, ports.reserve)
+    console.note(f"port {usual} is taken: {what} on port {port} ({option} chooses another)")
+    return port
 
 
 def start_daemon(supervisor: Supervisor) -> None:

@@ -1,10 +1,15 @@
 """Ports on the loopback interface: which are free, which answer, and which a home keeps for itself.
 
-Belongs here: sockets. Does not belong here: who listens.
+Belongs here: sockets and reservations. Does not belong here: who listens.
 """
 
+import fcntl
 import json
+import os
 import socket
+import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from financehub_dagster.storage import whole_files
@@ -39,11 +44,42 @@ def pick_free() -> int:
         return int(probe.getsockname()[1])
 
 
-def remembered(book: Path, name: str) -> int:
-    """The port that `name` had last time if it is free, otherwise a new one; kept in the JSON file `book`."""
+def reserve(port: int) -> bool:
+    """Keep `port` for a server of this process, from now to its end; False where it is taken or kept by another.
+
+    A platform chooses a port many seconds before its server listens there: others of this user choose another one.
+    """
+    file = _reservations()
+    if file is None:
+        return is_free(port)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    if not is_free(port):
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, port)
+        return False
+    return True
+
+
+@cache
+def _reservations() -> int | None:
+    """A file whose n-th byte is locked by the process that keeps port n, until that ends; None where none can be."""
+    path = Path(tempfile.gettempdir()) / f"financehub-{os.geteuid()}-ports.lock"
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, 0)  # not every file system has locks
+    except OSError:
+        return None
+    return file
+
+
+def remembered(book: Path, name: str, usable: Callable[[int], bool] = is_free) -> int:
+    """The port that `name` had last time if it is `usable`, otherwise a new one; kept in the JSON file `book`."""
     known: dict[str, int] = json.loads(book.read_text()) if book.exists() else {}
     port = known.get(name)
-    if port is None or not is_free(port):
+    while port is None or not usable(port):
         port = pick_free()
+    if port != known.get(name):
         whole_files.replace(book, json.dumps(known | {name: port}))
     return port

@@ -173,10 +173,3 @@ def write_workspace(home: Home, port: int) -> Path:
         f"      host: {ports.HOST}\n      port: {port}\n      location_name: {CODE_LOCATION}\n",
     )
     return path
-
-
-def free_port(port: int, option: str = "--port") -> int:
-    """`port`, which `option` chooses, or any free one for 0; raises CommandError when it is taken."""
-    if not ports.is_free(port):
-        raise CommandError(f"port {port} is taken: stop what listens there, or choose another one with {option}")
-    return port or ports.pick_free()
