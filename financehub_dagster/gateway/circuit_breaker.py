@@ -20,6 +20,7 @@ from financehub_dagster.gateway.errors import (
     QuotaSpent,
     Transient,
 )
+from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import BreakerSettings
 from financehub_dagster.storage.rate_limits import circuit_breakers
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS = 0.05
 """For how long a breaker that was seen closed counts as closed: a call in flight is not called back either."""
+PROBE_WAIT = 3.0
+"""Other calls wait for a probe's answer until it has been under way for so many seconds."""
+LOOK_SECONDS = 0.1
 
 _seen_closed: "WeakKeyDictionary[Engine, dict[tuple[str, str], float]]" = WeakKeyDictionary()
 """When this process last found all breakers in the way of a capability closed, until a failure of its own."""
@@ -55,36 +59,54 @@ class Breaker:
     def _all(self) -> str:
         return circuit_breakers.ANY + self.place
 
-    def check(self, symbol: str | None = None) -> None:
-        """Raise BreakerOpen when calls are held back; claims nothing."""
+    def check(self, symbol: str | None = None, patience: float = 0.0) -> None:
+        """Raise BreakerOpen when calls are held back; claims nothing.
+
+        Waits for the answer to another call's probe until that has been under way for `patience` seconds.
+        """
         if self._is_fresh():
             return
-        engine, looked_at = self.engine(), time.monotonic()
-        admission = circuit_breakers.look(engine, self.provider, (self.own, self._all))
+        engine, end = self.engine(), time.monotonic() + patience
+        while True:
+            looked_at = time.monotonic()
+            admission = circuit_breakers.look(engine, self.provider, (self.own, self._all))
+            if not self._is_awaited(admission, patience) or looked_at >= end:
+                break
+            pause(LOOK_SECONDS)
+        if admission.probe_left is not None:
+            return  # it may have its answer by the time that this call has a slot
         self._refuse(admission, symbol)
         if not admission.probes:
             _seen_closed.setdefault(engine, {})[self.provider, self.own] = looked_at
 
-    def admit(self, symbol: str | None = None) -> tuple[str, ...]:
-        """Ask to send one call now, and return the half-open breakers it is the probe of; raises BreakerOpen."""
+    def admit(self, symbol: str | None = None, patience: float = 0.0) -> tuple[str, ...] | None:
+        """Ask to send one call now, and return the half-open breakers it is the probe of; raises BreakerOpen.
+
+        None where another call's probe has been under way for less than `patience` seconds: `check` waits for it.
+        """
         if self._is_fresh():
             return ()
         where = (self.own, self._all)
         admission = circuit_breakers.admit(self.engine(), self.provider, where, self.settings.probe_seconds)
+        if self._is_awaited(admission, patience):
+            return None
         self._refuse(admission, symbol)
         return admission.probes
+
+    def _is_awaited(self, admission: circuit_breakers.Admission, patience: float) -> bool:
+        left = admission.probe_left
+        return left is not None and self.settings.probe_seconds - left < patience
 
     def _is_fresh(self) -> bool:
         seen = _seen_closed.get(self.engine(), {}).get((self.provider, self.own))
         return seen is not None and time.monotonic() - seen < FRESH_SECONDS
 
     def _refuse(self, admission: circuit_breakers.Admission, symbol: str | None) -> None:
-        if admission.allowed:
+        if admission.until is None:
             return
-        until = None if admission.until is None else admission.until.astimezone(UTC)
-        when = "a probe has returned" if until is None else f"{until:%Y-%m-%d %H:%M:%S} UTC"
-        wait = None if until is None else max((until - datetime.now(UTC)).total_seconds(), 0.0)
-        message = f"not asked before {when}: {admission.reason}"
+        until = admission.until.astimezone(UTC)
+        wait = max((until - datetime.now(UTC)).total_seconds(), 0.0)
+        message = f"not asked before {until:%Y-%m-%d %H:%M:%S} UTC: {admission.reason}"
         raise BreakerOpen(self.provider, message, symbol=symbol, retry_after=wait, until=until)
 
     def answered(self, probes: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.api_keys import NO_CREDENTIALS, Credentials, Key
-from financehub_dagster.gateway.circuit_breaker import Breaker
+from financehub_dagster.gateway.circuit_breaker import PROBE_WAIT, Breaker
 from financehub_dagster.gateway.deadline import within_deadline
 from financehub_dagster.gateway.errors import BreakerOpen, BurstLimit, ProviderError, Transient
 from financehub_dagster.gateway.policy import Policy
@@ -86,9 +86,7 @@ class _Request[R]:
     def attempt(self) -> R:
         """Wait for a slot, send, and read the answer; raises ProviderError."""
         self.sent, self.reply = False, None
-        self.breaker.check(self.call.symbol)
-        self.key = self.accounts.enter(self.weight, self._longest_wait())
-        self.probes = self.breaker.admit(self.call.symbol)
+        self.probes = self._enter()
         self.sent = True
         self.deadline.start()
         self.call.count()
@@ -111,6 +109,18 @@ class _Request[R]:
             self.breaker.answered(self.probes)
         self._settle(reply)
         return response
+
+    def _enter(self) -> tuple[str, ...]:
+        """Wait for a slot; returns the half-open breakers that the call is the probe of."""
+        symbol, patience = self.call.symbol, min(PROBE_WAIT, self.deadline.left)
+        self.breaker.check(symbol, patience)
+        self.key = self.accounts.enter(self.weight, self._longest_wait())
+        probes = self.breaker.admit(symbol, patience)
+        if probes is None:  # another call became the probe meanwhile
+            self.breaker.check(symbol, patience)
+            self.accounts.enter_again(self.key, self.weight, self._longest_wait())
+            probes = self.breaker.admit(symbol)
+        return probes or ()
 
     def _count(self, outcome: str) -> None:
         provider, offset = self.policy.provider, None if self.reply is None else self.reply.clock_offset

@@ -53,6 +53,20 @@ class Accounts:
         self._keep(slot, key, weight, end)
         return key
 
+    def enter_again(self, key: Key | None, weight: int, max_wait: float) -> None:
+        """Wait for another slot in place of one that was let pass; booked on no budget again.
+
+        The quota of a minute is booked again: the call leaves later than its first booking counts for.
+        """
+        end, policy = time.monotonic() + max_wait, self.policy
+        quotas = [quota for quota in policy.quotas if not quota.is_long]
+        slot = limiter.reserve(
+            self.engine(), policy.provider, policy.account(key), policy.limits, quotas, weight=weight, max_wait=max_wait
+        )
+        if not slot.granted:
+            raise self._refusal(slot)
+        self._keep(slot, key, weight, end)
+
     def _keep(self, slot: Slot, key: Key | None, weight: int, end: float) -> None:
         """Wait for the slot; one that is taken in its place is paced anew, and booked on no quota again.
 

@@ -19,16 +19,25 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """May a call go out? `probes` names the half-open breakers it has to prove; `until` and `reason` say why not."""
+    """May a call go out? `probes` names the half-open breakers it has to prove; `until` and `reason` say why not.
 
-    allowed: bool
+    probe_left: seconds after which a probe that another call makes counts as lost; None where none is under way.
+    """
+
     probes: tuple[str, ...] = ()
     until: datetime | None = None
     reason: str | None = None
+    probe_left: float | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """May it go out now?"""
+        return self.until is None
 
 
 _READ = """
-    SELECT capability, open_until, probe_until, reason, clock_timestamp() AS clock FROM breakers
+    SELECT capability, open_until, probe_until, coalesce(reason, 'no reason was kept'), clock_timestamp() AS clock
+    FROM breakers
     WHERE provider = %(provider)s AND capability = ANY(CAST(%(capabilities)s AS text[])) AND open_until IS NOT NULL
     ORDER BY capability
     """
@@ -38,6 +47,11 @@ _CLAIM = """
     WHERE provider = %(provider)s AND capability = %(capability)s AND open_until <= clock_timestamp()
       AND (probe_until IS NULL OR probe_until <= clock_timestamp())
     RETURNING capability
+    """
+
+_UNCLAIM = """
+    UPDATE breakers SET probe_until = NULL
+    WHERE provider = %(provider)s AND capability = ANY(CAST(%(capabilities)s AS text[]))
     """
 
 _CLOSE = """
@@ -80,7 +94,7 @@ class _Open:
     capability: str
     open_until: datetime
     probe_until: datetime | None
-    reason: str | None
+    reason: str
     clock: datetime
 
 
@@ -100,10 +114,15 @@ def look(engine: "sa.Engine", provider: str, capabilities: Sequence[str]) -> Adm
 
 def _found(rows: Sequence[_Open]) -> Admission:
     shut = [row for row in rows if row.open_until > row.clock]
-    if not shut:
-        return Admission(True, probes=tuple(row.capability for row in rows))
-    last = max(shut, key=lambda row: row.open_until)
-    return Admission(False, until=last.open_until, reason=last.reason)
+    if shut:
+        last = max(shut, key=lambda row: row.open_until)
+        return Admission(until=last.open_until, reason=last.reason)
+    probed = [(row.probe_until, row) for row in rows if row.probe_until is not None and row.probe_until > row.clock]
+    if probed:
+        until, row = max(probed, key=lambda each: each[0])
+        left = (until - row.clock).total_seconds()
+        return Admission(until=until, reason=f"one call is probing it ({row.reason})", probe_left=left)
+    return Admission(probes=tuple(row.capability for row in rows))
 
 
 def admit(engine: "sa.Engine", provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
@@ -111,22 +130,22 @@ def admit(engine: "sa.Engine", provider: str, capabilities: Sequence[str], probe
 
     A probe that is not heard of again within `probe_seconds` counts as lost, and the next caller may try.
     """
-    admission = _admit_once(engine, provider, capabilities, probe_seconds)
-    if not admission.allowed and admission.until is None:  # it closed between the look and the claim: look again
-        admission = _admit_once(engine, provider, capabilities, probe_seconds)
-    return admission
+    while True:
+        admission = look(engine, provider, capabilities)
+        if _claim(engine, provider, admission.probes, probe_seconds):
+            return admission
 
 
-def _admit_once(engine: "sa.Engine", provider: str, capabilities: Sequence[str], probe_seconds: float) -> Admission:
-    rows = _read(engine, provider, capabilities)
-    admission = _found(rows)
-    if not admission.allowed:
-        return admission
-    for row in rows:
-        asked = {"provider": provider, "capability": row.capability, "seconds": probe_seconds}
+def _claim(engine: "sa.Engine", provider: str, capabilities: Sequence[str], seconds: float) -> bool:
+    """Make a call the probe of all these, or of none where one has changed since it was read."""
+    for position, capability in enumerate(capabilities):
+        asked = {"provider": provider, "capability": capability, "seconds": seconds}
         if not gateway_connection.execute(engine, _CLAIM, asked):
-            return Admission(False, until=row.probe_until, reason=f"one call is probing it ({row.reason})")
-    return admission
+            if position:
+                claimed = list(capabilities[:position])
+                gateway_connection.execute(engine, _UNCLAIM, {"provider": provider, "capabilities": claimed})
+            return False
+    return True
 
 
 def succeed(engine: "sa.Engine", provider: str, capability: str, probes: tuple[str, ...] = ()) -> None:

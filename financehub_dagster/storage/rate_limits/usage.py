@@ -211,7 +211,8 @@ _VENDORS = """
         WHERE clock_offset IS NOT NULL ORDER BY provider, last_at DESC
     ),
     shut AS (
-        SELECT DISTINCT ON (provider) provider, open_until, reason FROM breakers JOIN asked USING (provider)
+        SELECT DISTINCT ON (provider) provider, open_until, coalesce(reason, 'no reason was kept') AS reason
+        FROM breakers JOIN asked USING (provider)
         WHERE open_until > clock_timestamp()
             AND substr(capability, length(split_part(capability, '@', 1)) + 1) = asked.place
         ORDER BY provider, open_until DESC

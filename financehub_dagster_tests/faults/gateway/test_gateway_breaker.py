@@ -5,20 +5,24 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.gateway import circuit_breaker
+from financehub_dagster.gateway import circuit_breaker, client
 from financehub_dagster.gateway.circuit_breaker import Breaker
 from financehub_dagster.gateway.errors import Banned, BreakerOpen, BurstLimit, ProviderError, Transient, UnknownSymbol
-from financehub_dagster.gateway.policy import BreakerSettings
+from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy
+from financehub_dagster.gateway.throttle import Accounts
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.database.schema import breakers as table
+from financehub_dagster.storage.database.schema import quotas as quotas_table
 from financehub_dagster.storage.rate_limits import circuit_breakers
+from financehub_dagster.storage.rate_limits.quotas import Quota
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.eventually import eventually
@@ -82,24 +86,97 @@ def test_an_unknown_symbol_is_an_answer_too(sandbox: Sandbox, database: Database
     assert [outcome(ask) for _ in range(4)] == [UnknownSymbol] * 4
 
 
-def test_a_half_open_breaker_lets_exactly_one_of_many_through(sandbox: Sandbox, database: Database) -> None:
-    sandbox.fault("status", vendor="binance", status=500, times=8)
-    assert [outcome(ask) for _ in range(2)] == [Transient, Transient]
+def ask_together(database: Database, sandbox: Sandbox, **fields: Any) -> list[type[BaseException] | None]:
+    """The outcomes of six calls that find the breaker half-open at the same moment."""
     half_open(database)
     sandbox.clear_calls()
-    sandbox.latency(1500)
     together = threading.Barrier(6)
 
     def one(_: int) -> type[BaseException] | None:
         together.wait(timeout=30)
-        return outcome(ask)
+        return outcome(lambda: ask(**fields))
 
     with ThreadPoolExecutor(6) as pool:
-        outcomes = list(pool.map(one, range(6)))
+        return sorted(pool.map(one, range(6)), key=str)
+
+
+def test_calls_that_find_a_probe_under_way_wait_for_its_answer_and_are_paced_anew(
+    sandbox: Sandbox, database: Database
+) -> None:
+    sandbox.fault("status", vendor="binance", status=500, times=8)
+    assert [outcome(ask) for _ in range(2)] == [Transient, Transient]
+    sandbox.latency(1500)
+    assert ask_together(database, sandbox, weight_per_minute=700) == [None] * 6  # a call each 0.2 s
     sandbox.latency(0)
-    assert sorted(outcomes, key=str) == [BreakerOpen] * 5 + [None]
+    probe, *others = sorted(call["at"] for call in sandbox.calls(detail=True)["calls"])
+    assert len(others) == 5
+    assert others[0] - probe > 1.4
+    assert min(later - earlier for earlier, later in pairwise(others)) > 0.1
+
+
+def test_calls_that_waited_are_put_off_when_the_probe_fails(sandbox: Sandbox, database: Database) -> None:
+    sandbox.fault("status", vendor="binance", status=500)
+    assert [outcome(ask) for _ in range(2)] == [Transient, Transient]
+    sandbox.latency(300)
+    assert ask_together(database, sandbox) == [BreakerOpen] * 5 + [Transient]
+    sandbox.latency(0)
+    assert sandbox.calls()["total"] == 1
+
+
+def test_a_slow_probe_is_not_waited_for_and_stays_alone(
+    sandbox: Sandbox, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.fault("status", vendor="binance", status=500, times=8)
+    assert [outcome(ask) for _ in range(2)] == [Transient, Transient]
+    monkeypatch.setattr(client, "PROBE_WAIT", 0.2)
+    sandbox.latency(1500)
+    assert ask_together(database, sandbox) == [BreakerOpen] * 5 + [None]
+    sandbox.latency(0)
     assert sandbox.calls()["total"] == 1
     assert outcome(ask) is None
+
+
+def test_a_probe_is_waited_for_no_longer_than_the_caller_has_time(database: Database) -> None:
+    circuit_breakers.hold(database.engine, "binance", "daily_bars", "a test", 0.0)
+    ours = Breaker(lambda: database.engine, "binance", "daily_bars", BreakerSettings())
+    assert ours.admit() == ("daily_bars",)
+    began = time.monotonic()
+    ours.check(patience=0.5)
+    assert 0.4 < time.monotonic() - began < 2.0
+    assert ours.admit(patience=60.0) is None
+    with pytest.raises(BreakerOpen):
+        ours.admit(patience=0.5)
+
+
+def test_another_slot_after_a_probe_is_charged_to_no_budget_again(database: Database) -> None:
+    quotas = (Quota("minute", 5, period=60.0), Quota("day", 5, period=86_400.0))
+    accounts = Accounts(Policy("binance", (), Meaning(lambda _: None), quotas=quotas), lambda: database.engine)
+    accounts.enter(1, max_wait=60.0)
+    accounts.enter_again(None, 1, max_wait=60.0)
+    with database.engine.connect() as connection:
+        booked = {row.quota_name: sum(row.units) for row in connection.execute(sa.select(quotas_table))}
+    assert booked == {"minute": 2, "day": 1}
+
+
+def test_a_breaker_without_a_reason_says_so(database: Database) -> None:
+    circuit_breakers.hold(database.engine, "binance", "daily_bars", "a test", 0.0)
+    with database.engine.begin() as connection:
+        connection.execute(sa.update(table).values(reason=None))
+    ours = Breaker(lambda: database.engine, "binance", "daily_bars", BreakerSettings())
+    assert ours.admit() == ("daily_bars",)
+    with pytest.raises(BreakerOpen, match=r"UTC: one call is probing it \(no reason was kept\)"):
+        ours.admit()
+
+
+def test_who_cannot_probe_one_breaker_in_the_way_keeps_no_other_from_being_probed(database: Database) -> None:
+    def half_open_of(capability: str) -> None:
+        circuit_breakers.hold(database.engine, "binance", capability, "a test", 0.0)
+
+    for capability in ("*", "a", "z"):
+        half_open_of(capability)
+    assert circuit_breakers.admit(database.engine, "binance", ["z"], 60).probes == ("z",)
+    assert not circuit_breakers.admit(database.engine, "binance", ["a", "z"], 60).allowed
+    assert circuit_breakers.admit(database.engine, "binance", ["a", "*"], 60).probes == ("*", "a")
 
 
 def test_a_failed_probe_is_not_tried_again_and_opens_it_for_twice_as_long(sandbox: Sandbox, database: Database) -> None:
