@@ -3,7 +3,6 @@
 Belongs here: reading the state of a home without starting or changing anything. Does not belong here: SQL.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from financehub_dagster.cli.home import Home, Mode, enter
 from financehub_dagster.cli.supervisor.processes import Leader
 from financehub_dagster.cli.supervisor.state import State, running
 from financehub_dagster.operations import probes
+from financehub_dagster.storage.database.processes import since
 
 ASK_SECONDS = 5.0
 STARTING_SECONDS = 60.0
@@ -102,7 +102,9 @@ def _parts(status: Status, state: State, beats: dict[str, datetime]) -> None:
         elif trouble is None:
             status.services[child.name] = "running"
         else:
-            young = time.time() - child.created < STARTING_SECONDS and not child.stopped()
+            began = since(child.pid, child.start)
+            young = began is not None and (datetime.now(UTC) - began).total_seconds() < STARTING_SECONDS
+            young = young and not child.stopped()
             status.services[child.name] = "starting" if young else "not working"
             status.troubles[child.name] = trouble
 
@@ -114,7 +116,8 @@ def _trouble(status: Status, state: State, beats: dict[str, datetime], child: Le
         if child.name in CALLS:
             CALLS[child.name](state.urls[child.name], ASK_SECONDS)
         elif child.name == "daemon" and "database" not in status.troubles:
-            probes.recent(beats.values(), datetime.fromtimestamp(child.created, UTC), datetime.now(UTC))
+            now = datetime.now(UTC)
+            probes.recent(beats.values(), since(child.pid, child.start) or now, now)
     except probes.Trouble as trouble:
         return str(trouble)
     return None

@@ -18,7 +18,7 @@ def main() -> None:
     """Read children until the supervisor is gone, then end what is left."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    leaders = [Leader(**json.loads(line)) for line in sys.stdin]
+    leaders = [Leader.read(json.loads(line)) for line in sys.stdin]
     end_sessions(leaders)
     _let_go_of_database(Path(sys.argv[1]))
 

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from financehub_dagster.storage.database.processes import CLOCK_SLACK, is_alive, started_at
+from financehub_dagster.storage.database.processes import is_alive, is_of_this_boot, start_of
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 30.0
@@ -29,24 +30,32 @@ MAX_LOG_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class Leader:
-    """The first process of a session; `created` (seconds since 1970) tells it from a later owner of the same pid."""
+    """The first process of a session; `start` tells it from other owners of the same pid, and no clock moves it.
+
+    Empty where it was not written down: such a process counts as ended.
+    """
 
     name: str
     pid: int
-    created: float
+    start: str
 
     @classmethod
     def of(cls, name: str, pid: int) -> "Leader":
         """Describe a running process; raises psutil.NoSuchProcess when it is gone already."""
-        return cls(name, pid, started_at(pid))
+        return cls(name, pid, start_of(pid))
 
-    def as_dict(self) -> dict[str, str | int | float]:
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> "Leader":
+        """The one that `as_dict` described; raises KeyError and ValueError."""
+        return cls(str(data["name"]), int(data["pid"]), str(data.get("start", "")))
+
+    def as_dict(self) -> dict[str, str | int]:
         """For a state file."""
         return asdict(self)
 
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        return is_alive(self.pid, self.created)
+        return is_alive(self.pid, self.start)
 
     def stopped(self) -> bool:
         """Whether a signal has stopped it (SIGSTOP), so that it waits for SIGCONT."""
@@ -54,7 +63,7 @@ class Leader:
 
     def owns_session(self) -> bool:
         """Whether the session of our number can be ours still: a number is not reused while its session has members."""
-        if self.created + CLOCK_SLACK < psutil.boot_time():
+        if not is_of_this_boot(self.start):
             return False
         return self.alive() or not psutil.pid_exists(self.pid) or _is_zombie(self.pid)
 

@@ -70,10 +70,10 @@ class State:
             return None
         try:
             data: dict[str, Any] = json.loads(path.read_text())
-            children = tuple(Leader(**child) for child in data["children"])
+            children = tuple(Leader.read(child) for child in data["children"])
             restarts = tuple(Restart(**restart) for restart in data.get("restarts", ()))
             revision = str(data.get("revision", ""))
-            return cls(Leader(**data["supervisor"]), dict(data["urls"]), revision, children, restarts)
+            return cls(Leader.read(data["supervisor"]), dict(data["urls"]), revision, children, restarts)
         except (ValueError, KeyError, TypeError) as error:
             raise CommandError(f"{path}: unreadable ({error}); remove it when nothing runs in this home") from None
 

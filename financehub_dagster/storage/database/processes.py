@@ -8,27 +8,40 @@ import os
 import socket
 import uuid
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import psutil
 
-CLOCK_SLACK = 2.0
-"""Seconds by which two readings of one start time may differ: it is derived from the machine's boot time."""
+
+def start_of(pid: int) -> str:
+    """What tells a running process from others with the same pid; raises psutil.NoSuchProcess when there is none.
+
+    It stays the same when the clock is set, unlike the time at which the process started.
+    """
+    return f"{machine()} {_since_boot(pid)}"
 
 
-def started_at(pid: int) -> float:
-    """When a running process started, in seconds since 1970; raises psutil.NoSuchProcess when there is none."""
-    return psutil.Process(pid).create_time()
-
-
-def is_alive(pid: int, started: float) -> bool:
-    """Whether the process that had `pid` and started at `started` still runs on this machine."""
+def is_alive(pid: int, start: str) -> bool:
+    """Whether the process that had `pid` and `start` still runs on this machine."""
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) <= CLOCK_SLACK and process.status() != psutil.STATUS_ZOMBIE
+        return start_of(pid) == start and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def since(pid: int, start: str) -> datetime | None:
+    """When such a process started (UTC), by the clock as it is set now; None when it has ended."""
+    try:
+        return datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC) if is_alive(pid, start) else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_of_this_boot(start: str) -> bool:
+    """Whether a process with this `start` has run on this machine since it was booted, or in this container."""
+    return start.startswith(f"{machine()} ")
 
 
 @cache
@@ -84,4 +97,4 @@ def _since_boot(pid: int) -> float:
         # proc_pid_stat(5): the twentieth field after the name, which stands in brackets and may hold any character.
         return float(stat.read_text().rpartition(")")[2].split()[19])
     except (OSError, IndexError):
-        return started_at(pid)
+        return psutil.Process(pid).create_time()

@@ -186,9 +186,9 @@ def _stop_server() -> None:
         session = connection.exec_driver_sql("select pg_backend_pid()").scalar_one()
         server = psutil.Process(session).parent()
         assert server is not None
-        started = server.create_time()
+        start = processes.start_of(server.pid)
         server.send_signal(signal.SIGQUIT)
-        while processes.is_alive(server.pid, started):
+        while processes.is_alive(server.pid, start):
             Event().wait(0.01)
 
 

@@ -253,6 +253,22 @@ def test_a_platform_without_the_wheel_is_told_what_to_set(tmp_path: Path) -> Non
     assert "set FINANCEHUB_DATABASE_URL" in last
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="start times are those of Linux")
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_who_lets_go_after_the_clock_was_set_stops_no_server_that_another_holds(
+    home: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """The system derives the start times of processes from the clock: all of them move with it."""
+    with holder(home) as other:
+        pid = server_pid(other)
+        assert embedded.ensure_running(home).pid == pid
+        boot = psutil.boot_time()
+        monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot + step)
+        embedded.release(home)
+        assert embedded.status(home).holders == (other.pid,)
+        assert runs(pid)
+
+
 def test_a_strict_umask_does_not_lock_the_server_out(new_home: Path) -> None:
     code = f"import os; os.umask(0o077)\n{HOLDER}"
     command = [sys.executable, "-c", code, str(new_home)]

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from financehub_dagster.cli.supervisor.processes import Leader, end_sessions, members, spawn
+from financehub_dagster.storage.database.processes import since
 
 # Starts a child that ignores SIGTERM when asked to, tells both pids, and waits.
 PARENT = """
@@ -71,7 +72,7 @@ def test_what_does_not_listen_is_killed_and_named(tmp_path):
 
 
 def test_a_later_process_with_the_same_pid_is_left_alone(family):
-    stale = Leader("family", family.leader.pid, family.leader.created - 100)
+    stale = Leader("family", family.leader.pid, f"{family.leader.start}0")
     assert not stale.alive()
     assert members([stale]) == []
     assert end_sessions([stale]) == []
@@ -79,7 +80,27 @@ def test_a_later_process_with_the_same_pid_is_left_alone(family):
 
 
 def test_processes_from_before_the_machine_started_are_never_ours(family):
-    assert members([Leader("old", 2**22 + 1, psutil.boot_time() - 3600)]) == []
+    family.process.kill()
+    family.process.wait()
+    assert members([family.leader]) != []
+    assert members([Leader("old", family.leader.pid, f"another-{family.leader.start}")]) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="start times are those of Linux")
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_process_is_known_and_ended_after_the_clock_was_set(family, monkeypatch, step):
+    """The system derives start times from the clock and the time since boot: all of them move with the clock."""
+    before = since(family.leader.pid, family.leader.start)
+    boot = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot + step)
+    after = since(family.leader.pid, family.leader.start)
+    assert before is not None
+    assert after is not None
+    assert (after - before).total_seconds() == pytest.approx(step, abs=0.1)
+    assert family.leader.alive()
+    assert end_sessions([family.leader]) == []
+    assert family.process.wait() == -signal.SIGTERM
+    assert gone(family.child)
 
 
 def test_the_guard_ends_what_a_killed_supervisor_left(tmp_path):

@@ -117,7 +117,7 @@ def test_others_can_read_who_runs_and_where(supervisor, home):
 
 def test_the_state_of_a_dead_supervisor_counts_for_nothing(home):
     home.state_file.write_text(
-        json.dumps({"supervisor": {"name": "s", "pid": 2**22 + 1, "created": 1.0}, "urls": {}, "children": []})
+        json.dumps({"supervisor": {"name": "s", "pid": 2**22 + 1, "start": ""}, "urls": {}, "children": []})
     )
     assert running(home) is None
 

@@ -5,7 +5,6 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -17,6 +16,7 @@ from financehub_dagster.operations.parts import STATE_FILE, parts
 from financehub_dagster.operations.watch import look
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.processes import start_of
 from financehub_dagster.storage.operations import health_checks
 from financehub_dagster.storage.operations.health_checks import Checked, Status
 from financehub_dagster.storage.rate_limits import api_keys, circuit_breakers, usage
@@ -154,7 +154,7 @@ def test_failing_runs_and_a_queue_that_stands_still_degrade_the_platform(dagster
 
 def test_the_code_location_is_judged_by_a_call(dagster_tables, tmp_path: Path, monkeypatch):
     """A supervisor whose code server listens nowhere."""
-    me = {"name": "supervisor", "pid": os.getpid(), "created": psutil.Process().create_time()}
+    me = {"name": "supervisor", "pid": os.getpid(), "start": start_of(os.getpid())}
     state = {"supervisor": me, "urls": {"code-server": f"grpc://127.0.0.1:{ports.pick_free()}"}, "children": []}
     (tmp_path / STATE_FILE).write_text(json.dumps(state))
     monkeypatch.setenv("FINANCEHUB_HOME", str(tmp_path))
@@ -162,7 +162,7 @@ def test_the_code_location_is_judged_by_a_call(dagster_tables, tmp_path: Path, m
     dagster_tables.beat()
     checked = found()["code-server"]
     assert (checked.status, checked.detail) == ("failed", "nobody answers there")
-    (tmp_path / STATE_FILE).write_text(json.dumps(state | {"supervisor": me | {"created": 1.0}}))
+    (tmp_path / STATE_FILE).write_text(json.dumps(state | {"supervisor": me | {"start": "another"}}))
     assert parts(tmp_path) is None
     get_settings.cache_clear()
 

@@ -20,6 +20,7 @@ import psutil
 
 from financehub_dagster.storage.database.embedded.binaries import Owner, open_to_others, run, server_owner
 from financehub_dagster.storage.database.errors import EmbeddedFailed
+from financehub_dagster.storage.database.processes import is_alive, start_of
 
 MAX_SOCKET_PATH = 103
 """Bytes of a socket's path that every platform takes (sys/un.h: 108 on Linux, 104 on macOS, with the final zero)."""
@@ -80,7 +81,7 @@ class Postmaster:
     """A live server: its process and the folder of its socket."""
 
     pid: int
-    create_time: float
+    start: str
     socket_folder: Path
 
 
@@ -90,7 +91,10 @@ def find(data: Path) -> Postmaster | None:
     if len(lines) < 8 or not lines[0].isdigit() or lines[7].strip() != "ready":
         return None
     process = _server_process(int(lines[0]), data, float(lines[2]))
-    return None if process is None else Postmaster(process.pid, process.create_time(), Path(lines[4]))
+    try:
+        return None if process is None else Postmaster(process.pid, start_of(process.pid), Path(lines[4]))
+    except psutil.NoSuchProcess:
+        return None
 
 
 def start(data: Path) -> Postmaster:
@@ -130,18 +134,18 @@ def _pg_ctl_start(data: Path, owner: Owner | None) -> str:
 def stop(data: Path, server: Postmaster, timeout: float = 60) -> None:
     """Stop the server as `pg_ctl stop -m fast` does, and at once (with recovery at the next start) after `timeout`."""
     for request, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
-        process = _server_process(server.pid, data, server.create_time)
-        if process is None or _ends(process, request, patience):
+        if not is_alive(server.pid, server.start) or _ends(server.pid, request, patience):
             if server.socket_folder != data:
                 shutil.rmtree(server.socket_folder, ignore_errors=True)
             return
     raise EmbeddedFailed(f"the embedded PostgreSQL on {data} (process {server.pid}) does not stop: end it by hand")
 
 
-def _ends(process: psutil.Process, request: signal.Signals, patience: float) -> bool:
+def _ends(pid: int, request: signal.Signals, patience: float) -> bool:
     """Send `request` and wait; a process that only its parent has not asked about yet has ended."""
     deadline = time.monotonic() + patience
     with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
         process.send_signal(request)
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             if time.monotonic() > deadline:
@@ -182,8 +186,8 @@ def _clear_remains(data: Path) -> None:
     if not _pid_file_lines(data):
         return
     for process in psutil.process_iter():
-        if _server_process(process.pid, data) is not None and not _ends(process, signal.SIGQUIT, 10.0):
-            _ends(process, signal.SIGKILL, 5.0)
+        if _server_process(process.pid, data) is not None and not _ends(process.pid, signal.SIGQUIT, 10.0):
+            _ends(process.pid, signal.SIGKILL, 5.0)
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 

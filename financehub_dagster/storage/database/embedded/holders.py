@@ -1,6 +1,6 @@
-"""Which processes use the embedded server: one file per process, named by its pid, holding its start time.
+"""Which processes use the embedded server: one file per process, named by its pid, holding its start.
 
-A process that was killed leaves its file behind; the start time tells it from a later process with the same pid. Every
+A process that was killed leaves its file behind; the start tells it from a later process with the same pid. Every
 function expects the caller to hold the inter-process lock of `server`.
 """
 
@@ -13,7 +13,7 @@ from financehub_dagster.storage.database import processes
 def add(folder: Path) -> None:
     """Register this process."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / str(os.getpid())).write_text(str(processes.started_at(os.getpid())))
+    (folder / str(os.getpid())).write_text(processes.start_of(os.getpid()))
 
 
 def remove(folder: Path) -> None:
@@ -36,6 +36,6 @@ def live(folder: Path) -> list[int]:
 
 def _is_alive(file: Path) -> bool:
     try:
-        return processes.is_alive(int(file.name), float(file.read_text()))
+        return processes.is_alive(int(file.name), file.read_text())
     except ValueError:
         return False

@@ -27,13 +27,13 @@ class EmbeddedServer:
 
     home: Path
     pid: int
-    create_time: float
+    start: str
     socket_folder: Path
     port: int = cluster.PORT
 
     def is_alive(self) -> bool:
         """Whether this very process still runs."""
-        return processes.is_alive(self.pid, self.create_time)
+        return processes.is_alive(self.pid, self.start)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def ensure_running(home: Path) -> EmbeddedServer:
             found = cluster.find(data) or cluster.start(data)
             if held is None:
                 holders.add(_holders_folder(home))
-        server = EmbeddedServer(home, found.pid, found.create_time, found.socket_folder)
+        server = EmbeddedServer(home, found.pid, found.start, found.socket_folder)
         if not _held:
             atexit.register(release)
         _held[home] = server
