@@ -4,6 +4,7 @@ Belongs here: when to renew, and when a claim counts as lost. Does not belong he
 (storage.operations.daemons), waiting for a claim and what is said about it (cli.supervisor.claim, cli.daemon).
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ SURE_SECONDS = LEASE.total_seconds() - RENEW_SECONDS
 """Without a renewal for longer, nobody can be sure any more that the claim is still ours."""
 LOOK_SECONDS = 1.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+_logger = logging.getLogger("financehub.daemon.claim")
 
 
 def is_shared() -> bool:
@@ -74,19 +76,25 @@ class Keeper:
         self._renewing.join(RENEW_SECONDS)
 
     def _renew(self) -> None:
-        renewed = _now()
+        renewed, said = _now(), ""
         while not self._leaving.wait(LOOK_SECONDS):
             began = _now()
             if began - renewed < RENEW_SECONDS:
                 continue
             try:
                 other = claim(self._token)
+                if other is not None:
+                    self._lost(other)
+                    return
             except DatabaseError:
                 continue
-            if other is not None:
-                self._lost(other)
-                return
-            renewed = began
+            except Exception as error:  # noqa: BLE001 - whatever it is, who stops renewing loses the claim unseen
+                problem = f"{type(error).__name__}: {error}"
+                if problem != said:
+                    _logger.warning("the claim on the database cannot be renewed, which is tried again: %s", problem)
+                said = problem
+                continue
+            renewed, said = began, ""
             self._looks = 0
 
     def _watch(self) -> None:

@@ -140,6 +140,25 @@ def test_a_keeper_renews_until_somebody_else_has_taken_over(database, monkeypatc
     assert lost[0].home == "/elsewhere"
 
 
+def test_an_unexpected_error_is_told_once_and_does_not_end_a_keeper(database, monkeypatch, caplog):
+    """Another version has written down its process in a way that this one cannot read."""
+    monkeypatch.setattr(driving, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(driving, "RENEW_SECONDS", 0.05)
+    assert driving.claim("other") is None
+    change(database, "process = '?'", "other")
+    lost: list[daemons.Daemon] = []
+    keeper = driving.Keeper("mine", lost.append)
+    keeper.start()
+    try:
+        eventually(lambda: caplog.messages)
+        change(database, f"process = '{ELSEWHERE}'", "other")
+        eventually(lambda: bool(lost))
+    finally:
+        keeper.stop()
+    [line] = caplog.messages
+    assert line.startswith("the claim on the database cannot be renewed, which is tried again: JSONDecodeError")
+
+
 def _seen_at():
     with transaction() as connection:
         found = daemons.holder(connection)
