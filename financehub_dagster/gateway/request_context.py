@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Call:
     """One piece of work: `requests` counts what left for it, the tries that failed included.
 
-    reply is the last answer. weight is what the next request costs where its path does not tell, as in a batch.
+    symbol is ours, asked what the vendor calls it. reply is the last answer. weight is what the next request costs
+    where its path does not tell, as in a batch.
     """
 
     client: "VendorClient"
@@ -34,6 +35,7 @@ class Call:
     requests: int = 0
     reply: "Reply | None" = None
     weight: int | None = None
+    asked: str | None = None
 
     @property
     def clock(self) -> datetime:

@@ -37,7 +37,10 @@ BAN_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer. headers are lower case; path is the vendor's, without query; symbol is what was asked about."""
+    """One HTTP answer. headers are lower case; path is the vendor's, without query.
+
+    symbol is ours for what was asked about, asked what the vendor calls it.
+    """
 
     provider: str
     path: str
@@ -46,6 +49,12 @@ class Reply:
     body: bytes
     symbol: str | None = None
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    asked: str | None = None
+
+    @property
+    def as_asked(self) -> str:
+        """What the vendor was asked for, to follow our symbol in a message; empty where that is our symbol itself."""
+        return as_asked(self.symbol, self.asked)
 
     def json(self) -> Any:
         """The body as `parse_json` reads it, parsed once: read it only; raises Malformed, naming what came instead."""
@@ -102,6 +111,11 @@ class Reply:
         except ValueError:
             return None
         return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def as_asked(symbol: str | None, asked: str | None) -> str:
+    """`asked`, to follow words about `symbol` in a message; empty where it is no other name."""
+    return "" if symbol is None or asked is None or asked == symbol else f" (as {asked})"
 
 
 def parse_json(body: bytes) -> Any:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
-from financehub_dagster.gateway.response import Reply, burst_limit
+from financehub_dagster.gateway.response import Reply, as_asked, burst_limit
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
@@ -109,9 +109,7 @@ def _with_reset(reply: Reply) -> Reply:
 def read_quote(document: Any, of: Instrument) -> AnswerRows:
     """/quote. An unknown symbol has no error: everything about it is zero. No unit is named (`listings`)."""
     if not number(member(document, "t")):
-        return AnswerRows(
-            [], {of.symbol: UnknownSymbol(NAME, "has no quote; check its `finnhub` alias", symbol=of.symbol)}
-        )
+        return AnswerRows([], {of.symbol: _unknown("has no quote", of)})
     power = power_of_untold(NAME, of)
     row = {
         "symbol": of.symbol,
@@ -130,12 +128,16 @@ def read_metric(document: Any, of: Instrument) -> AnswerRows:
     """/stock/metric. An unknown symbol has no metrics."""
     metric, symbol = member(document, "metric"), str(member(document, "symbol"))
     if not metric:
-        problem = "has no fundamentals; check its `finnhub` alias"
-        return AnswerRows([], {of.symbol: UnknownSymbol(NAME, problem, symbol=of.symbol)})
+        return AnswerRows([], {of.symbol: _unknown("has no fundamentals", of)})
     if symbol.upper() != require_symbol(NAME, of).upper():
         raise OtherQuestion(f"asked for {require_symbol(NAME, of)}, got {symbol}")
     figures = {ours: maybe(metric.get(theirs), unit) for ours, (theirs, unit) in METRICS.items()}
     return AnswerRows([{"symbol": of.symbol, "currency": of.currency, **figures}])
+
+
+def _unknown(problem: str, of: Instrument) -> UnknownSymbol:
+    named = as_asked(of.symbol, require_symbol(NAME, of))
+    return UnknownSymbol(NAME, f"{problem}{named}; check or add its `{NAME}` alias", symbol=of.symbol)
 
 
 def read_news(document: Any, of: Instrument, since: datetime) -> AnswerRows:

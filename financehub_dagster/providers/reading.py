@@ -21,7 +21,7 @@ from financehub_dagster.gateway.errors import (
     Unreachable,
 )
 from financehub_dagster.gateway.redaction import redact
-from financehub_dagster.gateway.response import Reply, refusal_of_status
+from financehub_dagster.gateway.response import Reply, as_asked, refusal_of_status
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.values import OtherQuestion
 
@@ -52,6 +52,12 @@ class VendorRequest[T]:
     read: Callable[[Any], T]
     symbol: str | None = None
     weight: int = 1
+
+    @property
+    def asked(self) -> str | None:
+        """What stands for `symbol` in the request, with the market where that is named too."""
+        name, market = self.params.get("symbol", self.params.get("tickers")), self.params.get("mic_code")
+        return name if name is None or market is None else f"{name}:{market}"
 
 
 @dataclass(slots=True)
@@ -179,7 +185,7 @@ def each_of(
             failed[symbol] = Malformed(provider, f"asked for {theirs}, got {strangers[0]}", symbol=symbol)
             continue
         if theirs not in members:
-            problem = f"is not known there as {theirs}; check its `{provider}` alias"
+            problem = f"is not known there{as_asked(symbol, theirs)}; check or add its `{provider}` alias"
             failed[symbol] = UnknownSymbol(provider, problem, symbol=symbol)
             continue
         try:

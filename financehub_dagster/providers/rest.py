@@ -88,7 +88,8 @@ class RestProvider(Vendor):
             return None
 
         base = self.override() or self.vendor_address()
-        with calling(Call(VendorClient(self._policy(refusal, question.weight)), capability, question.symbol)) as call:
+        client = VendorClient(self._policy(refusal, question.weight))
+        with calling(Call(client, capability, question.symbol, asked=question.asked)) as call:
             try:
                 self._http(base).get(f"{base}{question.path}", params=dict(question.params))
             finally:

@@ -47,7 +47,9 @@ def fetch(vendor: ScriptedVendor, *answers: Answer) -> DailyBars:
 
 
 def test_an_unknown_symbol_is_minus_1121_and_costs_one_request(sandbox: Sandbox) -> None:
-    with pytest.raises(UnknownSymbol, match=r"binance: NOPE: Invalid symbol\. Check its `binance` alias"):
+    with pytest.raises(
+        UnknownSymbol, match=r"binance: NOPE: Invalid symbol \(as NOPEUSDT\); check its `binance` alias"
+    ):
         binance().daily_bars(crypto("NOPE", "NOPEUSDT"), *YEAR)
     assert sandbox.calls()["total"] == 1
 

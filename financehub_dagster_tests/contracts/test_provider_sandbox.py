@@ -1,13 +1,14 @@
 """Six vendors with keys against the sandbox that plays them: every capability, and what distorted answers become."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from financehub_dagster.gateway.errors import NotInPlan, ProviderError
-from financehub_dagster.market.instruments import Instrument, default_universe
+from financehub_dagster.gateway.errors import NotInPlan, ProviderError, UnknownSymbol
+from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.sandbox.client import Sandbox
@@ -113,6 +114,65 @@ def test_another_symbol_or_no_number_is_a_typed_error_or_no_row(sandbox: Sandbox
             assert found.empty
         else:
             assert len(found) <= len(clean)
+
+
+UNKNOWN = [
+    ("yahoo", "daily_bars", "stock"),
+    ("yahoo", "quotes", "stock"),
+    ("binance", "daily_bars", "crypto"),
+    ("binance", "quotes", "crypto"),
+    ("alpha_vantage", "daily_bars", "stock"),
+    ("alpha_vantage", "quotes", "stock"),
+    ("alpha_vantage", "fundamentals", "stock"),
+    ("coingecko", "quotes", "crypto"),
+    ("coinmarketcap", "quotes", "crypto"),
+    ("finnhub", "quotes", "stock"),
+    ("finnhub", "fundamentals", "stock"),
+    ("twelve_data", "daily_bars", "stock"),
+    ("twelve_data", "quotes", "stock"),
+]
+"""NewsAPI is told no symbols."""
+
+
+@pytest.mark.parametrize(("name", "capability", "kind"), UNKNOWN)
+def test_who_is_not_known_is_named_by_our_symbol_and_by_the_vendors(
+    sandbox: Sandbox, name: str, capability: str, kind: str
+) -> None:
+    if name in GENEROUS:
+        make_generous(sandbox, name)
+    theirs = {"binance": "NOPEUSDT", "coinmarketcap": "999999"}.get(name, "NOPE")
+    of = replace(UNIVERSE["BTC" if kind == "crypto" else "AAPL"], aliases={name: theirs})
+    provider: Any = type(all_providers()[name])(**{"first_pause": 0.001, **GENEROUS.get(name, {})})
+    if capability == "daily_bars":
+        with pytest.raises(UnknownSymbol) as caught:
+            provider.daily_bars(of, date(2026, 1, 1), date(2026, 2, 1))
+        error: ProviderError = caught.value
+    else:
+        error = provider_error(provider, capability, of)
+    assert isinstance(error, UnknownSymbol)
+    assert str(error).startswith(f"{name}: {of.symbol}: ")
+    assert f"(as {theirs})" in str(error)
+
+
+def provider_error(provider: Any, capability: str, of: Instrument) -> ProviderError:
+    error: ProviderError = getattr(provider, capability)([of]).failed[of.symbol]
+    return error
+
+
+def test_a_symbol_that_a_market_belongs_to_is_named_with_it(sandbox: Sandbox) -> None:
+    make_generous(sandbox, "twelve_data")
+    fields = {"first_pause": 0.001, **GENEROUS["twelve_data"]}
+    provider: Any = type(all_providers()["twelve_data"])(**fields)
+    london = [
+        Instrument(symbol, "Nobody's", AssetType.STOCK, "XLON", "GBP", "Europe/London")
+        for symbol in ("NOPE.L", "NONE.L")
+    ]
+    with pytest.raises(UnknownSymbol, match=r"twelve_data: NOPE\.L: is not known there \(as NOPE:XLON\)"):
+        provider.daily_bars(london[0], date(2026, 1, 1), date(2026, 2, 1))
+    assert {str(error).partition("; ")[0] for error in provider.quotes(london).failed.values()} == {
+        "twelve_data: NOPE.L: is not known there (as NOPE:XLON)",
+        "twelve_data: NONE.L: is not known there (as NONE:XLON)",
+    }
 
 
 def test_a_free_key_has_no_candles_at_finnhub(sandbox: Sandbox) -> None:

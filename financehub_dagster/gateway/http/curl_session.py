@@ -147,4 +147,12 @@ _COULDNT_CONNECT = 7
 
 def _reply(call: Call, path: str, response: Response) -> Reply:
     headers = {name.lower(): value or "" for name, value in response.headers.items()}
-    return Reply(call.client.policy.provider, path, response.status_code, headers, response.content, call.symbol)
+    return Reply(
+        call.client.policy.provider,
+        path,
+        response.status_code,
+        headers,
+        response.content,
+        call.symbol,
+        asked=call.asked,
+    )

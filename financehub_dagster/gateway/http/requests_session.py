@@ -120,4 +120,12 @@ def _read_body(call: Call, response: requests.Response, deadline: float, most_by
 
 def _reply(call: Call, path: str, response: requests.Response) -> Reply:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(call.client.policy.provider, path, response.status_code, headers, response.content, call.symbol)
+    return Reply(
+        call.client.policy.provider,
+        path,
+        response.status_code,
+        headers,
+        response.content,
+        call.symbol,
+        asked=call.asked,
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, UnknownSymbol
-from financehub_dagster.gateway.response import Reply, burst_limit
+from financehub_dagster.gateway.response import Reply, as_asked, burst_limit
 from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
@@ -78,11 +78,11 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     if "premium" in words:
         return NotInPlan(NAME, "only premium keys get this", symbol=symbol)
     if "invalid api call" in words and symbol is not None:
-        return UnknownSymbol(NAME, "is not known there; check or add its `alpha_vantage` alias", symbol=symbol)
+        return _unknown(symbol, reply.asked)
     if "no articles" in words:
         return "usable"
     if "invalid inputs" in words and symbol is not None:
-        return UnknownSymbol(NAME, "there is no news under this symbol; check its alias", symbol=symbol)
+        return UnknownSymbol(NAME, f"there is no news about it{reply.as_asked}; check its alias", symbol=symbol)
     return BadRequest(NAME, "the request was refused as invalid", symbol=symbol)
 
 
@@ -237,7 +237,7 @@ def read_quote(document: Any, of: Instrument) -> AnswerRows:
 
     quote = member(document, "Global Quote")
     if not quote:
-        return AnswerRows([], {of.symbol: _unknown(of)})
+        return AnswerRows([], {of.symbol: _unknown(of.symbol, require_symbol(NAME, of))})
     _check(member(quote, "01. symbol"), of)
     session, power = day(member(quote, "07. latest trading day")), power_of_untold(NAME, of)
     row = {
@@ -257,7 +257,7 @@ def read_quote(document: Any, of: Instrument) -> AnswerRows:
 def read_overview(document: Any, of: Instrument) -> AnswerRows:
     """OVERVIEW: all texts; of an unknown symbol, or a fund, an empty object."""
     if document == {}:
-        return AnswerRows([], {of.symbol: _unknown(of)})
+        return AnswerRows([], {of.symbol: _unknown(of.symbol, require_symbol(NAME, of))})
     _check(member(document, "Symbol"), of)
     figures = {ours: maybe(document.get(theirs)) for ours, theirs in OVERVIEW.items()}
     texts = {ours: text(document.get(theirs)) for ours, theirs in (("sector", "Sector"), ("industry", "Industry"))}
@@ -304,5 +304,6 @@ def _check(symbol: Any, of: Instrument) -> None:
         raise OtherQuestion(f"asked for {asked}, got {symbol}")
 
 
-def _unknown(of: Instrument) -> UnknownSymbol:
-    return UnknownSymbol(NAME, "is not known there; check or add its `alpha_vantage` alias", symbol=of.symbol)
+def _unknown(symbol: str, asked: str | None) -> UnknownSymbol:
+    problem = f"is not known there{as_asked(symbol, asked)}; check or add its `{NAME}` alias"
+    return UnknownSymbol(NAME, problem, symbol=symbol)

@@ -95,7 +95,8 @@ def refusal(reply: Reply, step: Step = DAY) -> ProviderError | None:
     if reply.status == 404:
         return BadRequest(reply.provider, "no such address there; check BINANCE_BASE_URL", symbol=reply.symbol)
     if code == UNKNOWN_SYMBOL:
-        return UnknownSymbol(reply.provider, f"{message} Check its `binance` alias", symbol=reply.symbol)
+        problem = f"{message.rstrip('.')}{reply.as_asked}; check its `binance` alias"
+        return UnknownSymbol(reply.provider, problem, symbol=reply.symbol)
     if code in MOMENTARY:
         return Transient(reply.provider, f"{message} ({code})", symbol=reply.symbol, retry_after=reply.retry_after)
     if code in KEY:

@@ -133,6 +133,7 @@ class BinanceProvider(Resource):
         is to another question.
         """
         rows: list[list[Any]] = []
+        call.asked = pair
         while first <= last:
             sent = self._library().get_klines(
                 symbol=pair, interval=step.name, startTime=first, endTime=last, limit=PAGE

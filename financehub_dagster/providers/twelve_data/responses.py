@@ -86,9 +86,9 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     return "usable" if no_data(document) else meaning(reply, document)
 
 
-def meaning(reply: Reply, error: Mapping[str, Any], symbol: str | None = None) -> ProviderError:
+def meaning(reply: Reply, error: Mapping[str, Any]) -> ProviderError:
     """An error object, which may stand for the whole answer or for one symbol of a batch."""
-    code, said, symbol = str(error.get("code", "")), str(error.get("message", "")), symbol or reply.symbol
+    code, said, symbol = str(error.get("code", "")), str(error.get("message", "")), reply.symbol
     words = said.lower()
     if code == "429" and "for the day" in words:
         return quota_spent(reply, "day", "the day's credits are used up")
@@ -104,7 +104,9 @@ def meaning(reply: Reply, error: Mapping[str, Any], symbol: str | None = None) -
     if code == "403" or "available starting with" in words:
         return NotInPlan(NAME, "the plan does not include this", symbol=symbol)
     if ("not found" in words and "symbol" in words) or code == "404":
-        return UnknownSymbol(NAME, "is not known there; check or add its `twelve_data` alias", symbol=symbol)
+        return UnknownSymbol(
+            NAME, f"is not known there{reply.as_asked}; check or add its `{NAME}` alias", symbol=symbol
+        )
     if code.isdigit() and int(code) >= 500:
         return Transient(NAME, f"{said} ({code})", symbol=symbol, retry_after=reply.retry_after)
     return BadRequest(NAME, f"{said} ({code})", symbol=symbol)
@@ -182,12 +184,17 @@ def read_batch(document: Any, of: Mapping[str, Range]) -> Batch:
 
     def row(instrument: Instrument, series: Any) -> dict[str, Any]:
         if isinstance(series, Mapping) and series.get("status") == "error" and not no_data(series):
-            raise meaning(Reply(NAME, "/time_series", 200, {}, b""), series, instrument.symbol)
+            raise meaning(_part("/time_series", instrument), series)
         minutes[instrument.symbol] = read_minutes(series, of[symbol_of(instrument)])
         return {"symbol": instrument.symbol, "size": 0 if no_data(series) else len(series["values"])}
 
     part = each_of(NAME, {name: each.instrument for name, each in of.items()}, document, row)
     return Batch(minutes, {each["symbol"]: each["size"] for each in part.rows}, part.failed)
+
+
+def _part(path: str, of: Instrument) -> Reply:
+    """What the answer about many says of one of them."""
+    return Reply(NAME, path, 200, {}, b"", of.symbol, asked=":".join(params_of(of).values()))
 
 
 def read_quotes(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
@@ -198,7 +205,7 @@ def read_quotes(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
 
     def row(instrument: Instrument, quote: Any) -> dict[str, Any]:
         if isinstance(quote, Mapping) and quote.get("status") == "error":
-            raise meaning(Reply(NAME, "/quote", 200, {}, b""), quote, instrument.symbol)
+            raise meaning(_part("/quote", instrument), quote)
         power = _check(quote, instrument)
         return {
             "symbol": instrument.symbol,

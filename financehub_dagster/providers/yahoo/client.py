@@ -106,6 +106,6 @@ def _chart[C](symbol: str, params: dict[str, Any], read: Callable[[Any], C | Non
     try:
         return read(current_call().document())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
-        provider = current_call().client.policy.provider
+        call = current_call()
         message = f"the chart cannot be read ({type(error).__name__}: {error})"
-        raise Malformed(provider, message, symbol=symbol) from None
+        raise Malformed(call.client.policy.provider, message, symbol=call.symbol) from None

@@ -106,11 +106,12 @@ def _said(answer: Any) -> tuple[str, str] | None:
 
 def _meaning(reply: Reply, code: str, description: str) -> ProviderError | None:
     provider, symbol, kind = reply.provider, reply.symbol, code.lower()
+    remedy = "check its yahoo alias" if reply.as_asked else "check the symbol"
     said = f"{code}: {description}"
     if NO_DATA in description.lower():
         return None
     if kind == "not found":
-        return UnknownSymbol(provider, f"{description or 'no such symbol'}; check the symbol", symbol=symbol)
+        return UnknownSymbol(provider, f"{description or 'no such symbol'}{reply.as_asked}; {remedy}", symbol=symbol)
     if kind == "unauthorized":
         return BadKey(provider, said, symbol=symbol)
     if kind == "too many requests":
@@ -136,12 +137,14 @@ def _unreadable(reply: Reply, answer: Any, interval: str) -> ProviderError | Non
 def _about_another(reply: Reply, meta: Any) -> ProviderError | None:
     """Yahoo answers a symbol that was given up with the chart of the one that took its place."""
     asked, symbol = unquote(reply.path.removeprefix(CHART)), str(meta["symbol"])
-    return None if symbol.upper() == asked.upper() else renamed(symbol, reply.symbol)
+    return None if symbol.upper() == asked.upper() else renamed(symbol, reply.symbol, asked)
 
 
-def renamed(now: str, symbol: str | None) -> UnknownSymbol:
-    """Yahoo knows an instrument by another symbol than the one it was asked for."""
+def renamed(now: str, symbol: str | None, asked: str) -> UnknownSymbol:
+    """Yahoo knows an instrument by another symbol than the one that it was `asked` for."""
     remedy = f"`financehub instruments rename {symbol} {now}` if it was renamed, else set its yahoo alias"
+    if symbol is not None and asked.upper() != symbol.upper():
+        remedy = f"correct its yahoo alias, which is {asked}"
     return UnknownSymbol("yahoo", f"Yahoo calls it {now} now: {remedy}", symbol=symbol)
 
 
@@ -159,7 +162,9 @@ def _unusable(reply: Reply, result: Any, interval: str) -> ProviderError | None:
         if meta.get("currency"):
             return None
         listed = meta.get("exchangeName") or DELISTED
-        problem = f"Yahoo has no data for this symbol any more (exchange {listed}){if_delisted(reply.symbol)}"
+        problem = (
+            f"Yahoo has no data for this symbol{reply.as_asked} any more (exchange {listed}){if_delisted(reply.symbol)}"
+        )
         return UnknownSymbol(reply.provider, problem, symbol=reply.symbol)
     missing = [name for name in META if meta.get(name) is None]
     if not missing and not meta.get("currency"):

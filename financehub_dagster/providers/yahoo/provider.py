@@ -84,7 +84,7 @@ class YahooProvider(Vendor):
         from financehub_dagster.providers.yahoo import charts, client
 
         symbol = yahoo_symbol(instrument)
-        with calling(self._call("daily_bars", symbol)) as call:
+        with calling(self._call("daily_bars", instrument.symbol, symbol)) as call:
             answer = client.history(symbol, zone, start, end + timedelta(days=1))
         bars, actions, listed_since = charts.no_bars(), charts.no_actions(), None
         if answer is not None:
@@ -119,7 +119,7 @@ class YahooProvider(Vendor):
         kept = charts.INTERVALS[interval]
         of, told_since = intraday.within_reach(NAME, whole, kept.reach)
         parts, traded_to = [], None
-        with calling(self._call("intraday_bars", symbol, kept.name)) as call:
+        with calling(self._call("intraday_bars", instrument.symbol, symbol, kept.name)) as call:
             for page in charts.pages(of):
                 found = client.minutes(symbol, page)
                 if found is None:
@@ -176,7 +176,9 @@ class YahooProvider(Vendor):
         detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.last_trade}"
         return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
 
-    def _call(self, capability: str, symbol: str | None, interval: str = errors.INTERVAL) -> Call:
+    def _call(
+        self, capability: str, symbol: str | None, asked: str | None = None, interval: str = errors.INTERVAL
+    ) -> Call:
         policy = Policy(
             provider=NAME,
             limits=self.limits(),
@@ -185,7 +187,7 @@ class YahooProvider(Vendor):
             breaker=self.breaker(),
             place=place_of(self.override()),
         )
-        return Call(VendorClient(policy), capability, symbol, self.override())
+        return Call(VendorClient(policy), capability, symbol, self.override(), asked=asked)
 
     def limits(self) -> tuple[Limit, ...]:
         """What this address keeps to."""

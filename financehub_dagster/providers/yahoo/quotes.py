@@ -112,4 +112,4 @@ def read(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
         return each_of(NAME, of, quotes, row)
     old, now = of[missing[0]].symbol, strangers[0]
     part = each_of(NAME, {name: each for name, each in of.items() if name in quotes}, quotes, row)
-    return AnswerRows(part.rows, {**part.failed, old: errors.renamed(now, old)})
+    return AnswerRows(part.rows, {**part.failed, old: errors.renamed(now, old, missing[0])})
