@@ -36,17 +36,34 @@ ORIGIN = (
     Column("fetched_at", "timestamp with time zone", "when the provider answered", stamp=True),
 )
 COMPUTED_AT = Column("computed_at", "timestamp with time zone", "when the row was computed", stamp=True)
-DAILY_BARS = (
-    SYMBOL,
-    SESSION,
-    positive("open", "split-adjusted"),
-    positive("high", "split-adjusted"),
-    positive("low", "split-adjusted"),
-    positive("close", "split-adjusted, not adjusted for dividends"),
-    positive("adj_close", "adjusted for splits and dividends", nullable=True),
-    not_negative("volume", "units traded"),
-    *ORIGIN,
-    Column("flags", "text[]", "the quality rules that make the bar doubtful; nearly always empty", default="'{}'"),
+
+
+def _daily_bars(prices: str, close: str, adj_close: str, volume: str) -> tuple[Column, ...]:
+    return (
+        SYMBOL,
+        SESSION,
+        positive("open", prices),
+        positive("high", prices),
+        positive("low", prices),
+        positive("close", close),
+        positive("adj_close", adj_close, nullable=True),
+        not_negative("volume", volume),
+        *ORIGIN,
+        Column("flags", "text[]", "the quality rules that make the bar doubtful; nearly always empty", default="'{}'"),
+    )
+
+
+DAILY_BARS = _daily_bars(
+    "split-adjusted",
+    "split-adjusted, not adjusted for dividends",
+    "adjusted for splits and dividends",
+    "units traded",
+)
+DAILY_RATES = _daily_bars(
+    "units of the second currency for one of the first",
+    "units of the second currency for one of the first, at the end of the session",
+    "equal to close: a pair has no splits and no dividends",
+    "units traded; 0 where the vendor has none",
 )
 INTRADAY_BARS = (
     SYMBOL,

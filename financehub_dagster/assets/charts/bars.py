@@ -41,7 +41,7 @@ POINTS = 30
 LINES = {"sma_20": "#1f77b4", "sma_50": "#ff7f0e", "bb_upper": "#9e9e9e", "bb_lower": "#9e9e9e"}
 LABELS = {"sma_20": "SMA 20", "sma_50": "SMA 50", "bb_upper": "Bollinger bands, 20 sessions ± 2 σ"}
 SHOWN_INDICATORS = ("sma_20", "sma_50", "bb_lower", "bb_upper", "rsi_14", "macd_hist")
-CANDLES = "A candle is one session: green closed above its open, red below. Prices are split-adjusted."
+CANDLES = "A candle is one session: green closed above its open, red below. Prices of shares are split-adjusted."
 COLOURS = 64
 """Colours of a picture: it looks the same, and takes a third of the room in Dagster's database."""
 

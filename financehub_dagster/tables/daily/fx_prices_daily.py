@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.tables import defaults
-from financehub_dagster.tables.columns import DAILY_BARS
+from financehub_dagster.tables.columns import DAILY_RATES
 from financehub_dagster.tables.declaration import Freshness, History, Job, Lateness, Table
 
 TABLE = Table(
     name="fx_prices_daily",
     comment="Daily OHLC bars of currency pairs, sessions that end at 17:00 New York.",
-    columns=DAILY_BARS,
+    columns=DAILY_RATES,
     grain="session",
     filled=History(vendors=("yahoo", "twelve_data", "alpha_vantage")),
     group="prices",

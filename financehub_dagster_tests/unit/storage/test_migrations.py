@@ -68,6 +68,18 @@ def test_upgrade_reports_where_it_came_from_and_where_it_ended(empty_database: U
     assert migrations.current(empty_database) == migrations.head()
 
 
+def test_rates_of_exchange_are_not_said_to_be_split_adjusted(empty_database: URL) -> None:
+    def said(table: str) -> str:
+        with autocommit(empty_database) as connection:
+            return " ".join(str(column["comment"]) for column in sa.inspect(connection).get_columns(table))
+
+    migrations.upgrade(empty_database, "0028")
+    assert said("fx_prices_daily") == said("crypto_prices_daily")
+    migrations.upgrade(empty_database)
+    assert "split-adjusted" not in said("fx_prices_daily")
+    assert "split-adjusted" in said("stock_prices_daily")
+
+
 def test_values_that_no_schema_takes_are_unknown_and_actions_without_a_value_rejected(empty_database: URL) -> None:
     migrations.upgrade(empty_database, "0007")
     origin = "'yahoo', '2024-03-05T21:00Z'"
