@@ -76,6 +76,8 @@ class _Series:
         self.bars = bars
         self.starts = np.repeat(bars.offsets[:-1], np.diff(bars.offsets))
         self._pivots = self._of_the_bar_before(high, low)
+        self.flat = bars.arrays["high"] == bars.arrays["low"]
+        """Bars without a range have no candle; for TA-Lib each of them is a doji."""
 
     def __getitem__(self, name: str | float) -> Floats:
         """One value per bar, NaN where there is none."""
@@ -110,7 +112,7 @@ def _side_before(side: Floats, starts: NDArray[np.int64]) -> Floats:
 
 
 def _completed(rule: Pattern, series: _Series) -> Iterator[Fired]:
-    score = series.bars.talib(rule.function, "open", "high", "low", "close")
+    score = np.where(series.flat, 0.0, series.bars.talib(rule.function, "open", "high", "low", "close"))
     none = np.full(score.size, np.nan)
     if rule.neutral:
         yield Fired(rule.name, "neutral", np.flatnonzero(score), score, none)

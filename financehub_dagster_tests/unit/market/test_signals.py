@@ -123,6 +123,20 @@ def test_a_hammer_after_falling_candles_is_bullish_and_a_doji_is_neutral() -> No
     assert (16, "neutral") in fired(given, "cdl_doji")
 
 
+def test_no_candlestick_is_seen_in_bars_without_a_range() -> None:
+    """A share that nobody trades for weeks, or that stands at its limit: from the first bar on, and after real bars."""
+    real = 100 + np.sin(np.arange(60.0))
+    for before in (real[:0], real):
+        close = np.append(before, np.full(40, 100.0))
+        reach = np.append(np.ones(before.size), np.zeros(40))
+        given = bars(close, ohlc=(close, close + reach, close - reach))
+        score = function_of_talib("CDLDOJI")({name: getattr(given, name) for name in ("open", "high", "low", "close")})
+        assert score[before.size :].any(), "TA-Lib sees a doji there"
+        rows = compute(given, np.ones(given.close.size, np.bool_))
+        candles = [str(rule).startswith("cdl_") for rule in rows.values["rule"]]
+        assert not (rows.date[candles] >= DAY + before.size).any()
+
+
 RANDOM = np.random.default_rng(7)
 
 
@@ -143,7 +157,7 @@ def test_every_pattern_of_talib_is_declared_and_fires_where_talib_says_so() -> N
     for function, name in PATTERNS.items():
         pattern = function_of_talib(function)
         assert pattern.info["display_name"] == name
-        score = pattern(arrays)
+        score = np.where(given.high == given.low, 0, pattern(arrays))
         ways = np.where(score > 0, "bullish", "bearish")
         expected = [(int(bar), "neutral" if function in NEUTRAL else str(ways[bar])) for bar in np.flatnonzero(score)]
         assert in_order(given, rows, f"cdl_{function.removeprefix('CDL').lower()}") == expected
