@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRICES = ("open", "high", "low", "close", "volume")
+DAILY_VALUES = ("open", "high", "low", "close", "adj_close", "volume")
+"""The numbers of a daily bar, each of which a repair may change."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.tables import TABLES
 from financehub_dagster.tables.columns import ORIGIN
@@ -99,7 +100,7 @@ def bars_table(bars: Iterable[Bar], of: Instrument, start: date, end: date, now:
     listed = [bar for bar in bars if start <= bar.date <= end]
     dates = np.array([bar.date for bar in listed], dtype="datetime64[D]")
     frame = pd.DataFrame({"date": pd.Series(dates.astype("datetime64[s]"))})
-    for name in ("open", "high", "low", "close", "adj_close", "volume"):
+    for name in DAILY_VALUES:
         frame[name] = np.array([getattr(bar, name) for bar in listed], dtype="float64")
     finished = calendars.finished(of, dates, now)
     if of.asset_type is AssetType.FX:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.database.repaired_views import REPAIRED, tables
+from financehub_dagster.storage.database.repaired_views import tables
 from financehub_dagster.storage.queries import history, neighbours
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _repair(connection: Connection, table: str, symbols: Sequence[str]) -> None:
 
 
 def _repaired(connection: Connection, table: str, symbols: Sequence[str]) -> "pd.DataFrame":
-    """symbol, date and REPAIRED of the bars that can be repaired or are moved by a repair."""
+    """symbol, date and DAILY_VALUES of the bars that can be repaired or are moved by a repair."""
     import numpy as np
     import pandas as pd
 
@@ -86,7 +87,7 @@ def _repaired(connection: Connection, table: str, symbols: Sequence[str]) -> "pd
     found = repairs.repair(series, bits)
     kept = found.changed | (bits & np.uint32(doubts.bits_of(repairs.RULES)) > 0)
     rows = {"symbol": names[series.code[kept]], "date": series.date[kept].astype("datetime64[s]")}
-    return pd.DataFrame({**rows, **{name: found.columns[name][kept] for name in REPAIRED}})
+    return pd.DataFrame({**rows, **{name: found.columns[name][kept] for name in DAILY_VALUES}})
 
 
 def _flagged(connection: Connection, table: str, symbols: Collection[str]) -> list[tuple[str, date, list[str]]]:
@@ -110,7 +111,7 @@ def _replace(connection: Connection, table: str, symbols: Collection[str], rows:
     connection.execute(sa.delete(kept).where(kept.c.table_name == table, kept.c.symbol == any_of(symbols)))
     if not len(rows):
         return
-    values = {name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in REPAIRED}
+    values = {name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in DAILY_VALUES}
     columns = side_by_side(
         symbol=(rows["symbol"].tolist(), sa.Text),
         date=(rows["date"].dt.date.tolist(), sa.Date),

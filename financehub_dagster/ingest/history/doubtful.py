@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries import history, neighbours
 
@@ -93,7 +94,7 @@ def _asked(rows: "pd.DataFrame") -> _Asked:
     import pandas as pd
 
     place, symbols = pd.factorize(pd.Index(rows["symbol"]))
-    columns = {name: rows[name].to_numpy("float64") for name in neighbours.COLUMNS}
+    columns = {name: rows[name].to_numpy("float64") for name in DAILY_VALUES}
     return _Asked(symbols.astype(object), place, rows["date"].to_numpy().astype("datetime64[D]"), columns)
 
 
@@ -105,7 +106,7 @@ def _judged(
 
     from financehub_dagster.market.quality import doubts, series_arrays
 
-    columns = {name: np.concatenate([asked.columns[name], near.columns[name]]) for name in neighbours.COLUMNS}
+    columns = {name: np.concatenate([asked.columns[name], near.columns[name]]) for name in DAILY_VALUES}
     place, date = np.concatenate([asked.place, near.place]), np.concatenate([asked.day, near.date])
     series = series_arrays.arrange_arrays(asked.symbols, place, date, columns, actions, set(complete))
     found = np.zeros(len(series), np.uint32)

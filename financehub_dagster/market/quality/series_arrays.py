@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
+
 type Floats = NDArray[np.float64]
 type Rows = NDArray[np.intp]
 type Mask = NDArray[np.bool_]
@@ -33,7 +35,6 @@ LARGE = 0.10
 """Log returns below this are nowhere an error that a single bar shows."""
 _AT_ONCE = 8192
 PRICES = ("open", "high", "low", "close")
-COLUMNS = (*PRICES, "adj_close", "volume")
 
 
 @dataclass(frozen=True)
@@ -181,12 +182,12 @@ def _median(values: Floats) -> Floats:
 
 
 def arrange(bars: pd.DataFrame, actions: pd.DataFrame, complete: set[str] | None = None) -> Series:
-    """Bars (symbol, date, COLUMNS) with actions (symbol, date, kind, value) as a Series.
+    """Bars (symbol, date, DAILY_VALUES) with actions (symbol, date, kind, value) as a Series.
 
     Bars in any order, one for each symbol and date. complete: the symbols whose actions are all known; None: all are.
     """
     code, symbols = pd.factorize(pd.Index(bars["symbol"]), use_na_sentinel=False)
-    columns = {name: bars[name].to_numpy(np.float64, na_value=np.nan) for name in COLUMNS}
+    columns = {name: bars[name].to_numpy(np.float64, na_value=np.nan) for name in DAILY_VALUES}
     return arrange_arrays(symbols, code, bars["date"].to_numpy(), columns, actions, complete)
 
 
@@ -198,7 +199,7 @@ def arrange_arrays(
     actions: pd.DataFrame,
     complete: Collection[str] | None = None,
 ) -> Series:
-    """The same of arrays of shape (bars,): code is the place of each bar's symbol in `symbols`, columns are COLUMNS."""
+    """The same of arrays of shape (bars,), DAILY_VALUES by name; code is the place of a bar's symbol in `symbols`."""
     days: NDArray[np.datetime64] = date.astype("datetime64[D]")
     key: NDArray[np.int64] = code.astype(np.int64) << 32 | (days.astype(np.int64) + (1 << 31))
     order = None if (np.diff(key) > 0).all() else np.argsort(key, kind="stable")
@@ -208,7 +209,7 @@ def arrange_arrays(
     known = np.array([complete is None or symbol in complete for symbol in symbols], np.bool_)
     cash, splits = _placed(key, code, symbols, actions)
     return Series(
-        code=code, date=days, **{name: columns[name] for name in COLUMNS},
+        code=code, date=days, **{name: columns[name] for name in DAILY_VALUES},
         dividend=cash["dividend"], gain=cash["capital_gain"], splits=splits, has_actions=known[code], order=order,
     )  # fmt: skip
 

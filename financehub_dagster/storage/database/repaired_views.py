@@ -10,8 +10,8 @@ upgrade drops one, since other people's views may be made of it: a migration tha
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-REPAIRED = ("open", "high", "low", "close", "adj_close", "volume")
-"""The columns that repairs change."""
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
+
 _QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 _VIEW = """
     CREATE VIEW {view} AS SELECT {columns}, r.symbol IS NOT NULL AND ({kept}) IS DISTINCT FROM ({stored}) AS repaired
@@ -48,17 +48,19 @@ def there(connection: sa.Connection, metadata: sa.MetaData) -> list[str]:
 
 def tables(metadata: sa.MetaData) -> list[sa.Table]:
     """The tables whose rows have flags and what repairs change."""
-    return [table for table in metadata.sorted_tables if {"flags", *REPAIRED} <= {column.name for column in table.c}]
+    return [
+        table for table in metadata.sorted_tables if {"flags", *DAILY_VALUES} <= {column.name for column in table.c}
+    ]
 
 
 def _text(table: sa.Table) -> str:
     own = {column.name: f"t.{_QUOTE(column.name)}" for column in table.c}
-    repaired = {name: f"CASE WHEN r.symbol IS NULL THEN t.{name} ELSE r.{name} END AS {name}" for name in REPAIRED}
+    repaired = {name: f"CASE WHEN r.symbol IS NULL THEN t.{name} ELSE r.{name} END AS {name}" for name in DAILY_VALUES}
     return _VIEW.format(
         view=_QUOTE(view_name(table)),
         columns=", ".join((own | repaired).values()),
-        kept=", ".join(f"r.{name}" for name in REPAIRED),
-        stored=", ".join(f"t.{name}" for name in REPAIRED),
+        kept=", ".join(f"r.{name}" for name in DAILY_VALUES),
+        stored=", ".join(f"t.{name}" for name in DAILY_VALUES),
         table=_QUOTE(table.name),
         name=table.name,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, DATEMULTIRANGE, JSONB
 
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.storage.database import as_of_functions, repaired_views
 from financehub_dagster.tables import ACTIONS, DATA, TABLES
 from financehub_dagster.tables.declaration import ColumnType, Table
@@ -176,7 +177,7 @@ repaired_bars = sa.Table(
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("symbol", sa.Text, primary_key=True),
     sa.Column("date", sa.Date, primary_key=True),
-    *(sa.Column(name, Double, nullable=name == "adj_close") for name in repaired_views.REPAIRED),
+    *(sa.Column(name, Double, nullable=name == "adj_close") for name in DAILY_VALUES),
     comment="Daily bars with the repairs that have one right answer, where a bar has one or is moved by one.",
 )
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.array_parameters import any_of
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.database.repaired_views import REPAIRED
 
 type Row = dict[str, Any]
 
@@ -54,7 +54,7 @@ def discrepancies_of(connection: Connection, table: str, symbol: str, day: date)
 def repaired_bar(connection: Connection, table: str, symbol: str, day: date) -> Row:
     """What repairs change of a bar, as it is after them; empty where none concerns it."""
     kept = schema.repaired_bars.c
-    own = sa.select(*(kept[name] for name in REPAIRED))
+    own = sa.select(*(kept[name] for name in DAILY_VALUES))
     found = connection.execute(own.where(kept.table_name == table, kept.symbol == symbol, kept.date == day)).mappings()
     return dict(found.first() or {})
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection, raw_cursor
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-COLUMNS = ("open", "high", "low", "close", "adj_close", "volume")
 
 _SIDE = """
     SELECT number, string_agg(date_send(date) || {row}, ''::bytea) AS packed
@@ -32,12 +31,12 @@ _SIDE = """
          ORDER BY t.date LIMIT %(after)s)
     ) AS near GROUP BY number
 """
-_ROW = " || ".join(f"float8send(coalesce(near.{name}, 'NaN'))" for name in COLUMNS)
+_ROW = " || ".join(f"float8send(coalesce(near.{name}, 'NaN'))" for name in DAILY_VALUES)
 
 
 @dataclass(frozen=True)
 class Around:
-    """Stored bars in no order: the place of each one's symbol in what was asked, its date, and COLUMNS by name.
+    """Stored bars in no order: the place of each one's symbol in what was asked, its date, and DAILY_VALUES by name.
 
     Each array of shape (bars,); adj_close and volume may be NaN.
     """
@@ -63,12 +62,12 @@ def bars_around(
     with raw_cursor(connection, binary=True) as cursor:
         cursor.execute(statement, asked)
         found = cursor.fetchall()
-    rows = np.dtype([("date", ">i4"), *((name, ">f8") for name in COLUMNS)])
+    rows = np.dtype([("date", ">i4"), *((name, ">f8") for name in DAILY_VALUES)])
     parsed = np.frombuffer(b"".join(packed for _, packed in found), rows)
     sizes = [len(packed) // rows.itemsize for _, packed in found]
     places = np.array([number - 1 for number, _ in found], np.intp)
     return Around(
         np.repeat(places, sizes),
         np.datetime64("2000-01-01", "D") + parsed["date"].astype("timedelta64[D]"),
-        {name: parsed[name].astype(np.float64) for name in COLUMNS},
+        {name: parsed[name].astype(np.float64) for name in DAILY_VALUES},
     )

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from financehub_dagster import read
 from financehub_dagster.cli.reports import explain as report
 from financehub_dagster.ingest.history import doubtful
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.market.quality import doubts, repairs, series_arrays
 from financehub_dagster.serving.explain import explain
 from financehub_dagster.storage import repaired_bars
 from financehub_dagster.storage.database import repaired_views, schema
 from financehub_dagster.storage.database.engine import Connection, transaction
-from financehub_dagster.storage.database.repaired_views import REPAIRED
 from financehub_dagster.storage.upsert.upsert import write
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.fixtures.database import Database
@@ -24,7 +24,7 @@ from financehub_dagster_tests.fixtures.faulty_series import Case, Error, injecte
 
 STOCKS, MARCH = "stock_prices_daily", "2015-03-01"
 DAY = date(2015, 3, 12)
-NAMES = ", ".join(REPAIRED)
+NAMES = ", ".join(DAILY_VALUES)
 
 
 def split_for_five_bars() -> Case:
@@ -95,7 +95,7 @@ def store_piece(connection: Connection, case: Case, piece: pd.DataFrame) -> None
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.name} {number}" for number, case in enumerate(CASES)])
 def test_the_view_is_the_repair_of_what_is_stored_after_each_piece_of_a_history(database: Database, case: Case) -> None:
     rng = np.random.default_rng(len(case.bars))
-    bars = case.bars[["symbol", "date", *REPAIRED]]
+    bars = case.bars[["symbol", "date", *DAILY_VALUES]]
     wrong = case.errors[0].first
     edges = sorted({0, wrong + 1, wrong + 3, *rng.integers(1, len(bars), 4).tolist(), len(bars)})
     pieces = [bars.iloc[start:end] for start, end in pairwise(edges)]
@@ -109,16 +109,18 @@ def test_the_view_is_the_repair_of_what_is_stored_after_each_piece_of_a_history(
             rows, expected = stored_as_series(connection, case)
             view = sa.text(f"select {NAMES}, repaired from {STOCKS}_repaired order by date")
             found = pd.DataFrame(connection.execute(view).mappings().all())
-            for name in REPAIRED:
+            for name in DAILY_VALUES:
                 np.testing.assert_allclose(found[name].astype(float), expected[name], rtol=1e-12, err_msg=name)
-            moved = ~np.isclose(found[list(REPAIRED)].astype(float), rows[list(REPAIRED)], rtol=1e-12, equal_nan=True)
+            moved = ~np.isclose(
+                found[list(DAILY_VALUES)].astype(float), rows[list(DAILY_VALUES)], rtol=1e-12, equal_nan=True
+            )
             np.testing.assert_array_equal(found["repaired"], moved.any(axis=1))
 
 
 def test_a_table_whose_comment_has_an_apostrophe_gets_its_view(database: Database) -> None:
     metadata = sa.MetaData()
     key = (sa.Column("symbol", sa.Text, primary_key=True), sa.Column("date", sa.Date, primary_key=True))
-    values = (sa.Column(name, sa.Double) for name in REPAIRED)
+    values = (sa.Column(name, sa.Double) for name in DAILY_VALUES)
     flags: sa.Column[list[str]] = sa.Column("flags", sa.ARRAY(sa.Text))
     sa.Table("own_bars", metadata, *key, *values, flags, comment="An exchange's bars.")
     with database.engine.begin() as connection:

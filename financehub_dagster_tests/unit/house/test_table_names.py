@@ -1,7 +1,13 @@
-"""A table is declared in one place: its name stands elsewhere only where something is about that very table."""
+"""A table and what it is made of are declared in one place.
+
+Its name stands elsewhere only where something is about that very table.
+"""
 
 import re
+from pathlib import Path
 
+from financehub_dagster.market import bar_arrays
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
 from financehub_dagster.tables import DATA
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
@@ -32,3 +38,8 @@ def test_few_lines_outside_of_the_declarations_name_a_table():
     found = lines_that_name_a_table()
     assert found, "the pattern finds nothing any more"
     assert len(found) <= MOST, "\n".join(found)
+
+
+def test_the_numbers_of_a_daily_bar_are_listed_once():
+    listed = ", ".join(f'"{name}"' for name in DAILY_VALUES)
+    assert [path for path in sorted(PACKAGE.rglob("*.py")) if listed in path.read_text()] == [Path(bar_arrays.__file__)]
