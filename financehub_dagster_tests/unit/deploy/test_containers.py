@@ -3,6 +3,7 @@
 Belongs here: what can be proven without a container engine. Does not belong here: the proxies (test_proxies).
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -160,9 +161,23 @@ def test_versions_are_one_everywhere() -> None:
     assert lock is not None
     values = (DEPLOY / "kubernetes/values.yaml").read_text()
     assert f"financehub:${{FINANCEHUB_VERSION:-{version[1]}}}" in (DEPLOY / "compose.yaml").read_text()
-    assert f'tag: "{version[1]}"' in values
+    assert set(re.findall(r"repository: financehub, tag: (\S+),", values)) == {f'"{version[1]}"'}
     assert f'newTag: "{version[1]}"' in (DEPLOY / "kubernetes/overlay/kustomization.yaml").read_text()
     assert f"--version {lock[1]}" in values
+
+
+def test_the_charts_daemon_is_ours_and_finds_its_configuration() -> None:
+    values = yaml.safe_load((DEPLOY / "kubernetes/values.yaml").read_text())
+    ours = values["dagster-user-deployments"]["deployments"][0]["image"]
+    assert values["dagsterDaemon"]["image"] == ours
+    [generated] = yaml.safe_load((DEPLOY / "kubernetes/base/kustomization.yaml").read_text())["configMapGenerator"]
+    assert f"DAGSTER_HOME={values['global']['dagsterHome']}" in generated["literals"]
+    copied = re.search(
+        r"^COPY (deploy/dagster-daemon) (/\S+/)dagster-daemon$", (DEPLOY / "Dockerfile").read_text(), re.M
+    )
+    assert copied is not None
+    assert f"PATH={copied[2].removesuffix('/')}:" in (DEPLOY / "Dockerfile").read_text()
+    assert os.access(REPOSITORY / copied[1], os.X_OK)
 
 
 def test_pods_run_without_root_and_rights() -> None:

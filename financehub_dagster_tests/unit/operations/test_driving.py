@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.operations import daemons
 from financehub_dagster_tests.fixtures.database import Database
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 AT_ONCE = 8
 ELSEWHERE = json.dumps({"host": "elsewhere", "pid": 1, "started": 0.0})
@@ -106,6 +108,18 @@ sys.exit(processes.is_gone({json.dumps(shown)!r}))
     if "mount: " in done.stderr or "unshare: " in done.stderr:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
+
+
+def test_the_daemon_of_the_image_stands_by_while_another_drives(database):
+    """As Dagster's Helm chart starts it."""
+    assert driving.claim("other") is None
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [str(REPOSITORY / "deploy/dagster-daemon"), "run", "-w", "/dagster-workspace/workspace.yaml"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        said = daemon.stderr.readline()
+        daemon.kill()
+    assert f"stands by: {socket.gethostname()} (" in said
 
 
 def test_only_who_took_a_claim_gives_it_up(database):
