@@ -40,26 +40,19 @@ from financehub_dagster.cli.commands import (
 app = new_app(
     "FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.", completion=True
 )
-demo.register(app)
-platform.register(app)
-database.register(app)
-backup.register(app)
-instruments.register(app)
-archive.register(app)
-holdings.register(app)
-journal.register(app)
-backfill.register(app)
-gaps.register(app)
-explain.register(app)
-export.register(app)
-usage.register(app)
-tables.register(app)
-jobs.register(app)
-health.register(app)
-serve.register(app)
-worker.register(app)
-dlq.register(app)
-sandbox.register(app)
+for _module in (
+    demo, platform, journal, backfill, gaps, explain, export, usage, tables, jobs, health, serve, worker, sandbox,
+):  # fmt: skip
+    app.add_typer(_module.app)
+for _name, _module in {
+    "db": database,
+    "backup": backup,
+    "instruments": instruments,
+    "archive": archive,
+    "holdings": holdings,
+    "dlq": dlq,
+}.items():
+    app.add_typer(_module.app, name=_name)
 
 
 def _version(asked: bool) -> None:

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import WrongUsage
-from financehub_dagster.cli.home import chosen_home
+from financehub_dagster.cli.home import Home, chosen_home
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")]
@@ -54,8 +54,11 @@ class _Group(_Plain, TyperGroup):
 type CommandBody = Callable[..., None]
 
 
-def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
-    """A command tree whose errors reach us as exceptions; completion adds the options that install it in a shell."""
+def new_app(help_text: str | None = None, *, completion: bool = False) -> typer.Typer:
+    """A command tree, or a group of commands, whose errors reach us as exceptions.
+
+    completion adds the options that install it in a shell.
+    """
     return typer.Typer(
         cls=_Group,
         help=help_text,
@@ -67,7 +70,7 @@ def new_app(help_text: str, *, completion: bool = False) -> typer.Typer:
 
 
 def command(app: typer.Typer, name: str, *, example: str) -> Callable[[CommandBody], CommandBody]:
-    """Register a function as `name`; its first parameter is the console, the others are the command line's.
+    """Register the decorated function as `name`; its first parameter is the console, the others are the command line's.
 
     example is a whole command line that its help ends with. A text option that is given must say something.
     """
@@ -98,6 +101,15 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[CommandBo
         return work
 
     return register
+
+
+def open_home(console: Console) -> Home:
+    """Act on the home that was last started here; raises CommandError unless its database is migrated."""
+    from financehub_dagster.cli import prepare
+
+    home = prepare.act_on_home(console)
+    prepare.require_migrated()
+    return home
 
 
 def _refuse_blank(parameter: inspect.Parameter, value: object) -> None:

@@ -6,12 +6,12 @@ Belongs here: tables, notes, warnings and progress. Does not belong here: decidi
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 NO_TERMINAL = 160
 """Columns of a table that is piped into something."""
@@ -35,8 +35,8 @@ class Console:
     debug: bool = False
     messages: TextIO = field(default_factory=lambda: sys.stderr)
 
-    def result(self, data: Mapping[str, Any], show: Callable[[], None] | None = None) -> None:
-        """Give the command's result: `data` as JSON, or whatever `show` prints."""
+    def result(self, data: object, show: Callable[[], None] | None = None) -> None:
+        """Give the command's result: `data`, a mapping or a dataclass, as JSON, or whatever `show` prints."""
         if self.as_json:
             sys.stdout.write(json.dumps(data, default=_jsonable, indent=2) + "\n")
             sys.stdout.flush()
@@ -132,4 +132,6 @@ def _jsonable(value: object) -> object:
         return value.isoformat()
     if isinstance(value, set | frozenset):
         return sorted(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     return str(value)

@@ -6,7 +6,7 @@ process (`runs`).
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.cli.console import Console
@@ -50,10 +50,6 @@ class PartOfBackfill:
     def broken(self) -> bool:
         """Whether it ended otherwise than by storing what vendors have: killed, canceled, or failed in our own code."""
         return self.status != "success" and not self.table.nothing_stored
-
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
 
 
 def split(symbols: Sequence[str], parts: int) -> list[list[str]]:

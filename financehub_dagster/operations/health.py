@@ -285,8 +285,8 @@ def clock(offsets: Sequence[float]) -> Checked:
 
 
 def _database_ahead() -> float:
+    from financehub_dagster.storage.database.clock import database_time
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.queries.clock import database_time
 
     with transaction() as connection:
         before = datetime.now(UTC)

@@ -9,29 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from financehub_dagster.cli import arguments
-from financehub_dagster.cli.command import command, new_app
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.archive.files import ArchivedMonth
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    group = new_app("Months of intraday bars in Parquet files, which have left the database.")
-    command(group, "list", example="financehub archive list")(list_)
-    command(group, "restore", example="financehub archive restore ohlc_1m 2026-08")(restore)
-    app.add_typer(group, name="archive")
+app = new_app("Months of intraday bars in Parquet files, which have left the database.")
 
 
+@command(app, "list", example="financehub archive list")
 def list_(console: Console) -> None:
     """List the archived months: rows, size, file, and whether the month is in the database again."""
-    from financehub_dagster.cli import prepare
     from financehub_dagster.storage.archive import files, partitions
     from financehub_dagster.storage.database.engine import transaction
 
-    prepare.act_on_home(console)
-    prepare.require_migrated()
+    open_home(console)
     found: list[dict[str, Any]] = []
     with transaction() as connection:
         for table in partitions.table_names():
@@ -43,19 +36,18 @@ def list_(console: Console) -> None:
     console.result({"months": found}, lambda: _show(console, found))
 
 
+@command(app, "restore", example="financehub archive restore ohlc_1m 2026-08")
 def restore(
     console: Console,
     table: Annotated[str, typer.Argument(help="Which table.", metavar="TABLE", autocompletion=arguments.tables_like)],
     month: Annotated[str, typer.Argument(help="Which month.", metavar="YYYY-MM")],
 ) -> None:
     """Bring a month back into the database; it stays there as long as a new one would, and its file stays too."""
-    from financehub_dagster.cli import prepare
     from financehub_dagster.storage.archive import moving, partitions
 
     first_day = arguments.month("YYYY-MM", month)
     name = arguments.table(table, partitions.table_names(), "is not archived by months")
-    prepare.act_on_home(console)
-    prepare.require_migrated()
+    open_home(console)
     done = moving.restore_month(name, first_day)
     console.result(_facts(done), lambda: console.say(f"{name} {first_day:%Y-%m}: {done.rows:,} rows restored"))
 

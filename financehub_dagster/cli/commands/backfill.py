@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from financehub_dagster.cli.arguments import tables_like
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 
@@ -32,18 +32,12 @@ Symbols = Annotated[
 
 INTERVALS = ("1m", "5m", "15m", "1h", "1d")
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    command(
-        app,
-        "backfill",
-        example="financehub backfill stock_prices_daily --from 2015-01 --to 2016-12 --symbols AAPL,MSFT",
-    )(backfill)
-    command(app, "update", example="financehub update AAPL")(update)
-    command(app, "seed", example="financehub seed BTC --interval 1m --days 30")(seed)
+app = new_app()
 
 
+@command(
+    app, "backfill", example="financehub backfill stock_prices_daily --from 2015-01 --to 2016-12 --symbols AAPL,MSFT"
+)
 def backfill(
     console: Console,
     table: Annotated[str, typer.Argument(help="The table to fill.", metavar="TABLE", autocompletion=tables_like)],
@@ -84,6 +78,7 @@ def backfill(
         _run_in_parts(console, home, order, [instrument.symbol for instrument in chosen], parallel)
 
 
+@command(app, "update", example="financehub update AAPL")
 def update(console: Console, symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")]) -> None:
     """Bring bars, actions and indicators of one instrument up to date: this month and what the last week may lack."""
     from financehub_dagster.cli import arguments, prepare
@@ -91,8 +86,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     from financehub_dagster.cli.runs import TableRun, universe
     from financehub_dagster.settings import get_settings
 
-    home = prepare.act_on_home(console)
-    prepare.require_migrated()
+    home = open_home(console)
 
     from financehub_dagster.ingest.partitions import LOOKBACK
     from financehub_dagster.tables import BARS_OF, filled_together
@@ -110,6 +104,7 @@ def update(console: Console, symbol: Annotated[str, typer.Argument(help="The ins
     _report(console, _run(console, order, None if console.debug else address(home)))
 
 
+@command(app, "seed", example="financehub seed BTC --interval 1m --days 30")
 def seed(
     console: Console,
     symbol: Annotated[str, typer.Argument(help="The instrument.", metavar="SYMBOL")],
@@ -124,8 +119,7 @@ def seed(
 
     if interval not in INTERVALS:
         raise WrongUsage(f"--interval {interval}: not an interval; choose one of {', '.join(INTERVALS)}")
-    home = prepare.act_on_home(console)
-    prepare.require_migrated()
+    home = open_home(console)
     [wanted] = arguments.known_symbols(arguments.present([symbol.strip().upper()], console.note), universe())
     prepare.require_vendors(home)
     prepare.tell_what_is_off(console)
@@ -175,7 +169,7 @@ def _run_in_parts(console: Console, home: "Home", order: "TableRun", symbols: li
         stored = f"{whole.instruments_done} of {len(symbols)} instruments are done"
         raise CommandError(f"{len(broken)} of {len(done)} runs did not end well, {stored}; {'; '.join(broken)}")
     report.require_stored([whole])
-    console.result({"runs": [part.as_dict() for part in done]}, lambda: _show_parts(console, done, whole))
+    console.result({"runs": done}, lambda: _show_parts(console, done, whole))
 
 
 def _show_parts(console: Console, parts: "Sequence[PartOfBackfill]", whole: "TableResult") -> None:
@@ -200,4 +194,4 @@ def _report(console: Console, result: "RunResult") -> None:
             console.warn(f"check {verdict}: {name}: {result.findings.get(name, '')}")
     spans = ", ".join(sorted({table.span for table in result.tables}))
     title = f"run {result.run_id[:8]}, {spans}"
-    console.result(result.as_dict(), lambda: report.show_tables(console, title, result.tables))
+    console.result(result, lambda: report.show_tables(console, title, result.tables))

@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 
 File = Annotated[str, typer.Argument(help="A file that `backup create` wrote.", metavar="FILE")]
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    group = new_app("Backups of the market database and of Dagster's storage, in one file each.")
-    command(group, "create", example="financehub backup create --output friday.backup")(create)
-    command(group, "show", example="financehub backup show friday.backup")(show)
-    command(group, "restore", example="financehub backup restore friday.backup --replace")(restore)
-    app.add_typer(group, name="backup")
+app = new_app("Backups of the market database and of Dagster's storage, in one file each.")
 
 
+@command(app, "create", example="financehub backup create --output friday.backup")
 def create(
     console: Console,
     output: Annotated[
@@ -52,6 +46,7 @@ def create(
     )
 
 
+@command(app, "show", example="financehub backup show friday.backup")
 def show(console: Console, file: File) -> None:
     """Show what a backup is of, after reading all of it against its checksums."""
     from financehub_dagster.storage.backup.file import verify
@@ -61,6 +56,7 @@ def show(console: Console, file: File) -> None:
     console.result({"file": path, "bytes": path.stat().st_size, **_facts(found)}, lambda: _show(console, path, found))
 
 
+@command(app, "restore", example="financehub backup restore friday.backup --replace")
 def restore(
     console: Console,
     file: File,

@@ -20,16 +20,10 @@ if TYPE_CHECKING:
 
 Dagster = Annotated[bool, typer.Option("--dagster", help="Dagster's own storage instead of the market data.")]
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    group = new_app("The market database: migrate it, open it with psql, or print its address.")
-    command(group, "upgrade", example="financehub db upgrade")(upgrade)
-    command(group, "url", example="financehub db url --dagster")(url)
-    command(group, "shell", example="financehub db shell -- -c 'select count(*) from instruments'")(shell)
-    app.add_typer(group, name="db")
+app = new_app("The market database: migrate it, open it with psql, or print its address.")
 
 
+@command(app, "upgrade", example="financehub db upgrade")
 def upgrade(console: Console) -> None:
     """Create both databases if they are missing, and migrate the market's to what this program needs."""
     from financehub_dagster.cli import prepare
@@ -46,6 +40,7 @@ def upgrade(console: Console) -> None:
     )
 
 
+@command(app, "url", example="financehub db url --dagster")
 def url(
     console: Console,
     dagster: Dagster = False,
@@ -63,6 +58,7 @@ def url(
         console.warn("nothing else uses this database, so its server stops now: `financehub db shell` opens it")
 
 
+@command(app, "shell", example="financehub db shell -- -c 'select count(*) from instruments'")
 def shell(
     console: Console,
     arguments: Annotated[

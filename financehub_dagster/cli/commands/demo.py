@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.commands.backfill import Symbols
 from financehub_dagster.cli.commands.platform import Port, tell_of_others
 from financehub_dagster.cli.console import Console
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from financehub_dagster.cli.signals import StopSignals
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "demo", example="financehub demo --from 2016-01 --symbols AAPL,BTC --no-ui")(demo)
+app = new_app()
 
 
+@command(app, "demo", example="financehub demo --from 2016-01 --symbols AAPL,BTC --no-ui")
 def demo(
     console: Console,
     port: Port = None,
@@ -124,7 +122,7 @@ def _fill(
     _rank(console, pages)
     url = pages.url()
     summary = collect(str(home.path), url, TABLES, results, time.monotonic() - began)
-    console.result(summary.as_dict(), lambda: show(console, summary))
+    console.result(summary, lambda: show(console, summary))
     return url
 
 

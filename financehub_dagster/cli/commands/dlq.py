@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from financehub_dagster.cli import arguments
-from financehub_dagster.cli.command import command, new_app
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 
@@ -31,17 +31,10 @@ class Status(StrEnum):
 
 Ids = Annotated[list[int], typer.Argument(help="Numbers of dead letters, as `dlq list` shows them.", metavar="ID...")]
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    group = new_app("The dead letters: failed work that waits for its next try or for a person.")
-    command(group, "list", example="financehub dlq list --status parked --symbol AAPL")(list_)
-    command(group, "show", example="financehub dlq show 3")(show)
-    command(group, "replay", example="financehub dlq replay 3 7")(replay)
-    command(group, "discard", example="financehub dlq discard 3 --reason delisted")(discard)
-    app.add_typer(group, name="dlq")
+app = new_app("The dead letters: failed work that waits for its next try or for a person.")
 
 
+@command(app, "list", example="financehub dlq list --status parked --symbol AAPL")
 def list_(
     console: Console,
     status: Annotated[
@@ -55,7 +48,7 @@ def list_(
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.dead_letters.dead_letters import LIVE, list_failures
 
-    _open(console)
+    open_home(console)
     wanted_symbol = None if symbol is None else arguments.present([symbol.strip().upper()], console.note)[0]
     asked = [str(each) for each in status or [Status.LIVE]]
     wanted = [*asked, *(LIVE if Status.LIVE in asked else ())]
@@ -69,17 +62,19 @@ def list_(
     console.result({"dead_letters": rows}, lambda: dlq.show_list(console, rows))
 
 
+@command(app, "show", example="financehub dlq show 3")
 def show(console: Console, number: Annotated[int, typer.Argument(help="Which one.", metavar="ID")]) -> None:
     """Show all that is known of one: arguments, error, traceback and the run that failed."""
     from financehub_dagster.cli.home import home_in_use
     from financehub_dagster.cli.reports import dlq
 
-    _open(console)
+    open_home(console)
     row = dlq.known_row(number)
     url = dlq.run_url(home_in_use(), row["run_id"])
     console.result({**row, "run_url": url}, lambda: dlq.show_one(console, row, url))
 
 
+@command(app, "replay", example="financehub dlq replay 3 7")
 def replay(
     console: Console,
     ids: Annotated[
@@ -99,7 +94,7 @@ def replay(
 
     if sum((bool(ids), everything, due)) != 1:
         raise WrongUsage("say which: numbers of dead letters, --all or --due")
-    _open(console)
+    open_home(console)
     dlq.give_back_of_ended_replays()
     if ids:
         chosen = list(dlq.rows_to_replay(list(dict.fromkeys(ids))))
@@ -128,6 +123,7 @@ def replay(
         raise CommandError(f"nothing was done: all work is deferred {next(iter(waiting.values()))}")
 
 
+@command(app, "discard", example="financehub dlq discard 3 --reason delisted")
 def discard(
     console: Console,
     ids: Ids,
@@ -140,7 +136,7 @@ def discard(
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.dead_letters.dead_letters import LIVE, discard_failures
 
-    _open(console)
+    open_home(console)
     rows = dlq.known_rows(list(dict.fromkeys(ids)))
     for number, row in rows.items():
         if row["status"] not in LIVE:
@@ -153,10 +149,3 @@ def discard(
 
     discarded = in_transaction(close)
     console.result({"discarded": discarded}, lambda: console.say(f"discarded: {', '.join(map(str, discarded))}"))
-
-
-def _open(console: Console) -> None:
-    from financehub_dagster.cli import prepare
-
-    prepare.act_on_home(console)
-    prepare.require_migrated()

@@ -9,16 +9,14 @@ from typing import Annotated
 import typer
 
 from financehub_dagster.cli.arguments import tables_like
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import WrongUsage
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "explain", example="financehub explain AAPL 2015-06-12 --column rsi_14")(explain)
+app = new_app()
 
 
+@command(app, "explain", example="financehub explain AAPL 2015-06-12 --column rsi_14")
 def explain(
     console: Console,
     symbol: Annotated[str, typer.Argument(help="Which instrument.", metavar="SYMBOL")],
@@ -33,14 +31,11 @@ def explain(
     ] = None,
 ) -> None:
     """Show where a stored value comes from: vendor, run, revisions, actions, other vendors, ledger, inputs."""
-    from financehub_dagster.cli import prepare
-
     try:
         session = date.fromisoformat(day)
     except ValueError:
         raise WrongUsage(f"{day}: write the day as 2015-06-12") from None
-    prepare.act_on_home(console)
-    prepare.require_migrated()
+    open_home(console)
     from financehub_dagster.cli.reports import explain as report
     from financehub_dagster.serving import explain as work
     from financehub_dagster.serving.errors import ReadError
@@ -51,4 +46,4 @@ def explain(
         raise WrongUsage(str(error)) from None
     if found.asked_as != found.symbol:
         console.note(f"{found.asked_as} is {found.symbol} now")
-    console.result(report.as_dict(found), lambda: report.show(console, found))
+    console.result(found, lambda: report.show(console, found))

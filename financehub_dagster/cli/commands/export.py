@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from financehub_dagster.cli.arguments import tables_like
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 
@@ -34,11 +34,10 @@ class Adjust(StrEnum):
     RAW = "raw"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "export", example="financehub export stock_prices_daily --symbols AAPL,MSFT --format csv")(export)
+app = new_app()
 
 
+@command(app, "export", example="financehub export stock_prices_daily --symbols AAPL,MSFT --format csv")
 def export(
     console: Console,
     table: Annotated[str, typer.Argument(help="Which table.", metavar="TABLE", autocompletion=tables_like)],
@@ -63,10 +62,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a table to files; after an interruption the same command goes on with the next part."""
-    from financehub_dagster.cli import prepare
-
-    prepare.act_on_home(console)
-    prepare.require_migrated()
+    open_home(console)
     from financehub_dagster.serving import export as work
     from financehub_dagster.serving import file_formats
     from financehub_dagster.serving.errors import ExportFailed, ReadError

@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from financehub_dagster.cli.arguments import tables_like
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "gaps", example="financehub gaps --symbols AAPL,BTC --heal")(gaps)
+app = new_app()
 
 
+@command(app, "gaps", example="financehub gaps --symbols AAPL,BTC --heal")
 def gaps(
     console: Console,
     table: Annotated[
@@ -61,7 +59,7 @@ def gaps(
     found.rebuilt, found.healed = rebuilt, healed
     failed = healed is not None and (healed.runs_failed > 0 or healed.nothing_done is not None)
     if not (failed and console.as_json):
-        console.result(found.as_dict(), lambda: report.show(console, found))
+        console.result(found, lambda: report.show(console, found))
     if healed is not None and failed and not healed.runs_failed:
         raise CommandError(f"nothing was filled: {healed.nothing_done}")
     if healed is not None and failed:

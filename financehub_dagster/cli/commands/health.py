@@ -5,15 +5,13 @@ Belongs here: the command. Does not belong here: the checks (operations.health).
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "health", example="financehub health --json")(health)
+app = new_app()
 
 
+@command(app, "health", example="financehub health --json")
 def health(console: Console) -> None:
     """Check database, daemon, code location, queue, vendors, disk and clock; exit 1 when the platform is unhealthy."""
     from financehub_dagster.cli.errors import FAILED, CommandError

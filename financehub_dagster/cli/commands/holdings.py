@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command, new_app
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import WrongUsage
 
@@ -18,15 +18,10 @@ if TYPE_CHECKING:
 
 COLUMNS = ("account", "symbol", "opened_on", "quantity", "cost", "close", "value", "profit", "currency")
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    group = new_app("What is held: it decides what is fetched first, and how large positions are.")
-    command(group, "import", example="financehub holdings import my-holdings.csv")(import_)
-    command(group, "list", example="financehub holdings list --account main")(list_)
-    app.add_typer(group, name="holdings")
+app = new_app("What is held: it decides what is fetched first, and how large positions are.")
 
 
+@command(app, "import", example="financehub holdings import my-holdings.csv")
 def import_(
     console: Console,
     file: Annotated[
@@ -42,13 +37,14 @@ def import_(
         lots = parse(file)
     except HoldingsError as error:
         raise WrongUsage(str(error)) from None
-    _open(console)
+    open_home(console)
     replaced = in_transaction(lambda connection: replace_lots(connection, lots))
     accounts = sorted({lot.account for lot in lots})
     data = {"accounts": accounts, "lots": len(lots), "replaced": replaced}
     console.result(data, lambda: console.say(f"{len(lots)} lots in {', '.join(accounts)}; {replaced} replaced"))
 
 
+@command(app, "list", example="financehub holdings list --account main")
 def list_(
     console: Console,
     account: Annotated[str | None, typer.Option(help="Only this account.", metavar="ACCOUNT")] = None,
@@ -57,7 +53,7 @@ def list_(
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.holdings import positions
 
-    _open(console)
+    open_home(console)
     with transaction() as connection:
         found = [each for each in positions(connection) if account is None or each.account == account]
     rows = [_row(each) for each in found]
@@ -72,10 +68,3 @@ def _row(position: "Position") -> list[Cell]:
     cells: list[Cell] = [getattr(position, column) for column in COLUMNS]
     cells[COLUMNS.index("quantity")] = f"{position.quantity:,.10g}"
     return cells
-
-
-def _open(console: Console) -> None:
-    from financehub_dagster.cli import prepare
-
-    prepare.act_on_home(console)
-    prepare.require_migrated()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from financehub_dagster.cli import arguments
-from financehub_dagster.cli.command import command, new_app
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.market.exchanges import NO_MARKET, exchanges
@@ -24,22 +24,10 @@ if TYPE_CHECKING:
 COLUMNS = ("symbol", "name", "asset_type", "exchange", "currency")
 BILLION = 1e9
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    group = new_app("The universe: which instruments are fetched, computed and reported.")
-    command(group, "list", example="financehub instruments list --type crypto")(list_)
-    command(group, "add", example="financehub instruments add SAP --type stock --exchange XETR --alias yahoo=SAP.DE")(
-        add
-    )
-    command(group, "remove", example="financehub instruments remove AAPL MSFT")(remove)
-    command(group, "delist", example="financehub instruments delist WBA --on 2025-08-27")(delist)
-    command(group, "rename", example="financehub instruments rename FB META --on 2022-06-09")(rename)
-    command(group, "import", example="financehub instruments import my-universe.csv")(import_)
-    command(group, "exchanges", example="financehub instruments exchanges london")(exchanges_)
-    app.add_typer(group, name="instruments")
+app = new_app("The universe: which instruments are fetched, computed and reported.")
 
 
+@command(app, "list", example="financehub instruments list --type crypto")
 def list_(
     console: Console,
     kind: Annotated[list[AssetType] | None, typer.Option("--type", help="Only this kind; may be repeated.")] = None,
@@ -49,18 +37,19 @@ def list_(
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.instruments import list_instruments
 
-    _open(console)
+    open_home(console)
     with transaction() as connection:
         found = list_instruments(connection, asset_types=kind, active=None if removed else True)
     ended = any(instrument.delisted_on for instrument in found)
     columns = [*COLUMNS, "market_cap (bn)", *(["active"] if removed else []), *(["delisted_on"] if ended else [])]
     rows = [_row(instrument, removed=removed, ended=ended) for instrument in found]
     console.result(
-        {"instruments": [asdict(instrument) for instrument in found]},
+        {"instruments": found},
         lambda: console.table(f"{len(rows)} instruments", columns, rows),
     )
 
 
+@command(app, "add", example="financehub instruments add SAP --type stock --exchange XETR --alias yahoo=SAP.DE")
 def add(
     console: Console,
     symbol: Annotated[str, typer.Argument(help="A symbol of your choice.", metavar="SYMBOL")],
@@ -100,7 +89,7 @@ def add(
         instrument = instrument_from_text(fields)
     except FieldError as error:
         raise WrongUsage(str(error)) from None
-    _open(console)
+    open_home(console)
     if check:
         _introduce(console, instrument)
     _store(console, [instrument])
@@ -120,16 +109,7 @@ def _introduce(console: Console, instrument: "Instrument") -> None:
         console.note(f"{found.source} knows {instrument.symbol} as {found.symbol}: {price}")
 
 
-def import_(
-    console: Console,
-    file: Annotated[Path, typer.Argument(help="A .csv, .yaml or .yml file.", metavar="FILE")],
-) -> None:
-    """Add or change all instruments of a file; one mistake in it and nothing is changed."""
-    instruments = parse_instruments(file)
-    _open(console)
-    _store(console, instruments)
-
-
+@command(app, "remove", example="financehub instruments remove AAPL MSFT")
 def remove(
     console: Console,
     symbols: Annotated[list[str], typer.Argument(help="Which ones.", metavar="SYMBOL...")],
@@ -139,7 +119,7 @@ def remove(
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.queries.instruments import deactivate_instruments
 
-    _open(console)
+    open_home(console)
     named = arguments.present(arguments.split_symbols(symbols) or [], console.note)
     wanted = arguments.known_symbols(named, universe())
     in_transaction(lambda connection: deactivate_instruments(connection, wanted))
@@ -151,6 +131,7 @@ def remove(
     )
 
 
+@command(app, "delist", example="financehub instruments delist WBA --on 2025-08-27")
 def delist(
     console: Console,
     symbol: Annotated[str, typer.Argument(help="Which one.", metavar="SYMBOL")],
@@ -165,12 +146,12 @@ def delist(
     if (on is None) != undo:
         raise WrongUsage("name the last day it was traded with --on, or take that back with --undo")
     last = None if on is None else arguments.day("--on", on)
-    _open(console)
+    open_home(console)
     named = arguments.present([symbol.strip().upper()], console.note)
     [name] = arguments.known_symbols(named, universe())
     now = datetime.now(UTC)
     done = in_transaction(lambda connection: delisting.delist(connection, name, last, now))
-    console.result(asdict(done), lambda: console.say(_delisted(done)))
+    console.result(done, lambda: console.say(_delisted(done)))
 
 
 def _delisted(done: "Delisting") -> str:
@@ -181,6 +162,7 @@ def _delisted(done: "Delisting") -> str:
     return f"{done.symbol} was delisted on {done.delisted_on}: {told}{work}"
 
 
+@command(app, "rename", example="financehub instruments rename FB META --on 2022-06-09")
 def rename(
     console: Console,
     old: Annotated[str, typer.Argument(help="The symbol that it gives up.", metavar="OLD")],
@@ -208,7 +190,7 @@ def rename(
         raise WrongUsage(str(error)) from None
     if former:
         raise WrongUsage("--alias: name the present symbol; former ones are kept by themselves")
-    _open(console)
+    open_home(console)
     before = {each.symbol: each for each in universe()}
     name = old.strip().upper()
     if name not in before and symbol not in before:
@@ -220,6 +202,18 @@ def rename(
         console.note(f"{vendor} is still asked for it as {text}: if it has another name there now, change its alias")
 
 
+@command(app, "import", example="financehub instruments import my-universe.csv")
+def import_(
+    console: Console,
+    file: Annotated[Path, typer.Argument(help="A .csv, .yaml or .yml file.", metavar="FILE")],
+) -> None:
+    """Add or change all instruments of a file; one mistake in it and nothing is changed."""
+    instruments = parse_instruments(file)
+    open_home(console)
+    _store(console, instruments)
+
+
+@command(app, "exchanges", example="financehub instruments exchanges london")
 def exchanges_(
     console: Console,
     words: Annotated[
@@ -235,7 +229,7 @@ def exchanges_(
     ]
     rows = [[exchange.mic, exchange.name, exchange.currency, exchange.timezone] for exchange in found]
     console.result(
-        {"exchanges": [asdict(exchange) for exchange in found]},
+        {"exchanges": found},
         lambda: console.table(f"{len(rows)} exchanges", ["mic", "name", "currency", "timezone"], rows),
     )
 
@@ -255,10 +249,3 @@ def _row(instrument: "Instrument", *, removed: bool, ended: bool) -> list[Cell]:
     cells: list[Cell] = [*(getattr(instrument, column) for column in COLUMNS), cap]
     cells += [instrument.is_active] if removed else []
     return [*cells, instrument.delisted_on or ""] if ended else cells
-
-
-def _open(console: Console) -> None:
-    from financehub_dagster.cli import prepare
-
-    prepare.act_on_home(console)
-    prepare.require_migrated()

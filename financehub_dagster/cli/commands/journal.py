@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 
@@ -24,11 +24,10 @@ class Format(StrEnum):
     HTML = "html"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "journal", example="financehub journal --account main --week 2026-W48")(journal)
+app = new_app()
 
 
+@command(app, "journal", example="financehub journal --account main --week 2026-W48")
 def journal(
     console: Console,
     account: Annotated[str | None, typer.Option(help="Only this account.", metavar="ACCOUNT")] = None,
@@ -43,11 +42,8 @@ def journal(
     ] = None,
 ) -> None:
     """Write the week of each account as Markdown and HTML under the home, and print it: positions, gains, signals."""
-    from financehub_dagster.cli import prepare
-
     chosen = _week(week, datetime.now(UTC))
-    prepare.act_on_home(console)
-    prepare.require_migrated()
+    open_home(console)
     from financehub_dagster.cli.reports import journal as report
     from financehub_dagster.serving.errors import ReadError
     from financehub_dagster.serving.journal.reading import journals

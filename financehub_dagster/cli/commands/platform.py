@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.cli.home import Home, Mode, home_to_look_at, home_to_start, is_home_chosen, relative
@@ -25,14 +25,10 @@ ServePort = Annotated[
     ),
 ]
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the tree."""
-    command(app, "up", example="financehub up --port 3001")(up)
-    command(app, "down", example="financehub down")(down)
-    command(app, "status", example="financehub status --json")(status)
+app = new_app()
 
 
+@command(app, "up", example="financehub up --port 3001")
 def up(
     console: Console,
     port: Port = None,
@@ -111,6 +107,7 @@ def _show_started(console: Console, home: Home, url: str, serve_url: str) -> Non
     console.say(f"logs: {home.logs}; Ctrl-C here or `financehub down` stops it")
 
 
+@command(app, "down", example="financehub down")
 def down(console: Console) -> None:
     """Stop what runs in this folder's platform; does nothing when nothing runs."""
     from financehub_dagster.cli.supervisor.stopping import stop_platform
@@ -146,6 +143,7 @@ def tell_of_others(console: Console, home: Home) -> None:
         )
 
 
+@command(app, "status", example="financehub status --json")
 def status(
     console: Console,
     tasks: Annotated[
@@ -159,7 +157,7 @@ def status(
     home = home_to_look_at()
     if tasks:
         rows = statistics.collect(home)
-        console.result({"tasks": [row.as_dict() for row in rows]}, lambda: statistics.show(console, rows))
+        console.result({"tasks": rows}, lambda: statistics.show(console, rows))
         return
     found = collect(home, others_running(home))
-    console.result(found.as_dict(), lambda: show(console, found))
+    console.result(found, lambda: show(console, found))

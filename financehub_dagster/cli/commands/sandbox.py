@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "sandbox", example="financehub sandbox --port 8765 --latency 50")(sandbox)
+app = new_app()
 
 
+@command(app, "sandbox", example="financehub sandbox --port 8765 --latency 50")
 def sandbox(
     console: Console,
     port: Annotated[

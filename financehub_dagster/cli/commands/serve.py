@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "serve", example="financehub serve --port 8711")(serve)
+app = new_app()
 
 
+@command(app, "serve", example="financehub serve --port 8711")
 def serve(
     console: Console,
     port: Annotated[
@@ -26,13 +24,11 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Serve /livez, /health and /metrics until Ctrl-C; `up` does so by itself."""
-    from financehub_dagster.cli import prepare
     from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.serving import http
     from financehub_dagster.serving.guard import Unguarded
 
-    prepare.act_on_home(console)
-    prepare.require_migrated()
+    open_home(console)
     try:
         http.serve(
             http.DEFAULT_PORT if port is None else port,

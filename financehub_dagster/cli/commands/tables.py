@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "tables", example="financehub tables --markdown")(tables)
+app = new_app()
 
 
+@command(app, "tables", example="financehub tables --markdown")
 def tables(
     console: Console,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, as in the docs.")] = False,
@@ -27,4 +25,4 @@ def tables(
     if markdown and not console.as_json:
         console.say(report.as_markdown(found))
         return
-    console.result({"tables": [each.as_dict() for each in found]}, lambda: report.show(console, found))
+    console.result({"tables": found}, lambda: report.show(console, found))

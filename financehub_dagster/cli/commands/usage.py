@@ -3,17 +3,13 @@
 Belongs here: the command. Does not belong here: collecting and printing the table (reports.usage).
 """
 
-import typer
-
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "usage", example="financehub usage --json")(usage)
+app = new_app()
 
 
+@command(app, "usage", example="financehub usage --json")
 def usage(console: Console) -> None:
     """Show used and left of every vendor, key and window, which keys rest, and which vendors are off."""
     from financehub_dagster.cli import prepare
@@ -25,4 +21,4 @@ def usage(console: Console) -> None:
         prepare.require_migrated()
     prepare.lead_to_vendors(home)
     found = collect(used=used)
-    console.result(found.as_dict(), lambda: show(console, found))
+    console.result(found, lambda: show(console, found))

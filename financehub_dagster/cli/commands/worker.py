@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from financehub_dagster.cli.command import command
+from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 
@@ -17,12 +17,10 @@ APP = "financehub_dagster.automation.celery_workers.app"
 RUNS_PER_PROCESS = 50
 """A worker's process is replaced after so many runs, so that nothing that leaks grows."""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the tree."""
-    command(app, "worker", example="financehub worker --concurrency 2")(worker)
+app = new_app()
 
 
+@command(app, "worker", example="financehub worker --concurrency 2")
 def worker(
     console: Console,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Runs at a time.")] = 1,

@@ -5,7 +5,7 @@ Belongs here: collecting and printing it. Does not belong here: SQL.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -63,10 +63,6 @@ class Summary:
     failures: dict[str, str]
     seconds: float
 
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
-
 
 def collect(home: str, url: str | None, tables: Sequence[str], runs: "Sequence[RunResult]", seconds: float) -> Summary:
     """Read the tables and count."""
@@ -97,7 +93,7 @@ def collect(home: str, url: str | None, tables: Sequence[str], runs: "Sequence[R
 
 def _table(name: str, partitions: int, seconds: float | None) -> TableSummary:
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.queries.extents import extent
+    from financehub_dagster.storage.queries.history import extent
 
     with transaction() as connection:
         held = extent(connection, name)

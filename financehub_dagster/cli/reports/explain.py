@@ -4,7 +4,6 @@ Belongs here: words and tables for people. Does not belong here: finding out (se
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from financehub_dagster.cli.console import Cell, Console
@@ -23,11 +22,6 @@ _STATES = {
     "settled": "settled as stored",
     None: "not in the ledger",
 }
-
-
-def as_dict(found: Explanation) -> dict[str, object]:
-    """For --json."""
-    return asdict(found)
 
 
 def show(console: Console, found: Explanation) -> None:

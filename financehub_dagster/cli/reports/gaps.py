@@ -4,7 +4,7 @@ Belongs here: the command's work and its tables. Does not belong here: options a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -66,10 +66,6 @@ class Gaps:
     unknown: Sequence[Mapping[str, object]] = ()
     rebuilt: int | None = None
     healed: Healed | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
 
 
 def rebuild() -> int:

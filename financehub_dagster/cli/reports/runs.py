@@ -4,7 +4,7 @@ Belongs here: reading a run's numbers, and whether anything was stored. Does not
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from financehub_dagster.cli.console import Cell, Console
@@ -68,10 +68,6 @@ class RunResult:
     checks: dict[str, str]
     seconds: dict[str, float]
     findings: dict[str, str] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
 
     @property
     def failures(self) -> dict[str, str]:

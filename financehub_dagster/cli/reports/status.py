@@ -55,10 +55,6 @@ class Status:
     heartbeats: dict[str, str] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
-
 
 def collect(home: Home, others: Sequence[Home] = ()) -> Status:
     """Look at everything; `others` run in the same folder.

@@ -4,7 +4,7 @@ Belongs here: rows and their Markdown. Does not belong here: the declarations (t
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.tables import TABLES
@@ -20,10 +20,6 @@ class TableRow:
     source: str
     partitions: str
     jobs: list[str]
-
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
 
 
 def collect() -> list[TableRow]:

@@ -4,7 +4,7 @@ Belongs here: one row for each job. Does not belong here: counting runs (storage
 """
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -31,10 +31,6 @@ class Task:
     mean_seconds: float | None
     last_success: datetime | None
     last_failure: datetime | None
-
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return asdict(self)
 
 
 def tasks(statistics: "Iterable[JobStatistics]") -> list[Task]:

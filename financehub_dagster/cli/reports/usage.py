@@ -5,7 +5,7 @@ Belongs here: the table and the lines below it. Does not belong here: joining pl
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,6 @@ class UsageSummary:
 
     windows: "Sequence[AccountBudget]"
     off: Mapping[str, str]
-
-    def as_dict(self) -> dict[str, object]:
-        """For --json."""
-        return {"windows": [asdict(window) for window in self.windows], "off": dict(self.off)}
 
 
 def collect(*, used: bool = True) -> UsageSummary:

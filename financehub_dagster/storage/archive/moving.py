@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from financehub_dagster.storage.archive import files, partitions, renaming, revisions
-from financehub_dagster.storage.archive.copying import copy_rows
 from financehub_dagster.storage.archive.errors import ArchiveError, MonthBusy
 from financehub_dagster.storage.archive.files import ArchivedMonth
+from financehub_dagster.storage.archive.revisions import copy_rows
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.errors import LockTimeout, StatementFailed

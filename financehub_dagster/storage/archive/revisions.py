@@ -1,19 +1,23 @@
 """Archived rows that other rows took the place of, kept in `price_revisions` like every replaced row.
 
-Belongs here: finding and keeping them, when a file meets rows that were written after it. Does not belong here: joining
+Belongs here: finding and keeping them, when a file meets rows that were written after it, and copying a file's rows
+into a table. Does not belong here: joining
 the two (`moving`), and rows that are replaced within the database (upsert). Imports pyarrow: import it in functions.
 
 They are kept in a transaction of their own, before the file that holds them is replaced: whoever is killed between the
 two keeps them again, and that adds nothing.
 """
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from financehub_dagster.storage.archive import partitions
-from financehub_dagster.storage.archive.copying import copy_rows
-from financehub_dagster.storage.database.engine import Connection, transaction
+from financehub_dagster.storage.database.engine import Connection, raw_cursor, transaction
 from financehub_dagster.storage.queries.days import require_time
+from financehub_dagster.storage.upsert.batch import make_batch
+from financehub_dagster.storage.upsert.binary_copy import encode
 from financehub_dagster.tables import TABLES
 
 _KEEP = """
@@ -65,3 +69,18 @@ def keep(connection: Connection, table: sa.Table, archived: str, stored: str) ->
         new_values=new,
     )
     connection.execute(sa.text(statement), {"table": table.name})
+
+
+def copy_rows(connection: Connection, table: sa.Table, name: str, rows: pa.Table) -> None:
+    """Copy `rows` into the table of that name, which has the columns of `table`."""
+    batch = make_batch(table, {column: _array(rows[column]) for column in rows.column_names})
+    statement = f"COPY {partitions.quoted(name)} FROM STDIN (FORMAT binary)"
+    with raw_cursor(connection) as cursor, cursor.copy(statement) as target:
+        for piece in encode(batch.fields, batch.rows):
+            target.write(piece)
+
+
+def _array(column: pa.ChunkedArray) -> NDArray[np.generic]:
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us"))
+    return np.asarray(column.to_numpy())

@@ -25,7 +25,7 @@ from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.engine import Connection, make_engine
 from financehub_dagster.storage.database.session_settings import LOCK_SECONDS
 from financehub_dagster.storage.database.upgrade.requirements import require_direct
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
+from financehub_dagster.storage.database.urls import dagster_database
 from financehub_dagster.version import VERSION
 
 type Report = Callable[[str, int, int], None]
@@ -47,7 +47,7 @@ def create(market: URL, path: Path, home: HomeFacts, report: Report) -> Descript
 
     Reports (part, done, total) by tables. Raises BackupError, OSError and DatabaseError; `path` appears only whole.
     """
-    urls = dict(zip(PARTS, (market, dagster_database(market).set(drivername=MARKET_DRIVER)), strict=True))
+    urls = dict(zip(PARTS, (market, dagster_database(market)), strict=True))
     for url in urls.values():
         require_direct(url, "a backup")
     revision = migrations.current(market)

@@ -24,7 +24,7 @@ from financehub_dagster.storage.database.creation import autocommit, ensure_data
 from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
 from financehub_dagster.storage.database.upgrade.requirements import check, require_direct
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
+from financehub_dagster.storage.database.urls import dagster_database
 
 type Report = Callable[[str, int, int], None]
 
@@ -75,7 +75,7 @@ def restore(market: URL, path: Path, mode: str, *, replace: bool, report: Report
 
 
 def _urls(market: URL) -> dict[str, URL]:
-    return dict(zip(PARTS, (market, dagster_database(market).set(drivername=MARKET_DRIVER)), strict=True))
+    return dict(zip(PARTS, (market, dagster_database(market)), strict=True))
 
 
 def _require_readable(path: Path, description: Description, mode: str) -> None:

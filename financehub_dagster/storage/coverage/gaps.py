@@ -18,7 +18,7 @@ from financehub_dagster.market.coverage import NAMED, OPEN, Days, Ranges, States
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import minute_days, minute_rows, rows
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.queries.ranking import RANK
+from financehub_dagster.storage.queries.instruments import RANK
 from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, expected_from, period_of
 
 BATCH = 500

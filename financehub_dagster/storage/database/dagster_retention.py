@@ -8,8 +8,7 @@ A run that starts every minute leaves about 85 events, 0.17 MB: by age alone the
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +16,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
+from financehub_dagster.storage.database.urls import dagster_database
 
 LONGEST_SECONDS = 1.0
 """A batch that took longer is followed by smaller ones: no statement holds its locks for two seconds."""
@@ -109,19 +108,13 @@ class Deleted:
         )
 
 
-@contextmanager
-def _connected() -> Iterator[Connection]:
-    with autocommit(dagster_database().set(drivername=MARKET_DRIVER)) as connection:
-        yield connection
-
-
 def delete_old_runs(successful: timedelta, failed: timedelta) -> Deleted:
     """Delete runs that ended so long ago, with what they left; raises DatabaseError.
 
     In small batches, each its own transaction, so that it may be ended at any point.
     """
     found, after = Deleted(), 0
-    with _connected() as connection:
+    with autocommit(dagster_database()) as connection:
 
         def batch(most: int) -> bool:
             nonlocal found, after
@@ -143,7 +136,7 @@ def delete_repeated_runs(keep: int, seconds: float | None = None) -> Deleted:
     the next call; raises DatabaseError.
     """
     found = Deleted()
-    with _connected() as connection:
+    with autocommit(dagster_database()) as connection:
         names = list(connection.execute(_REPEATED_RUNS, {"keep": keep, "settled": SETTLED}).scalars())
 
         def batch(most: int) -> bool:
@@ -162,7 +155,7 @@ def delete_repeated_ticks(with_run: int, without: int) -> int:
 
     Raises DatabaseError.
     """
-    with _connected() as connection:
+    with autocommit(dagster_database()) as connection:
         return connection.execute(_REPEATED_TICKS, {"with_run": with_run, "without": without}).rowcount
 
 
@@ -194,5 +187,5 @@ def in_batches(
 
 def sizes() -> dict[str, int]:
     """Bytes on disk of each of Dagster's tables that grow, with their indexes; raises DatabaseError."""
-    with _connected() as connection:
+    with autocommit(dagster_database()) as connection:
         return {f"dagster {name}": int(size) for name, size in connection.execute(_SIZES, {"names": list(TABLES)})}

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import Connection
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
+from financehub_dagster.storage.database.urls import dagster_database
 
 _HEARTBEATS = sa.text("select daemon_type, timestamp from daemon_heartbeats")
 _RUNS = sa.text("select status, count(*) from runs where status = any(:statuses) group by status")
@@ -50,7 +50,7 @@ class NumberedRun:
 
 def runs_from(first: int, without: Sequence[int], most: int) -> tuple[list[NumberedRun], int]:
     """The runs from number `first` on but those in `without`, and the newest run's number; raises DatabaseError."""
-    with autocommit(_address()) as connection:
+    with autocommit(dagster_database()) as connection:
         newest = int(connection.execute(_NEWEST).scalar_one())
         rows = connection.execute(_NUMBERED, {"first": first, "without": list(without), "most": most})
         return [NumberedRun(*row) for row in rows], newest
@@ -81,7 +81,7 @@ class RunningStep:
 
 def scheduled_steps() -> list[RunningStep]:
     """The steps that runs of schedules are in; raises DatabaseError."""
-    with autocommit(_address()) as connection:
+    with autocommit(dagster_database()) as connection:
         rows = connection.execute(_STEPS)
         return [RunningStep(row[0], row[1], row[2], row[3].replace(tzinfo=UTC), float(row[4])) for row in rows]
 
@@ -101,7 +101,7 @@ class Activity:
 
 def activity() -> Activity:
     """What Dagster does now; raises DatabaseError."""
-    with autocommit(_address()) as connection:
+    with autocommit(dagster_database()) as connection:
         queued, oldest = connection.execute(_QUEUE).one()
         running = connection.execute(_RUNS, {"statuses": ["STARTING", "STARTED", "CANCELING"]})
         return Activity(_heartbeats(connection), queued, float(oldest), sum(count for _, count in running))
@@ -109,20 +109,20 @@ def activity() -> Activity:
 
 def ended_within(window: timedelta) -> tuple[int, int]:
     """How many runs succeeded and failed within the last `window`; raises DatabaseError."""
-    with autocommit(_address()) as connection:
+    with autocommit(dagster_database()) as connection:
         succeeded, failed = connection.execute(_ENDED, {"window": window}).one()
         return int(succeeded), int(failed)
 
 
 def heartbeats() -> dict[str, datetime]:
     """When each daemon last said that it works (aware, UTC); raises DatabaseError."""
-    with autocommit(_address()) as connection:
+    with autocommit(dagster_database()) as connection:
         return _heartbeats(connection)
 
 
 def heartbeats_and_runs(statuses: Sequence[str]) -> tuple[dict[str, datetime], dict[str, int]]:
     """The heartbeats, and how many runs have each of `statuses`, named as Dagster does; raises DatabaseError."""
-    with autocommit(_address()) as connection:
+    with autocommit(dagster_database()) as connection:
         counts = {status: int(count) for status, count in connection.execute(_RUNS, {"statuses": list(statuses)})}
         return _heartbeats(connection), {status: counts.get(status, 0) for status in statuses}
 
@@ -145,10 +145,6 @@ def run_that_stored(table: str, partition: str, at: datetime) -> str | None:
     Raises DatabaseError.
     """
     asked = {"asset": json.dumps([table]), "partition": partition, "seconds": at.timestamp()}
-    with autocommit(_address()) as connection:
+    with autocommit(dagster_database()) as connection:
         found = connection.execute(_STORED, {**asked, "at": at.astimezone(UTC).replace(tzinfo=None)}).scalar()
         return None if found is None else str(found)
-
-
-def _address() -> sa.URL:
-    return dagster_database().set(drivername=MARKET_DRIVER)

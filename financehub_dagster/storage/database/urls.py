@@ -101,14 +101,14 @@ def replica_url() -> URL | None:
 
 def beside(url: URL) -> URL:
     """The database on the server of the market database at `url` that is Dagster's, unless another one is set."""
-    return url.set(drivername=DAGSTER_DRIVER, database=f"{url.database}{DAGSTER_SUFFIX}")
+    return url.set(database=f"{url.database}{DAGSTER_SUFFIX}")
 
 
 def dagster_database(market: URL | None = None) -> URL:
     """The database of Dagster's own storage: the one that is set, or that beside `market` (None: the one in use)."""
     configured = get_settings().financehub_dagster_database_url
     if configured is not None:
-        return parse_url(configured.get_secret_value(), DAGSTER_SETTING).set(drivername=DAGSTER_DRIVER)
+        return parse_url(configured.get_secret_value(), DAGSTER_SETTING)
     return beside(market_url() if market is None else market)
 
 
@@ -127,7 +127,7 @@ def setting_of(url: URL) -> str:
 
 def dagster_url() -> str:
     """The address of Dagster's own storage, password included, with the driver that dagster-postgres needs."""
-    return dagster_database().render_as_string(hide_password=False)
+    return dagster_database().set(drivername=DAGSTER_DRIVER).render_as_string(hide_password=False)
 
 
 def libpq_url(url: URL, *, with_secrets: bool = False) -> str:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import metadata, table_freshness
-from financehub_dagster.storage.queries.ranking import RANK
+from financehub_dagster.storage.queries.instruments import RANK
 
 MOST_SYMBOLS = 50
 """Instruments of a market that are looked at, the most important first: rows of one of them show that the table is fed.

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import NotMigrated
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, dagster_database
+from financehub_dagster.storage.database.urls import dagster_database
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,6 @@ def table_rows(connection: Connection, tables: Sequence[str]) -> list[TableRows]
 def database_bytes(connection: Connection) -> dict[str, int]:
     """The size on disk of the market's database and of Dagster's."""
     found = {"market": int(connection.execute(sa.text(_BYTES)).scalar_one())}
-    with suppress(NotMigrated), autocommit(dagster_database().set(drivername=MARKET_DRIVER)) as other:
+    with suppress(NotMigrated), autocommit(dagster_database()) as other:
         found["dagster"] = int(other.execute(sa.text(_BYTES)).scalar_one())
     return found

@@ -19,7 +19,6 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import UnknownInstruments
 from financehub_dagster.storage.database.schema import instruments as table
 from financehub_dagster.storage.queries.given_up import present_symbols
-from financehub_dagster.storage.queries.ranking import RANK
 
 _VALUES = (
     "name",
@@ -137,3 +136,8 @@ def _instrument(row: sa.Row[tuple[object, ...]]) -> Instrument:
     values = {name: getattr(row, name) for name in _COLUMNS}
     kind, former = AssetType(values["asset_type"]), from_json(values["former_aliases"])
     return Instrument(**{**values, "asset_type": kind, "former_aliases": former, "importance": row.importance})
+
+
+RANK = "importance desc nulls last, market_cap desc nulls last, symbol"
+"""`order by` for rows of `instruments`: the most important first. Until the first night has computed an importance, and
+for instruments added since, the largest market capitalisation first."""

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from financehub_dagster.storage.archive.checksum import Checksum
+from financehub_dagster.storage.archive.files import Checksum
 
 COLUMNS = {
     "symbol": pa.array(["AAPL", "Ä", "", None, "BTC"]),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from financehub_dagster.cli.reports import jobs as report
+from financehub_dagster.cli.commands import jobs as report
 from financehub_dagster.cli.reports.predecessors import PREDECESSORS
 from financehub_dagster.cli.runs import code_location
 from financehub_dagster_tests.fixtures.folder import REPOSITORY

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
-from financehub_dagster.storage.queries.extents import Extent, extent
+from financehub_dagster.storage.queries.history import Extent, extent
 from financehub_dagster_tests.fixtures.database import Database
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
