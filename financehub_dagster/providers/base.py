@@ -93,28 +93,6 @@ class Answers:
     calls: int
 
 
-@dataclass(frozen=True)
-class PlanWindow:
-    """What the vendor says is used and left of one budget; limit None where it does not say.
-
-    name is minute, day or month; resets_at in UTC where known.
-    """
-
-    name: str
-    used: int
-    limit: int | None
-    resets_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class PlanUsage:
-    """What the vendor itself counted for the key it was asked with."""
-
-    provider: str
-    windows: tuple[PlanWindow, ...]
-    calls: int
-
-
 @runtime_checkable
 class Planned(Protocol):
     """A vendor whose plan is known; base_url is its base URL override, None without one."""

@@ -16,7 +16,7 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Answers, ConnectionReport, PlanUsage, PlanWindow
+from financehub_dagster.providers.base import Answers, ConnectionReport
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import (
@@ -120,12 +120,6 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     )
 
 
-def read_usage(document: Any) -> tuple[PlanWindow, ...]:
-    """/key: the month's calls and the minute's limit."""
-    credit, used = (member(document, name) for name in ("monthly_call_credit", "current_total_monthly_calls"))
-    return (PlanWindow("month", int(used), int(credit)),)
-
-
 class CoinGeckoProvider(RestProvider):
     """CoinGecko counts per key: on the Demo plan 30 calls a minute and 10,000 a month, failed ones too."""
 
@@ -170,10 +164,6 @@ class CoinGeckoProvider(RestProvider):
             return VendorRequest("/api/v3/coins/markets", {**params, "precision": "full"}, partial(read_markets, of=of))
 
         return self.ask_in_parts("crypto_markets", instruments, partial(_parts, question=question))
-
-    def usage(self) -> PlanUsage:
-        """What CoinGecko counted this month; only for paid plans, NotInPlan otherwise; raises ProviderError."""
-        return self.plan_usage(VendorRequest("/api/v3/key", {}, read_usage))
 
     def test_connection(self) -> ConnectionReport:
         """CoinGecko's own ping; raises ProviderError."""

@@ -15,7 +15,7 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Transient, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, banned, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Answers, ConnectionReport, PlanUsage, PlanWindow
+from financehub_dagster.providers.base import Answers, ConnectionReport
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import (
@@ -141,22 +141,6 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     return each_of(NAME, of, coins(document), row)
 
 
-def read_usage(document: Any) -> tuple[PlanWindow, ...]:
-    """/key/info: requests of the minute, credits of day and month."""
-    plan, used = member(document, "data", "plan"), member(document, "data", "usage")
-    resets = plan.get("credit_limit_monthly_reset_timestamp")
-    month = PlanWindow(
-        "month",
-        int(member(used, "current_month", "credits_used")),
-        int(member(plan, "credit_limit_monthly")),
-        None if resets is None else instant(resets),
-    )
-    minute = PlanWindow(
-        "minute", int(member(used, "current_minute", "requests_made")), int(member(plan, "rate_limit_minute"))
-    )
-    return (minute, month)
-
-
 class CoinMarketCapProvider(RestProvider):
     """CoinMarketCap counts per key: on the Basic plan 30 calls a minute and 15,000 credits a month."""
 
@@ -196,18 +180,16 @@ class CoinMarketCapProvider(RestProvider):
         """The market of each, one request and one credit per 100."""
         return self.ask_in_parts("crypto_markets", instruments, partial(_parts, read=read_markets))
 
-    def usage(self) -> PlanUsage:
-        """What CoinMarketCap counted for the key, which costs no credit; raises ProviderError."""
-        return self.plan_usage(VendorRequest("/v1/key/info", {}, read_usage, weight=0))
-
     def test_connection(self) -> ConnectionReport:
         """The key's own description, which costs no credit; raises ProviderError."""
         return self.connection(VendorRequest("/v1/key/info", {}, _month_in_words, weight=0))
 
 
 def _month_in_words(document: Any) -> str:
-    month = read_usage(document)[-1]
-    return f"{month.used} of {month.limit} credits used this month"
+    used, limit = member(document, "data", "usage", "current_month"), member(document, "data", "plan")
+    return (
+        f"{int(member(used, 'credits_used'))} of {int(member(limit, 'credit_limit_monthly'))} credits used this month"
+    )
 
 
 def _parts(served: Sequence[Instrument], read: Callable[..., AnswerRows]) -> Parts:

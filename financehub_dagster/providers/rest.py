@@ -21,7 +21,7 @@ from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
-from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, PlanUsage, PlanWindow
+from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars
 from financehub_dagster.providers.frames import Action, Bar, actions_table, bars_table, merged, table
 from financehub_dagster.providers.reading import (
     AnswerRows,
@@ -158,12 +158,6 @@ class RestProvider(Vendor):
         """The answer that bars and actions make; `told` has the fields of DailyBars that not every vendor knows."""
         frame, paid = bars_table(bars, of, start, end, tally.clock), actions_table(actions, start, end)
         return DailyBars(of.symbol, frame, paid, self.name, datetime.now(UTC), tally.calls, **told)
-
-    def plan_usage(self, question: VendorRequest[tuple[PlanWindow, ...]]) -> PlanUsage:
-        """What the vendor counted for the key it is asked with; raises ProviderError."""
-        tally = Tally()
-        windows = self.ask("usage", question, tally)
-        return PlanUsage(self.name, windows, tally.calls)
 
     def connection(self, question: VendorRequest[str]) -> ConnectionReport:
         """How long a cheap question took, and what was said in one line; raises ProviderError."""

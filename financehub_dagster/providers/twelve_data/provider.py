@@ -23,7 +23,6 @@ from financehub_dagster.providers.base import (
     DailyBars,
     IntradayAnswers,
     IntradayBars,
-    PlanUsage,
 )
 from financehub_dagster.providers.listings import mic_at
 from financehub_dagster.providers.reading import (
@@ -209,10 +208,6 @@ class TwelveDataProvider(RestProvider):
             return VendorRequest("/statistics", wire.params_of(each), read, each.symbol, STATISTICS_CREDITS)
 
         return self.ask_each("fundamentals", instruments, question)
-
-    def usage(self) -> PlanUsage:
-        """What Twelve Data counted for the key, for one credit; raises ProviderError."""
-        return self.plan_usage(VendorRequest("/api_usage", {}, wire.read_usage))
 
     def test_connection(self) -> ConnectionReport:
         """The key's own description; raises ProviderError."""

@@ -15,7 +15,6 @@ from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import items
-from financehub_dagster.providers.base import PlanWindow
 from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.intraday import (
     COLUMNS,
@@ -235,19 +234,10 @@ def read_statistics(document: Any, of: Instrument) -> AnswerRows:
     return AnswerRows([{"symbol": of.symbol, "currency": of.currency, **figures}])
 
 
-def read_usage(document: Any) -> tuple[PlanWindow, ...]:
-    """/api_usage: credits of the minute, and of the day where the plan has a daily limit."""
-    minute = PlanWindow("minute", int(member(document, "current_usage")), int(member(document, "plan_limit")))
-    if "daily_usage" not in document:
-        return (minute,)
-    limit = document.get("plan_daily_limit")
-    return (minute, PlanWindow("day", int(document["daily_usage"]), None if limit is None else int(limit)))
-
-
 def usage_in_words(document: Any) -> str:
     """/api_usage in one line."""
-    minute = read_usage(document)[0]
-    return f"{minute.used} of {minute.limit} credits used this minute"
+    used, limit = (int(member(document, name)) for name in ("current_usage", "plan_limit"))
+    return f"{used} of {limit} credits used this minute"
 
 
 def _check(about: Any, of: Instrument) -> int:
