@@ -8,7 +8,7 @@ a vendor's quota: a vendor is judged by its circuit breakers and by how its last
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -325,9 +325,3 @@ def _measured(name: str, check: Check) -> list[Checked]:
 def _ago(now: datetime, then: datetime) -> str:
     seconds = max(0.0, (now - then).total_seconds())
     return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"
-
-
-def lines(health: Health) -> Iterator[str]:
-    """The health as text, a line for each component."""
-    for each in health.components:
-        yield f"{each.component:<20} {each.status:<9} {each.detail}"

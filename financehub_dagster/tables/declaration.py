@@ -241,7 +241,6 @@ class Table:
     time_index: Literal["brin", "btree"] | None = None
     bar_minutes: int = 0
     range_partitioned: bool = False
-    asset: bool = True
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -24,9 +24,10 @@ from financehub_dagster.assets.checks.steps import CHECKS
 from financehub_dagster.assets.table_audit import AUDITED
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import embedded, migrations
-from financehub_dagster.storage.database.engine import market_engine, reset_engine, transaction
+from financehub_dagster.storage.database.engine import market_engine, transaction
 from financehub_dagster_tests.bench.bench_indicator_table import Took, took
 from financehub_dagster_tests.bench.bench_scale import peak_megabytes
+from financehub_dagster_tests.fixtures.database import reset_engine
 
 TABLES = ("stock_prices_daily", "corporate_actions", "indicators_daily")
 SESSIONS = 5_000

@@ -34,12 +34,13 @@ from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import embedded, migrations, schema
-from financehub_dagster.storage.database.engine import market_engine, raw_cursor, reset_engine, transaction
+from financehub_dagster.storage.database.engine import market_engine, raw_cursor, transaction
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster.storage.upsert import upsert
 from financehub_dagster.storage.upsert.batch import make_batch
 from financehub_dagster.storage.upsert.binary_copy import encode
 from financehub_dagster_tests.bench.bench_indicators import pandas_ta_loop
+from financehub_dagster_tests.fixtures.database import reset_engine
 from financehub_dagster_tests.properties.markets import random_bars
 
 HISTORY = 2520

@@ -85,7 +85,7 @@ if counted:
 def database() -> Iterator[None]:
     """A migrated database on an embedded server of its own, for this process's children."""
     from financehub_dagster.storage.database import embedded, migrations
-    from financehub_dagster.storage.database.engine import reset_engine
+    from financehub_dagster_tests.fixtures.database import reset_engine
 
     with tempfile.TemporaryDirectory(prefix="fh-", ignore_cleanup_errors=True) as folder:
         os.environ["FINANCEHUB_HOME"] = folder

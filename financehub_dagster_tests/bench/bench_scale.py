@@ -25,10 +25,11 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import backfill_planner, facts, gaps, ledger
 from financehub_dagster.storage.database import embedded, migrations, schema
-from financehub_dagster.storage.database.engine import market_engine, reset_engine, transaction
+from financehub_dagster.storage.database.engine import market_engine, transaction
 from financehub_dagster.storage.queries.instruments import list_instruments, upsert_instruments
 from financehub_dagster.storage.upsert import upsert
 from financehub_dagster.tables import BARS_OF
+from financehub_dagster_tests.fixtures.database import reset_engine
 
 NOW = datetime(2026, 1, 5, 22, tzinfo=UTC)
 """A Monday after all of these exchanges have closed."""

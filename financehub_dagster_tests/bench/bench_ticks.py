@@ -27,10 +27,11 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.client import running_sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import embedded
-from financehub_dagster.storage.database.engine import reset_engine, transaction
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.urls import beside, libpq_url, market_url
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.bench.tick_location import EMPTY
+from financehub_dagster_tests.fixtures.database import reset_engine
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.webserver import Webserver
 

@@ -30,7 +30,7 @@ from financehub_dagster.providers.base import IntradayAnswers, IntradayBars
 from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.database.engine import raw_cursor, reset_engine
+from financehub_dagster.storage.database.engine import raw_cursor
 from financehub_dagster.storage.database.month_partitions import ensure_months
 from financehub_dagster.storage.database.urls import libpq_url
 from financehub_dagster.storage.queries import minutes as stored_minutes
@@ -41,6 +41,7 @@ from financehub_dagster.storage.upsert.binary_copy import encode
 from financehub_dagster_tests.bench.bench_indicator_table import took
 from financehub_dagster_tests.bench.bench_writer import migrated_engine
 from financehub_dagster_tests.bench.stored_minutes import Prices, timed
+from financehub_dagster_tests.fixtures.database import reset_engine
 
 TABLE = "ohlc_1m"
 DAY = date(2026, 6, 2)

@@ -24,12 +24,13 @@ from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.archive import moving, partitions
 from financehub_dagster.storage.archive.files import ArchivedMonth
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.database.engine import raw_cursor, reset_engine, transaction
+from financehub_dagster.storage.database.engine import raw_cursor, transaction
 from financehub_dagster.storage.database.month_partitions import ensure_months
 from financehub_dagster.storage.database.urls import libpq_url
 from financehub_dagster.storage.upsert.batch import make_batch
 from financehub_dagster.storage.upsert.binary_copy import encode
 from financehub_dagster_tests.bench.bench_writer import migrated_engine
+from financehub_dagster_tests.fixtures.database import reset_engine
 
 TABLE, MONTH, NEXT = "ohlc_1m", date(2026, 6, 1), "2026-07-01"
 TOGETHER = 30

@@ -13,9 +13,8 @@ from sqlalchemy.engine import URL
 from financehub_dagster.cli.app import run
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.storage.database.urls import beside
-from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, chosen
+from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, chosen, reset_engine
 from financehub_dagster_tests.fixtures.inbox import Inbox
 from financehub_dagster_tests.fixtures.sandbox import as_new
 

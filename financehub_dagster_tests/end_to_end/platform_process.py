@@ -24,8 +24,9 @@ from financehub_dagster.cli.supervisor.state import State
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import embedded
-from financehub_dagster.storage.database.engine import reset_engine, transaction
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries.instruments import upsert_instruments
+from financehub_dagster_tests.fixtures.database import reset_engine
 
 
 class Platform:

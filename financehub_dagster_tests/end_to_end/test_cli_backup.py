@@ -7,8 +7,7 @@ import pytest
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.database.engine import reset_engine
-from financehub_dagster_tests.fixtures.database import Database, DatabaseServer
+from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, reset_engine
 from financehub_dagster_tests.unit.serving import stored
 
 

@@ -11,8 +11,8 @@ from financehub_dagster.cli.app import run
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.storage.queries.instruments import upsert_instruments
+from financehub_dagster_tests.fixtures.database import reset_engine
 
 NEXT_YEAR = f"{datetime.now(UTC).year + 1}-01"
 MARCH = ("--from", "2015-03", "--to", "2015-03")

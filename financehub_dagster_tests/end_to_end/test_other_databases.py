@@ -9,10 +9,9 @@ from sqlalchemy.engine import URL
 from financehub_dagster.cli.app import run
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.creation import autocommit
-from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.storage.database.urls import beside, libpq_url
 from financehub_dagster_tests.end_to_end.scripted_server import greeting, refusal, serving
-from financehub_dagster_tests.fixtures.database import DatabaseServer
+from financehub_dagster_tests.fixtures.database import DatabaseServer, reset_engine
 
 MARKET = "other"
 ROLE = "tenant"

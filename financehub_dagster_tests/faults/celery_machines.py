@@ -27,9 +27,8 @@ from financehub_dagster.cli.supervisor.services import DEFINITIONS
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.sandbox.client import Sandbox, running_sandbox
 from financehub_dagster.settings import get_settings
-from financehub_dagster.storage.database.engine import reset_engine
 from financehub_dagster.storage.database.urls import beside
-from financehub_dagster_tests.fixtures.database import DatabaseServer, tcp_server
+from financehub_dagster_tests.fixtures.database import DatabaseServer, reset_engine, tcp_server
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.fixtures.pgbouncer import pgbouncer
 

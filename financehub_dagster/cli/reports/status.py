@@ -122,8 +122,8 @@ def _trouble(status: Status, state: State, beats: dict[str, datetime], child: Le
 def _database(status: Status, home: Home) -> None:
     from financehub_dagster.storage.database import embedded, migrations
     from financehub_dagster.storage.database.creation import answers
-    from financehub_dagster.storage.database.engine import describe
     from financehub_dagster.storage.database.errors import NotMigrated
+    from financehub_dagster.storage.database.refusals import describe
     from financehub_dagster.storage.database.urls import is_embedded, market_url
 
     status.head = migrations.head()

@@ -53,7 +53,6 @@ class Company:
     operating_margin: float
     return_on_equity: float
     growth: float
-    employees: int
     listed_since: date
     latest_quarter: date
     dividend_per_share: float
@@ -116,7 +115,6 @@ def company(market: Market, instrument: Instrument) -> Company | None:
         operating_margin=margin * 1.25,
         return_on_equity=margin * 0.8,
         growth=growth,
-        employees=round(1000 * 10 ** (2 * draw[8])),
         listed_since=date(1950 + int(60 * draw[9]), 1 + int(12 * draw[8]), 1 + int(28 * draw[7])),
         latest_quarter=_latest_quarter(quote.date),
         dividend_per_share=float(np.nansum(year.dividend)),

@@ -71,8 +71,3 @@ def snapshot_of(history: History, now: float) -> Snapshot:
         average_volume=float(np.nanmean(history.volume[-63:])),
         origin=history[-1:].origin,
     )
-
-
-def whole(value: float) -> int | None:
-    """`value` as an integer, None for NaN."""
-    return int(value) if np.isfinite(value) else None

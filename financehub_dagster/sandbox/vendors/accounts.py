@@ -5,7 +5,7 @@ key.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 from typing import Literal
 
@@ -13,15 +13,6 @@ from financehub_dagster.sandbox.errors import SandboxError
 from financehub_dagster.sandbox.vendors.limits import Counter, RateWindow
 
 Plan = Literal["free", "paid"]
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A call that does not fit: the window it breaks, what is used there, and when to come back (UTC epoch seconds)."""
-
-    window: RateWindow
-    used: int
-    until: float
 
 
 class Accounts:
@@ -85,20 +76,18 @@ class Accounts:
                 return window
         raise SandboxError(f"no window of {seconds} seconds")
 
-    def admit(self, key: str | None, weight: int, at: float) -> Breach | None:
-        """Count a call of `weight`, or say what it breaks; the longest window speaks first."""
+    def admit(self, key: str | None, weight: int, at: float) -> RateWindow | None:
+        """Count a call of `weight`, or say which window it breaks; the longest speaks first."""
         with self._lock:
             windows = sorted(self.windows(key), key=lambda window: -window.seconds)
             broken = None
             for window in windows:
-                counter = self._counters[key, window.seconds]
                 cost = weight if window.weighted else 1
-                used = counter.used(window, at)
-                if used + cost > window.amount and cost:
-                    broken = Breach(window, used + cost, counter.resets_at(window, at))
+                if cost and self._counters[key, window.seconds].used(window, at) + cost > window.amount:
+                    broken = window
                     break
             for window in windows:
-                if broken is None or (window is broken.window and window.counts_refused):
+                if broken is None or (window is broken and window.counts_refused):
                     self._counters[key, window.seconds].add(weight if window.weighted else 1, at)
             return broken
 

@@ -78,8 +78,8 @@ class KeyedVendor(Vendor):
             return self.situation("bad_key", identity, at)
         if identity.key is not None and not self.accounts.valid(identity.key):
             return self.situation("bad_key", identity, at)
-        breach = self.accounts.admit(identity.key, identity.weight, at)
-        return None if breach is None else self.situation(breach.window.kind, identity, at)
+        broken = self.accounts.admit(identity.key, identity.weight, at)
+        return None if broken is None else self.situation(broken.kind, identity, at)
 
     @override
     def refusal(self, status: int, retry_after: int | None) -> Response:

@@ -16,9 +16,9 @@ from sqlalchemy.engine import URL
 
 from financehub_dagster.storage.backup.file import BackupError
 from financehub_dagster.storage.database.embedded.binaries import bin_folder
-from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import UnsupportedPlatform
 from financehub_dagster.storage.database.masking import mask
+from financehub_dagster.storage.database.refusals import describe
 from financehub_dagster.storage.database.urls import is_embedded, libpq_url, secrets_of
 
 NEEDS_TLS = frozenset({"require", "verify-ca", "verify-full"})

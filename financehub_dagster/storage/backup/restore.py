@@ -21,8 +21,8 @@ from financehub_dagster.storage.backup.programs import programs_for
 from financehub_dagster.storage.backup.script import Script, quote, script
 from financehub_dagster.storage.database import as_of_functions, migrations, repaired_views, schema
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
-from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.refusals import describe
 from financehub_dagster.storage.database.upgrade.requirements import check, require_direct
 from financehub_dagster.storage.database.urls import dagster_database
 

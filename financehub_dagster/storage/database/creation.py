@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
-from financehub_dagster.storage.database.engine import connection_error, describe, make_engine
+from financehub_dagster.storage.database.engine import make_engine
 from financehub_dagster.storage.database.errors import DatabaseError, LockTimeout, NotMigrated, Refused
+from financehub_dagster.storage.database.refusals import connection_error, describe
 from financehub_dagster.storage.database.session_settings import AS_UTF8, ENCODING, LOCK_SECONDS
 
 MAINTENANCE_DATABASE = "postgres"

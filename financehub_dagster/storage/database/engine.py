@@ -18,17 +18,7 @@ from financehub_dagster.storage.database import session_settings, urls
 from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable
 from financehub_dagster.storage.database.refusals import connection_error, describe, statement_error
 
-__all__ = [
-    "Connection",
-    "Engine",
-    "connection_error",
-    "describe",
-    "make_engine",
-    "market_engine",
-    "raw_cursor",
-    "reset_engine",
-    "transaction",
-]
+__all__ = ["Connection", "Engine", "make_engine", "market_engine", "raw_cursor", "transaction"]
 
 KEPT, MOST = 4, 16
 """Connections of a process to the market database: those it keeps when nobody uses them, and the most at a time."""
@@ -43,13 +33,6 @@ def market_engine() -> Engine:
         placeholder = URL.create(urls.MARKET_DRIVER, username="postgres", database=urls.EMBEDDED_DATABASE)
         return make_engine(placeholder, embedded=True)
     return make_engine(urls.market_url())
-
-
-def reset_engine() -> None:
-    """Close the engine of this process; the next call of `market_engine` reads the settings again."""
-    if market_engine.cache_info().currsize:
-        market_engine().dispose()
-    market_engine.cache_clear()
 
 
 def make_engine(url: URL, *, embedded: bool = False, any_encoding: bool = False, **options: Any) -> Engine:

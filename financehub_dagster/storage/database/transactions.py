@@ -6,8 +6,9 @@ errors rare (`locks`), and connections (`engine`).
 
 from collections.abc import Callable
 
-from financehub_dagster.storage.database.engine import Connection, describe, market_engine, transaction
+from financehub_dagster.storage.database.engine import Connection, market_engine, transaction
 from financehub_dagster.storage.database.errors import DatabaseError, StatementFailed
+from financehub_dagster.storage.database.refusals import describe
 
 TRIES = 6
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 2.0

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from financehub_dagster.storage.database.creation import autocommit, ensure_database
-from financehub_dagster.storage.database.engine import describe
 from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.refusals import describe
 from financehub_dagster.storage.database.session_settings import is_pooled
 from financehub_dagster.storage.database.urls import dagster_database, setting_of
 
