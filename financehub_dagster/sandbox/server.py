@@ -32,8 +32,8 @@ from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.alpha_vantage.routes import AlphaVantage
 from financehub_dagster.sandbox.vendors.binance.routes import Binance
 from financehub_dagster.sandbox.vendors.coingecko.routes import CoinGecko
-from financehub_dagster.sandbox.vendors.coinmarketcap.routes import CoinMarketCap
-from financehub_dagster.sandbox.vendors.finnhub.routes import Finnhub
+from financehub_dagster.sandbox.vendors.coinmarketcap import CoinMarketCap
+from financehub_dagster.sandbox.vendors.finnhub import Finnhub
 from financehub_dagster.sandbox.vendors.newsapi import NewsApi
 from financehub_dagster.sandbox.vendors.twelve_data.routes import TwelveData
 from financehub_dagster.sandbox.vendors.vendor import QUIRK, Identity, Vendor, path_of

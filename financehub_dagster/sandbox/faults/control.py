@@ -51,15 +51,20 @@ class _Dividend(_Symbol):
     amount: float = Field(gt=0)
 
 
-class _Bar(_Symbol):
-    """Columns that are absent stay, null ones are served as missing, `drop` takes the whole bar away."""
+class _Values(_Symbol):
+    """Columns of a bar: absent ones stay, null ones are served as missing."""
 
-    date: date
     open: float | None = None
     high: float | None = None
     low: float | None = None
     close: float | None = None
     volume: float | None = None
+
+
+class _Bar(_Values):
+    """New values of one bar; `drop` takes the whole bar away."""
+
+    date: date
     drop: bool = False
 
 
@@ -70,8 +75,8 @@ class _Clock(_Payload):
     running: bool = False
 
 
-class _Minutes(_Symbol):
-    """One minute's new values (columns that are absent stay, null ones are served as missing), or a stretch dropped.
+class _Minutes(_Values):
+    """One minute's new values, or a stretch dropped.
 
     first and last are times with offset; last is outside of the stretch. vendor: the stretch is missing only there.
     restore: all minutes of the symbol are as they were.
@@ -80,11 +85,6 @@ class _Minutes(_Symbol):
     first: AwareDatetime | None = None
     last: AwareDatetime | None = None
     vendor: str | None = None
-    open: float | None = None
-    high: float | None = None
-    low: float | None = None
-    close: float | None = None
-    volume: float | None = None
     restore: bool = False
 
     @model_validator(mode="after")
@@ -141,7 +141,7 @@ class Control:
             _route("DELETE", "/faults", lambda _: self.faults.reset()),
             _route("POST", "/faults", self._add_fault, Fault),
             _route("POST", "/listings", self._list, _Listing),
-            _route("POST", "/delistings", self._delist, _Symbol),
+            _route("POST", "/delistings", lambda asked: self.market.listed.remove(asked.symbol), _Symbol),
             _route("POST", "/splits", self._split, _Split),
             _route("POST", "/dividends", self._dividend, _Dividend),
             _route("POST", "/bars", self._bar, _Bar),
@@ -189,9 +189,6 @@ class Control:
         return [
             {"symbol": each.symbol, "exchange": each.exchange, "aliases": dict(each.aliases)} for each in instruments
         ]
-
-    def _delist(self, asked: _Symbol) -> None:
-        self.market.listed.remove(asked.symbol)
 
     def _split(self, split: _Split) -> None:
         self.market.amendments.declare_split(self._known(split).symbol, split.date, split.ratio)
@@ -243,7 +240,7 @@ class Control:
         raise SandboxError(f"vendor {name} is not played here; there are {', '.join(sorted(self.vendors))}")
 
 
-def _values(bar: _Bar | _Minutes) -> dict[str, float]:
+def _values(bar: _Values) -> dict[str, float]:
     """The columns that were sent; null is a missing value."""
     sent = {name: getattr(bar, name) for name in BAR_COLUMNS if name in bar.model_fields_set}
     return {name: nan if value is None else value for name, value in sent.items()}

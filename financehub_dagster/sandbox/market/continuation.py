@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from financehub_dagster.market.instruments import AssetType
-from financehub_dagster.sandbox.market.recordings import Floats
+from financehub_dagster.sandbox.market.recordings import Floats, Prices
 
 #: Bars drawn per path: every day from 2009 to 2035, the span of the sandbox's calendars, is 9,861.
 PATH_LENGTH = 9_861
@@ -41,17 +41,6 @@ class Origin:
     price_decimals: int
     volume_decimals: int
     trend: float = _TREND_PER_BAR
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """PATH_LENGTH consecutive bars; low <= open, close <= high, all positive."""
-
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +87,11 @@ def price_decimals(asset_type: AssetType, price: float) -> int:
     return int(np.clip(4 - np.floor(np.log10(price)), 2, 8))
 
 
-def continue_from(symbol: str, origin: Origin) -> Path:
-    """The bars after `origin`: a mean-reverting log-normal walk with overnight gaps and intraday ranges."""
+def continue_from(symbol: str, origin: Origin) -> Prices:
+    """The PATH_LENGTH bars after `origin`: a mean-reverting log-normal walk with overnight gaps and intraday ranges.
+
+    low <= open, close <= high, and all are positive.
+    """
     n = PATH_LENGTH
     shocks = random_stream(symbol, "close").standard_normal(n) * origin.volatility
     step = np.arange(1, n + 1)
@@ -118,7 +110,7 @@ def continue_from(symbol: str, origin: Origin) -> Path:
         return np.maximum(np.round(prices, origin.price_decimals), tick)
 
     volume = np.round(volume, origin.volume_decimals)
-    return Path(in_ticks(open_), in_ticks(high), in_ticks(low), in_ticks(close), volume)
+    return Prices(in_ticks(open_), in_ticks(high), in_ticks(low), in_ticks(close), volume)
 
 
 def action_plan(symbol: str, asset_type: AssetType) -> ActionPlan:

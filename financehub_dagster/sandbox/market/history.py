@@ -4,17 +4,17 @@ Belongs here: the value and its slicing. Does not belong here: where its numbers
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from financehub_dagster.sandbox.market.recordings import Floats
+from financehub_dagster.sandbox.market.recordings import Floats, Prices
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class History(Prices):
     """Daily bars in date order.
 
     date is datetime64[D]; opens and closes are the session's UTC epoch seconds (closes excluded); prices are in the
@@ -26,11 +26,6 @@ class History:
     date: NDArray[np.datetime64]
     opens: NDArray[np.int64]
     closes: NDArray[np.int64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
     dividend: Floats
     split: Floats
     recorded: NDArray[np.bool_]
@@ -46,18 +41,7 @@ class History:
     ) -> Self:
         """Bars without corporate actions; columns are open, high, low, close, volume."""
         n = len(date)
-        return cls(date, opens, closes, *columns, np.zeros(n), np.ones(n), np.full(n, recorded))
-
-    @classmethod
-    def join(cls, first: Self, second: Self) -> Self:
-        """`first` followed by `second`."""
-        return cls(*(np.concatenate((getattr(first, f.name), getattr(second, f.name))) for f in fields(cls)))
-
-    def __len__(self) -> int:
-        return len(self.date)
-
-    def __getitem__(self, rows: slice | NDArray[np.bool_]) -> Self:
-        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return cls(*columns, date, opens, closes, np.zeros(n), np.ones(n), np.full(n, recorded))
 
     def as_traded(self) -> Self:
         """Prices and volumes before anybody adjusted them for the splits within this history."""
@@ -79,9 +63,9 @@ def origin_of(recorded: NDArray[np.bool_]) -> str:
     return "mixed" if len(kinds) == 2 else ("recorded" if kinds.pop() else "generated")
 
 
-def common_origin(histories: Iterable[History]) -> str:
-    """The origin of several histories together, in the words of `History.origin`."""
-    origins = {history.origin for history in histories} - {"none"}
+def common_origin(parts: Iterable[str]) -> str:
+    """The origin of several parts of an answer together, in the words of `History.origin`."""
+    origins = set(parts) - {"none"}
     return "mixed" if len(origins) > 1 else next(iter(origins), "none")
 
 

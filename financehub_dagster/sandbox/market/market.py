@@ -105,7 +105,7 @@ class Market:
             found += len(bars)
             if limit is not None and found >= limit:
                 break
-        joined = Bars.joined(parts[::-1] if newest else parts)
+        joined = Bars.joined([Bars.none(), *(parts[::-1] if newest else parts)])
         if limit is None:
             return joined
         return joined[max(len(joined) - limit, 0) :] if newest else joined[:limit]
@@ -124,7 +124,7 @@ class Market:
         times = np.array([at for at, _ in found], np.int64)
         prices = np.array([price for _, price in found], np.float64)
         volumes, generated = np.full(len(times), volume), np.zeros(len(times), np.bool_)
-        bars = Bars(times, prices, prices, prices, prices, volumes, generated)
+        bars = Bars(prices, prices, prices, prices, volumes, times, generated)
         return bars[(times >= first) & (times <= min(last, self.now()))]
 
     def _days(self, instrument: Instrument) -> History:
@@ -170,7 +170,7 @@ def full_history(symbol: str, asset_type: AssetType, exchange: str) -> History:
         return _with_actions(_generated(symbol, origin, calendar, first), symbol, asset_type)
     first = int(np.searchsorted(calendar.date, recording.date[-1], side="right"))
     generated = _generated(symbol, _origin(recording, asset_type), calendar, first)
-    history = History.join(_recorded(recording, calendar), generated)
+    history = History.joined([_recorded(recording, calendar), generated])
     return _with_actions(history, symbol, asset_type)
 
 
@@ -282,5 +282,5 @@ def _with_recording(bars: Bars, recording: IntradayRecording, day: Day) -> Bars:
     step = _seconds(recording.interval)
     begins, ends = max(day.opens, int(times[0])), min(day.closes, int(times[-1]) + step)
     open_, high, low, close, volume = (getattr(recording, name)[inside] for name in BAR_COLUMNS)
-    own = Bars(times[inside], open_, high, low, close, volume, np.ones(int(inside.sum()), np.bool_))
+    own = Bars(open_, high, low, close, volume, times[inside], np.ones(int(inside.sum()), np.bool_))
     return Bars.joined([bars[bars.open_time < begins], own, bars[bars.open_time >= ends]])

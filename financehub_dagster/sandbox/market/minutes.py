@@ -4,7 +4,7 @@ Belongs here: inventing the minutes of one session, adding them up to longer bar
 one is running. Does not belong here: which sessions there are, recordings, or any vendor's labels.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.sandbox.market.continuation import random_stream
 from financehub_dagster.sandbox.market.history import origin_of
-from financehub_dagster.sandbox.market.recordings import Floats
+from financehub_dagster.sandbox.market.recordings import Floats, Prices
 
 MINUTE = 60
 #: How far a minute's high and low reach beyond its open and close, as a share of the day's range.
@@ -25,40 +25,22 @@ _PRICES = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
+class Bars(Prices):
     """Bars in time order: open_time in UTC epoch seconds; recorded says whether a bar was recorded or generated."""
 
     open_time: NDArray[np.int64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
     recorded: NDArray[np.bool_]
 
     @classmethod
     def none(cls) -> Self:
         """No bars."""
         empty: Floats = np.empty(0)
-        return cls(np.empty(0, np.int64), empty, empty, empty, empty, empty, np.empty(0, np.bool_))
-
-    @classmethod
-    def joined(cls, parts: list[Self]) -> Self:
-        """One after another."""
-        if not parts:
-            return cls.none()
-        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+        return cls(empty, empty, empty, empty, empty, np.empty(0, np.int64), np.empty(0, np.bool_))
 
     def with_more(self, more: Self) -> Self:
         """These and `more`, in order of time."""
         both = type(self).joined([self, more])
         return both[np.argsort(both.open_time, kind="stable")]
-
-    def __len__(self) -> int:
-        return len(self.open_time)
-
-    def __getitem__(self, rows: "slice | NDArray[np.bool_] | NDArray[np.intp]") -> Self:
-        return type(self)(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     @property
     def origin(self) -> str:
@@ -110,7 +92,7 @@ def minutes_of(day: Day) -> Bars:
     volume = _volumes(day, stream, len(times), needed)
     kept = np.ones(len(times), np.bool_) if day.dense else volume > 0
     kept[needed] = True
-    bars = Bars(times, opens.copy(), high, low, closes.copy(), volume, np.zeros(len(times), np.bool_))
+    bars = Bars(opens.copy(), high, low, closes.copy(), volume, times, np.zeros(len(times), np.bool_))
     return bars[kept]
 
 
@@ -166,11 +148,11 @@ def added_up(bars: Bars, seconds: int, origin: int) -> Bars:
     first = np.flatnonzero(np.diff(starts, prepend=starts[0] - 1))
     last = np.append(first[1:], len(bars)) - 1
     return Bars(
-        starts[first],
         bars.open[first],
         np.maximum.reduceat(bars.high, first),
         np.minimum.reduceat(bars.low, first),
         bars.close[last],
         np.add.reduceat(bars.volume, first),
+        starts[first],
         np.logical_and.reduceat(bars.recorded, first),
     )

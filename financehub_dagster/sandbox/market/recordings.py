@@ -8,12 +8,13 @@ server and tests import this module.
 import csv
 import gzip
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,29 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class DailyRecording:
+class Prices:
+    """Bars in order, each column of shape (bars,): prices in one currency, and the volume traded."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The bars of all parts, of which there is one at least."""
+        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+
+    def __len__(self) -> int:
+        return len(self.close)
+
+    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Self:
+        return type(self)(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class DailyRecording(Prices):
     """Recorded daily bars of one symbol in date order, prices in USD.
 
     date is datetime64[D]; the other columns are float64 and hold the nearest double of the recorded decimals, which
@@ -35,25 +58,15 @@ class DailyRecording:
 
     symbol: str
     date: NDArray[np.datetime64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
 
 
 @dataclass(frozen=True, slots=True)
-class IntradayRecording:
+class IntradayRecording(Prices):
     """Recorded bars of `interval` in time order; open_time is UTC epoch seconds, the rest as in DailyRecording."""
 
     symbol: str
     interval: str
     open_time: NDArray[np.int64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
 
 
 def recorded_symbols() -> tuple[str, ...]:
@@ -87,7 +100,7 @@ def _daily() -> dict[str, DailyRecording]:
     for name in _DAILY_FILES:
         for symbol, lines in groupby(_rows(name), key=lambda row: row[0]):
             _, date, *numbers = zip(*lines, strict=True)
-            found[symbol] = DailyRecording(symbol, np.array(date, "datetime64[D]"), *_columns(numbers))
+            found[symbol] = DailyRecording(*_columns(numbers), symbol, np.array(date, "datetime64[D]"))
     return found
 
 
@@ -97,13 +110,14 @@ def _intraday() -> tuple[IntradayRecording, ...]:
     for (symbol, interval), lines in groupby(_rows(_INTRADAY_FILE), key=lambda row: (row[0], row[1])):
         _, _, open_time, *numbers = zip(*lines, strict=True)
         times = np.array([int(second) for second in open_time], np.int64)
-        found.append(IntradayRecording(symbol, interval, times, *_columns(numbers)))
+        found.append(IntradayRecording(*_columns(numbers), symbol, interval, times))
     return tuple(found)
 
 
-def _columns(numbers: list[tuple[str, ...]]) -> list[Floats]:
+def _columns(numbers: list[tuple[str, ...]]) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """float() and not NumPy's parser: it is the one that promises the nearest double."""
-    return [np.array([float(text) for text in column], np.float64) for column in numbers]
+    open_, high, low, close, volume = (np.array([float(text) for text in column], np.float64) for column in numbers)
+    return open_, high, low, close, volume
 
 
 def _rows(name: str) -> Iterator[list[str]]:

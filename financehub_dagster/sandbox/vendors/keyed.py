@@ -4,6 +4,7 @@ Belongs here: finding the key, checking it and keeping the books, ahead of the e
 words and documents, which each vendor brings along.
 """
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import override
@@ -14,8 +15,8 @@ from starlette.responses import Response
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.accounts import Accounts, Plan
+from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import Identity, Situation, Vendor, retry_headers
-from financehub_dagster.sandbox.wall import wall_clock
 
 _CDN_PAGE = (
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -43,14 +44,16 @@ class Refused(Exception):
 class KeyedVendor(Vendor):
     """A vendor that counts calls per key; subclasses bring windows, words, routes and the place of the key."""
 
+    #: The windows of the free plan and of the paid one, and of calls without a key where these are others.
+    plans: tuple[tuple[RateWindow, ...], ...]
     #: Whether calls without a key are served at all.
     serves_keyless = False
     #: Which situation the vendor means by an HTTP status.
     statuses: dict[int, Situation]
 
-    def __init__(self, market: Market, accounts: Accounts) -> None:
+    def __init__(self, market: Market) -> None:
         self.market = market
-        self.accounts = accounts
+        self.accounts = Accounts(*self.plans)
 
     @abstractmethod
     def key_of(self, request: Request) -> str | None:
@@ -85,7 +88,7 @@ class KeyedVendor(Vendor):
     def refusal(self, status: int, retry_after: int | None) -> Response:
         """The vendor's words where the status means something to it, else the page of what stands before it."""
         if status in self.statuses:
-            response = self.situation(self.statuses[status], Identity(key="sandbox-key"), wall_clock())
+            response = self.situation(self.statuses[status], Identity(key="sandbox-key"), time.time())
             response.status_code = status
             del response.headers["Retry-After"]  # which only `retry_after` puts there
         else:
@@ -125,6 +128,11 @@ class KeyedVendor(Vendor):
     def paid(self, request: Request) -> bool:
         """Whether the request's key is on a paid plan."""
         return self.accounts.plan(self.key_of(request)) == "paid"
+
+    def require_paid(self, request: Request) -> None:
+        """Refuse a request whose key is on the free plan."""
+        if not self.paid(request):
+            raise Refused(self.situation("not_in_plan", Identity(), self.market.now()))
 
     def answering(self, answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
         """`answer` as an endpoint, with refusals turned into answers."""

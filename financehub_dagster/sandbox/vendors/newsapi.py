@@ -14,8 +14,6 @@ from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market import newsroom
-from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
 from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import Identity, Situation, json_response
@@ -37,11 +35,9 @@ class NewsApi(KeyedVendor):
     """Everything, top headlines and sources."""
 
     name = "newsapi"
+    plans = (DEVELOPER, BUSINESS)
     situations = ("bad_key", "burst", "day_quota", "month_quota", "not_in_plan")
     statuses = {401: "bad_key", 426: "not_in_plan", 429: "day_quota"}  # noqa: RUF012
-
-    def __init__(self, market: Market) -> None:
-        super().__init__(market, Accounts(DEVELOPER, BUSINESS))
 
     @property
     @override

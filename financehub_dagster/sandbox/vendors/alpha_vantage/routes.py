@@ -15,10 +15,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.alpha_vantage import prices, reports
-from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
+from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
 
@@ -39,13 +37,11 @@ class AlphaVantage(KeyedVendor):
     """Stocks: daily and recorded intraday bars, quotes, company overviews, corporate actions and news."""
 
     name = "alpha_vantage"
+    plans = (FREE, PAID)
     quirks: tuple[Quirk, ...] = ("extended_hours",)
     situations = ("bad_key", "burst", "day_quota", "not_in_plan", "unknown_symbol")
     # Every error is a 200; these are only what a fault of kind status puts under its number.
     statuses = {401: "bad_key", 429: "burst"}  # noqa: RUF012
-
-    def __init__(self, market: Market) -> None:
-        super().__init__(market, Accounts(FREE, PAID))
 
     @property
     @override
@@ -120,16 +116,12 @@ class AlphaVantage(KeyedVendor):
     def _asked(self, request: Request) -> Instrument | None:
         return self.carried().get(request.query_params.get("symbol", "").upper())
 
-    def _premium(self, request: Request) -> None:
-        if not self.paid(request):
-            raise Refused(self.situation("not_in_plan", Identity(), self.market.now()))
-
     def _daily(self, request: Request) -> Response:
         query = request.query_params
         function = query["function"].upper()
         adjusted = function.endswith("ADJUSTED")
         if adjusted:
-            self._premium(request)
+            self.require_paid(request)
         instrument, size = self._asked(request), query.get("outputsize", "compact").lower()
         if instrument is None or size not in ("compact", "full"):
             return _invalid_call(function)
@@ -205,7 +197,7 @@ class AlphaVantage(KeyedVendor):
         return json_response(document, headers={ORIGIN_HEADER: origin})
 
     def _bulk_quotes(self, request: Request) -> Response:
-        self._premium(request)
+        self.require_paid(request)
         names = request.query_params.get("symbol", "").upper().split(",")[:_MOST_BULK_SYMBOLS]
         carried = self.carried()
         return json_response(prices.bulk_quotes(self.market, {name: carried.get(name) for name in names}))

@@ -220,7 +220,7 @@ class Binance(Vendor):
         instruments, single = self._asked(request)
         histories = [(self._name(each), self._market.daily(each)) for each in instruments]
         rows = [ticker(name, history, self._market.now()) for name, history in histories if len(history)]
-        origin = common_origin(history[-1:] for _, history in histories)
+        origin = common_origin(history[-1:].origin for _, history in histories)
         return json_response(rows[0] if single and rows else rows, headers={ORIGIN_HEADER: origin})
 
     def _exchange_info(self, request: Request) -> Response:

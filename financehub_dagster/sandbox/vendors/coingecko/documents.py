@@ -14,7 +14,7 @@ import numpy as np
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.market.coins import Coin, coins, midnights, prices_at, turnovers_at
 from financehub_dagster.sandbox.market.companies import shares_of
-from financehub_dagster.sandbox.market.history import History
+from financehub_dagster.sandbox.market.history import History, common_origin
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.recordings import Floats
 
@@ -80,7 +80,7 @@ def simple_price(
         if asked.get("include_last_updated_at") == "true":
             row["last_updated_at"] = each.updated
         body[each.instrument.symbol_at("coingecko")] = row
-    return body, _origin(found)
+    return body, common_origin(each.origin for each in found)
 
 
 def markets(
@@ -96,7 +96,9 @@ def markets(
     }
     found.sort(key=orders.get(asked.get("order", ""), lambda coin: -np.nan_to_num(coin.market_cap)))
     spans = [span for span in asked.get("price_change_percentage", "").split(",") if span]
-    return [_market_row(each, rate_, spans, asked.get("precision")) for each in found], _origin(found)
+    return [_market_row(each, rate_, spans, asked.get("precision")) for each in found], common_origin(
+        each.origin for each in found
+    )
 
 
 def _market_row(coin: Coin, rate_: float, spans: list[str], precision: str | None) -> dict[str, Any]:
@@ -225,8 +227,3 @@ def _points(times: Floats, values: Floats) -> list[list[Any]]:
 
 def _rounded(value: float) -> int | None:
     return round(value) if np.isfinite(value) else None
-
-
-def _origin(found: list[Coin]) -> str:
-    origins = {each.origin for each in found}
-    return "mixed" if len(origins) > 1 else next(iter(origins), "none")

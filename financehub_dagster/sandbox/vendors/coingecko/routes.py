@@ -6,6 +6,7 @@ errors and rate limits. Demo and Pro have hosts of their own at the vendor; here
 on a paid plan is a Pro key.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, override
 
@@ -14,13 +15,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.vendors.accounts import Accounts
 from financehub_dagster.sandbox.vendors.coingecko import documents
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
 from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response, retry_headers
-from financehub_dagster.sandbox.wall import wall_clock
 
 _MONTH = 2_592_000
 #: www.coingecko.com/en/api/pricing; without a key some five calls a minute and address were seen to pass.
@@ -38,12 +36,10 @@ class CoinGecko(KeyedVendor):
     """Prices, markets, charts and coin lists in USD, BTC and ETH."""
 
     name = "coingecko"
+    plans = (DEMO, PRO, KEYLESS)
     serves_keyless = True
     situations = ("bad_key", "burst", "month_quota", "not_in_plan", "unknown_symbol")
     statuses = {401: "bad_key", 404: "unknown_symbol", 429: "burst"}  # noqa: RUF012
-
-    def __init__(self, market: Market) -> None:
-        super().__init__(market, Accounts(DEMO, PRO, KEYLESS))
 
     @property
     @override
@@ -131,7 +127,7 @@ class CoinGecko(KeyedVendor):
         key = _pro_key(request)
         if key is None:
             raise Refused(self.situation("not_in_plan", Identity(), self.market.now()))
-        at = wall_clock()
+        at = time.time()
         used, windows = (
             self.accounts.used(key, _MONTH, at),
             {each.seconds: each.amount for each in self.accounts.windows(key)},
@@ -221,8 +217,8 @@ class CoinGecko(KeyedVendor):
         days, daily = self._days(request), request.query_params.get("interval") == "daily"
         if request.query_params["days"] not in _OHLC_DAYS:
             raise Refused(json_response({"error": "Invalid days parameter"}, 400))
-        if daily and not self.paid(request):
-            raise Refused(self.situation("not_in_plan", Identity(), self.market.now()))
+        if daily:
+            self.require_paid(request)
         rows, origin = documents.ohlc(self.market, instrument, days, daily, rate)
         return json_response(rows, headers={ORIGIN_HEADER: origin})
 

@@ -5,6 +5,7 @@ Endpoints and shapes follow the vendor's OpenAPI description (twelvedata.com/doc
 report.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, override
@@ -15,13 +16,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.vendors.accounts import Accounts
+from financehub_dagster.sandbox.market.history import common_origin
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
 from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.twelve_data import documents
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
-from financehub_dagster.sandbox.wall import wall_clock
 
 _DAY = 86_400
 #: Credits a minute and a day on Basic, a minute on Grow (twelvedata.com/pricing).
@@ -44,12 +43,10 @@ class TwelveData(KeyedVendor):
     """Time series, quotes, prices and closes of stocks, funds and cryptos, and the account's usage."""
 
     name = "twelve_data"
+    plans = (BASIC, GROW)
     quirks: tuple[Quirk, ...] = ("exchange_time",)
     situations = ("bad_key", "burst", "day_quota", "not_in_plan", "unknown_symbol")
     statuses = {401: "bad_key", 403: "not_in_plan", 404: "unknown_symbol", 429: "burst"}  # noqa: RUF012
-
-    def __init__(self, market: Market) -> None:
-        super().__init__(market, Accounts(BASIC, GROW))
 
     @property
     @override
@@ -148,8 +145,7 @@ class TwelveData(KeyedVendor):
                 name: member(carried[name], query, quirk) if name in carried else (_unknown(name), "none")
                 for name in names
             }
-            origins = {origin for _, origin in members.values()} - {"none"}
-            headers = {ORIGIN_HEADER: "mixed" if len(origins) > 1 else next(iter(origins), "none")}
+            headers = {ORIGIN_HEADER: common_origin(origin for _, origin in members.values())}
             return json_response({name: body for name, (body, _) in members.items()}, headers=headers)
 
         return endpoint
@@ -197,7 +193,7 @@ class TwelveData(KeyedVendor):
 
     def _usage(self, request: Request) -> Response:
         """The account, this call included."""
-        key, at = self.key_of(request), wall_clock()
+        key, at = self.key_of(request), time.time()
         limits = {window.seconds: window.amount for window in self.accounts.windows(key)}
         body = {
             "timestamp": f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}",

@@ -150,7 +150,7 @@ class Yahoo(Vendor):
         asked = [name for name in request.query_params.get("symbols", "").split(",") if name]
         found = [instrument for instrument in map(self._find, asked) if instrument]
         result = [quote for quote in map(self._quote_of, found) if quote]
-        origin = common_origin(self._market.daily(instrument)[-1:] for instrument in found)
+        origin = common_origin(self._market.daily(instrument)[-1:].origin for instrument in found)
         return json_response({"quoteResponse": {"result": result, "error": None}}, headers={ORIGIN_HEADER: origin})
 
     def _quote_of(self, instrument: Instrument) -> dict[str, object] | None:

@@ -1,28 +1,31 @@
 """CoinMarketCap as its users meet it: v3 with the shapes of v1 and v2 beside it, credits, and a status in every answer.
 
-Belongs here: endpoints, parameters, limits and refusals. Does not belong here: the documents (documents).
-Endpoints, credits and error codes follow pro.coinmarketcap.com/api/documentation. Calls without a key are served below
-/public-api.
+Belongs here: endpoints, parameters, limits, refusals and documents. Does not belong here: the market's figures
+(`sandbox.market`). Endpoints, credits and error codes follow pro.coinmarketcap.com/api/documentation. Calls without a
+key are served below /public-api. Numbers are JSON numbers, times ISO in UTC; v3 lists the quotes, v1 and v2 key them by
+currency.
 """
 
+import re
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, override
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.market.coins import coins
+from financehub_dagster.sandbox.market.coins import Coin, coins
+from financehub_dagster.sandbox.market.companies import shares_of
+from financehub_dagster.sandbox.market.history import common_origin
 from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.vendors.accounts import Accounts
-from financehub_dagster.sandbox.vendors.coinmarketcap import documents
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
 from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response
-from financehub_dagster.sandbox.wall import wall_clock
 
 _DAY = 86_400
 _MONTH = 2_592_000
@@ -32,6 +35,8 @@ _COUNTED_DAY = RateWindow(_DAY, sys.maxsize, aligned=True, weighted=True)
 BASIC = (RateWindow(60, 30, aligned=True), RateWindow(_MONTH, 15_000, aligned=True, weighted=True), _COUNTED_DAY)
 STARTUP = (RateWindow(60, 120, aligned=True), RateWindow(_MONTH, 300_000, aligned=True, weighted=True), _COUNTED_DAY)
 KEYLESS = (RateWindow(60, 10, aligned=True),)
+#: The vendor's id of the US dollar, which quotes in v3 carry.
+_USD_ID = 2781
 _MOST_LISTINGS = 5000
 _HISTORY_DAYS = 365
 _WORDS: dict[Situation, tuple[int, int, str]] = {
@@ -49,12 +54,10 @@ class CoinMarketCap(KeyedVendor):
     """Latest quotes and listings, the id map, daily history and the account's usage."""
 
     name = "coinmarketcap"
+    plans = (BASIC, STARTUP, KEYLESS)
     serves_keyless = True
     situations = tuple(_WORDS)
     statuses = {401: "bad_key", 403: "not_in_plan", 429: "burst"}  # noqa: RUF012
-
-    def __init__(self, market: Market) -> None:
-        super().__init__(market, Accounts(BASIC, STARTUP, KEYLESS))
 
     @property
     @override
@@ -114,7 +117,7 @@ class CoinMarketCap(KeyedVendor):
         return self._error(status, code, words)
 
     def _error(self, status: int, code: int, words: str) -> Response:
-        return json_response({"status": documents.status(self.market.now(), code, words, 0)}, status)
+        return json_response({"status": status_of(self.market.now(), code, words, 0)}, status)
 
     def _accounted(self, answer: Any) -> Any:
         """`answer` as an endpoint that gives credits back for what came to nothing."""
@@ -125,14 +128,14 @@ class CoinMarketCap(KeyedVendor):
             try:
                 response: Response = answer(request)
             except Refused:
-                self.accounts.refund(self.key_of(request), self.weight_of(request), wall_clock())
+                self.accounts.refund(self.key_of(request), self.weight_of(request), time.time())
                 raise
             return response
 
         return self.answering(accounted)
 
     def _answer(self, request: Request, data: Any, origin: str) -> Response:
-        status = documents.status(self.market.now(), 0, None, self.weight_of(request))
+        status = status_of(self.market.now(), 0, None, self.weight_of(request))
         return json_response({"status": status, "data": data}, headers={ORIGIN_HEADER: origin})
 
     def _asked(self, request: Request) -> list[Instrument]:
@@ -143,7 +146,7 @@ class CoinMarketCap(KeyedVendor):
             raise Refused(self._error(400, 400, '"value" must contain at least one of [id, symbol, slug]'))
         names = {
             "id": carried,
-            "slug": {documents.slug(each): each for each in carried.values()},
+            "slug": {slug(each): each for each in carried.values()},
             "symbol": {each.symbol: each for each in carried.values()},
         }[parameter]
         asked = [name.upper() if parameter == "symbol" else name for name in query[parameter].split(",")]
@@ -166,13 +169,13 @@ class CoinMarketCap(KeyedVendor):
     def _quotes(self, request: Request) -> Response:
         found, rates = coins(self.market, self._asked(request)), self._rates(request)
         version = request.url.path.removeprefix(request.scope.get("root_path", "")).removeprefix(_PUBLIC)[1:3]
-        rows = [documents.quote(each, rates, version) for each in found]
+        rows = [quote(each, rates, version) for each in found]
         data: Any = rows
         if version != "v3":
             by_symbol = "symbol" in request.query_params
             name = "symbol" if by_symbol else "id"
             data = {str(row[name]): [row] if by_symbol and version == "v2" else row for row in rows}
-        return self._answer(request, data, documents.origin(found))
+        return self._answer(request, data, common_origin(each.origin for each in found))
 
     def _listings(self, request: Request) -> Response:
         query, rates = request.query_params, self._rates(request)
@@ -181,14 +184,18 @@ class CoinMarketCap(KeyedVendor):
             raise Refused(self._error(400, 400, f'"limit" must be between 1 and {_MOST_LISTINGS}'))
         found = coins(self.market, self.carried().values())[start - 1 : start - 1 + limit]
         version = "v3" if "/v3/" in request.url.path else "v1"
-        return self._answer(request, [documents.quote(each, rates, version) for each in found], documents.origin(found))
+        return self._answer(
+            request,
+            [quote(each, rates, version) for each in found],
+            common_origin(each.origin for each in found),
+        )
 
     def _map(self, request: Request) -> Response:
         asked = [name for name in request.query_params.get("symbol", "").upper().split(",") if name]
         found = [
             each for each in coins(self.market, self.carried().values()) if not asked or each.instrument.symbol in asked
         ]
-        rows = [documents.map_row(each) for each in found]
+        rows = [map_row(each) for each in found]
         return self._answer(request, sorted(rows, key=lambda row: row["id"]), "none")
 
     def _history(self, request: Request) -> Response:
@@ -199,18 +206,17 @@ class CoinMarketCap(KeyedVendor):
         now = self.market.now()
         last = self._time(request, "time_end", now)
         first = self._time(request, "time_start", last - _number(query.get("count"), 10) * _DAY)
-        if self.accounts.plan(self.key_of(request)) == "free" and now - first > (_HISTORY_DAYS + 1) * _DAY:
-            raise Refused(self.situation("not_in_plan", Identity(), now))
-        rows = [documents.history(self.market, each, first, last) for each in self._asked(request)]
+        if now - first > (_HISTORY_DAYS + 1) * _DAY:
+            self.require_paid(request)
+        rows = [history(self.market, each, first, last) for each in self._asked(request)]
         return self._answer(request, {str(row["id"]): row for row in rows}, "mixed")
 
     def _ohlcv(self, request: Request) -> Response:
         """Not in the Basic plan; time_start is excluded, time_end included."""
-        if self.accounts.plan(self.key_of(request)) == "free":
-            raise Refused(self.situation("not_in_plan", Identity(), self.market.now()))
+        self.require_paid(request)
         last = self._time(request, "time_end", self.market.now())
         first = self._time(request, "time_start", last - _number(request.query_params.get("count"), 10) * _DAY)
-        rows = [documents.ohlcv(self.market, each, first, last) for each in self._asked(request)]
+        rows = [ohlcv(self.market, each, first, last) for each in self._asked(request)]
         return self._answer(request, {str(row["id"]): row for row in rows}, "mixed")
 
     def _time(self, request: Request, name: str, otherwise: float) -> float:
@@ -228,13 +234,158 @@ class CoinMarketCap(KeyedVendor):
         key = self.key_of(request)
         if key is None:
             raise Refused(self.situation("bad_key", Identity(), self.market.now()))
-        at = wall_clock()
+        at = time.time()
         used = {seconds: self.accounts.used(key, seconds, at) for seconds in (60, _DAY, _MONTH)}
         limits = {window.seconds: window.amount for window in self.accounts.windows(key)}
         reset = self.accounts.resets_at(key, _MONTH, at)
-        info = documents.key_info((limits[60], limits[_MONTH]), (used[60], used[_DAY], used[_MONTH]), at, reset)
+        info = key_info((limits[60], limits[_MONTH]), (used[60], used[_DAY], used[_MONTH]), at, reset)
         return self._answer(request, info, "none")
 
 
 def _number(text: str | None, otherwise: int) -> int:
     return int(text) if text and text.isdigit() else otherwise
+
+
+def iso(at: float) -> str:
+    """A time as this vendor writes it."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}.000Z"
+
+
+def status_of(now: float, code: int, words: str | None, credits_: int) -> dict[str, Any]:
+    """The status of every answer."""
+    return {
+        "timestamp": iso(now),
+        "error_code": code,
+        "error_message": words,
+        "elapsed": 10,
+        "credit_count": credits_,
+        "notice": None,
+    }
+
+
+def slug(instrument: Instrument) -> str:
+    """The last part of a coin's address at the vendor."""
+    return re.sub(r"[^a-z0-9]+", "-", instrument.name.lower()).strip("-")
+
+
+def quote(coin: Coin, rates: Mapping[str, float], version: str) -> dict[str, Any]:
+    """One coin of quotes/latest or listings/latest in v1, v2 or v3; rates are by currency, per US dollar."""
+    quotes = {currency: _figures(coin, rate) for currency, rate in rates.items()}
+    listed = [{"id": _USD_ID if name == "USD" else None, "symbol": name, **figures} for name, figures in quotes.items()]
+    return {
+        "id": int(coin.instrument.symbol_at("coinmarketcap")),
+        "name": coin.instrument.name,
+        "symbol": coin.instrument.symbol,
+        "slug": slug(coin.instrument),
+        "num_market_pairs": 12_000 // coin.rank,
+        "date_added": iso(coin.first),
+        "tags": [],
+        "max_supply": coin.maximum,
+        "circulating_supply": coin.circulating,
+        "total_supply": coin.total,
+        "infinite_supply": coin.maximum is None,
+        "is_active": 1,
+        "is_fiat": 0,
+        "platform": None,
+        "cmc_rank": coin.rank,
+        "self_reported_circulating_supply": None,
+        "self_reported_market_cap": None,
+        "tvl_ratio": None,
+        "last_updated": iso(coin.updated),
+        "quote": listed if version == "v3" else quotes,
+    }
+
+
+def _figures(coin: Coin, rate: float) -> dict[str, Any]:
+    return {
+        "price": coin.price * rate,
+        "volume_24h": coin.volume * rate,
+        "volume_change_24h": 0.0,
+        **{f"percent_change_{span}": coin.changes[span] for span in ("1h", "24h", "7d", "30d", "60d", "90d")},
+        "market_cap": coin.market_cap * rate,
+        "market_cap_dominance": None,
+        "fully_diluted_market_cap": coin.fully_diluted * rate,
+        "tvl": None,
+        "last_updated": iso(coin.updated),
+    }
+
+
+def map_row(coin: Coin) -> dict[str, Any]:
+    """One coin of the id map."""
+    return {
+        "id": int(coin.instrument.symbol_at("coinmarketcap")),
+        "rank": coin.rank,
+        "name": coin.instrument.name,
+        "symbol": coin.instrument.symbol,
+        "slug": slug(coin.instrument),
+        "is_active": 1,
+        "first_historical_data": iso(coin.first),
+        "last_historical_data": iso(coin.updated),
+        "platform": None,
+    }
+
+
+def history(market: Market, instrument: Instrument, first: float, last: float) -> dict[str, Any]:
+    """Daily quotes/historical: the first quote of each day from `first` to `last`, UTC epoch seconds."""
+    bars = market.daily(instrument)
+    rows = bars[(bars.opens >= first) & (bars.opens <= last)]
+    supply = shares_of(instrument)
+    quotes = [
+        {
+            "timestamp": iso(at),
+            "quote": {
+                "USD": {"price": price, "volume_24h": volume, "market_cap": price * supply, "timestamp": iso(at)}
+            },
+        }
+        for at, price, volume in zip(
+            rows.opens.tolist(), rows.open.tolist(), (rows.volume * rows.open).tolist(), strict=True
+        )
+    ]
+    return {**_named(instrument), "quotes": quotes}
+
+
+def ohlcv(market: Market, instrument: Instrument, first: float, last: float) -> dict[str, Any]:
+    """Daily ohlcv/historical: the bars that close after `first` and not after `last`, UTC epoch seconds."""
+    bars = market.daily(instrument)
+    rows = bars[(bars.closes - 1 > first) & (bars.closes - 1 <= np.ceil(last / _DAY) * _DAY)]
+    columns = (rows.opens, rows.open, rows.high, rows.low, rows.close, rows.volume * rows.close)
+    supply = shares_of(instrument)
+    quotes = []
+    for at, open_, high, low, close, volume in zip(*(column.tolist() for column in columns), strict=True):
+        end = f"{iso(at + _DAY - 1)[:-4]}999Z"
+        figures = {
+            "open": open_,
+            "high": high,
+            "low": low,
+            "close": close,
+            "volume": volume,
+            "market_cap": close * supply,
+        }
+        quotes.append({"time_open": iso(at), "time_close": end, "quote": {"USD": {**figures, "timestamp": end}}})
+    return {**_named(instrument), "quotes": quotes}
+
+
+def _named(instrument: Instrument) -> dict[str, Any]:
+    return {"id": int(instrument.symbol_at("coinmarketcap")), "name": instrument.name, "symbol": instrument.symbol}
+
+
+def key_info(limits: tuple[int, int], counted: tuple[int, int, int], at: float, reset: float) -> dict[str, Any]:
+    """The account's plan and usage: (requests per minute, credits per month), (requests, credits of day and month).
+
+    at and reset, when the month ends, are UTC epoch seconds.
+    """
+    (minute, month), (made, today, used) = limits, counted
+    hours, days = int((reset - at) // 3600) % 24, int((reset - at) // _DAY)
+    return {
+        "plan": {
+            "credit_limit_monthly": month,
+            "credit_limit_monthly_reset": f"In {days} days, {hours} hours and {int((reset - at) // 60) % 60} minutes",
+            "credit_limit_monthly_reset_timestamp": iso(reset),
+            "rate_limit_minute": minute,
+        },
+        "usage": {
+            "current_minute": {"requests_made": made, "requests_left": max(0, minute - made)},
+            "current_day": {"credits_used": today, "credits_left": None},
+            "current_month": {"credits_used": used, "credits_left": max(0, month - used)},
+        },
+    }

@@ -1,1 +1,0 @@
-"""CoinMarketCap in the sandbox."""

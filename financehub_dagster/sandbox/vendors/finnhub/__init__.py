@@ -1,1 +1,0 @@
-"""Finnhub in the sandbox."""
