@@ -22,14 +22,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.market.intraday.trading_hours import Flags, TradingHours, trading_hours
 from financehub_dagster.storage.archive import files
 from financehub_dagster.storage.coverage import minute_rows
-from financehub_dagster.storage.coverage.minutes import (
-    MINUTE,
-    MOST_UNKNOWN,
-    Settled,
-    Stretch,
-    instant,
-    missing_runs,
-)
+from financehub_dagster.storage.coverage.minutes import MINUTE, MOST_UNKNOWN, Settled, Stretch, instant, missing_runs
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.array_parameters import any_of
 from financehub_dagster.storage.database.engine import Connection, transaction
