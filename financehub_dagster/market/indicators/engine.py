@@ -18,7 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from financehub_dagster.market.indicators.columns import INDICATORS, IndicatorColumn, Parameter
 from financehub_dagster.market.indicators.formulas import FORMULAS, UNDEFINED
-from financehub_dagster.market.indicators.plain_talib import talib
+from financehub_dagster.plain_imports import without
+
+with without("polars"):  # TA-Lib would import it to take its series: 0.2 s in each process
+    import talib
 
 type Floats = NDArray[np.float64]
 type Parameters = Mapping[str, Parameter]

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from financehub_dagster.market.indicators.plain_talib import talib
+from financehub_dagster.plain_imports import without
+
+with without("polars"):  # TA-Lib would import it to take its series: 0.2 s in each process
+    import talib
 
 if TYPE_CHECKING:
     from financehub_dagster.market.indicators.engine import Bars
