@@ -4,7 +4,7 @@ Belongs here: when rows are due. Does not belong here: the bounds (tables), and 
 Imports exchange_calendars, which takes a second: only where freshness is measured.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -41,10 +41,10 @@ def late_bounds() -> Iterator[LateBound]:
                 yield LateBound(table.name, each.kinds or table.instruments, each.due, each.bound, table.time)
 
 
-def measure(connection: Connection, now: datetime, bounds: Iterable[LateBound] | None = None) -> list[Freshness]:
+def measure(connection: Connection, now: datetime) -> list[Freshness]:
     """The freshness of every table and market with active instruments at `now` (aware)."""
     found: dict[tuple[str, str], Freshness] = {}
-    for bound in late_bounds() if bounds is None else bounds:
+    for bound in late_bounds():
         rows = newest_rows(connection, bound.table, bound.time, bound.kinds)
         for fresh in (each for row in rows for each in _of(bound, row, now)):
             worst = found.setdefault((fresh.table, fresh.subject), fresh)
