@@ -172,7 +172,7 @@ def has_instruments() -> bool:
 
 def load_default_universe() -> int:
     """Store the instruments that come with the package if there are none; returns how many were stored."""
-    from financehub_dagster.market.instruments import default_universe
+    from financehub_dagster.market.instrument_files import default_universe
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.queries.history import row_count
     from financehub_dagster.storage.queries.instruments import upsert_instruments

@@ -54,8 +54,8 @@ class _Complaint(Exception):
         super().__init__(f"{where}: {problem}")
 
 
-def parse(path: Path) -> list[Instrument]:
-    """All instruments of the file, in its order; raises InstrumentError naming file, line and column."""
+def parse_instruments(path: Path) -> list[Instrument]:
+    """All instruments of a CSV or YAML file, in its order; raises InstrumentError naming file, line and column."""
     readers = {".csv": _csv_rows, ".yaml": _yaml_rows, ".yml": _yaml_rows}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -76,7 +76,7 @@ def parse(path: Path) -> list[Instrument]:
 def default_universe() -> list[Instrument]:
     """The instruments of the package's own universe.csv."""
     with as_file(files("financehub_dagster.market").joinpath("universe.csv")) as path:
-        return parse(path)
+        return parse_instruments(path)
 
 
 def _text(data: bytes) -> str:

@@ -1,7 +1,7 @@
 """Instruments: what can be priced, and how each vendor calls it.
 
 Belongs here: the Instrument value and the validation of its fields. Does not belong here: storing them, or reading
-files of them (`instrument_files`, whose functions this module hands on).
+files of them (`instrument_files`).
 """
 
 import math
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from financehub_dagster.market import former_aliases
@@ -113,20 +112,6 @@ def instrument_from_text(fields: Mapping[str, str]) -> Instrument:
         delisted_on=_day(text["delisted_on"]),
         former_aliases=former,
     )
-
-
-def parse_instruments(path: Path | str) -> list[Instrument]:
-    """All instruments of a CSV or YAML file, in its order; raises InstrumentError if a single one is wrong."""
-    from financehub_dagster.market import instrument_files
-
-    return instrument_files.parse(Path(path))
-
-
-def default_universe() -> list[Instrument]:
-    """The instruments that come with the package."""
-    from financehub_dagster.market import instrument_files
-
-    return instrument_files.default_universe()
 
 
 def symbol_from_text(text: str) -> str:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.automation.runs import RunOutcome, materialize
 from financehub_dagster.definitions import build_definitions
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.client import Sandbox

@@ -19,7 +19,7 @@ from financehub_dagster.cli.reports import gaps as gaps_report
 from financehub_dagster.cli.reports import tables as tables_report
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.ingest.partitions import partition_at, partitions_between
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.providers.yahoo.provider import YahooProvider

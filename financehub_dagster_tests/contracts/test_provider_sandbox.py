@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from financehub_dagster.gateway.errors import NotInPlan, ProviderError, UnknownSymbol
-from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
+from financehub_dagster.market.instrument_files import default_universe
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.sandbox.client import Sandbox

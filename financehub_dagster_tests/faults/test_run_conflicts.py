@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.contracts.scripted import Answer, Asked, scripted_vendor

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.automation.failures.recovery import recover
 from financehub_dagster.cli.home import Home, Mode
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.contracts.scripted import Answer, scripted_vendor

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 )
 
 from financehub_dagster.definitions import build_definitions
-from financehub_dagster.market.instruments import AssetType, default_universe
+from financehub_dagster.market.instrument_files import default_universe
+from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.yahoo.provider import YahooProvider
 from financehub_dagster.sandbox.market.listings import synthetic

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from financehub_dagster.assets.checks.steps import CHECKS
 from financehub_dagster.cli.app import app
-from financehub_dagster.market.instruments import COLUMNS, parse_instruments
+from financehub_dagster.market.instrument_files import parse_instruments
+from financehub_dagster.market.instruments import COLUMNS
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 README = REPOSITORY / "README.md"

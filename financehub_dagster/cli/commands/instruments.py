@@ -15,7 +15,7 @@ from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.market.exchanges import NO_MARKET, exchanges
-from financehub_dagster.market.instruments import AssetType, FieldError, instrument_from_text, parse_instruments
+from financehub_dagster.market.instruments import AssetType, FieldError, instrument_from_text
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
@@ -208,6 +208,8 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A .csv, .yaml or .yml file.", metavar="FILE")],
 ) -> None:
     """Add or change all instruments of a file; one mistake in it and nothing is changed."""
+    from financehub_dagster.market.instrument_files import parse_instruments
+
     instruments = parse_instruments(file)
     open_home(console)
     _store(console, instruments)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from zlib import crc32
 
 from financehub_dagster.market.exchanges import exchanges
-from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
+from financehub_dagster.market.instrument_files import default_universe
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.errors import SandboxError
 
 #: No part of the default universe: SPY is recorded by the minute, and vendors' health probes ask for it; the others are

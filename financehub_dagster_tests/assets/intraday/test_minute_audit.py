@@ -7,7 +7,7 @@ import pytest
 from financehub_dagster.assets.checks import evidence
 from financehub_dagster.assets.checks.scope import members_of
 from financehub_dagster.assets.table_audit import AUDITED
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 
 NOW = datetime(2026, 11, 27, 18, 30, tzinfo=UTC)
 """After New York's early close."""

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from financehub_dagster.market.instruments import AssetType, Instrument, default_universe
+from financehub_dagster.market.instrument_files import default_universe
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider

@@ -16,7 +16,7 @@ import yfinance as yf
 from yfinance.data import YfData
 from yfinance.exceptions import YFRateLimitError
 
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.sandbox.market.recordings import DailyRecording, recorded_daily, recorded_symbols
 

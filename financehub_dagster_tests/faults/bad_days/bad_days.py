@@ -22,7 +22,8 @@ from financehub_dagster.gateway.errors import (
     UnknownSymbol,
     Unreachable,
 )
-from financehub_dagster.market.instruments import Instrument, default_universe
+from financehub_dagster.market.instrument_files import default_universe
+from financehub_dagster.market.instruments import Instrument
 
 CLOCK = datetime(2026, 11, 20, 22, tzinfo=UTC)
 """When all days are, by the sample market: a Friday after the close."""

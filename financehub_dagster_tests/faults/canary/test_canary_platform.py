@@ -10,7 +10,7 @@ from financehub_dagster.assets.charts import PICTURES_TAG
 from financehub_dagster.automation.runs import RunOutcome, run_tables
 from financehub_dagster.cli.app import run
 from financehub_dagster.definitions import ASSETS, build_definitions
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import upsert_instruments

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.coverage import ledger
 from financehub_dagster.storage.database.engine import market_engine

@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from financehub_dagster.market.exchanges import NO_MARKET, exchanges
-from financehub_dagster.market.instruments import (
-    AssetType,
-    Instrument,
-    InstrumentError,
-    default_universe,
-    instrument_from_text,
-    parse_instruments,
-)
+from financehub_dagster.market.instrument_files import default_universe, parse_instruments
+from financehub_dagster.market.instruments import AssetType, Instrument, InstrumentError, instrument_from_text
 
 HEADER = "symbol,name,asset_type,exchange,currency,timezone,is_active,market_cap,aliases"
 APPLE = "AAPL,Apple Inc.,stock,XNAS,USD,America/New_York,true,4e12,"
@@ -242,7 +236,7 @@ def test_importing_instruments_loads_nothing_heavy() -> None:
     code = """
 import sys
 import financehub_dagster.market.indicators.columns
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 default_universe()
 print(sorted({"numpy", "pandas", "exchange_calendars", "talib", "pandera"} & set(sys.modules)))
 """

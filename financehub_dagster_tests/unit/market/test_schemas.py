@@ -12,7 +12,7 @@ from financehub_dagster.market import schemas
 from financehub_dagster.market.former_aliases import to_json
 from financehub_dagster.market.indicators.columns import INDICATOR_COLUMNS
 from financehub_dagster.market.indicators.engine import compute
-from financehub_dagster.market.instruments import default_universe
+from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.storage.database import schema
 from financehub_dagster.tables import DATA
 from financehub_dagster_tests.properties.markets import random_bars
