@@ -6,6 +6,7 @@ formats for them. Supplies are invented, in proportion to the universe's market 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,11 @@ def turnovers_at(history: History, times: NDArray[np.float64]) -> Floats:
     rows = np.maximum(np.searchsorted(history.opens, times, side="left") - 1, 0)
     turnovers: Floats = history.volume[rows] * history.close[rows]
     return turnovers
+
+
+def iso(at: float) -> str:
+    """A time as the aggregators write it."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def midnights(first: float, last: float) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.sandbox.market.coins import Coin, coins
+from financehub_dagster.sandbox.market.coins import Coin, coins, iso
 from financehub_dagster.sandbox.market.companies import shares_of
 from financehub_dagster.sandbox.market.history import common_origin
 from financehub_dagster.sandbox.market.market import Market
@@ -244,11 +244,6 @@ class CoinMarketCap(KeyedVendor):
 
 def _number(text: str | None, otherwise: int) -> int:
     return int(text) if text and text.isdigit() else otherwise
-
-
-def iso(at: float) -> str:
-    """A time as this vendor writes it."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def status_of(now: float, code: int, words: str | None, credits_: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, override
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -18,7 +19,9 @@ from starlette.routing import BaseRoute, Route
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market import newsroom
 from financehub_dagster.sandbox.market.companies import Company, company
+from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
+from financehub_dagster.sandbox.market.minutes import Bars
 from financehub_dagster.sandbox.market.newsroom import Article
 from financehub_dagster.sandbox.market.snapshot import snapshot
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
@@ -153,11 +156,9 @@ class Finnhub(KeyedVendor):
             first = max(first, self.market.now() - _NEWS_DAYS * _DAY)
         found = [] if instrument is None else newsroom.articles(self.market, [instrument], first, last + _DAY - 1)
         related = query["symbol"].upper()
-        rows = [news_row(each, "company", related) for each in found if not each.removed]
         # Now and then the vendor lists an article twice.
-        return json_response(
-            [row for row, each in zip(rows, _kept(found), strict=True) for _ in range(1 + each.repeated)]
-        )
+        listed = [each for each in _kept(found) for _ in range(1 + each.repeated)]
+        return json_response([news_row(each, "company", related) for each in listed])
 
     def _news(self, request: Request) -> Response:
         query = request.query_params
@@ -174,7 +175,7 @@ class Finnhub(KeyedVendor):
         return json_response(rows[:100] if category in ("general", "crypto") else [])
 
     def _search(self, request: Request) -> Response:
-        return json_response(search(self.carried(), request.query_params.get("q", "").upper()))
+        return json_response(search(self.matching(request.query_params.get("q", ""))))
 
 
 def _kept(found: list[newsroom.Article]) -> list[newsroom.Article]:
@@ -216,12 +217,7 @@ def candles(market: Market, instrument: Instrument | None, first: int, last: int
     zone = ZoneInfo(instrument.timezone)
     labels = np.array([datetime.combine(day, time(), zone).timestamp() for day in history.date.tolist()], np.int64)
     rows = (labels >= first) & (labels <= last)
-    chosen = history[rows]
-    if not len(chosen):
-        return {"s": "no_data"}, "none"
-    columns = {"c": chosen.close, "h": chosen.high, "l": chosen.low, "o": chosen.open}
-    body = {name: column.tolist() for name, column in columns.items()}
-    return body | {"s": "ok", "t": labels[rows].tolist(), "v": chosen.volume.tolist()}, chosen.origin
+    return _candles(history[rows], labels[rows])
 
 
 def minute_candles(
@@ -231,11 +227,14 @@ def minute_candles(
     if instrument is None:
         return {"s": "no_data"}, "none"
     bars = market.intraday(instrument, 60 * minutes, first, last, vendor="finnhub", by_the_clock=True, as_traded=True)
+    return _candles(bars, bars.open_time)
+
+
+def _candles(bars: History | Bars, times: NDArray[Any]) -> tuple[dict[str, Any], str]:
     if not len(bars):
         return {"s": "no_data"}, "none"
-    columns = {"c": bars.close, "h": bars.high, "l": bars.low, "o": bars.open}
-    body = {name: column.tolist() for name, column in columns.items()}
-    return body | {"s": "ok", "t": bars.open_time.tolist(), "v": bars.volume.tolist()}, bars.origin
+    columns = {"c": bars.close, "h": bars.high, "l": bars.low, "o": bars.open, "t": times, "v": bars.volume}
+    return {"s": "ok", **{name: column.tolist() for name, column in columns.items()}}, bars.origin
 
 
 def metric(market: Market, symbol: str, instrument: Instrument | None) -> dict[str, Any]:
@@ -313,15 +312,10 @@ def symbol_row(symbol: str, instrument: Instrument) -> dict[str, Any]:
     }
 
 
-def search(carried: Mapping[str, Instrument], sought: str) -> dict[str, Any]:
-    """/search by the beginning of a symbol or part of a name."""
+def search(found: Mapping[str, Instrument]) -> dict[str, Any]:
+    """/search with these instruments found."""
     fields = ("description", "displaySymbol", "symbol", "type")
-    found = [
-        (name, each)
-        for name, each in carried.items()
-        if sought and (name.startswith(sought) or sought in each.name.upper())
-    ]
-    rows = [symbol_row(name, each) for name, each in found]
+    rows = [symbol_row(name, each) for name, each in found.items()]
     return {"count": len(rows), "result": [{field: row[field] for field in fields} for row in rows]}
 
 

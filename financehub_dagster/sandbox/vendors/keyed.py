@@ -125,6 +125,14 @@ class KeyedVendor(Vendor):
         """What the vendor lists, by its own names."""
         return {self.spelling(each): each for each in self.market.listed if self.carries(each)}
 
+    def matching(self, text: str) -> dict[str, Instrument]:
+        """What the vendor lists under a symbol that begins with `text`, or a name that holds it."""
+        sought = text.upper()
+        if not sought:
+            return {}
+        listed = self.carried().items()
+        return {name: each for name, each in listed if name.startswith(sought) or sought in each.name.upper()}
+
     def paid(self, request: Request) -> bool:
         """Whether the request's key is on a paid plan."""
         return self.accounts.plan(self.key_of(request)) == "paid"

@@ -93,14 +93,8 @@ def splits(symbol: str, history: History) -> dict[str, Any]:
     return {"symbol": symbol, "data": data}
 
 
-def search(carried: Mapping[str, Instrument], keywords: str) -> dict[str, Any]:
-    """SYMBOL_SEARCH by the beginning of a symbol or part of a name."""
-    sought = keywords.upper()
-    found = [
-        (name, each)
-        for name, each in carried.items()
-        if sought and (name.startswith(sought) or sought in each.name.upper())
-    ]
+def search(found: Mapping[str, Instrument], keywords: str) -> dict[str, Any]:
+    """SYMBOL_SEARCH with these instruments found."""
     rows = [
         {
             "1. symbol": name,
@@ -111,9 +105,9 @@ def search(carried: Mapping[str, Instrument], keywords: str) -> dict[str, Any]:
             "6. marketClose": "16:00",
             "7. timezone": "UTC-04",
             "8. currency": each.currency,
-            "9. matchScore": "1.0000" if name == sought else "0.5000",
+            "9. matchScore": "1.0000" if name == keywords.upper() else "0.5000",
         }
-        for name, each in found
+        for name, each in found.items()
     ]
     return {"bestMatches": rows}
 

@@ -215,7 +215,8 @@ class AlphaVantage(KeyedVendor):
         return json_response(document(request.query_params["symbol"].upper(), self.market.daily(instrument)))
 
     def _search(self, request: Request) -> Response:
-        return json_response(reports.search(self.carried(), request.query_params.get("keywords", "")))
+        keywords = request.query_params.get("keywords", "")
+        return json_response(reports.search(self.matching(keywords), keywords))
 
     def _news(self, request: Request) -> Response:
         query = request.query_params

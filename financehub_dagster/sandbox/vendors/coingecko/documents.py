@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.sandbox.market.coins import Coin, coins, midnights, prices_at, turnovers_at
+from financehub_dagster.sandbox.market.coins import Coin, coins, iso, midnights, prices_at, turnovers_at
 from financehub_dagster.sandbox.market.companies import shares_of
 from financehub_dagster.sandbox.market.history import History, common_origin
 from financehub_dagster.sandbox.market.market import Market
@@ -29,10 +29,6 @@ _LONG_OHLC_STEP = 4 * _DAY
 def stamp(at: float) -> str:
     """A time as in statuses."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-
-
-def _iso(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def rate(market: Market, currency: str) -> float | None:
@@ -124,12 +120,12 @@ def _market_row(coin: Coin, rate_: float, spans: list[str], precision: str | Non
         "max_supply": coin.maximum,
         "ath": shown(coin.highest[0] * rate_),
         "ath_change_percentage": round(100 * (coin.price / coin.highest[0] - 1), 5),
-        "ath_date": _iso(coin.highest[1]),
+        "ath_date": iso(coin.highest[1]),
         "atl": shown(coin.lowest[0] * rate_),
         "atl_change_percentage": round(100 * (coin.price / coin.lowest[0] - 1), 5),
-        "atl_date": _iso(coin.lowest[1]),
+        "atl_date": iso(coin.lowest[1]),
         "roi": None,
-        "last_updated": _iso(coin.updated),
+        "last_updated": iso(coin.updated),
     }
     return row | {f"price_change_percentage_{span}_in_currency": coin.changes.get(span) for span in spans}
 
