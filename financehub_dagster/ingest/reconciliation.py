@@ -117,7 +117,7 @@ class _Work:
         third = self._ask(later, instrument, *span) if found else None
         rows = [_row(each, stored, second, third) for each in found]
         for row in rows:
-            result.found[second.source, row.column, row.kind] += 1
+            result.found[second.source, row.column_name, row.kind] += 1
             result.off.update([row.off] if row.off else [])
         vendor, symbol = second.source, instrument.symbol
         in_transaction(

@@ -5,13 +5,13 @@ here: comparing (market.quality.reconciliation).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 
 import sqlalchemy as sa
 
 from financehub_dagster.storage.database import schema
-from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
+from financehub_dagster.storage.database.array_parameters import any_of, insert_rows
 from financehub_dagster.storage.database.engine import Connection
 
 
@@ -20,7 +20,7 @@ class Row:
     """A stored value of `source`, and the one that the vendor compared with sent; off: who is in the minority."""
 
     date: date
-    column: str
+    column_name: str
     kind: str
     source: str
     stored: float
@@ -49,23 +49,8 @@ def replace(
     )
     if not rows:
         return
-    columns = side_by_side(
-        date=([row.date for row in rows], sa.Date),
-        column_name=([row.column for row in rows], sa.Text),
-        kind=([row.kind for row in rows], sa.Text),
-        source=([row.source for row in rows], sa.Text),
-        stored=([row.stored for row in rows], sa.Double),
-        told=([row.told for row in rows], sa.Double),
-        off=([row.off for row in rows], sa.Text),
-    )
-    values = {
-        "table_name": sa.literal(table),
-        "symbol": sa.literal(symbol),
-        "vendor": sa.literal(vendor),
-        "run_id": sa.literal(run_id, sa.Text),
-        **{column.name: column for column in columns.c},
-    }
-    connection.execute(sa.insert(kept).from_select(list(values), sa.select(*values.values())))
+    key = {"table_name": table, "symbol": symbol, "vendor": vendor, "run_id": run_id}
+    connection.execute(insert_rows(kept, [{**key, **asdict(row)} for row in rows]))
 
 
 def open_rows(

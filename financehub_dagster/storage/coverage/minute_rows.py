@@ -4,6 +4,7 @@ Belongs here: SQL. Does not belong here: what should be in them (`minutes`). Imp
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.storage.coverage.minutes import Settled, Stretch
 from financehub_dagster.storage.database import locks, schema
-from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
+from financehub_dagster.storage.database.array_parameters import any_of, insert_rows, side_by_side
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries.bars import fetch_packed
 from financehub_dagster.tables import INTRADAY
@@ -49,45 +50,29 @@ def save(connection: Connection, before: Mapping[str, Settled], after: Mapping[s
     changed = {symbol: each for symbol, each in after.items() if each.first is not None and before.get(symbol) != each}
     if not changed:
         return
-    connection.execute(
-        _WRITE,
+    rows: list[dict[str, object]] = [
         {
-            "symbols": list(changed),
-            "firsts": [_time(each.first) for each in changed.values()],
-            "completes": [_time(each.complete_to) for each in changed.values()],
-            "asked": [each.asked_at for each in changed.values()],
-        },
-    )
+            "symbol": symbol,
+            "first": _time(each.first),
+            "complete_to": _time(each.complete_to),
+            "asked_at": each.asked_at,
+        }
+        for symbol, each in changed.items()
+    ]
+    written = insert_rows(schema.minute_coverage, rows)
+    settled = {name: written.excluded[name] for name in ("first", "complete_to", "asked_at")}
+    connection.execute(written.on_conflict_do_update(index_elements=[schema.minute_coverage.c.symbol], set_=settled))
     moved = [symbol for symbol, each in changed.items() if before.get(symbol, Settled()).stretches != each.stretches]
     if not moved:
         return
     connection.execute(sa.delete(schema.minute_gaps).where(schema.minute_gaps.c.symbol == any_of(moved)))
-    rows = [(symbol, each) for symbol in moved for each in changed[symbol].stretches]
-    connection.execute(
-        _ADD,
-        {
-            "symbols": [symbol for symbol, _ in rows],
-            "starts": [_time(each.start) for _, each in rows],
-            "stops": [_time(each.stop) for _, each in rows],
-            "asked": [each.asked for _, each in rows],
-            "providers": [each.provider for _, each in rows],
-            "again": [each.next_ask_at for _, each in rows],
-        },
-    )
-
-
-_WRITE = sa.text("""
-    INSERT INTO minute_coverage (symbol, first, complete_to, asked_at)
-    SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:firsts AS timestamptz[]), CAST(:completes AS timestamptz[]),
-        CAST(:asked AS timestamptz[]))
-    ON CONFLICT (symbol) DO UPDATE SET first = excluded.first, complete_to = excluded.complete_to,
-        asked_at = excluded.asked_at
-""")
-_ADD = sa.text("""
-    INSERT INTO minute_gaps (symbol, start, stop, asked, provider, next_ask_at)
-    SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:starts AS timestamptz[]), CAST(:stops AS timestamptz[]),
-        CAST(:asked AS integer[]), CAST(:providers AS text[]), CAST(:again AS timestamptz[]))
-""")
+    gaps: list[dict[str, object]] = [
+        {**asdict(each), "symbol": symbol, "start": _time(each.start), "stop": _time(each.stop)}
+        for symbol in moved
+        for each in changed[symbol].stretches
+    ]
+    if gaps:
+        connection.execute(insert_rows(schema.minute_gaps, gaps))
 
 
 def stored(

@@ -1,6 +1,6 @@
 """Many values in one statement: arrays as parameters, however many values they hold.
 
-Belongs here: arrays to compare a column with, and arrays as rows. Does not belong here: rows to be stored, which the
+Belongs here: arrays to compare a column with, and arrays as rows. Does not belong here: rows of vendors, which the
 writer copies.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 type Kind = type[sa.types.TypeEngine[Any]] | sa.types.TypeEngine[Any]
 
@@ -37,6 +38,12 @@ def rows_of(rows: Sequence[Mapping[str, object]], types: Mapping[str, sa.types.T
     columns = {name: _values([row[name] for row in rows], kind) for name, kind in types.items()}
     arrays = side_by_side(**columns)
     return sa.select(*(sa.cast(arrays.c[name], kind).label(name) for name, kind in types.items())).subquery()
+
+
+def insert_rows(table: sa.Table, rows: Sequence[Mapping[str, object]]) -> Insert:
+    """The statement that inserts these rows, of which there is one and all name the same columns of `table`."""
+    types = {name: table.c[name].type for name in rows[0]}
+    return insert(table).from_select(list(types), sa.select(rows_of(rows, types)))
 
 
 def _values(values: Sequence[object], kind: sa.types.TypeEngine[Any]) -> tuple[Sequence[object], Kind]:

@@ -5,14 +5,13 @@ failed work: it is no dead letter and counts no attempts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.storage.database import locks
-from financehub_dagster.storage.database.array_parameters import any_of, rows_of
+from financehub_dagster.storage.database.array_parameters import any_of, insert_rows
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.schema import deferred_work as table
 from financehub_dagster.storage.dead_letters.dead_letters import within
@@ -41,9 +40,7 @@ def defer(connection: Connection, deferrals: Iterable[Deferral]) -> None:
     if not latest:
         return
     locks.lock_table(connection, table)
-    names = [name.name for name in fields(Deferral)]
-    rows = rows_of([vars(each) for each in latest.values()], {name: table.c[name].type for name in names})
-    statement = insert(table).from_select(names, sa.select(rows))
+    statement = insert_rows(table, [vars(each) for each in latest.values()])
     renewed = ("provider", "until", "reason", "kwargs", "run_id")
     connection.execute(
         statement.on_conflict_do_update(

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
-from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
+from financehub_dagster.storage.database.array_parameters import any_of, insert_rows, side_by_side
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.schema import dirty_marks
 
@@ -34,10 +33,9 @@ def mark_dirty(connection: Connection, table: str, changed_from: Mapping[str, da
     """Mark each symbol's rows of the derived `table` stale from its date, or from the earlier one it has already."""
     if not changed_from:
         return
-    symbols = sorted(changed_from)
-    rows = side_by_side(symbol=(symbols, sa.Text), since=([changed_from[symbol] for symbol in symbols], sa.Date))
-    marked = insert(dirty_marks).from_select(
-        ["table_name", "symbol", "dirty_from"], sa.select(sa.literal(table), rows.c.symbol, rows.c.since)
+    starts = sorted(changed_from.items())
+    marked = insert_rows(
+        dirty_marks, [{"table_name": table, "symbol": symbol, "dirty_from": since} for symbol, since in starts]
     )
     connection.execute(
         marked.on_conflict_do_update(

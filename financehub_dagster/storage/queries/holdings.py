@@ -4,13 +4,13 @@ Belongs here: these statements. Does not belong here: files (market.holdings), r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 import sqlalchemy as sa
 
 from financehub_dagster.market.holdings import Lot
-from financehub_dagster.storage.database.array_parameters import any_of, side_by_side
+from financehub_dagster.storage.database.array_parameters import any_of, insert_rows
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import UnknownInstruments
 from financehub_dagster.storage.database.locks import lock_table
@@ -18,8 +18,6 @@ from financehub_dagster.storage.database.schema import holdings as table
 from financehub_dagster.storage.database.schema import instruments
 from financehub_dagster.storage.queries.given_up import given_up, replaced
 from financehub_dagster.tables import ACTIONS, BARS_OF
-
-_TYPES = {"account": sa.Text, "symbol": sa.Text, "opened_on": sa.Date, "quantity": sa.Double, "cost": sa.Double}
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ def replace_lots(connection: Connection, lots: Sequence[Lot]) -> int:
         raise UnknownInstruments(unknown)
     accounts = sorted({lot.account for lot in lots})
     gone = connection.execute(sa.delete(table).where(table.c.account == any_of(accounts))).rowcount
-    rows = side_by_side(**{name: ([getattr(lot, name) for lot in lots], kind) for name, kind in _TYPES.items()})
-    connection.execute(sa.insert(table).from_select(list(_TYPES), sa.select(*(rows.c[name] for name in _TYPES))))
+    if lots:
+        connection.execute(insert_rows(table, [asdict(lot) for lot in lots]))
     return gone
 
 

@@ -9,12 +9,12 @@ from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 
 from financehub_dagster.market.former_aliases import from_json, to_json
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.database import locks
-from financehub_dagster.storage.database.array_parameters import any_of, rows_of
+from financehub_dagster.storage.database.array_parameters import any_of, insert_rows
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import UnknownInstruments
 from financehub_dagster.storage.database.schema import instruments as table
@@ -54,8 +54,7 @@ def upsert_instruments(connection: Connection, instruments: Iterable[Instrument]
     if not rows:
         return UpsertResult(0, 0, 0)
     locks.lock_table(connection, table)
-    listed = rows_of([rows[symbol] for symbol in sorted(rows)], {name: table.c[name].type for name in _COLUMNS})
-    statement = insert(table).from_select(_COLUMNS, sa.select(listed))
+    statement = insert_rows(table, [rows[symbol] for symbol in sorted(rows)])
     new: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in _VALUES}
     new["delisted_on"] = sa.func.coalesce(new["delisted_on"], table.c.delisted_on)
     told = new["former_aliases"]

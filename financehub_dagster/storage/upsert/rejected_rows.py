@@ -9,10 +9,9 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from financehub_dagster.storage.database import locks
-from financehub_dagster.storage.database.array_parameters import rows_of, side_by_side
+from financehub_dagster.storage.database.array_parameters import insert_rows, side_by_side
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.schema import metadata, rejected_rows
 
@@ -23,7 +22,6 @@ SPLIT_NOT_APPLIED = "split_not_applied"
 """The rule broken by prices that a split was divided out of here, since the vendor had not done so."""
 
 _KEY = ("table_name", "symbol", "date", "rule", "source")
-_COLUMNS = (*_KEY, "row", "run_id")
 
 
 def record_rejections(connection: Connection, table: str, rejected: "pd.DataFrame", *, run_id: str | None) -> int:
@@ -39,8 +37,7 @@ def record_rejections(connection: Connection, table: str, rejected: "pd.DataFram
     if not latest:
         return 0
     locks.lock_table(connection, metadata.tables[table])
-    rows = rows_of([latest[key] for key in sorted(latest)], {name: rejected_rows.c[name].type for name in _COLUMNS})
-    statement = insert(rejected_rows).from_select(_COLUMNS, sa.select(rows))
+    statement = insert_rows(rejected_rows, [latest[key] for key in sorted(latest)])
     recorded = statement.on_conflict_do_update(
         index_elements=[rejected_rows.c[name] for name in _KEY],
         set_={"row": statement.excluded.row, "run_id": statement.excluded.run_id, "rejected_at": sa.func.now()},
