@@ -24,6 +24,11 @@ def any_id(ids: Iterable[int]) -> sa.ColumnElement[Any]:
     return sa.any_(sa.cast(list(ids), sa.ARRAY(sa.BigInteger)))
 
 
+def arrays_of(records: Sequence[object], *names: str) -> dict[str, list[Any]]:
+    """The values of each of these attributes, by its name: the parameters of a statement that unnests them."""
+    return {name: [getattr(each, name) for each in records] for name in names}
+
+
 def side_by_side(**columns: tuple[Sequence[object], Kind]) -> sa.FromClause:
     """Arrays of one length as rows, with a column for each: its values and their type by its name."""
     arrays = (sa.cast(list(values), sa.ARRAY(kind)) for values, kind in columns.values())

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 
 import sqlalchemy as sa
 
+from financehub_dagster.storage.database.array_parameters import arrays_of
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import metadata, table_freshness
@@ -36,8 +37,8 @@ _NEWEST = """
 
 _STORE = sa.text("""
     with found as (
-        select * from unnest(cast(:tables as text[]), cast(:subjects as text[]), cast(:newest as timestamptz[]),
-            cast(:due as timestamptz[]), cast(:bounds as double precision[]), cast(:late as double precision[]))
+        select * from unnest(cast(:table as text[]), cast(:subject as text[]), cast(:newest as timestamptz[]),
+            cast(:due as timestamptz[]), cast(:bound as double precision[]), cast(:late as double precision[]))
             as f (table_name, subject, newest, due, bound, late)
     ), gone as (
         delete from table_freshness old where not exists (
@@ -96,17 +97,7 @@ def newest_rows(connection: Connection, table: str, column: str, kinds: Sequence
 def store(connection: Connection, found: Sequence[Freshness]) -> None:
     """Bring what is known of freshness to what was found; writes what changed."""
     lock_table(connection, table_freshness)
-    connection.execute(
-        _STORE,
-        {
-            "tables": [each.table for each in found],
-            "subjects": [each.subject for each in found],
-            "newest": [each.newest for each in found],
-            "due": [each.due for each in found],
-            "bounds": [each.bound for each in found],
-            "late": [each.late for each in found],
-        },
-    )
+    connection.execute(_STORE, arrays_of(found, "table", "subject", "newest", "due", "bound", "late"))
 
 
 def seconds_since_measured(connection: Connection) -> float | None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from financehub_dagster.storage.database.array_parameters import arrays_of
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import health_checks
@@ -49,7 +50,7 @@ _NEWEST = sa.text("""
 
 _STORE = sa.text("""
     with found as (
-        select * from unnest(cast(:components as text[]), cast(:statuses as text[]), cast(:details as text[]),
+        select * from unnest(cast(:component as text[]), cast(:status as text[]), cast(:detail as text[]),
             cast(:seconds as double precision[])) as f(component, status, detail, seconds)
     ),
     newest as (
@@ -75,16 +76,8 @@ _STORE = sa.text("""
 def store(connection: Connection, found: Sequence[Checked]) -> None:
     """Record what a check of each component found now, on the database's clock, however that was set meanwhile."""
     lock_table(connection, health_checks)
-    connection.execute(
-        _STORE,
-        {
-            "components": [each.component for each in found],
-            "statuses": [each.status for each in found],
-            "details": [each.detail for each in found],
-            "seconds": [each.seconds for each in found],
-            "missed": MISSED,
-        },
-    )
+    rows = arrays_of(found, "component", "status", "detail", "seconds")
+    connection.execute(_STORE, {**rows, "missed": MISSED})
 
 
 def newest(connection: Connection) -> list[StatusRow]:

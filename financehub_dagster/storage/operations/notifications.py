@@ -13,6 +13,7 @@ from datetime import date, timedelta
 
 import sqlalchemy as sa
 
+from financehub_dagster.storage.database.array_parameters import arrays_of
 from financehub_dagster.storage.database.engine import Connection
 
 RECENT = timedelta(days=4)
@@ -56,7 +57,7 @@ _CLAIM = sa.text("""
 
 _SETTLE = sa.text("""
     update notifications n set state = :state, settled_at = now(), error = :error
-    from unnest(cast(:symbols as text[]), cast(:dates as date[]), cast(:rules as text[])) as own(symbol, date, rule)
+    from unnest(cast(:symbol as text[]), cast(:date as date[]), cast(:rule as text[])) as own(symbol, date, rule)
     where (n.symbol, n.date, n.rule) = (own.symbol, own.date, own.rule)
         and n.run_id = :run_id and n.state in ('sending', 'unknown')
     """)
@@ -113,11 +114,7 @@ def settle(
     connection: Connection, run_id: str, claimed: Sequence[Claimed], state: str, error: str | None = None
 ) -> None:
     """Write down what became of messages that `run_id` has claimed."""
-    keys = {
-        "symbols": [each.symbol for each in claimed],
-        "dates": [each.date for each in claimed],
-        "rules": [each.rule for each in claimed],
-    }
+    keys = arrays_of(claimed, "symbol", "date", "rule")
     connection.execute(_SETTLE, {"run_id": run_id, "state": state, "error": error, **keys})
 
 

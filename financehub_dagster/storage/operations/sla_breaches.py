@@ -9,6 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from financehub_dagster.storage.database.array_parameters import arrays_of
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import sla_breaches
@@ -27,8 +28,8 @@ class Breach:
 
 _FOLLOW = sa.text("""
     insert into sla_breaches as s (table_name, kind, subject, began_at, bound, worst, detail)
-    select t, :kind, u, now(), o, w, d from unnest(cast(:tables as text[]), cast(:subjects as text[]),
-        cast(:bounds as double precision[]), cast(:taken as double precision[]), cast(:details as text[]))
+    select t, :kind, u, now(), o, w, d from unnest(cast(:table as text[]), cast(:subject as text[]),
+        cast(:bound as double precision[]), cast(:taken as double precision[]), cast(:detail as text[]))
         as f(t, u, o, w, d)
     on conflict (table_name, kind, subject) where ended_at is null
     do update set worst = greatest(s.worst, excluded.worst), detail = excluded.detail, checked_at = now()
@@ -36,7 +37,7 @@ _FOLLOW = sa.text("""
 
 _END = sa.text("""
     update sla_breaches s set ended_at = now() where kind = :kind and ended_at is null and not exists (
-        select from unnest(cast(:tables as text[]), cast(:subjects as text[])) as f(t, u)
+        select from unnest(cast(:table as text[]), cast(:subject as text[])) as f(t, u)
         where f.t = s.table_name and f.u = s.subject)
     """)
 
@@ -44,21 +45,8 @@ _END = sa.text("""
 def follow(connection: Connection, kind: str, found: Sequence[Breach]) -> None:
     """Make the open breaches of `kind` those that were found: new ones begin, others go on, those not found end."""
     lock_table(connection, sla_breaches)
-    names = {
-        "kind": kind,
-        "tables": [each.table for each in found],
-        "subjects": [each.subject for each in found],
-    }
-    connection.execute(_END, names)
-    connection.execute(
-        _FOLLOW,
-        names
-        | {
-            "bounds": [each.bound for each in found],
-            "taken": [each.taken for each in found],
-            "details": [each.detail for each in found],
-        },
-    )
+    connection.execute(_END, {"kind": kind, **arrays_of(found, "table", "subject")})
+    connection.execute(_FOLLOW, {"kind": kind, **arrays_of(found, "table", "subject", "bound", "taken", "detail")})
 
 
 @dataclass(frozen=True)
