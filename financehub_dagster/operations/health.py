@@ -285,8 +285,7 @@ def clock(offsets: Sequence[float]) -> Checked:
 
 
 def _database_ahead() -> float:
-    from financehub_dagster.storage.database.clock import database_time
-    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.database.engine import database_time, transaction
 
     with transaction() as connection:
         before = datetime.now(UTC)

@@ -185,8 +185,7 @@ def clock_of(reply: Reply | None) -> datetime:
     told = None if reply is None else reply.told_time
     if told is not None:
         return told
-    from financehub_dagster.storage.database.clock import database_now
-    from financehub_dagster.storage.database.engine import market_engine
+    from financehub_dagster.storage.database.engine import database_now, market_engine
 
     return database_now(market_engine())
 

@@ -88,8 +88,7 @@ def replay(
     from financehub_dagster.cli.home import home_in_use
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.cli.signals import stop_signals
-    from financehub_dagster.storage.database.clock import database_now
-    from financehub_dagster.storage.database.engine import market_engine, transaction
+    from financehub_dagster.storage.database.engine import database_now, market_engine, transaction
     from financehub_dagster.storage.dead_letters import replays
 
     if sum((bool(ids), everything, due)) != 1:

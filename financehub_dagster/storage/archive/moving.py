@@ -28,6 +28,7 @@ from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.errors import LockTimeout, StatementFailed
 from financehub_dagster.storage.database.month_partitions import ensure_months, partition_name
+from financehub_dagster.storage.database.sql_text import quoted
 from financehub_dagster.storage.queries import arrow
 from financehub_dagster.tables import TABLES
 
@@ -87,7 +88,7 @@ def restore_month(table: str, month: date) -> ArchivedMonth:
     archived, declared = files.describe(table, month), schema.table(table)
     with transaction() as connection:
         # Also what `ensure_months` takes: nobody else makes the partition meanwhile.
-        connection.exec_driver_sql(f"LOCK TABLE {partitions.quoted(table)} IN SHARE UPDATE EXCLUSIVE MODE")
+        connection.exec_driver_sql(f"LOCK TABLE {quoted(table)} IN SHARE UPDATE EXCLUSIVE MODE")
         held = {each.first_day: each for each in partitions.months(connection, table)}.get(month)
         if held is not None and held.restored_at is not None:
             raise ArchiveError(f"{table} {month:%Y-%m} is in the database already: it was restored before")
@@ -172,14 +173,14 @@ def _load(connection: Connection, table: sa.Table, name: str, archived: Archived
 
 def _load_beside(connection: Connection, table: sa.Table, archived: ArchivedMonth) -> None:
     """Add the rows of a file to a partition that holds some of its month."""
-    name, own = partitions.quoted(table.name), f"restored_{table.name}"
+    name, own = quoted(table.name), f"restored_{table.name}"
     revisions.make_temporary(connection, table, own)
     _load(connection, table, own, archived)
     if TABLES[table.name].keep_revisions:
         revisions.keep(connection, table, own, partition_name(table.name, archived.month))
-    columns = ", ".join(partitions.quoted(column.name) for column in table.c)
+    columns = ", ".join(quoted(column.name) for column in table.c)
     connection.exec_driver_sql(
-        f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {partitions.quoted(own)} ON CONFLICT DO NOTHING"
+        f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {quoted(own)} ON CONFLICT DO NOTHING"
     )
 
 

@@ -18,6 +18,7 @@ from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import LockTimeout
 from financehub_dagster.storage.database.month_partitions import month_bounds, partition_name
+from financehub_dagster.storage.database.sql_text import quoted
 from financehub_dagster.storage.dead_letters.dead_letters import LIVE
 from financehub_dagster.storage.queries.partition_keys import RANGE
 from financehub_dagster.tables import TABLES, filled_with
@@ -174,8 +175,3 @@ def end_expectation(connection: Connection, table: str, month: date) -> None:
     locks.lock_table(connection, schema.minute_coverage)
     for statement in _FORGET:
         connection.execute(sa.text(statement), {"after": after})
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes it."""
-    return '"' + name.replace('"', '""') + '"'

@@ -13,8 +13,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from financehub_dagster.storage.archive import partitions
 from financehub_dagster.storage.database.engine import Connection, raw_cursor, transaction
+from financehub_dagster.storage.database.sql_text import quoted
 from financehub_dagster.storage.queries.days import require_time
 from financehub_dagster.storage.upsert.batch import make_batch
 from financehub_dagster.storage.upsert.binary_copy import encode
@@ -51,7 +51,7 @@ def keep_replaced(table: sa.Table, stored: str, rows: pa.Table, archived: pa.Tab
 
 def make_temporary(connection: Connection, table: sa.Table, name: str) -> None:
     """Make a table like `table`, for this transaction."""
-    own, like = partitions.quoted(name), partitions.quoted(table.name)
+    own, like = quoted(name), quoted(table.name)
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {own} (LIKE {like} INCLUDING DEFAULTS) ON COMMIT DROP")
 
 
@@ -59,12 +59,12 @@ def keep(connection: Connection, table: sa.Table, archived: str, stored: str) ->
     """Keep the rows of the table `archived` that differ from those of their key in `stored`, in more than stamps."""
     key = table.primary_key.columns.keys()
     values = [column.name for column in table.c if column.name not in key and not column.info.get("stamp")]
-    old, new = (", ".join(f"{side}.{partitions.quoted(name)}" for name in values) for side in ("old", "new"))
+    old, new = (", ".join(f"{side}.{quoted(name)}" for name in values) for side in ("old", "new"))
     statement = _KEEP.format(
-        time=partitions.quoted(require_time(table).name),
-        archived=partitions.quoted(archived),
-        stored=partitions.quoted(stored),
-        key=", ".join(partitions.quoted(name) for name in key),
+        time=quoted(require_time(table).name),
+        archived=quoted(archived),
+        stored=quoted(stored),
+        key=", ".join(quoted(name) for name in key),
         old_values=old,
         new_values=new,
     )
@@ -74,7 +74,7 @@ def keep(connection: Connection, table: sa.Table, archived: str, stored: str) ->
 def copy_rows(connection: Connection, table: sa.Table, name: str, rows: pa.Table) -> None:
     """Copy `rows` into the table of that name, which has the columns of `table`."""
     batch = make_batch(table, {column: _array(rows[column]) for column in rows.column_names})
-    statement = f"COPY {partitions.quoted(name)} FROM STDIN (FORMAT binary)"
+    statement = f"COPY {quoted(name)} FROM STDIN (FORMAT binary)"
     with raw_cursor(connection) as cursor, cursor.copy(statement) as target:
         for piece in encode(batch.fields, batch.rows):
             target.write(piece)

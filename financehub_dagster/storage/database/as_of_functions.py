@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+from financehub_dagster.storage.database.sql_text import DIALECT, quoted
 
 _BODY = """
     (SELECT {own} FROM {table} AS t
@@ -81,7 +80,7 @@ def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
     for table in tables(metadata):
         name, body = function_name(table), _body(table)
         if bodies.get(name) != body:
-            arguments = f"{_quoted(name)}(at timestamp with time zone) RETURNS SETOF {_quoted(table.name)}"
+            arguments = f"{quoted(name)}(at timestamp with time zone) RETURNS SETOF {quoted(table.name)}"
             connection.exec_driver_sql(
                 f"CREATE OR REPLACE FUNCTION {arguments} LANGUAGE sql STABLE AS $body${body}$body$"
             )
@@ -113,8 +112,8 @@ _THERE = sa.text("""
 
 
 def _body(table: sa.Table) -> str:
-    own = {column.name: f"t.{_quoted(column.name)}" for column in table.columns}
-    kept = {name: f"{'f' if name in ('symbol', 'date') else 'v'}.{_quoted(name)}" for name in own}
+    own = {column.name: f"t.{quoted(column.name)}" for column in table.columns}
+    kept = {name: f"{'f' if name in ('symbol', 'date') else 'v'}.{quoted(name)}" for name in own}
     # Revisions that are older than a column do not have it.
     defaults = {column.name: column.server_default for column in table.columns if not column.nullable}
     for name, default in defaults.items():
@@ -125,11 +124,11 @@ def _body(table: sa.Table) -> str:
     first = (_CHANGES if _keeps_changes(table) else _WHOLE).format(
         name=f"'{table.name}'", rest="".join(f", r.old ->> '{column.name}'" for column in rest)
     )
-    base = f" LEFT JOIN {_quoted(table.name)} AS b ON b.symbol = f.symbol AND {_day(table, 'b')} = f.date"
+    base = f" LEFT JOIN {quoted(table.name)} AS b ON b.symbol = f.symbol AND {_day(table, 'b')} = f.date"
     return _BODY.format(
-        table=_quoted(table.name),
+        table=quoted(table.name),
         name=f"'{table.name}'",
-        stamp=_quoted(_stamp(table) or ""),
+        stamp=quoted(_stamp(table) or ""),
         own=", ".join(own.values()),
         own_key=", ".join(own[name] for name in key),
         kept=", ".join(kept.values()),
@@ -138,7 +137,7 @@ def _body(table: sa.Table) -> str:
         same_rest=_same(rest, "t", "r"),
         first=first,
         base=base + _same(rest, "b", "f") if _keeps_changes(table) else "",
-        record="b" if _keeps_changes(table) else f"NULL::{_quoted(table.name)}",
+        record="b" if _keeps_changes(table) else f"NULL::{quoted(table.name)}",
     )
 
 
@@ -151,15 +150,15 @@ def _day(table: sa.Table, alias: str) -> str:
     """The day under which revisions keep a row: its date, or the UTC day of its instant."""
     time = _time(table)
     assert time is not None
-    name = f"{alias}.{_quoted(time.name)}"
+    name = f"{alias}.{quoted(time.name)}"
     return name if isinstance(time.type, sa.Date) else f"({name} AT TIME ZONE 'UTC')::date"
 
 
 def _same(columns: Iterable[sa.Column[Any]], row: str, revision: str) -> str:
     """Conditions that a row and a revision agree in the columns of the key that revisions keep as JSON."""
     return "".join(
-        f" AND ({revision}.old ->> '{column.name}')::{column.type.compile(dialect=_DIALECT)} = "
-        f"{row}.{_quoted(column.name)}"
+        f" AND ({revision}.old ->> '{column.name}')::{column.type.compile(dialect=DIALECT)} = "
+        f"{row}.{quoted(column.name)}"
         for column in columns
     )
 
@@ -173,7 +172,3 @@ def _stamp(table: sa.Table) -> str | None:
 def _time(table: sa.Table) -> sa.Column[Any] | None:
     keys: Iterable[sa.Column[Any]] = table.primary_key.columns
     return next((column for column in keys if isinstance(column.type, sa.Date | sa.DateTime)), None)
-
-
-def _quoted(name: str) -> str:
-    return _DIALECT.identifier_preparer.quote(name)

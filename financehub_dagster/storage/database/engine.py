@@ -1,11 +1,12 @@
 """Connections to the market database.
 
-Belongs here: the engine, its pool and timeouts, and the translation of driver errors into one line each. Does not
-belong here: any query.
+Belongs here: the engine, its pool and timeouts, the database's clock, which all machines of a deployment share, and the
+translation of driver errors into one line each. Does not belong here: any other query.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -100,6 +101,18 @@ def raw_cursor(connection: Connection, *, binary: bool = False) -> Iterator[Any]
         if translated is None:
             raise
         raise translated from None
+
+
+def database_time(connection: sa.Connection) -> datetime:
+    """What the database's clock shows now (aware)."""
+    found: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return found
+
+
+def database_now(engine: sa.Engine) -> datetime:
+    """The database's time, aware."""
+    with engine.connect() as connection:
+        return database_time(connection)
 
 
 def _translate(context: ExceptionContext) -> BaseException | None:

@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from financehub_dagster.storage.database.engine import Connection
-
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+from financehub_dagster.storage.database.sql_text import quoted
 
 
 def is_partitioned(table: sa.Table) -> bool:
@@ -40,11 +38,11 @@ def ensure_months(connection: Connection, table: str, months: Iterable[date]) ->
     wanted = {partition_name(table, month): month for month in months}
     if not _missing(connection, list(wanted)):
         return
-    name = _quoted(table)
+    name = quoted(table)
     connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
     for missing in _missing(connection, list(wanted)):
         first, after = month_bounds(wanted[missing])
-        own = _quoted(missing)
+        own = quoted(missing)
         connection.exec_driver_sql(f"CREATE TABLE {own} (LIKE {name} INCLUDING ALL)")
         bounds = f"FROM ('{first.isoformat()}') TO ('{after.isoformat()}')"
         connection.exec_driver_sql(f"ALTER TABLE {name} ATTACH PARTITION {own} FOR VALUES {bounds}")
@@ -55,7 +53,3 @@ def _missing(connection: Connection, names: list[str]) -> list[str]:
         "SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(quote_ident(name)) IS NULL"
     )
     return list(connection.execute(query, {"names": names}).scalars())
-
-
-def _quoted(name: str) -> str:
-    return _DIALECT.identifier_preparer.quote(name)

@@ -42,7 +42,6 @@ NARROW = timedelta(days=7)
 BATCH_BYTES = 8 << 20
 """Size of the batches in which rows arrive: about 80,000 bars."""
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _AS_TEXT = (postgresql.JSONB, postgresql.DATEMULTIRANGE)
 """Types that Arrow lacks; their text is read."""
 _ISOLATION = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"

@@ -17,15 +17,13 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from financehub_dagster.storage.database.engine import Connection, raw_cursor
+from financehub_dagster.storage.database.sql_text import DIALECT, quoted
 from financehub_dagster.storage.upsert.batch import Batch
 from financehub_dagster.storage.upsert.binary_copy import Coded, Field, encode_rows, row_sizes
 from financehub_dagster.storage.upsert.column_encoding import EPOCH
-
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 _SENDS: dict[type[sa.types.TypeEngine[Any]], tuple[str, int | None]] = {
     JSONB: ("jsonb_send", None),
@@ -134,8 +132,8 @@ def _packed(table: sa.Table) -> str:
 
     No more rows are read than are compared: if one more is there, the last of those read is not the last asked for.
     """
-    _, time, *rest = (_quoted(column.name) for column in table.primary_key.columns)
-    kind = table.primary_key.columns[1].type.compile(dialect=_DIALECT)
+    _, time, *rest = (quoted(column.name) for column in table.primary_key.columns)
+    kind = table.primary_key.columns[1].type.compile(dialect=DIALECT)
     return f"""
         SELECT number, packed
         FROM unnest(
@@ -144,7 +142,7 @@ def _packed(table: sa.Table) -> str:
         CROSS JOIN LATERAL (
             SELECT string_agg({_row(_compared(table))}, ''::bytea) AS packed
             FROM (
-                SELECT * FROM {_quoted(table.name)} AS t
+                SELECT * FROM {quoted(table.name)} AS t
                 WHERE t.symbol = asked.symbol AND t.{time} BETWEEN asked.first AND asked.last
                 ORDER BY {", ".join([time, *rest])} LIMIT asked.count
             ) AS t
@@ -158,7 +156,7 @@ def _row(columns: Sequence[sa.Column[Any]]) -> str:
     for is_double, group in groupby(columns, key=lambda column: isinstance(column.type, sa.Double)):
         if is_double:
             # An array is sent as a header of 20 bytes and its elements as fields are (array_send): one call for many.
-            names = ", ".join(f"t.{_quoted(column.name)}" for column in group)
+            names = ", ".join(f"t.{quoted(column.name)}" for column in group)
             parts.append(f"substr(array_send(ARRAY[{names}]), 21)")
         else:
             parts += map(_field, group)
@@ -166,17 +164,13 @@ def _row(columns: Sequence[sa.Column[Any]]) -> str:
 
 
 def _field(column: sa.Column[Any]) -> str:
-    name = f"t.{_quoted(column.name)}"
+    name = f"t.{quoted(column.name)}"
     function, width = next(send for kind, send in _SENDS.items() if isinstance(column.type, kind))
     value = f"{function}({name})"
     sized = name if isinstance(column.type, sa.Text) else value
     length = f"int4send(octet_length({sized}))" if width is None else _literal(width.to_bytes(4))
     own = f"{length} || {value}"
     return f"coalesce({own}, {_literal(bytes([255] * 4))})" if column.nullable else own
-
-
-def _quoted(name: str) -> str:
-    return _DIALECT.identifier_preparer.quote(name)
 
 
 def _literal(data: bytes) -> str:

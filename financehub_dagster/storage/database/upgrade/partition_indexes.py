@@ -10,11 +10,11 @@ meanwhile: minutes, for months of minutes. A build that is interrupted is contin
 from math import inf
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from financehub_dagster.storage.database.creation import locked
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.session_settings import is_pooled
+from financehub_dagster.storage.database.sql_text import quoted
 
 LOCK = 7_236_400_003
 """Advisory lock under which indexes are built: any number that nobody else uses."""
@@ -32,7 +32,6 @@ _WITHOUT = sa.text("""
     ) order by 1
     """)
 _BROKEN = sa.text("select not indisvalid from pg_index where indexrelid = to_regclass(quote_ident(:name))")
-_QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
 
 def complete(connection: Connection) -> list[str]:
@@ -56,10 +55,10 @@ def _build(connection: Connection, index: str, table: str, partition: str, defin
     """Build the index of one partition; that of all is valid once the last one is attached."""
     name = f"{partition}{index.removeprefix(table)}"
     if connection.execute(_BROKEN, {"name": name}).scalar():
-        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {_QUOTE(name)}")
+        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {quoted(name)}")
     how = definition.partition(" USING ")[2]
     connection.exec_driver_sql(
-        f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {_QUOTE(name)} ON {_QUOTE(partition)} USING {how}"
+        f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {quoted(name)} ON {quoted(partition)} USING {how}"
     )
-    connection.exec_driver_sql(f"ALTER INDEX {_QUOTE(index)} ATTACH PARTITION {_QUOTE(name)}")
+    connection.exec_driver_sql(f"ALTER INDEX {quoted(index)} ATTACH PARTITION {quoted(name)}")
     return name
