@@ -1,4 +1,4 @@
-"""The tables of the platform, one file for each or for those of one form, and the register that everything else reads.
+"""The tables of the platform, one file each, and the register of them that everything else reads.
 
 Belongs here: which tables there are, in the order in which writers lock them: each after those it is computed from.
 Does not belong here: SQL, Dagster, and tables for the platform's own book-keeping that no asset shows
@@ -35,7 +35,7 @@ from financehub_dagster.tables.daily import (
     stock_prices_daily,
 )
 from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table
-from financehub_dagster.tables.intraday import indicators_1h, longer_bars, ohlc_1m
+from financehub_dagster.tables.intraday import indicators_1h, ohlc_1h, ohlc_1m, ohlc_5m, ohlc_15m
 
 if TYPE_CHECKING:
     from financehub_dagster.market.derived import Period
@@ -50,7 +50,9 @@ _DATA = (
     levels_daily.TABLE,
     pivot_points.TABLE,
     ohlc_1m.TABLE,
-    *longer_bars.TABLES,
+    ohlc_5m.TABLE,
+    ohlc_15m.TABLE,
+    ohlc_1h.TABLE,
     indicators_1h.TABLE,
     signals.TABLE,
     quotes.TABLE,

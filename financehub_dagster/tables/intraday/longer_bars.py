@@ -1,4 +1,8 @@
-"""`ohlc_5m`, `ohlc_15m` and `ohlc_1h`: longer bars, made of the minutes in the same transaction."""
+"""What the tables of longer bars have in common: they are made of the minutes, in the same transaction.
+
+Belongs here: what makes such a declaration. Does not belong here: a table, and cutting bars
+(`market.intraday.resampling`).
+"""
 
 from datetime import timedelta
 
@@ -7,7 +11,7 @@ from financehub_dagster.tables.columns import INTRADAY_BARS
 from financehub_dagster.tables.declaration import FilledWith, Table
 
 
-def _longer_bars(minutes: int, length: str) -> Table:
+def longer_bars(minutes: int, length: str) -> Table:
     """The declaration of bars of so many `minutes`; length says it in words."""
     suffix = f"{minutes}m" if minutes < 60 else f"{minutes // 60}h"
     return Table(
@@ -32,6 +36,3 @@ def _longer_bars(minutes: int, length: str) -> Table:
         # A bar's row is named by its opening, and the next one is due two lengths later.
         lateness=defaults.late_after(timedelta(minutes=40 + 2 * minutes)),
     )
-
-
-TABLES = (_longer_bars(5, "five minutes"), _longer_bars(15, "a quarter of an hour"), _longer_bars(60, "an hour"))

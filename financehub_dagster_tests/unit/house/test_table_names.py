@@ -8,7 +8,7 @@ from pathlib import Path
 
 from financehub_dagster.market import bar_arrays
 from financehub_dagster.market.bar_arrays import DAILY_VALUES
-from financehub_dagster.tables import DATA
+from financehub_dagster.tables import DATA, EXTRA, TABLES
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 PACKAGE = REPOSITORY / "financehub_dagster"
@@ -38,6 +38,11 @@ def test_few_lines_outside_of_the_declarations_name_a_table():
     found = lines_that_name_a_table()
     assert found, "the pattern finds nothing any more"
     assert len(found) <= MOST, "\n".join(found)
+
+
+def test_every_table_is_declared_in_a_file_of_its_name():
+    files = {path.stem for path in (PACKAGE / "tables").rglob("*.py")}
+    assert TABLES.keys() - {table.name for table in EXTRA} <= files
 
 
 def test_the_numbers_of_a_daily_bar_are_listed_once():
