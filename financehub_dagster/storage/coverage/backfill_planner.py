@@ -184,7 +184,8 @@ def _due(connection: Connection, table: str, symbols: Sequence[str], now: dateti
     found: dict[str, list[_Span]] = {}
     for symbol, span in _due_gaps(connection, table, symbols, now):
         found.setdefault(symbol, []).append(span)
-    for symbol, first, last in _due_again(connection, table, symbols, now):
+    again = facts.deferred(connection, table, symbols, until=now)
+    for symbol, first, last in facts.pieces(again, symbols):
         found.setdefault(symbol, []).append(_Span(_count(first), _count(last)))
     return {symbol: _merged(spans) for symbol, spans in found.items()}
 
@@ -224,19 +225,6 @@ def _due_gaps(connection: Connection, table: str, symbols: Sequence[str], now: d
         )
         for row, start, end, sessions in zip(*(each.tolist() for each in found), strict=True):
             yield group.symbols[row], _Span(start, end, sessions)
-
-
-def _due_again(
-    connection: Connection, table: str, symbols: Sequence[str], now: datetime
-) -> Iterator[tuple[str, date, date]]:
-    """Work on `symbols` that was deferred until a time that has come: the months of its partitions."""
-    for key, symbol, kwargs in facts.deferred(connection, table, symbols, until=now):
-        months = facts.months_of(key)
-        if months is None:
-            continue
-        named = [symbol] if symbol else facts.symbols_of(kwargs)
-        for each in symbols if named is None else [name for name in named if name in symbols]:
-            yield each, *months
 
 
 def _count(month: date) -> int:

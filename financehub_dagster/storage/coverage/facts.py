@@ -4,7 +4,7 @@ Belongs here: the questions, answered as dates and ranges (`market.coverage`). D
 the answers, and writing (`ledger`). Imports numpy and calendars: import it inside functions.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -134,15 +134,21 @@ def _covered(work: Iterable[WaitingWork], symbols: Sequence[str]) -> Ranges:
     """The days that pieces of work stand for: whole months of one instrument, of those named, or of all."""
     place = {symbol: number for number, symbol in enumerate(symbols)}
     found = []
-    for key, symbol, kwargs in work:
-        months = months_of(key)
-        if months is None:
-            continue
-        start, end = whole_months(*months)
-        named = [symbol] if symbol else symbols_of(kwargs)
-        rows = range(len(symbols)) if named is None else [place[name] for name in named if name in place]
-        found += [(row, start, end + timedelta(days=1)) for row in rows]
+    for symbol, first, last in pieces(work, symbols):
+        start, end = whole_months(first, last)
+        found.append((place[symbol], start, end + timedelta(days=1)))
     return Ranges.of(found)
+
+
+def pieces(work: Iterable[WaitingWork], symbols: Sequence[str]) -> Iterator[tuple[str, date, date]]:
+    """The instruments among `symbols` that each piece of work is about, and its first and last partition."""
+    known = frozenset(symbols)
+    for key, symbol, kwargs in work:
+        span = months_of(key)
+        if span is not None:
+            named = [symbol] if symbol else symbols_of(kwargs)
+            for each in symbols if named is None else [name for name in named if name in known]:
+                yield each, *span
 
 
 def months_of(partition_key: str) -> Span | None:

@@ -30,7 +30,7 @@ from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.history import stored_spans
 from financehub_dagster.storage.queries.instruments import list_instruments
-from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, TABLES, expected_from, period_of
+from financehub_dagster.tables import BARS_OF, LEDGER_TABLES, expected_from, period_of
 
 __all__ = ["SessionsResponse", "answered", "hold", "rebuild", "refresh", "settle"]
 
@@ -66,17 +66,12 @@ def settle(
     hold(connection, symbols)
     span = facts.whole_months(first_month, last_month)
     changed = 0
-    for bars, kinds in _bars().items():
+    for bars, kinds in rows.BARS.items():
         if table in (bars, *expected_from(bars)):
             active = list_instruments(connection, kinds, symbols, all_known=False)
             for batch in batched(active, BATCH):
                 changed += _settle(connection, bars, batch, span, now, only=None if table == bars else table)
     return changed + rows.forget_gone(connection, symbols)
-
-
-def _bars() -> dict[str, tuple[AssetType, ...]]:
-    """The tables of bars that the ledger is about, with the kinds of instruments they take."""
-    return {name: kinds for name, kinds in BARS_OF.items() if TABLES[name].ledger}
 
 
 def answered(connection: Connection, table: str, answers: Sequence[SessionsResponse], now: datetime) -> None:
@@ -193,7 +188,7 @@ def rebuild(now: datetime) -> int:
     """
     first, _ = facts.history(now)
     changed = in_transaction(_forget_all_gone)
-    for bars, kinds in _bars().items():
+    for bars, kinds in rows.BARS.items():
         with transaction() as connection:
             symbols = [each.symbol for each in list_instruments(connection, asset_types=kinds)]
         for batch in batched(symbols, BATCH):

@@ -99,12 +99,8 @@ def _waiting(
         (DEFERRED, facts.deferred(connection, table, symbols)),
         (DEAD_LETTERED, facts.dead_letters(connection, table, symbols)),
     ):
-        for key, symbol, kwargs in (each for each in work if each not in due):
-            span = facts.months_of(key)
-            named = [symbol] if symbol else facts.symbols_of(kwargs) or symbols
-            if span is not None:
-                for each in named:
-                    found.setdefault(each, []).append((state, *span))
+        for symbol, first, last in facts.pieces((each for each in work if each not in due), symbols):
+            found.setdefault(symbol, []).append((state, first, last))
     return found
 
 

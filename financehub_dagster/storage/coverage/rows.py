@@ -100,11 +100,12 @@ _WRITE = sa.text("""
         dead_lettered = excluded.dead_lettered, deferred = excluded.deferred, settled_at = excluded.settled_at
 """)
 
-_BARS = {name: kinds for name, kinds in BARS_OF.items() if TABLES[name].ledger}
-_PAIRS = [(name, derived) for name in _BARS for derived in expected_from(name)]
+BARS = {name: kinds for name, kinds in BARS_OF.items() if TABLES[name].ledger}
+"""The tables of bars that the ledger is about, with the kinds of instruments they take."""
+_PAIRS = [(name, derived) for name in BARS for derived in expected_from(name)]
 _KINDS = {
-    "bars": [name for name, kinds in _BARS.items() for _ in kinds],
-    "kinds": [str(kind) for kinds in _BARS.values() for kind in kinds],
+    "bars": [name for name, kinds in BARS.items() for _ in kinds],
+    "kinds": [str(kind) for kinds in BARS.values() for kind in kinds],
     "sources": [name for name, _ in _PAIRS],
     "derived": [derived for _, derived in _PAIRS],
 }

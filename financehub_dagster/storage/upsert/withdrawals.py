@@ -16,10 +16,9 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.lineage import pending_materializations, stale_inputs
 
 if TYPE_CHECKING:
-    from financehub_dagster.market.derived import Period
-
-if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from financehub_dagster.market.derived import Period
 
 _WITHDRAW = """
     WITH asked AS (
