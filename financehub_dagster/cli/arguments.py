@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.serving.errors import meant
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import AssetType, Instrument
@@ -68,7 +69,7 @@ def table(name: str, known: Iterable[str], unfit: str) -> str:
         return name
     if name in TABLES:
         raise WrongUsage(f"{name} {unfit}")
-    raise WrongUsage(f"unknown table {name}: {_meant(name, names, '`financehub tables` shows what there is')}")
+    raise WrongUsage(f"unknown table {name}: {meant(name, names, '`financehub tables` shows what there is')}")
 
 
 def tables_like(typed: str) -> list[str]:
@@ -95,8 +96,8 @@ def exchange(text: str, symbol: str) -> str:
         return mic
     words = mic.lower().split()
     named = [code for code, each in known.items() if words and all(word in each.name.lower() for word in words)]
-    meant = named[:CLOSE] or get_close_matches(mic, list(known), n=3) or OFTEN_MEANT
-    choice = ", ".join(f"{code} ({known[code].name})" for code in meant)
+    likely = named[:CLOSE] or get_close_matches(mic, list(known), n=3) or OFTEN_MEANT
+    choice = ", ".join(f"{code} ({known[code].name})" for code in likely)
     problem = f"--exchange {text}: not a known MIC." if mic else f"--exchange is missing: where is {symbol} listed?"
     raise WrongUsage(f"{problem} Choose from {choice}; `financehub instruments exchanges` lists all {len(known)}")
 
@@ -153,13 +154,4 @@ def known_symbols(symbols: Sequence[str], universe: Sequence["Instrument"]) -> S
 def _meant_symbol(text: str, known: Sequence[str]) -> str:
     if not known:
         return "there are no instruments yet: `financehub instruments import` or `add` some first"
-    return _meant(text, known, "`financehub instruments list --all` shows what there is")
-
-
-def _meant(text: str, known: Sequence[str], hint: str) -> str:
-    close = get_close_matches(text, known, n=3)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    if len(known) <= 12:
-        return f"there are {', '.join(known)}"
-    return hint
+    return meant(text, known, "`financehub instruments list --all` shows what there is")

@@ -19,7 +19,7 @@ from financehub_dagster.cli.supervisor.services import CODE_LOCATION
 from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.operations import probes
 from financehub_dagster.tables import TABLES
-from financehub_dagster.tables.declaration import FilledWith, Queue
+from financehub_dagster.tables.declaration import Queue
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -144,12 +144,6 @@ def _follow(
         stop.wait(0 if page.has_more else FOLLOW_SECONDS)
 
 
-def _step(table: str) -> str:
-    """The step that fills a table: it is named after the table that vendors are asked for."""
-    filled = TABLES[table].filled
-    return filled.table if isinstance(filled, FilledWith) else table
-
-
 def _cancel(console: Console, webserver: str, run_id: str) -> None:
     try:
         probes.ask(webserver, _CANCEL, variables={"run": run_id})
@@ -166,7 +160,7 @@ def _launch(webserver: str, order: TableRun, queue: Queue) -> str:
     tags = {**range_tags(*(day.isoformat() for day in order.span)), **queue_tags(queue)}
     if not order.drawn:
         tags[PICTURES_TAG] = "none"
-    steps = dict.fromkeys(_step(table) for table in order.tables)
+    steps = dict.fromkeys(TABLES[table].filled_by for table in order.tables)
     params = {
         "selector": {
             "repositoryLocationName": CODE_LOCATION,

@@ -1,6 +1,6 @@
 """What can be wrong with a question to the stored tables, in one line that names the thing and what there is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 MOST = 12
@@ -17,10 +17,12 @@ class ExportFailed(Exception):
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str, *, of: str = "") -> ReadError:
     """The error for a name that does not exist, among those `of` something; hint says where all names are listed."""
-    names = list(known)
-    close = get_close_matches(name, names, n=3)
+    return ReadError(f"unknown {kind} {name}{f' of {of}' if of else ''}: {meant(name, list(known), hint)}")
+
+
+def meant(name: str, known: Sequence[str], hint: str) -> str:
+    """Which of the `known` names may be meant, in words; hint says where all of them are listed."""
+    close = get_close_matches(name, known, n=3)
     if close:
-        meant = f"did you mean {' or '.join(close)}?"
-    else:
-        meant = f"there are {', '.join(names)}" if 0 < len(names) <= MOST else hint
-    return ReadError(f"unknown {kind} {name}{f' of {of}' if of else ''}: {meant}")
+        return f"did you mean {' or '.join(close)}?"
+    return f"there are {', '.join(known)}" if 0 < len(known) <= MOST else hint

@@ -11,7 +11,7 @@ from typing import Any
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.signals import StopRequested, StopSignals
+from financehub_dagster.cli.signals import StopSignals
 
 type Row = dict[str, Any]
 
@@ -62,23 +62,11 @@ def replay(console: Console, stop: StopSignals, ids: Sequence[int]) -> list[Row]
 
     Raises StopRequested when interrupted.
     """
-    import dagster as dg
-    from dagster._core.errors import DagsterExecutionInterruptedError
-
     from financehub_dagster.automation.failures.replay import JOB, STEP
-    from financehub_dagster.automation.runs import run_job
     from financehub_dagster.cli.errors import CommandError
-    from financehub_dagster.cli.runs import code_location, event_log
+    from financehub_dagster.cli.runs import run_one_job
 
-    config = {"ops": {STEP: {"config": {"ids": list(ids)}}}}
-    repository = code_location().get_repository_def()
-    with event_log(console), dg.DagsterInstance.get() as instance:
-        try:
-            outcome = run_job(repository, JOB, config, instance=instance, on_event=lambda _: stop.check())
-        except DagsterExecutionInterruptedError:
-            raise StopRequested from None
-    if outcome.interrupted:
-        raise StopRequested
+    outcome, _ = run_one_job(console, stop, JOB, {"ops": {STEP: {"config": {"ids": list(ids)}}}})
     if not outcome.success:
         raise CommandError(f"run {outcome.run_id[:8]} failed: {outcome.error or 'no reason was recorded'}")
     return list(known_rows(ids).values())
@@ -115,11 +103,10 @@ def give_back_of_ended_replays() -> None:
 
 def run_url(home: Home, run_id: str | None) -> str | None:
     """Where the webserver shows a run; None when it does not run."""
-    from financehub_dagster.cli.supervisor.state import running
+    from financehub_dagster.cli.platform_runs import address
 
-    state = running(home)
-    address = None if state is None else state.urls.get("webserver")
-    return None if address is None or run_id is None else f"{address}/runs/{run_id}"
+    webserver = address(home)
+    return None if webserver is None or run_id is None else f"{webserver}/runs/{run_id}"
 
 
 def show_list(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -4,7 +4,7 @@ Belongs here: reading a run's numbers, and whether anything was stored. Does not
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from financehub_dagster.cli.console import Cell, Console
@@ -83,16 +83,7 @@ def failures_in(tables: Iterable[TableResult]) -> dict[str, str]:
     return found
 
 
-_COUNTS = (
-    "rows_inserted",
-    "rows_updated",
-    "rows_unchanged",
-    "rows_rejected",
-    "instruments_done",
-    "instruments_failed",
-    "instruments_deferred",
-    "vendor_calls",
-)
+_COUNTS = tuple(each.name for each in fields(TableResult) if each.type is int)
 
 
 def table_result(name: str, values: Mapping[str, Any]) -> TableResult:
