@@ -28,11 +28,6 @@ def read(reader: arrow.Reader, selection: arrow.Selection) -> pa.Table:
         raise ReadError(str(error)) from None
 
 
-def concerned(selection: arrow.Selection) -> bool:
-    """Whether there are archived months that the selection is about."""
-    return bool(reading.concerned(selection))
-
-
 def parts(reader: arrow.Reader, selection: arrow.Selection) -> Iterator[pa.Table]:
     """No rows, which have the columns, then those of a few of the selection's symbols at a time; raises ReadError."""
     yield reader.table(replace(selection, symbols=[]))

@@ -28,6 +28,7 @@ from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import TableQuery, require_kept, require_known, with_present_symbols
 from financehub_dagster.storage.archive.files import sync
+from financehub_dagster.storage.archive.reading import concerned
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.queries import arrow
 
@@ -191,7 +192,7 @@ def _ahead(reader: arrow.Reader, question: TableQuery) -> Iterator[pa.Table]:
     if repairing.concerned(question):
         yield repairing.repaired(reader, question)
         return
-    if archived.concerned(selection):
+    if concerned(selection):
         yield from archived.parts(reader, selection)
         return
     with reader.batches(selection) as batches, ThreadPoolExecutor(1) as pool:
