@@ -14,7 +14,6 @@ from pydantic import Field
 from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, as_asked, burst_limit
-from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import Bar
@@ -187,15 +186,9 @@ def read_minutes(document: Any, of: Range) -> Minutes:
     if said not in ("ok", "no_data"):
         raise ValueError(f"the candles are {said!r}, not ok")
     if said == "no_data":
-        return Minutes.of_rows([], [])
-    power = power_of_untold(NAME, of.instrument)
-    opens, rows = [], []
-    for opened, *prices, volume in zip(*(document[name] for name in "tohlcv"), strict=True):
-        at = read_or_none(number, opened)
-        if at is not None:
-            opens.append(int(at))
-            rows.append([*(scaled(known(price), power) for price in prices), known(volume)])
-    found = Minutes.of_rows(opens, rows)
+        return Minutes.joined([])
+    candles = zip(*(document[name] for name in "tohlcv"), strict=True)
+    found = Minutes.read(candles, lambda row: (number(row[0]), row[1:]), power_of_untold(NAME, of.instrument))
     require_readable(found)
     require_range(found, of)
     return found.kept(regular(of.instrument, found.opens))

@@ -6,16 +6,18 @@ pandas inside functions only.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.errors import BadRequest, NotInPlan
 from financehub_dagster.gateway.response import Reply
+from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import IntradayBars
+from financehub_dagster.providers.items import known, read_or_none
 from financehub_dagster.providers.values import OtherQuestion
 
 if TYPE_CHECKING:
@@ -120,9 +122,19 @@ class Minutes:
         return cls(times, np.array(columns, np.float64).reshape(len(COLUMNS), len(times)))
 
     @classmethod
-    def of_rows(cls, opens: Sequence[int], rows: Sequence[Sequence[float]]) -> "Minutes":
-        """From plain lists; each row has the values of COLUMNS."""
-        return cls.of(opens, list(zip(*rows, strict=True)))
+    def read[R](cls, rows: Iterable[R], read: Callable[[R], tuple[float, Sequence[Any]]], power: int) -> "Minutes":
+        """The bar of each row: `read` gives its opening in epoch seconds and COLUMNS as they were sent.
+
+        Prices are multiplied by 10 to the `power`, what is no number is NaN, and rows without an opening are left out.
+        """
+        opens, columns = [], []
+        for row in rows:
+            found = read_or_none(read, row)
+            if found is not None:
+                *prices, volume = map(known, found[1])
+                opens.append(int(found[0]))
+                columns.append([*(scaled(price, power) for price in prices), volume])
+        return cls.of(opens, list(zip(*columns, strict=True)))
 
     @classmethod
     def joined(cls, parts: "Sequence[Minutes]") -> "Minutes":

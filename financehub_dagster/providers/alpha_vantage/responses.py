@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, as_asked, burst_limit
-from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
 from financehub_dagster.providers.intraday import Minutes, Range, regular, require_readable, told_in
@@ -30,6 +29,7 @@ from financehub_dagster.providers.reading import AnswerRows, Verdict
 from financehub_dagster.providers.values import OtherQuestion, day, instant, maybe, maybe_price, member, text
 
 NAME = "alpha_vantage"
+TRADED = ("1. open", "2. high", "3. low", "4. close", "5. volume")
 EASTERN = ZoneInfo("America/New_York")
 SPOKEN = ("Error Message", "Information", "Note")
 """Where the words of an error stand."""
@@ -91,8 +91,7 @@ def read_daily(document: Any, of: Instrument) -> list[Bar]:
 
     def bar(labelled: tuple[str, Any]) -> Bar:
         label, row = labelled
-        numbers = [known(row.get(name)) for name in ("1. open", "2. high", "3. low", "4. close", "5. volume")]
-        return Bar(day(label), *numbers)
+        return Bar(day(label), *(known(row.get(name)) for name in TRADED))
 
     return _until_now(read_bars(_series(document, of).items(), bar, power_of_untold(NAME, of)))
 
@@ -204,14 +203,12 @@ def read_minutes(document: Any, of: Range) -> Minutes:
     series, power = member(document, f"Time Series ({name})"), power_of_untold(NAME, of.instrument)
     if not isinstance(series, Mapping):
         raise ValueError("the answer has no time series")
-    opens, rows = [], []
-    for label, row in series.items():
-        opened = read_or_none(instant, label)
-        if opened is not None and isinstance(row, Mapping):
-            prices = [scaled(known(row.get(each)), power) for each in ("1. open", "2. high", "3. low", "4. close")]
-            opens.append(int(opened.timestamp()))
-            rows.append([*prices, known(row.get("5. volume"))])
-    found = Minutes.of_rows(opens, rows)
+
+    def bar(labelled: tuple[str, Any]) -> tuple[float, list[Any]]:
+        label, row = labelled
+        return instant(label).timestamp(), [row.get(each) for each in TRADED]
+
+    found = Minutes.read(series.items(), bar, power)
     found = Minutes(told_in(found.opens, zone), found.columns)
     require_readable(found)
     return found.kept(regular(of.instrument, found.opens))

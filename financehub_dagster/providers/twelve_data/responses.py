@@ -11,7 +11,6 @@ from typing import Any
 
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, ProviderError, Transient, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, burst_limit
-from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import items
@@ -144,22 +143,19 @@ def read_bars(document: Any, of: Instrument, first: date, last: date) -> list[Ba
 def read_minutes(document: Any, of: Range) -> Minutes:
     """/time_series of one symbol, asked for in UTC, as split-adjusted bars within the regular sessions."""
     if no_data(document):
-        return Minutes.of_rows([], [])
+        return Minutes.joined([])
     meta = member(document, "meta")
     interval = member(meta, "interval")
     if interval != INTERVALS[of.interval]:
         raise OtherQuestion(f"asked for bars of {INTERVALS[of.interval]}, got bars of {interval}")
     power = _check(meta, of.instrument)
     without_volume = of.instrument.asset_type in WITHOUT_VOLUME
-    opens, rows = [], []
-    for row in member(document, "values"):
-        opened = items.read_or_none(lambda each: instant(member(each, "datetime")), row)
-        if opened is not None:
-            prices = [scaled(items.known(row.get(name)), power) for name in COLUMNS[:4]]
-            traded = row.get("volume")
-            opens.append(int(opened.timestamp()))
-            rows.append([*prices, 0.0 if traded is None and without_volume else items.known(traded)])
-    found = Minutes.of_rows(opens, rows)
+
+    def bar(row: Any) -> tuple[float, list[Any]]:
+        opened, (*prices, traded) = instant(member(row, "datetime")), [row.get(name) for name in COLUMNS]
+        return opened.timestamp(), [*prices, 0.0 if traded is None and without_volume else traded]
+
+    found = Minutes.read(member(document, "values"), bar, power)
     found = Minutes(in_utc(found.opens, of), found.columns)
     require_readable(found)
     require_range(found, of)
