@@ -6,10 +6,10 @@ Belongs here: the list of providers the platform binds. Does not belong here: wh
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import dagster as dg
+    from financehub_dagster.providers.resource import Vendor
 
 
-def all_providers() -> dict[str, "dg.ConfigurableResource[object]"]:
+def all_providers() -> dict[str, "Vendor"]:
     """Every provider with its defaults, keyed by its name; nothing connects before a provider is asked."""
     from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
     from financehub_dagster.providers.binance.provider import BinanceProvider
@@ -20,13 +20,14 @@ def all_providers() -> dict[str, "dg.ConfigurableResource[object]"]:
     from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
     from financehub_dagster.providers.yahoo.provider import YahooProvider
 
-    return {
-        "yahoo": YahooProvider(),
-        "binance": BinanceProvider(),
-        "alpha_vantage": AlphaVantageProvider(),
-        "coingecko": CoinGeckoProvider(),
-        "coinmarketcap": CoinMarketCapProvider(),
-        "finnhub": FinnhubProvider(),
-        "twelve_data": TwelveDataProvider(),
-        "newsapi": NewsApiProvider(),
-    }
+    vendors: tuple[Vendor, ...] = (
+        YahooProvider(),
+        BinanceProvider(),
+        AlphaVantageProvider(),
+        CoinGeckoProvider(),
+        CoinMarketCapProvider(),
+        FinnhubProvider(),
+        TwelveDataProvider(),
+        NewsApiProvider(),
+    )
+    return {vendor.name: vendor for vendor in vendors}

@@ -7,11 +7,9 @@ or building the frames (`frames`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.errors import ProviderError
-from financehub_dagster.storage.rate_limits.limiter import Limit
-from financehub_dagster.storage.rate_limits.quotas import Quota
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,21 +91,6 @@ class Answers:
     calls: int
 
 
-@runtime_checkable
-class Planned(Protocol):
-    """A vendor whose plan is known; base_url is its base URL override, None without one."""
-
-    base_url: str | None
-
-    def limits(self) -> tuple[Limit, ...]:
-        """What spaces calls out."""
-        ...
-
-    def quotas(self) -> tuple[Quota, ...]:
-        """What may be used at once, until its reset."""
-        ...
-
-
 @dataclass(frozen=True)
 class ConnectionReport:
     """A vendor answered a cheap question: latency in seconds of the whole call, detail in one line, calls it took."""
@@ -116,11 +99,3 @@ class ConnectionReport:
     latency: float
     detail: str
     calls: int
-
-
-class HealthChecked(Protocol):
-    """A vendor that can be asked whether it is there."""
-
-    def test_connection(self) -> ConnectionReport:
-        """Ask the cheapest question the vendor answers; raises ProviderError."""
-        ...

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.api_keys import keys_of
-from financehub_dagster.providers.base import Planned
+from financehub_dagster.providers.resource import Vendor
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.usage import UsageRow
 
@@ -68,13 +68,13 @@ def budgets(providers: Mapping[str, object], report: Iterable[UsageRow]) -> Budg
     found = [
         budget
         for name, provider in providers.items()
-        if isinstance(provider, Planned)
+        if isinstance(provider, Vendor)
         for budget in _of(name, provider, rows.get(name, []), configured=name not in off)
     ]
     return Budgets(tuple(found), {name: off[name] for name in providers if name in off})
 
 
-def _of(name: str, provider: Planned, rows: list[UsageRow], *, configured: bool) -> Iterator[AccountBudget]:
+def _of(name: str, provider: Vendor, rows: list[UsageRow], *, configured: bool) -> Iterator[AccountBudget]:
     accounts = dict.fromkeys(_configured(name, provider)) if configured else {}
     used: dict[_Account, dict[str, UsageRow]] = {}
     for row in rows:
@@ -88,16 +88,16 @@ def _of(name: str, provider: Planned, rows: list[UsageRow], *, configured: bool)
         yield from _windows(name, provider, account, used.get(account, {}), configured=account in accounts)
 
 
-def _configured(name: str, provider: Planned) -> list[_Account]:
+def _configured(name: str, provider: Vendor) -> list[_Account]:
     settings = get_settings()
-    place = place_of(provider.base_url or settings.base_url(name))
+    place = place_of(provider.override())
     if not settings.api_keys(name):
         return [_Account(place, None)]
     return [_Account(place, key.fingerprint) for key in keys_of(name)]
 
 
 def _windows(
-    name: str, provider: Planned, account: _Account, used: Mapping[str, UsageRow], *, configured: bool
+    name: str, provider: Vendor, account: _Account, used: Mapping[str, UsageRow], *, configured: bool
 ) -> Iterator[AccountBudget]:
     calls = used[CALLS_TODAY].calls if CALLS_TODAY in used else 0
     resting = next((row for row in used.values() if row.benched_until), None)

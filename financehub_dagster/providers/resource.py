@@ -11,6 +11,7 @@ from dagster._config.pythonic_config.resource import ConfigurableResourceFactory
 from pydantic import Field
 
 from financehub_dagster.gateway.policy import BreakerSettings, Timeouts
+from financehub_dagster.providers.base import ConnectionReport
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
@@ -73,3 +74,7 @@ class Vendor(Resource):
     def override(self) -> str | None:
         """The base URL that stands in for the vendor, without a slash at its end; None without one."""
         return self.base_url.rstrip("/") if self.base_url else get_settings().base_url(self.name)
+
+    def test_connection(self) -> ConnectionReport:
+        """Ask the cheapest question the vendor answers; raises ProviderError."""
+        raise NotImplementedError

@@ -33,7 +33,7 @@ def router(only: list[str] | None = None, **twelve_data: Any) -> IntradayRouter:
         "binance": {},
         "twelve_data": GENEROUS["twelve_data"] | twelve_data,
     }
-    quick = {"first_pause": 0.001, "breaker_threshold": 1000}
+    quick: dict[str, Any] = {"first_pause": 0.001, "breaker_threshold": 1000}
     made = {name: type(all_providers()[name])(**quick, **of) for name, of in fields.items()}
     lists = {kind: ["yahoo", "twelve_data"] for kind in ("stock", "etf", "index", "fx")}
     return IntradayRouter(**lists).over(made, only)

@@ -14,7 +14,7 @@ from financehub_dagster.providers import all_providers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from financehub_dagster.providers.base import HealthChecked
+    from financehub_dagster.providers.resource import Vendor
 
 VENDORS = tuple(all_providers())
 
@@ -34,7 +34,7 @@ def ask_everyone(context: dg.OpExecutionContext) -> None:
         context.log.info(f"database: {row_count(connection, 'instruments')} instruments")
         if released := api_keys.release(connection, BadKey.__name__):
             context.log.info(f"{released} keys that vendors refused are used again")
-    providers: Mapping[str, HealthChecked] = {name: getattr(context.resources, name) for name in VENDORS}
+    providers: Mapping[str, Vendor] = {name: getattr(context.resources, name) for name in VENDORS}
     silent = []
     for name, provider in providers.items():
         try:

@@ -22,7 +22,7 @@ class BinanceClient(Client):  # type: ignore[misc]
     """A client that does not ping when made, sends through our session, and may be used by several threads at once.
 
     The library keeps the last response in an attribute and reads the answer from there, so that two threads sharing a
-    client would get each other's prices: here every thread has its own.
+    client would get each other's prices: here every thread has its own. address: scheme, host and prefix.
     """
 
     def __init__(self, address: str) -> None:
@@ -48,8 +48,3 @@ class BinanceClient(Client):  # type: ignore[misc]
         session.headers.update(self._get_headers())
         session.trust_env = not is_loopback(self._address)
         return session
-
-
-def make_client(address: str) -> BinanceClient:
-    """A client for scheme, host and prefix `address`."""
-    return BinanceClient(address)

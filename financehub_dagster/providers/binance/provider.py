@@ -9,25 +9,23 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, UnknownSymbol
-from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
+from financehub_dagster.gateway.policy import Meaning, Policy
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
 from financehub_dagster.providers.binance import errors
-from financehub_dagster.providers.frames import table
+from financehub_dagster.providers.frames import actions_table, table
 from financehub_dagster.providers.reading import batches
-from financehub_dagster.providers.resource import Resource
-from financehub_dagster.settings import get_settings
+from financehub_dagster.providers.resource import Vendor
 from financehub_dagster.storage.rate_limits.limiter import Limit
-from financehub_dagster.storage.rate_limits.quotas import Quota
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,17 +40,12 @@ PAGE = 1000
 """Most klines in one answer (Binance, market data endpoints)."""
 
 
-class BinanceProvider(Resource):
+class BinanceProvider(Vendor):
     """Binance's public market data. It counts weight per address: 6,000 a minute, of which a page of bars takes 2."""
 
+    name: ClassVar[str] = NAME
+
     weight_per_minute: int = Field(default=6000, ge=80, description="Most request weight per minute from this address.")
-    base_url: str | None = Field(
-        default=None, description=f"Stands in for {BASE_URL}; default: BINANCE_BASE_URL, else Binance itself."
-    )
-    timeout: float = Field(default=15.0, gt=0, description="Seconds one try may take in all.")
-    first_pause: float = Field(default=2.0, ge=0, description="Seconds before the second try; doubles with each.")
-    breaker_threshold: int = Field(default=5, ge=1, description="Failed requests in a row that open the breaker.")
-    breaker_seconds: float = Field(default=30.0, gt=0, description="Seconds the breaker stays open at first.")
 
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _listing: Any = PrivateAttr(default_factory=threading.Lock)
@@ -65,18 +58,10 @@ class BinanceProvider(Resource):
         One request per 1,000 days. Volume is in units of the crypto; adj_close is close, there are no actions. A pair
         that is paused serves the days until then. Numbers that cannot be read are NaN.
         """
-        import pandas as pd
-
         with calling(self._call("daily_bars", instrument.symbol)) as call:
             first, last = _millis(start), _millis(end + timedelta(days=1)) - 1
             bars = _frame(self._klines(call, self._pair_of(instrument), errors.DAY, first, last))
-        actions = pd.DataFrame(
-            {
-                "date": pd.Series([], dtype="datetime64[s]"),
-                "kind": pd.Series([], dtype="str"),
-                "value": pd.Series([], dtype="float64"),
-            }
-        )
+        actions = actions_table((), start, end)
         return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), call.requests)
 
     def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
@@ -177,24 +162,16 @@ class BinanceProvider(Resource):
         return pair
 
     def _library(self) -> "BinanceClient":
-        from financehub_dagster.providers.binance.client import make_client
+        from financehub_dagster.providers.binance.client import BinanceClient
 
         with self._lock:
             if self._client is None:
-                self._client = make_client(self._base_url_override() or BASE_URL)
+                self._client = BinanceClient(self.override() or BASE_URL)
             return self._client  # type: ignore[no-any-return]
-
-    def _base_url_override(self) -> str | None:
-        configured = self.base_url or get_settings().binance_base_url
-        return None if configured is None else str(configured).rstrip("/")
 
     def limits(self) -> tuple[Limit, ...]:
         """What Binance allows one address."""
         return (Limit("weight", self.weight_per_minute, 60.0, heaviest=errors.HEAVIEST),)
-
-    def quotas(self) -> tuple[Quota, ...]:
-        """None: Binance has no budgets of a day or longer."""
-        return ()
 
     def _call(self, capability: str, symbol: str | None, step: errors.Step = errors.DAY) -> Call:
         policy = Policy(
@@ -205,9 +182,9 @@ class BinanceProvider(Resource):
                 weight=errors.weight,
                 pause=lambda reply: errors.pause(reply, self.weight_per_minute),
             ),
-            timeouts=Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
-            breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
-            place=place_of(self._base_url_override()),
+            timeouts=self.timeouts(),
+            breaker=self.breaker(),
+            place=place_of(self.override()),
         )
         return Call(VendorClient(policy), capability, symbol)
 
