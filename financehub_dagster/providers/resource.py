@@ -10,7 +10,9 @@ import dagster as dg
 from dagster._config.pythonic_config.resource import ConfigurableResourceFactoryResourceDefinition
 from pydantic import Field
 
-from financehub_dagster.gateway.policy import BreakerSettings, Timeouts
+from financehub_dagster.gateway.addresses import place_of
+from financehub_dagster.gateway.api_keys import Auth, Key
+from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
 from financehub_dagster.providers.base import ConnectionReport
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
@@ -63,13 +65,19 @@ class Vendor(Resource):
         """The plan's budgets, which may be used at once."""
         return ()
 
-    def timeouts(self) -> Timeouts:
-        """The times of one request."""
-        return Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2)
-
-    def breaker(self) -> BreakerSettings:
-        """When the vendor's circuit breaker opens."""
-        return BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds)
+    def policy(self, meaning: Meaning, auth: Auth | None = None, keys: tuple[Key, ...] = ()) -> Policy:
+        """How the gateway asks the vendor, whose answers mean `meaning`."""
+        return Policy(
+            provider=self.name,
+            limits=self.limits(),
+            meaning=meaning,
+            timeouts=Timeouts(total=self.timeout, first_pause=self.first_pause, jitter=self.first_pause / 2),
+            breaker=BreakerSettings(threshold=self.breaker_threshold, open_seconds=self.breaker_seconds),
+            place=place_of(self.override()),
+            quotas=self.quotas(),
+            auth=auth,
+            keys=keys,
+        )
 
     def override(self) -> str | None:
         """The base URL that stands in for the vendor, without a slash at its end; None without one."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
 
-from financehub_dagster.gateway.addresses import is_loopback, place_of
+from financehub_dagster.gateway.addresses import is_loopback
 from financehub_dagster.gateway.api_keys import Auth, keys_of
 from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, ProviderError
-from financehub_dagster.gateway.policy import Meaning, Policy
+from financehub_dagster.gateway.policy import Meaning
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -88,7 +88,8 @@ class RestProvider(Vendor):
             return None
 
         base = self.override() or self.vendor_address()
-        client = VendorClient(self._policy(refusal, question.weight))
+        meaning = Meaning(refusal, lambda _path: question.weight, cost=self.cost, readings=self.readings)
+        client = VendorClient(self.policy(meaning, self.key_place(), keys_of(self.name)))
         with calling(Call(client, capability, question.symbol, asked=question.asked)) as call:
             try:
                 self._http(base).get(f"{base}{question.path}", params=dict(question.params))
@@ -164,19 +165,6 @@ class RestProvider(Vendor):
         started, tally = perf_counter(), Tally()
         detail = self.ask("test_connection", question, tally)
         return ConnectionReport(self.name, perf_counter() - started, detail, tally.calls)
-
-    def _policy(self, refusal: Callable[[Reply], ProviderError | None], weight: int) -> Policy:
-        return Policy(
-            provider=self.name,
-            limits=self.limits(),
-            meaning=Meaning(refusal=refusal, weight=lambda _path: weight, cost=self.cost, readings=self.readings),
-            timeouts=self.timeouts(),
-            breaker=self.breaker(),
-            place=place_of(self.override()),
-            quotas=self.quotas(),
-            auth=self.key_place(),
-            keys=keys_of(self.name),
-        )
 
     def _http(self, base: str) -> "GatewaySession":
         from financehub_dagster.gateway.http.requests_session import GatewaySession

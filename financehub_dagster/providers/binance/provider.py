@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, UnknownSymbol
-from financehub_dagster.gateway.policy import Meaning, Policy
+from financehub_dagster.gateway.policy import Meaning
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
@@ -174,19 +173,12 @@ class BinanceProvider(Vendor):
         return (Limit("weight", self.weight_per_minute, 60.0, heaviest=errors.HEAVIEST),)
 
     def _call(self, capability: str, symbol: str | None, step: errors.Step = errors.DAY) -> Call:
-        policy = Policy(
-            provider=NAME,
-            limits=self.limits(),
-            meaning=Meaning(
-                refusal=partial(errors.refusal, step=step),
-                weight=errors.weight,
-                pause=lambda reply: errors.pause(reply, self.weight_per_minute),
-            ),
-            timeouts=self.timeouts(),
-            breaker=self.breaker(),
-            place=place_of(self.override()),
+        meaning = Meaning(
+            refusal=partial(errors.refusal, step=step),
+            weight=errors.weight,
+            pause=lambda reply: errors.pause(reply, self.weight_per_minute),
         )
-        return Call(VendorClient(policy), capability, symbol)
+        return Call(VendorClient(self.policy(meaning)), capability, symbol)
 
 
 def _millis(day: date) -> int:

@@ -13,10 +13,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, Limited, ProviderError, UnknownSymbol, Unreachable
-from financehub_dagster.gateway.policy import Meaning, Policy
+from financehub_dagster.gateway.policy import Meaning
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -179,14 +178,7 @@ class YahooProvider(Vendor):
     def _call(
         self, capability: str, symbol: str | None, asked: str | None = None, interval: str = errors.INTERVAL
     ) -> Call:
-        policy = Policy(
-            provider=NAME,
-            limits=self.limits(),
-            meaning=Meaning(refusal=partial(errors.refusal, interval=interval)),
-            timeouts=self.timeouts(),
-            breaker=self.breaker(),
-            place=place_of(self.override()),
-        )
+        policy = self.policy(Meaning(refusal=partial(errors.refusal, interval=interval)))
         return Call(VendorClient(policy), capability, symbol, self.override(), asked=asked)
 
     def limits(self) -> tuple[Limit, ...]:

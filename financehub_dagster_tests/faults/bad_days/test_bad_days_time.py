@@ -3,7 +3,8 @@
 import pytest
 
 from financehub_dagster.gateway.errors import Transient
-from financehub_dagster.gateway.policy import Timeouts
+from financehub_dagster.gateway.policy import Meaning, Timeouts
+from financehub_dagster.providers.resource import Vendor
 from financehub_dagster_tests.faults.bad_days.bad_day_runs import Week, provider_of
 from financehub_dagster_tests.faults.bad_days.bad_days import TRIES, VENDORS, Day, Fails
 
@@ -22,16 +23,8 @@ ENDLESS = Day(
 
 def timeouts_of(vendor: str, **fields: float) -> Timeouts:
     """The patience of a vendor's requests, as configured by `fields`."""
-    provider = provider_of(VENDORS[vendor], **fields)
-    match vendor:
-        case "yahoo":
-            policy = provider._policy("", "1d")
-        case "binance":
-            policy = provider._call("daily_bars", None).client.policy
-        case _:
-            policy = provider._policy(lambda _reply: None, 1)
-    found: Timeouts = policy.timeouts
-    return found
+    provider: Vendor = provider_of(VENDORS[vendor], **fields)
+    return provider.policy(Meaning(refusal=lambda _reply: None)).timeouts
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
