@@ -130,7 +130,7 @@ def test_a_rename_that_is_killed_half_way_has_moved_nothing_and_can_be_repeated(
             eventually(lambda: watcher.execute(waits).scalar() is not None)
             child.kill()
             child.wait()
-            watcher.execute(sa.text(f"select pg_terminate_backend(pid) from ({waits}) as waiting"))
+            watcher.execute(sa.text(f"select pg_terminate_backend(pid, 5000) from ({waits}) as waiting"))
     assert child.returncode == -signal.SIGKILL
     assert symbols(filled) == before
     assert answer(capsys, *RENAME)[0]["changed"]

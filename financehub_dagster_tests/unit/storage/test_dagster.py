@@ -162,7 +162,7 @@ def test_a_connection_that_was_kept_and_is_lost_costs_nothing(database: Database
         assert instance.get_runs_count() == 0
         name = f"{database.engine.url.database}_dagster"
         with autocommit(database.engine.url) as connection:
-            end = sa.text("select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = :name")
+            end = sa.text("select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where datname = :name")
             assert connection.execute(end, {"name": name}).scalar_one() == 1
         assert instance.get_runs_count() == 0
 

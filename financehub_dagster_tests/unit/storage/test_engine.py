@@ -107,7 +107,7 @@ def test_a_missing_database_is_to_be_migrated(database_server: DatabaseServer) -
 
 def test_a_lost_connection_is_one_line_and_the_next_transaction_connects_again(database: Database) -> None:
     kill = sa.text(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid != :me"
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid != :me"
     )
 
     def lose_the_connection() -> None:
