@@ -16,7 +16,7 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Answers, ConnectionReport
+from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import (
@@ -125,6 +125,9 @@ class CoinGeckoProvider(RestProvider):
 
     name: ClassVar[str] = NAME
     refused: ClassVar[Refusal] = staticmethod(refusal)
+    cheapest: ClassVar[VendorRequest[str]] = VendorRequest(
+        "/api/v3/ping", {}, lambda document: str(member(document, "gecko_says"))
+    )
     address: ClassVar[str] = "https://api.coingecko.com"
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"quotes": CRYPTOS, "crypto_markets": CRYPTOS}
 
@@ -164,10 +167,6 @@ class CoinGeckoProvider(RestProvider):
             return VendorRequest("/api/v3/coins/markets", {**params, "precision": "full"}, partial(read_markets, of=of))
 
         return self.ask_in_parts("crypto_markets", instruments, partial(_parts, question=question))
-
-    def test_connection(self) -> ConnectionReport:
-        """CoinGecko's own ping; raises ProviderError."""
-        return self.connection(VendorRequest("/api/v3/ping", {}, lambda document: str(member(document, "gecko_says"))))
 
 
 def _parts(

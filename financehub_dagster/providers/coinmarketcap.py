@@ -15,7 +15,7 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Transient, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, banned, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Answers, ConnectionReport
+from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.listings import require_symbol
 from financehub_dagster.providers.reading import (
@@ -141,11 +141,20 @@ def read_markets(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
     return each_of(NAME, of, coins(document), row)
 
 
+def month_in_words(document: Any) -> str:
+    """/key/info in one line; it costs no credit."""
+    used, limit = member(document, "data", "usage", "current_month"), member(document, "data", "plan")
+    return (
+        f"{int(member(used, 'credits_used'))} of {int(member(limit, 'credit_limit_monthly'))} credits used this month"
+    )
+
+
 class CoinMarketCapProvider(RestProvider):
     """CoinMarketCap counts per key: on the Basic plan 30 calls a minute and 15,000 credits a month."""
 
     name: ClassVar[str] = NAME
     refused: ClassVar[Refusal] = staticmethod(refusal)
+    cheapest: ClassVar[VendorRequest[str]] = VendorRequest("/v1/key/info", {}, month_in_words, weight=0)
     address: ClassVar[str] = "https://pro-api.coinmarketcap.com"
     auth: ClassVar[Auth] = Auth(header="X-CMC_PRO_API_KEY")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"quotes": CRYPTOS, "crypto_markets": CRYPTOS}
@@ -179,17 +188,6 @@ class CoinMarketCapProvider(RestProvider):
     def crypto_markets(self, instruments: Sequence[Instrument]) -> Answers:
         """The market of each, one request and one credit per 100."""
         return self.ask_in_parts("crypto_markets", instruments, partial(_parts, read=read_markets))
-
-    def test_connection(self) -> ConnectionReport:
-        """The key's own description, which costs no credit; raises ProviderError."""
-        return self.connection(VendorRequest("/v1/key/info", {}, _month_in_words, weight=0))
-
-
-def _month_in_words(document: Any) -> str:
-    used, limit = member(document, "data", "usage", "current_month"), member(document, "data", "plan")
-    return (
-        f"{int(member(used, 'credits_used'))} of {int(member(limit, 'credit_limit_monthly'))} credits used this month"
-    )
 
 
 def _parts(served: Sequence[Instrument], read: Callable[..., AnswerRows]) -> Parts:

@@ -15,7 +15,7 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
 from financehub_dagster.gateway.response import Reply, as_asked, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
+from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.intraday import (
     Minutes,
@@ -204,6 +204,9 @@ class FinnhubProvider(RestProvider):
 
     name: ClassVar[str] = NAME
     refused: ClassVar[Refusal] = staticmethod(refusal)
+    cheapest: ClassVar[VendorRequest[str]] = VendorRequest(
+        "/api/v1/stock/market-status", {"exchange": "US"}, read_market_status
+    )
     address: ClassVar[str] = "https://finnhub.io"
     auth: ClassVar[Auth] = Auth(header="X-Finnhub-Token")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
@@ -277,11 +280,6 @@ class FinnhubProvider(RestProvider):
             question = _question("/stock/candle", instrument, partial(read_minutes, of=of), **span)
             parts.append(self.ask("intraday_bars", question, tally))
         return answer(whole, Minutes.joined(parts), NAME, tally.calls, tally.reply)
-
-    def test_connection(self) -> ConnectionReport:
-        """Whether New York is open, by Finnhub's reckoning; raises ProviderError."""
-        question = VendorRequest("/api/v1/stock/market-status", {"exchange": "US"}, read_market_status)
-        return self.connection(question)
 
 
 def _question[T](path: str, of: Instrument, read: Callable[[Any], T], **params: str) -> VendorRequest[T]:

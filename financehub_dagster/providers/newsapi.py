@@ -16,7 +16,7 @@ from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, Transient
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers.base import Answers, ConnectionReport
+from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.items import read_articles, read_or_none
 from financehub_dagster.providers.reading import AnswerRows, Refusal, VendorRequest, Verdict
 from financehub_dagster.providers.rest import Parts, RestProvider
@@ -106,11 +106,19 @@ def read_everything(document: Any, of: Sequence[Instrument], since: datetime) ->
     return AnswerRows(read_articles(member(document, "articles"), article, since))
 
 
+def read_sources(document: Any) -> str:
+    """/top-headlines/sources in one line; it costs one call."""
+    return f"{len(member(document, 'sources'))} sources"
+
+
 class NewsApiProvider(RestProvider):
     """NewsAPI counts per key: for developers 100 calls a day, 50 of them in 12 hours, and news of yesterday."""
 
     name: ClassVar[str] = NAME
     refused: ClassVar[Refusal] = staticmethod(refusal)
+    cheapest: ClassVar[VendorRequest[str]] = VendorRequest(
+        "/v2/top-headlines/sources", {"category": "business"}, read_sources
+    )
     address: ClassVar[str] = "https://newsapi.org"
     auth: ClassVar[Auth] = Auth(header="X-Api-Key")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"news": EVERYTHING}
@@ -137,12 +145,3 @@ class NewsApiProvider(RestProvider):
                 yield members, VendorRequest("/v2/everything", params, read)
 
         return self.ask_in_parts("news", instruments, parts)
-
-    def test_connection(self) -> ConnectionReport:
-        """The list of sources, which costs one call; raises ProviderError."""
-        return self.connection(VendorRequest("/v2/top-headlines/sources", {"category": "business"}, read_sources))
-
-
-def read_sources(document: Any) -> str:
-    """/top-headlines/sources in one line."""
-    return f"{len(member(document, 'sources'))} sources"

@@ -4,6 +4,7 @@ Belongs here: what Dagster is told about resources of any kind, where a vendor i
 breaker opens. Does not belong here: asking, or any vendor's numbers.
 """
 
+from time import perf_counter
 from typing import ClassVar
 
 import dagster as dg
@@ -85,4 +86,10 @@ class Vendor(Resource):
 
     def test_connection(self) -> ConnectionReport:
         """Ask the cheapest question the vendor answers; raises ProviderError."""
+        started = perf_counter()
+        detail, calls = self.probe()
+        return ConnectionReport(self.name, perf_counter() - started, detail, calls)
+
+    def probe(self) -> tuple[str, int]:
+        """What the vendor says to that question in one line, and the requests it took; raises ProviderError."""
         raise NotImplementedError

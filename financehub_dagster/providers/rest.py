@@ -7,7 +7,6 @@ Does not belong here: any vendor's paths, words or limits.
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
@@ -21,7 +20,7 @@ from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
-from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars
+from financehub_dagster.providers.base import Answers, DailyBars
 from financehub_dagster.providers.frames import Action, Bar, actions_table, bars_table, merged, table
 from financehub_dagster.providers.reading import (
     AnswerRows,
@@ -51,6 +50,8 @@ class RestProvider(Vendor):
     """The capabilities, and the kinds of instruments each is for."""
     refused: ClassVar[Refusal]
     """What the vendor means by an answer in words of its own."""
+    cheapest: ClassVar[VendorRequest[str]]
+    """The question that shows that the vendor is there."""
 
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _session: Any = PrivateAttr(default=None)
@@ -160,11 +161,10 @@ class RestProvider(Vendor):
         frame, paid = bars_table(bars, of, start, end, tally.clock), actions_table(actions, start, end)
         return DailyBars(of.symbol, frame, paid, self.name, datetime.now(UTC), tally.calls, **told)
 
-    def connection(self, question: VendorRequest[str]) -> ConnectionReport:
-        """How long a cheap question took, and what was said in one line; raises ProviderError."""
-        started, tally = perf_counter(), Tally()
-        detail = self.ask("test_connection", question, tally)
-        return ConnectionReport(self.name, perf_counter() - started, detail, tally.calls)
+    def probe(self) -> tuple[str, int]:
+        """The answer to `cheapest`, and the requests it took; raises ProviderError."""
+        tally = Tally()
+        return self.ask("test_connection", self.cheapest, tally), tally.calls
 
     def _http(self, base: str) -> "GatewaySession":
         from financehub_dagster.gateway.http.requests_session import GatewaySession

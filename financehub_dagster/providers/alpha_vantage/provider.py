@@ -17,7 +17,7 @@ from financehub_dagster.gateway.errors import NotInPlan
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.alpha_vantage import responses as wire
-from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
+from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.listings import pair_of, power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Refusal, Tally, VendorRequest
@@ -40,6 +40,9 @@ class AlphaVantageProvider(RestProvider):
 
     name: ClassVar[str] = NAME
     refused: ClassVar[Refusal] = staticmethod(wire.refusal)
+    cheapest: ClassVar[VendorRequest[str]] = VendorRequest(
+        "/query", {"function": "MARKET_STATUS"}, wire.read_market_status
+    )
     address: ClassVar[str] = "https://www.alphavantage.co"
     auth: ClassVar[Auth] = Auth(query="apikey")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
@@ -152,10 +155,6 @@ class AlphaVantageProvider(RestProvider):
                 yield [each], VendorRequest("/query", params, read, each.symbol)
 
         return self.ask_in_parts("news", instruments, parts)
-
-    def test_connection(self) -> ConnectionReport:
-        """The market's status, which costs one of the day's requests; raises ProviderError."""
-        return self.connection(VendorRequest("/query", {"function": "MARKET_STATUS"}, wire.read_market_status))
 
 
 def _told_since(instrument: Instrument, bars: Sequence[Bar], end: date) -> date | None:

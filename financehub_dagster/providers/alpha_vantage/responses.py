@@ -290,7 +290,7 @@ def _published(value: Any) -> datetime:
 
 
 def read_market_status(document: Any) -> str:
-    """MARKET_STATUS in one line."""
+    """MARKET_STATUS in one line; it costs one of the day's requests."""
     markets = member(document, "markets")
     return f"{len(markets)} markets, the first is {member(markets[0], 'current_status')}"
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
@@ -19,7 +18,7 @@ from financehub_dagster.gateway.policy import Meaning
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
-from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
+from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.binance import errors
 from financehub_dagster.providers.frames import actions_table, table
 from financehub_dagster.providers.reading import batches
@@ -101,12 +100,11 @@ class BinanceProvider(Vendor):
             failed.update(part.failed)
         return Answers(table("quotes", rows), failed, NAME, datetime.now(UTC), call.requests)
 
-    def test_connection(self) -> ConnectionReport:
+    def probe(self) -> tuple[str, int]:
         """Binance's own ping, which costs the least weight there is; raises ProviderError."""
-        started = perf_counter()
         with calling(self._call("test_connection", None)) as call:
             self._library().ping()
-        return ConnectionReport(NAME, perf_counter() - started, "ping answered", call.requests)
+        return "ping answered", call.requests
 
     def _klines(
         self, call: Call, pair: str, step: errors.Step, first: int, last: int, *, running: bool = False

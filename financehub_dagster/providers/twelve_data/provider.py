@@ -19,7 +19,6 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import (
     Answers,
-    ConnectionReport,
     DailyBars,
     IntradayAnswers,
     IntradayBars,
@@ -54,6 +53,7 @@ class TwelveDataProvider(RestProvider):
 
     name: ClassVar[str] = NAME
     refused: ClassVar[Refusal] = staticmethod(wire.refusal)
+    cheapest: ClassVar[VendorRequest[str]] = VendorRequest("/api_usage", {}, wire.usage_in_words)
     address: ClassVar[str] = "https://api.twelvedata.com"
     auth: ClassVar[Auth] = Auth(header="Authorization", prefix="apikey ")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
@@ -208,10 +208,6 @@ class TwelveDataProvider(RestProvider):
             return VendorRequest("/statistics", wire.params_of(each), read, each.symbol, STATISTICS_CREDITS)
 
         return self.ask_each("fundamentals", instruments, question)
-
-    def test_connection(self) -> ConnectionReport:
-        """The key's own description; raises ProviderError."""
-        return self.connection(VendorRequest("/api_usage", {}, wire.usage_in_words))
 
 
 def _range_of(of: intraday.Range) -> dict[str, str]:

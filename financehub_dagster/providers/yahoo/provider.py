@@ -7,7 +7,6 @@ charts (charts), and keeping yfinance from asking more than it should (client).
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from time import perf_counter
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -20,7 +19,7 @@ from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
-from financehub_dagster.providers.base import Answers, ConnectionReport, DailyBars, IntradayBars
+from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import table
 from financehub_dagster.providers.listings import power_of_told, symbol_at
 from financehub_dagster.providers.reading import batches, require_any
@@ -164,16 +163,15 @@ class YahooProvider(Vendor):
         require_any(rows, failed)
         return Answers(table("quotes", rows), failed, NAME, datetime.now(UTC), calls)
 
-    def test_connection(self) -> ConnectionReport:
+    def probe(self) -> tuple[str, int]:
         """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""
         from financehub_dagster.providers.yahoo import client
 
-        started = perf_counter()
         today = datetime.now(UTC).date()
         with calling(self._call("test_connection", "SPY")) as call:
             answer = client.history("SPY", "America/New_York", today - timedelta(days=7), today + timedelta(days=1))
         detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.last_trade}"
-        return ConnectionReport(NAME, perf_counter() - started, detail, call.requests)
+        return detail, call.requests
 
     def _call(
         self, capability: str, symbol: str | None, asked: str | None = None, interval: str = errors.INTERVAL
