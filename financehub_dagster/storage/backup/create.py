@@ -20,12 +20,12 @@ from sqlalchemy.pool import NullPool
 
 from financehub_dagster.storage.backup import contents
 from financehub_dagster.storage.backup.file import CHUNK, PARTS, BackupError, Description, writing
-from financehub_dagster.storage.backup.programs import Programs, address, environment, failure, programs_for
+from financehub_dagster.storage.backup.programs import Programs, environment, failure, programs_for
 from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.engine import Connection, make_engine
 from financehub_dagster.storage.database.session_settings import LOCK_SECONDS
 from financehub_dagster.storage.database.upgrade.requirements import require_direct
-from financehub_dagster.storage.database.urls import dagster_database
+from financehub_dagster.storage.database.urls import dagster_database, libpq_url
 from financehub_dagster.version import VERSION
 
 type Report = Callable[[str, int, int], None]
@@ -101,7 +101,7 @@ def _dump(programs: Programs, url: URL, schema: str, snapshot: str, target: IO[b
         "--no-tablespaces",
         "--no-password",
         f"--lock-wait-timeout={LOCK_SECONDS}s",
-        f"--dbname={address(url)}",
+        f"--dbname={libpq_url(url)}",
     )
     with tempfile.TemporaryFile() as messages:
         process = subprocess.Popen(

@@ -19,7 +19,7 @@ from financehub_dagster.storage.database.embedded.binaries import bin_folder
 from financehub_dagster.storage.database.errors import UnsupportedPlatform
 from financehub_dagster.storage.database.masking import mask
 from financehub_dagster.storage.database.refusals import describe
-from financehub_dagster.storage.database.urls import is_embedded, libpq_url, secrets_of
+from financehub_dagster.storage.database.urls import is_embedded, secrets_of
 
 NEEDS_TLS = frozenset({"require", "verify-ca", "verify-full"})
 """Values of sslmode that a program without TLS refuses."""
@@ -77,11 +77,6 @@ def _in(folder: Path) -> Programs | None:
             return None
         majors.append(int(found[1]))
     return Programs(folder, min(majors))
-
-
-def address(url: URL) -> str:
-    """`url` without its secrets, for a command line that others on this machine can read."""
-    return libpq_url(url)
 
 
 def environment(url: URL) -> dict[str, str]:

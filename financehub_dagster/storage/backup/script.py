@@ -14,7 +14,8 @@ from typing import IO
 from sqlalchemy.engine import URL
 
 from financehub_dagster.storage.backup.file import CHUNK, BackupError, DumpPart
-from financehub_dagster.storage.backup.programs import Programs, address, environment, failure
+from financehub_dagster.storage.backup.programs import Programs, environment, failure
+from financehub_dagster.storage.database.urls import libpq_url
 
 LOCK_WAIT = "10s"
 """How long tables that are to be dropped are waited for: nobody else should be connected."""
@@ -32,7 +33,7 @@ class Script:
             "psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password", "--set=ON_ERROR_STOP=1"
         )
         self._process = subprocess.Popen(
-            [*command, f"--dbname={address(url)}"],
+            [*command, f"--dbname={libpq_url(url)}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=messages,

@@ -131,7 +131,10 @@ def dagster_url() -> str:
 
 
 def libpq_url(url: URL, *, with_secrets: bool = False) -> str:
-    """`url` as psql and every other libpq program reads it, where a plus does not stand for a space."""
+    """`url` as psql and every other libpq program reads it, where a plus does not stand for a space.
+
+    Without secrets by default: others on this machine can read a command line.
+    """
     options = dict(url.get_dialect()().create_connect_args(url)[1])
     if not with_secrets:
         options = {name: value for name, value in options.items() if name not in SECRET_OPTIONS}

@@ -95,7 +95,7 @@ def _local(at: float, zone: ZoneInfo) -> float:
 def _meta(instrument: Instrument, interval: str) -> dict[str, Any]:
     if instrument.asset_type is AssetType.CRYPTO:
         return {
-            "symbol": _name(instrument),
+            "symbol": name_of(instrument),
             "interval": interval,
             "currency_base": instrument.name,
             "currency_quote": "US Dollar",
@@ -103,12 +103,12 @@ def _meta(instrument: Instrument, interval: str) -> dict[str, Any]:
             "type": "Digital Currency",
         }
     if instrument.asset_type is AssetType.FX:
-        base, _, quoted = _name(instrument).partition("/")
+        base, _, quoted = name_of(instrument).partition("/")
         pair = {"currency_base": base, "currency_quote": quoted, "type": "Physical Currency"}
-        return {"symbol": _name(instrument), "interval": interval, **pair}
+        return {"symbol": name_of(instrument), "interval": interval, **pair}
     exchange, mic = _EXCHANGES.get(instrument.exchange, (instrument.exchange, instrument.exchange))
     return {
-        "symbol": _name(instrument),
+        "symbol": name_of(instrument),
         "interval": interval,
         "currency": instrument.currency,
         "exchange_timezone": instrument.timezone,
@@ -129,7 +129,7 @@ def quote(market: Market, instrument: Instrument, decimals: int) -> tuple[dict[s
     volumes = {"volume": f"{found.volume:.0f}", "average_volume": f"{found.average_volume:.0f}"}
     crypto = instrument.asset_type in (AssetType.CRYPTO, AssetType.FX)
     body = {
-        "symbol": _name(instrument),
+        "symbol": name_of(instrument),
         "name": f"{instrument.name} US Dollar" if crypto else instrument.name,
         **general,
         "datetime": found.date.isoformat(),
@@ -258,7 +258,8 @@ def stocks(carried: Mapping[str, Instrument]) -> dict[str, Any]:
     return {"data": rows, "status": "ok"}
 
 
-def _name(instrument: Instrument) -> str:
+def name_of(instrument: Instrument) -> str:
+    """How requests and answers name an instrument: cryptos are pairs with a slash."""
     if instrument.asset_type is AssetType.CRYPTO and "twelve_data" not in instrument.aliases:
         return f"{instrument.symbol}/{instrument.currency}"
     return instrument.symbol_at("twelve_data")

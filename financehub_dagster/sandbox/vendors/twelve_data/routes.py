@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.market.history import common_origin
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
 from financehub_dagster.sandbox.vendors.limits import RateWindow
@@ -87,9 +87,7 @@ class TwelveData(KeyedVendor):
     @override
     def spelling(self, instrument: Instrument) -> str:
         """Cryptos are pairs with a slash."""
-        if instrument.asset_type is AssetType.CRYPTO and self.name not in instrument.aliases:
-            return f"{instrument.symbol}/{instrument.currency}"
-        return instrument.symbol_at(self.name)
+        return documents.name_of(instrument)
 
     @override
     def situation(self, name: Situation, identity: Identity, at: float) -> Response:

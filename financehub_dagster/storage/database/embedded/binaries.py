@@ -66,17 +66,9 @@ def _system_user() -> Owner:
     try:
         entry = pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        command = [
-            "useradd",
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--shell",
-            "/usr/sbin/nologin",
-            SYSTEM_USER,
-        ]
+        options = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
+            subprocess.run(["useradd", *options, SYSTEM_USER], check=True, capture_output=True, text=True)
             entry = pwd.getpwnam(SYSTEM_USER)
         except (OSError, subprocess.CalledProcessError, KeyError):
             raise EmbeddedFailed(
