@@ -133,7 +133,7 @@ def _body(table: Table) -> Callable[..., Iterator[dg.MaterializeResult]]:
         yield from fill_bars(context, config, table.name)
 
     def minutes(context: dg.AssetExecutionContext, config: Minutes) -> Iterator[dg.MaterializeResult]:
-        from financehub_dagster.assets.intraday_table import fill_minutes
+        from financehub_dagster.assets.bar_table import fill_minutes
 
         yield from fill_minutes(context, config, table.name)
 
