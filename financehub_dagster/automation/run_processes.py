@@ -1,12 +1,14 @@
 """Runs that the code server launches are forked from a process that has loaded what runs need.
 
-Belongs here: how the process of such a run begins. Does not belong here: what a run does, and runs that other launchers
-start.
+Belongs here: how the process of such a run begins, and of work that a code server leaves to another process. Does not
+belong here: what a run does, and runs that other launchers start.
 """
 
 import multiprocessing
 import sys
 from multiprocessing.context import ForkServerProcess
+
+from financehub_dagster.work_apart import leave_to
 
 CODE_SERVER = ["api", "grpc"]
 """What Dagster's program is told where it is a code server."""
@@ -22,3 +24,4 @@ def fork_runs() -> None:
         preloaded = ["financehub_dagster.definitions", "financehub_dagster.automation.loaded_once"]
         multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
         multiprocessing.get_context("spawn").Process = ForkServerProcess  # type: ignore[misc, assignment]
+        leave_to(ForkServerProcess)

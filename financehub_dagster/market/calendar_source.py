@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.market import calendar_cache
 from financehub_dagster.market.corrections import Correction, Corrections
+from financehub_dagster.work_apart import done_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,14 +184,20 @@ def _load(name: str, first_year: int, last_year: int) -> _Library:
     if name == CURRENCIES:
         return _currency_week(first_year, last_year)
     kept = calendar_cache.stored(name, first_year, last_year)
-    if kept is None:
-        kept = _made(name, first_year, last_year)
-        calendar_cache.store(name, first_year, last_year, *kept)
-    arrays, facts = kept
+    if kept is None and done_apart(keep, name, first_year, last_year):
+        kept = calendar_cache.stored(name, first_year, last_year)
+    arrays, facts = keep(name, first_year, last_year) if kept is None else kept
     pause = facts["pause"] and tuple(map(time.fromisoformat, facts["pause"]))
     opens, closes = time.fromisoformat(facts["opens"]), time.fromisoformat(facts["closes"])
     hours = _Hours(ZoneInfo(facts["timezone"]), opens, closes, facts["opening_day"], facts["closing_day"], pause)
     return _Library(Calendar(Sessions(**arrays), date.fromisoformat(facts["known_to"])), facts["weekmask"], hours)
+
+
+def keep(name: str, first_year: int, last_year: int) -> tuple[calendar_cache.Arrays, dict[str, Any]]:
+    """Make a calendar over these years for all processes, and return what is kept of it; loads 90 MB of libraries."""
+    made = _made(name, first_year, last_year)
+    calendar_cache.store(name, first_year, last_year, *made)
+    return made
 
 
 def _made(name: str, first_year: int, last_year: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

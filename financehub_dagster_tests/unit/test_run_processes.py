@@ -44,3 +44,23 @@ def test_runs_are_forked_with_everything_loaded_and_read_the_settings_anew(tmp_p
 
 def test_other_programs_start_processes_as_before(tmp_path: Path) -> None:
     assert [each[1:] for each in runs_of(tmp_path, "asset", "materialize")] == [["False", "10"], ["False", "20"]]
+
+
+CALENDARS = """
+import sys
+sys.argv = ["dagster", *sys.argv[1:]]
+import financehub_dagster.definitions
+from datetime import date
+from financehub_dagster.market import calendars
+for day in (2, 3):
+    print(len(calendars.known("XNYS", date(2024, 1, 1), date(2024, 1, day)).dates), "pandas" in sys.modules)
+"""
+
+
+def test_a_code_server_leaves_making_calendars_to_a_process_that_has_loaded_what_it_takes(tmp_path: Path) -> None:
+    """It would keep a hundred megabytes of libraries for good."""
+    environment = {**os.environ, "FINANCEHUB_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", CALENDARS, "api", "grpc"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["1", "False", "2", "False"]), done.stderr
+    assert list((tmp_path / "cache" / "calendars").glob("XNYS *.npz"))
