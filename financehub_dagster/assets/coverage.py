@@ -33,15 +33,15 @@ def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "heat_map_indicators": heat_map("computed tables", gaps.shares_by_month(connection, list(DERIVED))),
         }
     context.log.info(f"{NAME}: {changed} rows were brought up to now")
-    return dg.MaterializeResult(
-        asset_key=NAME,
-        metadata={
-            **_numbers(counts),
-            "sessions": _table([{"table": table, **states} for table, states in counts.items()]),
-            "open_gaps": _table(lacking),
-            **{name: picture for name, picture in pictures.items() if picture is not None},
-        },
-    )
+    metadata = {
+        **_numbers(counts),
+        "sessions": _table([{"table": table, **states} for table, states in counts.items()]),
+        "open_gaps": _table(lacking),
+        **{name: picture for name, picture in pictures.items() if picture is not None},
+    }
+    # As metadata of the result, Dagster would store the pictures with the step's output once more.
+    context.add_asset_metadata(metadata, asset_key=NAME)
+    return dg.MaterializeResult(asset_key=NAME)
 
 
 def _numbers(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int | float]:

@@ -39,6 +39,9 @@ def report(platform) -> tuple[dict, dict[str, dg.AssetCheckEvaluation]]:
     job = platform.definitions.resolve_job_def("report_coverage")
     result = job.execute_in_process(instance=platform.instance)
     [event] = result.asset_materializations_for_node("coverage")
+    outputs = [each for each in result.all_events if each.event_type_value == "STEP_OUTPUT"]
+    [output] = [each.step_output_data for each in outputs if each.step_key == "coverage"]
+    assert not output.metadata, "the pictures are stored once"
     return dict(event.metadata), {e.check_name: e for e in result.get_asset_check_evaluations()}
 
 
