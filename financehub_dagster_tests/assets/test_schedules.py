@@ -3,13 +3,16 @@
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._utils.schedules import cron_string_iterator
 
 from financehub_dagster.automation.jobs.daily_close import daily_close_schedule
+from financehub_dagster.automation.schedules import SCHEDULES
+from financehub_dagster.cli import dagster_yaml
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster.tables import TABLES
@@ -122,6 +125,17 @@ def test_the_deadline_of_a_table_follows_the_tick_that_fills_it_by_the_run_s_bou
             assert table.runtime.total_seconds() <= before <= table.freshness.within.total_seconds(), (name, deadline)
             judged += 1
     assert judged > 1000
+
+
+def test_what_came_of_a_tick_is_kept_until_the_next_one():
+    kept = yaml.safe_load(dagster_yaml.packaged())["retention"]["schedule"]["purge_after_days"]
+    longest = max(
+        later - earlier
+        for schedule in SCHEDULES
+        for earlier, later in pairwise(ticks_of(str(schedule.cron_schedule), schedule.execution_timezone or "UTC"))
+    )
+    assert longest.days >= 7, "the journal is weekly"
+    assert min(kept[outcome] for outcome in ("skipped", "success", "failure")) > longest.days, kept
 
 
 def ticks_of(cron: str, timezone: str) -> list[datetime]:
