@@ -198,7 +198,7 @@ def pushes_events(front: Front, **headers: str) -> None:
 
     secure = ssl._create_unverified_context() if front.secure else None
     address = f"{'wss' if front.secure else 'ws'}://localhost:{front.port}/graphql"
-    with connect(address, ssl=secure, additional_headers=headers, open_timeout=20) as socket:
+    with connect(address, ssl=secure, additional_headers=headers, open_timeout=60) as socket:
         socket.send("hello")
         assert socket.recv(timeout=20) == "echo hello"
 
