@@ -4,7 +4,7 @@ Belongs here: passing on, past a client library that knows nothing of it, for wh
 a request is made, and counting the requests of a call and of a run. Does not belong here: sending them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.addresses import is_loopback
 from financehub_dagster.gateway.errors import OverrideDown, Unreachable
+from financehub_dagster.gateway.response import Reply
 
 if TYPE_CHECKING:
     from financehub_dagster.gateway.client import VendorClient
-    from financehub_dagster.gateway.response import Reply
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Call:
     symbol: str | None = None
     base_url: str | None = None
     requests: int = 0
-    reply: "Reply | None" = None
+    reply: Reply | None = None
     weight: int | None = None
     asked: str | None = None
 
@@ -58,6 +58,11 @@ class Call:
             problem = f"nothing answers at {address}, its base URL override; {remedy}"
             return OverrideDown(policy.provider, problem, symbol=self.symbol)
         return Unreachable(policy.provider, "no connection could be made; is the network up?", symbol=self.symbol)
+
+    def answered(self, path: str, status: int, headers: Mapping[str, str | None], body: bytes) -> Reply:
+        """What came back for it, by whichever client library; path is the vendor's, without query."""
+        lower = {name.lower(): value or "" for name, value in headers.items()}
+        return Reply(self.client.policy.provider, path, status, lower, body, self.symbol, asked=self.asked)
 
     def document(self) -> Any:
         """The last answer as JSON; raises Malformed, or LookupError before the first."""

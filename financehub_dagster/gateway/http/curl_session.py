@@ -88,7 +88,11 @@ class GatewayCurlSession(Session[Response]):
             return self._once(call, method, target, timeouts.body_bytes, kwargs)
 
         path = urlsplit(url).path
-        return call.client.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
+
+        def read(response: Response) -> Reply:
+            return call.answered(path, response.status_code, response.headers, response.content)
+
+        return call.client.perform(call, path, Exchange(once, read))
 
     def _once(self, call: Call, method: Any, url: str, most_bytes: int, kwargs: dict[str, Any]) -> Response:
         body = _BoundedBody(most_bytes)
@@ -143,16 +147,3 @@ _EARLY = ("Resolving timed out", "Connection timed out", "SSL connection timeout
 
 _COULDNT_CONNECT = 7
 """CURLE_COULDNT_CONNECT, https://curl.se/libcurl/c/libcurl-errors.html"""
-
-
-def _reply(call: Call, path: str, response: Response) -> Reply:
-    headers = {name.lower(): value or "" for name, value in response.headers.items()}
-    return Reply(
-        call.client.policy.provider,
-        path,
-        response.status_code,
-        headers,
-        response.content,
-        call.symbol,
-        asked=call.asked,
-    )

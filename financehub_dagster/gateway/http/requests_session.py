@@ -48,7 +48,11 @@ class GatewaySession(requests.Session):
             return self._once(call, signed, time.monotonic() + seconds, timeouts.body_bytes, kwargs)
 
         path = urlsplit(request.url or "").path
-        return call.client.perform(call, path, Exchange(once, lambda response: _reply(call, path, response)))
+
+        def read(response: requests.Response) -> Reply:
+            return call.answered(path, response.status_code, response.headers, response.content)
+
+        return call.client.perform(call, path, Exchange(once, read))
 
     def _once(
         self, call: Call, request: requests.PreparedRequest, deadline: float, most_bytes: int, kwargs: dict[str, Any]
@@ -116,16 +120,3 @@ def _read_body(call: Call, response: requests.Response, deadline: float, most_by
     response._content = b"".join(chunks)
     response._content_consumed = True  # type: ignore[attr-defined]
     response.raw.release_conn()
-
-
-def _reply(call: Call, path: str, response: requests.Response) -> Reply:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(
-        call.client.policy.provider,
-        path,
-        response.status_code,
-        headers,
-        response.content,
-        call.symbol,
-        asked=call.asked,
-    )
