@@ -44,10 +44,12 @@ def budgets_now(resources: object) -> Budgets:
     return budgets({name: getattr(resources, name) for name in PROVIDERS}, usage_report(market_engine()))
 
 
-def is_news(instance: dg.DagsterInstance, found: Budgets) -> bool:
-    """Whether an observation of `found` would show another number, or other vendors, than the newest that is stored."""
+def no_news(instance: dg.DagsterInstance, found: Budgets) -> str | None:
+    """Why an observation of `found` would show what the newest that is stored does; None: another number or vendor."""
     last = [record.asset_observation for record in instance.fetch_observations(dg.AssetKey(NAME), limit=1).records]
-    return not last or last[0] is None or _plotted(last[0].metadata) != _plotted(observed(found))
+    if not last or last[0] is None or _plotted(last[0].metadata) != _plotted(observed(found)):
+        return None
+    return "no vendor was asked, and no budget has come back, since the last observation"
 
 
 def _plotted(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:

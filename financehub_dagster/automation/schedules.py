@@ -4,9 +4,9 @@ Belongs here: cron lines of jobs that fill no table. Does not belong here: those
 (`jobs.table_jobs`), what a job does.
 """
 
+from financehub_dagster.assets import api_usage
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.jobs import all_jobs
-from financehub_dagster.automation.jobs.api_usage import observe_api_usage_schedule
 from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.jobs.daily_close import daily_close_schedule
 from financehub_dagster.automation.jobs.important import IMPORTANT_SCHEDULES
@@ -27,7 +27,13 @@ SCHEDULES = [
         "50 * * * *",
         "Every hour: the heat maps of the ledger, and the counts that the plots follow.",
     ),
-    observe_api_usage_schedule,
+    plain_schedule(
+        all_jobs.observe_api_usage,
+        "*/5 * * * *",
+        "Every five minutes, so that the plots show how budgets are spent and come back.",
+        idle=lambda context: api_usage.no_news(context.instance, api_usage.budgets_now(context.resources)),
+        resources=api_usage.PROVIDERS,
+    ),
     plain_schedule(
         cleanup_failed_tasks,
         "40 3 * * *",

@@ -3,7 +3,7 @@
 Belongs here: reasons that jobs share. Does not belong here: reasons of one job, such as closed markets (its own file).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -47,12 +47,13 @@ def plain_schedule(
     why: str,
     *,
     timezone: str | None = None,
-    idle: Callable[[datetime], str | None] | None = lambda _: none_of(),
+    idle: Callable[[dg.ScheduleEvaluationContext], str | None] | None = lambda _: none_of(),
+    resources: Collection[str] = (),
 ) -> dg.ScheduleDefinition:
     """A schedule, on by default, that asks for a run unless one has not ended.
 
-    timezone: of the cron line; None: UTC. idle: why a run at a time (aware) would have nothing to do, by default while
-    the universe has no instrument; None: it always has.
+    timezone: of the cron line; None: UTC. idle: why a run of a tick would have nothing to do, by default while the
+    universe has no instrument; None: it always has. resources: which of the code location's `idle` asks.
     """
 
     @dg.schedule(
@@ -62,10 +63,12 @@ def plain_schedule(
         execution_timezone=timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=why,
+        required_resource_keys=set(resources),
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        now = context.scheduled_execution_time
-        reason = unfinished(context, job.name) or (None if idle is None else idle(now))
-        return dg.RunRequest(run_key=now.isoformat()) if reason is None else dg.SkipReason(reason)
+        reason = unfinished(context, job.name) or (None if idle is None else idle(context))
+        if reason is not None:
+            return dg.SkipReason(reason)
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
     return tick

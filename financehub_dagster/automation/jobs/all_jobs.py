@@ -9,7 +9,6 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.failures.replay import replay_dead_letters
-from financehub_dagster.automation.jobs.api_usage import observe_api_usage
 from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_old_data
 from financehub_dagster.automation.jobs.combined_jobs import COMBINED_JOBS
 from financehub_dagster.automation.jobs.connection_test import test_connection
@@ -24,6 +23,13 @@ from financehub_dagster.automation.jobs.reconciliation import reconcile_prices
 from financehub_dagster.automation.jobs.single_asset import historical_seed, update_single_asset
 from financehub_dagster.automation.jobs.table_jobs import TABLE_JOBS
 from financehub_dagster.automation.queues import queue_tags
+
+observe_api_usage = dg.define_asset_job(
+    "observe_api_usage",
+    selection=dg.AssetSelection.assets("api_usage"),
+    description="Used and left of every vendor's plan, per key and window; asks no vendor.",
+    tags=queue_tags("default"),
+)
 
 report_coverage = dg.define_asset_job(
     "report_coverage",

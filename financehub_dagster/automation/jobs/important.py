@@ -144,7 +144,7 @@ IMPORTANT_SCHEDULES = [
         batch_update_popular,
         "25 * * * *",
         "Every hour in which one of the most important instruments is traded.",
-        idle=no_popular_market,
+        idle=lambda context: no_popular_market(context.scheduled_execution_time),
     ),
     cache_warming_schedule,
 ]
