@@ -28,12 +28,12 @@ from financehub_dagster.providers.reading import (
     each_of,
     quota_spent,
 )
+from financehub_dagster.providers.resource import CRYPTOS
 from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.values import epoch, instant, maybe, maybe_price, member
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = "coingecko"
-CRYPTOS = frozenset({AssetType.CRYPTO})
 PAGE = 250
 """Most coins in one answer (https://docs.coingecko.com/reference/coins-markets)."""
 WRONG_KEY = {10002, 10006, 10010, 10011}

@@ -27,12 +27,12 @@ from financehub_dagster.providers.reading import (
     each_of,
     quota_spent,
 )
+from financehub_dagster.providers.resource import CRYPTOS
 from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.values import instant, maybe, maybe_price, member
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = "coinmarketcap"
-CRYPTOS = frozenset({AssetType.CRYPTO})
 PER_CREDIT = 100
 """Coins that one credit pays for."""
 WRONG_KEY = {1001, 1002, 1005, 1007}

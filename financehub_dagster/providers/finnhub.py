@@ -34,7 +34,7 @@ from financehub_dagster.providers.items import (
     read_or_none,
     require_any_inside,
 )
-from financehub_dagster.providers.listings import power_of_untold, require_symbol
+from financehub_dagster.providers.listings import LISTED, power_of_untold, require_symbol
 from financehub_dagster.providers.reading import AnswerRows, Refusal, Tally, VendorRequest, Verdict
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import (
@@ -51,7 +51,6 @@ from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 
 NAME = "finnhub"
-STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})
 PER_SECOND = 30
 """Every plan's hard limit (https://finnhub.io/docs/api/rate-limit)."""
 MONTH_SECONDS = 30 * 86_400
@@ -210,11 +209,11 @@ class FinnhubProvider(RestProvider):
     address: ClassVar[str] = "https://finnhub.io"
     auth: ClassVar[Auth] = Auth(header="X-Finnhub-Token")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
-        "quotes": STOCKS,
-        "fundamentals": STOCKS,
-        "news": STOCKS,
-        "daily_bars": STOCKS,
-        "intraday_bars": STOCKS,
+        "quotes": LISTED,
+        "fundamentals": LISTED,
+        "news": LISTED,
+        "daily_bars": LISTED,
+        "intraday_bars": LISTED,
     }
 
     requests_per_minute: int = Field(default=60, ge=1, description="Most requests per minute with one key.")

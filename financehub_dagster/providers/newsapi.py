@@ -19,12 +19,12 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.items import read_articles, read_or_none
 from financehub_dagster.providers.reading import AnswerRows, Refusal, VendorRequest, Verdict
+from financehub_dagster.providers.resource import EVERY_KIND
 from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.values import instant, member, text
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = "newsapi"
-EVERYTHING = frozenset(AssetType)
 LONGEST_QUERY = 500
 """Characters that the q parameter may have."""
 PAGE = 100
@@ -121,7 +121,7 @@ class NewsApiProvider(RestProvider):
     )
     address: ClassVar[str] = "https://newsapi.org"
     auth: ClassVar[Auth] = Auth(header="X-Api-Key")
-    serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"news": EVERYTHING}
+    serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {"news": EVERY_KIND}
 
     requests_per_half_day: int = Field(default=50, ge=1, description="Most requests in any 12 hours with one key.")
     requests_per_day: int = Field(default=100, ge=1, description="Most requests in any 24 hours with one key.")

@@ -1,11 +1,13 @@
 """The base of every provider and router: a Dagster resource that stays out of the launchpad, and what vendors' have.
 
-Belongs here: what Dagster is told about resources of any kind, where a vendor is asked, for how long, and when its
-breaker opens. Does not belong here: asking, or any vendor's numbers.
+Belongs here: what Dagster is told about resources of any kind, what a vendor serves, where it is asked, for how long,
+and when its breaker opens. Does not belong here: asking, or any vendor's numbers.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from time import perf_counter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import dagster as dg
 from dagster._config.pythonic_config.resource import ConfigurableResourceFactoryResourceDefinition
@@ -13,11 +15,19 @@ from pydantic import Field
 
 from financehub_dagster.gateway.addresses import place_of
 from financehub_dagster.gateway.api_keys import Auth, Key
+from financehub_dagster.gateway.errors import BadRequest, ProviderError
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
-from financehub_dagster.providers.base import ConnectionReport
+from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.providers import listings
+from financehub_dagster.providers.base import Answers, ConnectionReport
+from financehub_dagster.providers.frames import merged, table
+from financehub_dagster.providers.reading import AnswerRows, Tally, in_turn, require_any
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
+
+CRYPTOS = frozenset({AssetType.CRYPTO})
+EVERY_KIND = frozenset(AssetType)
 
 
 class _OptionalSettings(ConfigurableResourceFactoryResourceDefinition):
@@ -48,6 +58,8 @@ class Vendor(Resource):
     """A vendor under the `name` that tables, keys and variables have for it."""
 
     name: ClassVar[str]
+    serves: ClassVar[Mapping[str, frozenset[AssetType]]]
+    """The capabilities, which are names of its methods, and the kinds of instruments each is for."""
 
     base_url: str | None = Field(
         default=None,
@@ -83,6 +95,50 @@ class Vendor(Resource):
     def override(self) -> str | None:
         """The base URL that stands in for the vendor, without a slash at its end; None without one."""
         return self.base_url.rstrip("/") if self.base_url else get_settings().base_url(self.name)
+
+    def check(self, capability: str, instrument: Instrument) -> None:
+        """Raise BadRequest where the vendor does not have this for such an instrument, or may mean another one."""
+        if instrument.asset_type not in self.serves[capability]:
+            problem = f"has no {capability} of instruments of type {instrument.asset_type}"
+            raise BadRequest(self.name, problem, symbol=instrument.symbol)
+        listings.require(self.name, capability, instrument)
+
+    def fit(
+        self, capability: str, instruments: Sequence[Instrument]
+    ) -> tuple[list[Instrument], dict[str, ProviderError]]:
+        """The instruments that the vendor can be asked about, and by symbol why it cannot be about the others."""
+        served: list[Instrument] = []
+        failed: dict[str, ProviderError] = {}
+        for instrument in instruments:
+            try:
+                self.check(capability, instrument)
+                served.append(instrument)
+            except BadRequest as unfit:
+                failed[instrument.symbol] = unfit
+        return served, failed
+
+    def answers[P](
+        self,
+        capability: str,
+        instruments: Sequence[Instrument],
+        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], P]]],
+        ask: Callable[[P, Tally], AnswerRows],
+    ) -> Answers:
+        """What `ask` makes of each part of a question about many instruments, those that cannot be served left out.
+
+        An article has one row, whichever parts it was in, and the newest is first. Raises the first error when there is
+        no row at all and no instrument is to blame for it.
+        """
+        served, failed = self.fit(capability, instruments)
+        rows: list[Mapping[str, Any]] = []
+        tally = Tally()
+        for part in in_turn(parts(served), lambda part: ask(part, tally), failed):
+            rows.extend(part.rows)
+            failed.update(part.failed)
+        require_any(rows, failed)
+        found = table(capability, rows)
+        found = merged(found) if capability == "news" else found
+        return Answers(found, failed, self.name, datetime.now(UTC), tally.calls)
 
     def test_connection(self) -> ConnectionReport:
         """Ask the cheapest question the vendor answers; raises ProviderError."""

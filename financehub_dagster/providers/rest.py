@@ -1,12 +1,13 @@
 """What the vendors without a client library of their own share: one GET per question, answered in JSON.
 
-Belongs here: addresses, the session, reading an answer inside the gateway, and asking for many instruments in parts.
-Does not belong here: any vendor's paths, words or limits.
+Belongs here: addresses, the session, and reading an answer inside the gateway. Does not belong here: any vendor's
+paths, words or limits.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
@@ -14,23 +15,14 @@ from pydantic import PrivateAttr
 from financehub_dagster.gateway.addresses import is_loopback
 from financehub_dagster.gateway.api_keys import Auth, keys_of
 from financehub_dagster.gateway.client import VendorClient
-from financehub_dagster.gateway.errors import BadRequest, ProviderError
+from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.policy import Meaning
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.gateway.response import Reply
-from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import listings
+from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import Answers, DailyBars
-from financehub_dagster.providers.frames import Action, Bar, actions_table, bars_table, merged, table
-from financehub_dagster.providers.reading import (
-    AnswerRows,
-    Refusal,
-    Tally,
-    VendorRequest,
-    answer_of,
-    in_turn,
-    require_any,
-)
+from financehub_dagster.providers.frames import Action, Bar, actions_table, bars_table
+from financehub_dagster.providers.reading import AnswerRows, Refusal, Tally, VendorRequest, answer_of
 from financehub_dagster.providers.resource import Vendor
 from financehub_dagster.storage.rate_limits.quotas import Reading
 
@@ -46,8 +38,6 @@ class RestProvider(Vendor):
 
     address: ClassVar[str]
     auth: ClassVar[Auth]
-    serves: ClassVar[Mapping[str, frozenset[AssetType]]]
-    """The capabilities, and the kinds of instruments each is for."""
     refused: ClassVar[Refusal]
     """What the vendor means by an answer in words of its own."""
     cheapest: ClassVar[VendorRequest[str]]
@@ -98,45 +88,11 @@ class RestProvider(Vendor):
                 tally.calls += call.requests
         return read[0]
 
-    def check(self, capability: str, instrument: Instrument) -> None:
-        """Raise BadRequest where the vendor does not have this for such an instrument, or may mean another one."""
-        if instrument.asset_type not in self.serves[capability]:
-            problem = f"has no {capability} of instruments of type {instrument.asset_type}"
-            raise BadRequest(self.name, problem, symbol=instrument.symbol)
-        listings.require(self.name, capability, instrument)
-
-    def fit(
-        self, capability: str, instruments: Sequence[Instrument]
-    ) -> tuple[list[Instrument], dict[str, ProviderError]]:
-        """The instruments that the vendor can be asked about, and by symbol why it cannot be about the others."""
-        served: list[Instrument] = []
-        failed: dict[str, ProviderError] = {}
-        for instrument in instruments:
-            try:
-                self.check(capability, instrument)
-                served.append(instrument)
-            except BadRequest as unfit:
-                failed[instrument.symbol] = unfit
-        return served, failed
-
     def ask_in_parts(
         self, capability: str, instruments: Sequence[Instrument], parts: Callable[[Sequence[Instrument]], Parts]
     ) -> Answers:
-        """All parts of a question about many instruments, those that the vendor cannot serve left out.
-
-        An article has one row, whichever parts it was in, and the newest is first. Raises the first error when there is
-        no row at all and no instrument is to blame for it.
-        """
-        served, failed = self.fit(capability, instruments)
-        rows: list[Mapping[str, Any]] = []
-        tally = Tally()
-        for part in in_turn(parts(served), lambda question: self.ask(capability, question, tally), failed):
-            rows.extend(part.rows)
-            failed.update(part.failed)
-        require_any(rows, failed)
-        found = table(capability, rows)
-        found = merged(found) if capability == "news" else found
-        return Answers(found, failed, self.name, datetime.now(UTC), tally.calls)
+        """The `answers` to a question that takes one request for each part."""
+        return self.answers(capability, instruments, parts, partial(self.ask, capability))
 
     def ask_each(
         self,

@@ -19,14 +19,13 @@ from financehub_dagster.providers import intraday
 from financehub_dagster.providers.alpha_vantage import responses as wire
 from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import Bar
-from financehub_dagster.providers.listings import pair_of, power_of_untold, require_symbol
+from financehub_dagster.providers.listings import LISTED, pair_of, power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Refusal, Tally, VendorRequest
 from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
 
 NAME = wire.NAME
-STOCKS = frozenset({AssetType.STOCK, AssetType.ETF})
 COMPACT = 100
 """Bars a free key gets, the newest ones."""
 COMPACT_REACH = timedelta(minutes=80)
@@ -46,11 +45,11 @@ class AlphaVantageProvider(RestProvider):
     address: ClassVar[str] = "https://www.alphavantage.co"
     auth: ClassVar[Auth] = Auth(query="apikey")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
-        "daily_bars": STOCKS | {AssetType.FX},
-        "intraday_bars": STOCKS,
-        "quotes": STOCKS,
+        "daily_bars": LISTED | {AssetType.FX},
+        "intraday_bars": LISTED,
+        "quotes": LISTED,
         "fundamentals": frozenset({AssetType.STOCK}),
-        "news": STOCKS,
+        "news": LISTED,
     }
 
     requests_per_second: int = Field(default=1, ge=1, description="Most requests per second with one key.")

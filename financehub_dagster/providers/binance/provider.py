@@ -5,7 +5,7 @@ means (errors) and the client library (client).
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from financehub_dagster.gateway.client import VendorClient
-from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, UnknownSymbol
+from financehub_dagster.gateway.errors import BadRequest, Malformed, UnknownSymbol
 from financehub_dagster.gateway.policy import Meaning
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -22,7 +22,7 @@ from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.binance import errors
 from financehub_dagster.providers.frames import actions_table, table
 from financehub_dagster.providers.reading import batches
-from financehub_dagster.providers.resource import Vendor
+from financehub_dagster.providers.resource import CRYPTOS, Vendor
 from financehub_dagster.storage.rate_limits.limiter import Limit
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class BinanceProvider(Vendor):
     """Binance's public market data. It counts weight per address: 6,000 a minute, of which a page of bars takes 2."""
 
     name: ClassVar[str] = NAME
+    serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
+        "daily_bars": CRYPTOS,
+        "intraday_bars": CRYPTOS,
+        "quotes": CRYPTOS,
+    }
 
     weight_per_minute: int = Field(default=6000, ge=80, description="Most request weight per minute from this address.")
 
@@ -56,6 +61,7 @@ class BinanceProvider(Vendor):
         One request per 1,000 days. Volume is in units of the crypto; adj_close is close, there are no actions. A pair
         that is paused serves the days until then. Numbers that cannot be read are NaN.
         """
+        self.check("daily_bars", instrument)
         with calling(self._call("daily_bars", instrument.symbol)) as call:
             first, last = _millis(start), _millis(end + timedelta(days=1)) - 1
             bars = _frame(self._klines(call, self._pair_of(instrument), errors.DAY, first, last))
@@ -67,6 +73,7 @@ class BinanceProvider(Vendor):
 
         One request per 1,000 bars. Binance keeps all of them since a pair was listed, those without a trade included.
         """
+        self.check("intraday_bars", instrument)
         of = intraday.asked(NAME, instrument, interval, start, end)
         step = errors.STEPS[interval]
         with calling(self._call("intraday_bars", instrument.symbol, step)) as call:
@@ -83,10 +90,10 @@ class BinanceProvider(Vendor):
 
         Without a `binance` alias a pair is looked up, for one more request per resource.
         """
-        failed: dict[str, ProviderError] = {}
+        served, failed = self.fit("quotes", instruments)
         pairs: list[tuple[str, Instrument]] = []
         with calling(self._call("quotes", None)) as call:
-            for each in instruments:
+            for each in served:
                 try:
                     pairs.append((self._pair_of(each, now=True), each))
                 except (BadRequest, UnknownSymbol) as error:
@@ -133,8 +140,6 @@ class BinanceProvider(Vendor):
 
     def _pair_of(self, instrument: Instrument, *, now: bool = False) -> str:
         """The pair that prices the instrument in its currency; `now`: it must have a current price."""
-        if instrument.asset_type is not AssetType.CRYPTO:
-            raise BadRequest(NAME, "serves cryptos only", symbol=instrument.symbol)
         money = DOLLARS if instrument.currency == "USD" else (instrument.currency,)
         pair = instrument.aliases.get(NAME)
         if pair is None:

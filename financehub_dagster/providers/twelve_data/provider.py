@@ -33,6 +33,7 @@ from financehub_dagster.providers.reading import (
     in_turn,
     require_any,
 )
+from financehub_dagster.providers.resource import EVERY_KIND
 from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.twelve_data import responses as wire
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
@@ -44,8 +45,6 @@ MOST_BARS = 5000
 """In one answer."""
 STATISTICS_CREDITS = 50
 """What the statistics of one company cost (https://twelvedata.com/docs#statistics)."""
-COMPANIES = frozenset({AssetType.STOCK})
-PRICED = frozenset({AssetType.STOCK, AssetType.ETF, AssetType.FX, AssetType.CRYPTO, AssetType.INDEX})
 
 
 class TwelveDataProvider(RestProvider):
@@ -57,10 +56,10 @@ class TwelveDataProvider(RestProvider):
     address: ClassVar[str] = "https://api.twelvedata.com"
     auth: ClassVar[Auth] = Auth(header="Authorization", prefix="apikey ")
     serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
-        "daily_bars": PRICED,
-        "intraday_bars": PRICED,
-        "quotes": PRICED,
-        "fundamentals": COMPANIES,
+        "daily_bars": EVERY_KIND,
+        "intraday_bars": EVERY_KIND,
+        "quotes": EVERY_KIND,
+        "fundamentals": frozenset({AssetType.STOCK}),
     }
 
     credits_per_minute: int = Field(default=8, ge=1, description="Most credits per minute with one key.")

@@ -4,26 +4,25 @@ Belongs here: the resource and its limits. Does not belong here: what an answer 
 charts (charts), and keeping yfinance from asking more than it should (client).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from financehub_dagster.gateway.client import VendorClient
-from financehub_dagster.gateway.errors import BadRequest, Limited, ProviderError, UnknownSymbol, Unreachable
+from financehub_dagster.gateway.errors import BadRequest
 from financehub_dagster.gateway.policy import Meaning
 from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
-from financehub_dagster.providers.frames import table
 from financehub_dagster.providers.listings import power_of_told, symbol_at
-from financehub_dagster.providers.reading import batches, require_any
-from financehub_dagster.providers.resource import Vendor
+from financehub_dagster.providers.reading import AnswerRows, Tally, batches
+from financehub_dagster.providers.resource import EVERY_KIND, Vendor
 from financehub_dagster.providers.yahoo import errors
 from financehub_dagster.storage.rate_limits.limiter import Limit
 
@@ -42,6 +41,11 @@ class YahooProvider(Vendor):
     """Yahoo Finance. It publishes no limits; what it tolerates from one address is about one request per second."""
 
     name: ClassVar[str] = NAME
+    serves: ClassVar[Mapping[str, frozenset[AssetType]]] = {
+        "daily_bars": EVERY_KIND,
+        "intraday_bars": EVERY_KIND,
+        "quotes": EVERY_KIND,
+    }
 
     requests_per_second: float = Field(default=1.0, gt=0, description="Most requests per second from this address.")
 
@@ -137,31 +141,22 @@ class YahooProvider(Vendor):
 
         The first of a process takes two more, for the cookie and the crumb that quotes need.
         """
-        from financehub_dagster.providers.yahoo import quotes as yahoo_quotes
 
-        rows: list[Mapping[str, Any]] = []
-        failed: dict[str, ProviderError] = {}
-        calls, end = 0, None
-        known = [each for each in instruments if each.asset_type is not AssetType.CRYPTO or NAME in each.aliases]
-        for each in instruments:
-            if each not in known:
-                problem = "its symbol is another instrument's there; add a `yahoo` alias such as BTC-USD"
-                failed[each.symbol] = UnknownSymbol(NAME, problem, symbol=each.symbol)
-        for of in batches(known, SYMBOLS, yahoo_symbol):
-            call = self._call("quotes", None)
+        def parts(served: Sequence[Instrument]) -> Iterator[tuple[list[Instrument], dict[str, Instrument]]]:
+            for of in batches(served, SYMBOLS, yahoo_symbol):
+                yield list(of.values()), of
+
+        return self.answers("quotes", instruments, parts, self._quotes)
+
+    def _quotes(self, of: Mapping[str, Instrument], tally: Tally) -> AnswerRows:
+        """The quotes of one request, by Yahoo's symbols."""
+        from financehub_dagster.providers.yahoo import quotes
+
+        with calling(self._call("quotes", None)) as call:
             try:
-                if end is not None:
-                    raise end
-                with calling(call):
-                    part = yahoo_quotes.read(yahoo_quotes.ask(list(of)), of)
-                rows.extend(part.rows)
-                failed.update(part.failed)
-            except ProviderError as error:
-                failed.update(dict.fromkeys((each.symbol for each in of.values()), error))
-                end = error if isinstance(error, Limited | Unreachable) else None
-            calls += call.requests
-        require_any(rows, failed)
-        return Answers(table("quotes", rows), failed, NAME, datetime.now(UTC), calls)
+                return quotes.read(quotes.ask(list(of)), of)
+            finally:
+                tally.calls += call.requests
 
     def probe(self) -> tuple[str, int]:
         """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""
