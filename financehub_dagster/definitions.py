@@ -34,9 +34,7 @@ from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
 from financehub_dagster.garbage_collection import collect_seldom
 from financehub_dagster.providers import all_providers
-from financehub_dagster.providers.intraday_routing import IntradayRouter
-from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.providers.snapshot_routing import answer_routers
+from financehub_dagster.providers.table_sources import all_routers
 
 ASSETS = [
     instruments.instruments,
@@ -77,9 +75,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         ],
         resources={
             **all_providers(),
-            "daily_bars": DailyBarsRouter(),
-            "intraday_bars": IntradayRouter(),
-            **answer_routers(),
+            **all_routers(),
             **(resource_overrides or {}),
         },
         executor=dg.in_process_executor,

@@ -1,13 +1,11 @@
 """The bodies that tables of bars share, of days and within them: ask the vendors, store, report.
 
-Belongs here: the order of these for one run. Does not belong here: which vendors can serve which table (its
-declaration), in which order they are asked (providers.routing), or which instruments a tick asks for
-(automation.jobs.realtime).
+Belongs here: the order of these for one run. Does not belong here: which vendors are asked (providers), or which
+instruments a tick asks for (automation.jobs.realtime).
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
@@ -17,31 +15,28 @@ from financehub_dagster.ingest.history.daily_bars import HistoryRun, update_pric
 from financehub_dagster.ingest.outcome import raise_if_nothing_worked
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.ingest.run_config import Fetch, Minutes
-from financehub_dagster.tables import BARS, BARS_OF, INTRADAY, TABLES
-from financehub_dagster.tables.declaration import History, Intraday
+from financehub_dagster.providers.table_sources import bound_router
+from financehub_dagster.tables import BARS_OF, TABLES
 
 
 def fill_bars(context: dg.AssetExecutionContext, config: Fetch, table: str) -> Iterator[dg.MaterializeResult]:
     """Bring the run's window of `table` up to date and report each table the run selected."""
-    filled, window = BARS[table], Window.of(context)
-    router = _router(context, filled, config)
-    work = HistoryRun(table, router, window, context.run.run_id, config.providers)
+    window, router = Window.of(context), bound_router(table, context.resources, config.providers)
+    work = HistoryRun(table, router, window, context.run.run_id)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
     yield from materialized(
         context, bars, window, prices_shown([table], bars.done, window, drawn=is_drawn(context.run))
     )
-    for other in filled.also:
-        if other == actions.table:
-            yield from materialized(context, actions, window)
+    yield from materialized(context, actions, window)
 
 
 def fill_minutes(context: dg.AssetExecutionContext, config: Minutes, table: str) -> Iterator[dg.MaterializeResult]:
     """Bring the run's days of `table` up to date, with the longer bars, and report each table the run selected."""
     from financehub_dagster.ingest.intraday.minutes import MinutesRun, update_minutes
 
-    router, window, now = _router(context, INTRADAY[table], config), Window.of(context), datetime.now(UTC)
-    work = MinutesRun(table, router, window, context.run.run_id, now, config.tail_only, config.providers)
+    window, router = Window.of(context), bound_router(table, context.resources, config.providers)
+    work = MinutesRun(table, router, window, context.run.run_id, datetime.now(UTC), config.tail_only)
     outcomes = update_minutes(work, config.instruments(TABLES[table].instruments), context.log)
     raise_if_nothing_worked(outcomes[table])
     plan: dict[str, dg.MetadataValue] = {
@@ -49,9 +44,3 @@ def fill_minutes(context: dg.AssetExecutionContext, config: Minutes, table: str)
     }
     for outcome in outcomes.values():
         yield from materialized(context, outcome, window, plan if outcome.table == table else {})
-
-
-def _router(context: dg.AssetExecutionContext, filled: History | Intraday, config: Fetch) -> Any:
-    """The router of a table over its vendors, or over those that the run is limited to."""
-    vendors = {name: getattr(context.resources, name) for name in filled.vendors}
-    return getattr(context.resources, filled.router).over(vendors, only=config.providers)

@@ -16,6 +16,7 @@ from financehub_dagster.ingest.partitions import Window, running_partition
 from financehub_dagster.ingest.run_config import Snapshot
 from financehub_dagster.ingest.snapshot_rows import store_fundamentals, store_news, store_prices
 from financehub_dagster.ingest.snapshots import SnapshotRun, Store, update_answers
+from financehub_dagster.providers.table_sources import bound_router
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.queries import history
 from financehub_dagster.tables import SNAPSHOTS, TABLES
@@ -43,9 +44,8 @@ def fill_with_snapshots(
         running_partition(context)
     else:
         since = since_when(table, window, filled.look_back, datetime.now(UTC))
-    router = getattr(context.resources, filled.router)
-    vendors = {name: getattr(context.resources, name) for name in router.able}
-    work = SnapshotRun(table, router, vendors, window.partition_key, context.run.run_id, since, config.providers)
+    router = bound_router(table, context.resources, config.providers)
+    work = SnapshotRun(table, router, window.partition_key, context.run.run_id, since)
     outcome = update_answers(work, config.members(table), _STORES[filled.keeps], context.log)
     raise_if_nothing_worked(outcome)
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())

@@ -12,6 +12,7 @@ import dagster as dg
 
 from financehub_dagster.ingest.partitions import partitions_of
 from financehub_dagster.ingest.run_config import Fetch, Minutes, Snapshot, Universe
+from financehub_dagster.providers.table_sources import asked_first, resources_of
 from financehub_dagster.tables import FOLLOWING, TABLES, filled_with
 from financehub_dagster.tables.declaration import (
     Derived,
@@ -62,7 +63,7 @@ def table_spec(name: str, *, deps: tuple[str, ...] | None = None) -> dg.AssetSpe
         description=f"{table.comment}\n\n{table.details}",
         group_name=table.group,
         owners=OWNERS,
-        kinds={"postgres", *table.source},
+        kinds={"postgres", *(table.source or asked_first(name))},
         automation_condition=when_inputs_are_filled() if name in FOLLOWING else None,
         freshness_policy=None if fresh is None else _policy(fresh),
         metadata={
@@ -109,19 +110,9 @@ def _filled(name: str) -> dg.AssetsDefinition:
         partitions_def=partitions_of(name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=len(names) > 1,
-        required_resource_keys=_resources(table),
+        required_resource_keys=resources_of(name),
     )
     return decorate(_body(table))
-
-
-def _resources(table: Table) -> set[str]:
-    if isinstance(table.filled, History | Intraday):
-        return {table.filled.router, *table.filled.vendors}
-    if isinstance(table.filled, Snapshots):
-        from financehub_dagster.providers.snapshot_routing import answer_routers
-
-        return {table.filled.router, *answer_routers()[table.filled.router].able}
-    return set()
 
 
 def _body(table: Table) -> Callable[..., Iterator[dg.MaterializeResult]]:

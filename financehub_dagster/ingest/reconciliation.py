@@ -6,7 +6,7 @@ has more than half of each of its budgets left.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from logging import Logger
@@ -18,7 +18,7 @@ from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.budgets import budgets
-from financehub_dagster.providers.routing import DailyBarsRouter, switched_on
+from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.storage import discrepancies
 from financehub_dagster.storage.database.engine import market_engine, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
@@ -68,13 +68,12 @@ class Reconciled:
 def reconcile(
     table: str,
     router: DailyBarsRouter,
-    providers: Mapping[str, Any],
     instruments: Sequence[Instrument],
     run_id: str,
     log: Logger,
 ) -> Reconciled:
     """Compare the stored bars of `instruments` with a second vendor's, and with a third's where they differ."""
-    work = _Work(table, router, providers, run_id, log)
+    work = _Work(table, router, run_id, log)
     with counting() as sent:
         for instrument in instruments:
             work.compare(instrument)
@@ -88,7 +87,6 @@ class _Work:
 
     table: str
     router: DailyBarsRouter
-    providers: Mapping[str, Any]
     run_id: str
     log: Logger
     result: Reconciled = field(default_factory=Reconciled)
@@ -128,7 +126,7 @@ class _Work:
         """The vendors that have not sent any of the stored bars, and know the instrument, in the router's order."""
         return [
             name
-            for name in switched_on(self.providers, self.router.precedence(instrument))
+            for name in self.router.askable(instrument)
             if name not in sources and listings.symbol_at(name, instrument) is not None
         ]
 
@@ -139,7 +137,7 @@ class _Work:
                 self.result.skipped[f"{name} has no budget to spare"] += 1
                 continue
             try:
-                answer: DailyBars = self.providers[name].daily_bars(instrument, first, last)
+                answer: DailyBars = self.router.vendor(name).daily_bars(instrument, first, last)
             except ProviderError as error:
                 self.result.skipped[f"{name} did not answer"] += 1
                 self.log.info(f"{instrument.symbol}: not compared with {name}: {error}")
@@ -154,7 +152,7 @@ class _Work:
             if name in unavailable(connection, "daily_bars"):
                 return False
         accounts: dict[tuple[str | None, str], bool] = {}
-        for window in budgets({name: self.providers[name]}, usage_report(market_engine())).windows:
+        for window in budgets({name: self.router.vendor(name)}, usage_report(market_engine())).windows:
             if window.configured and window.provider == name:
                 enough = window.left is None or window.amount is None or window.left > SPARE * window.amount
                 account = window.key, window.place

@@ -10,9 +10,8 @@ from datetime import date, datetime
 from functools import partial
 from itertools import batched
 from logging import Logger
-from typing import Any
 
-from financehub_dagster.gateway.errors import NotConfigured
+from financehub_dagster.gateway.errors import NotConfigured, ProviderError
 from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest import agreement
 from financehub_dagster.ingest.concurrency import apart
@@ -21,7 +20,7 @@ from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import partition_at
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.providers.snapshot_routing import AnswersRouter, Routed
+from financehub_dagster.providers.snapshot_routing import AnswersRouter
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.transactions import in_transaction
@@ -41,11 +40,9 @@ class SnapshotRun:
 
     table: str
     router: AnswersRouter
-    vendors: Mapping[str, Any]
     partition_key: str
     run_id: str
     since: datetime | None = None
-    providers: Sequence[str] | None = None
 
 
 def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], store: Store, log: Logger) -> Outcome:
@@ -58,9 +55,9 @@ def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], store: 
     outcome = Outcome(work.table)
     for batch in batched(instruments, SNAPSHOTS[work.table].batch):
         with counting() as sent:
-            routed = apart(partial(_ask, work), batch)
+            answers, errors = apart(partial(_ask, work), batch)
         outcome.calls += sent.requests
-        outcome.include(in_transaction(partial(_store, work, batch, routed, store)))
+        outcome.include(in_transaction(partial(_store, work, batch, answers, errors, store)))
         done, failed = len(outcome.done), len(outcome.failures)
         log.info(f"{work.table}: {done} of {len(instruments)} instruments done, {failed} failed")
     if outcome.off:
@@ -68,31 +65,35 @@ def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], store: 
     return outcome
 
 
-def _ask(work: SnapshotRun, batch: Sequence[Instrument]) -> Routed:
+def _ask(work: SnapshotRun, batch: Sequence[Instrument]) -> tuple[list[Answers], dict[str, ProviderError]]:
     believed = agreement.without_strangers if SNAPSHOTS[work.table].priced else None
-    return work.router.ask(work.vendors, batch, work.since, work.providers, believed)
+    return work.router.ask(batch, work.since, believed)
 
 
 def _store(
-    work: SnapshotRun, batch: Sequence[Instrument], routed: Routed, store: Store, connection: Connection
+    work: SnapshotRun,
+    batch: Sequence[Instrument],
+    answers: Sequence[Answers],
+    errors: Mapping[str, ProviderError],
+    store: Store,
+    connection: Connection,
 ) -> Outcome:
     """Write a batch and what it settles; returns what became of its instruments."""
     outcome = Outcome(work.table)
     locks.lock_table(connection, schema.table(work.table))
-    for answer in routed.answers:
+    for answer in answers:
         if len(answer.rows):
             outcome.sources[answer.source] = outcome.sources.get(answer.source, 0) + len(answer.rows)
             store(connection, answer, work.run_id, outcome)
-    off = work.router.why_off([each.asset_type for each in batch], work.providers) or ""
-    is_off = {symbol for symbol, error in routed.failed.items() if isinstance(error, NotConfigured)}
-    outcome.off = {symbol: off or str(routed.failed[symbol]) for symbol in routed.failed if symbol in is_off}
-    failed = {symbol: error for symbol, error in routed.failed.items() if symbol not in is_off}
-    done = [each.symbol for each in batch if each.symbol not in routed.failed]
+    off = work.router.why_off([each.asset_type for each in batch])
+    outcome.off = {symbol: off or str(error) for symbol, error in errors.items() if isinstance(error, NotConfigured)}
+    failed = {symbol: error for symbol, error in errors.items() if symbol not in outcome.off}
+    done = [each.symbol for each in batch if each.symbol not in errors]
     asked = _asked(work)
     asked.settle(connection, done)
     leave_undone(connection, asked, failed, outcome)
     outcome.done += done
-    told = _told(routed.answers)
+    told = _told(answers)
     outcome.empty += [symbol for symbol in done if symbol not in told]
     return outcome
 
@@ -102,7 +103,7 @@ def _asked(work: SnapshotRun) -> RequestedWork:
 
     A question about now has no beginning, and what waits for its budget is kept under the partition of that day.
     """
-    key, config = work.partition_key, run_config(work.providers)
+    key, config = work.partition_key, run_config(work.router.only)
     if work.since is None:
         again_at = partial(partition_at, work.table)
         return RequestedWork(work.table, date.min, date.max, key, work.run_id, again_at, config)

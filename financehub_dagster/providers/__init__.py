@@ -1,16 +1,19 @@
 """The vendors, one file each.
 
-Belongs here: the list of providers the platform binds. Does not belong here: which provider serves which table.
+Belongs here: the list of providers the platform binds. Does not belong here: what one serves (its own file), or in
+which order they are asked (the routers).
 """
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from financehub_dagster.providers.resource import Vendor
 
 
-def all_providers() -> dict[str, "Vendor"]:
-    """Every provider with its defaults, keyed by its name; nothing connects before a provider is asked."""
+@cache
+def vendor_types() -> tuple[type["Vendor"], ...]:
+    """The class of every provider."""
     from financehub_dagster.providers.alpha_vantage.provider import AlphaVantageProvider
     from financehub_dagster.providers.binance.provider import BinanceProvider
     from financehub_dagster.providers.coingecko import CoinGeckoProvider
@@ -20,14 +23,18 @@ def all_providers() -> dict[str, "Vendor"]:
     from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
     from financehub_dagster.providers.yahoo.provider import YahooProvider
 
-    vendors: tuple[Vendor, ...] = (
-        YahooProvider(),
-        BinanceProvider(),
-        AlphaVantageProvider(),
-        CoinGeckoProvider(),
-        CoinMarketCapProvider(),
-        FinnhubProvider(),
-        TwelveDataProvider(),
-        NewsApiProvider(),
+    return (
+        YahooProvider,
+        BinanceProvider,
+        AlphaVantageProvider,
+        CoinGeckoProvider,
+        CoinMarketCapProvider,
+        FinnhubProvider,
+        TwelveDataProvider,
+        NewsApiProvider,
     )
-    return {vendor.name: vendor for vendor in vendors}
+
+
+def all_providers() -> dict[str, "Vendor"]:
+    """Every provider with its defaults, keyed by its name; nothing connects before a provider is asked."""
+    return {each.name: each() for each in vendor_types()}

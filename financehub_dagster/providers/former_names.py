@@ -34,29 +34,27 @@ def names_to_keep(instrument: Instrument, aliases: Mapping[str, str]) -> dict[st
     return found
 
 
-def daily_bars(name: str, provider: Any, instrument: Instrument, start: date, end: date) -> DailyBars:
+def daily_bars(provider: Any, instrument: Instrument, start: date, end: date) -> DailyBars:
     """The provider's answer for all days of the range, each asked for under the name of that day."""
-    parts = names_within(instrument.former_aliases, name, start, end)
+    parts = names_within(instrument.former_aliases, provider.name, start, end)
     if len(parts) == 1 and parts[0][0] is None:
         whole: DailyBars = provider.daily_bars(instrument, start, end)
         return whole
     answers = [
-        provider.daily_bars(_named(instrument, name, former.symbol if former else None), first, last)
+        provider.daily_bars(_named(instrument, provider.name, former.symbol if former else None), first, last)
         for former, first, last in parts
     ]
     return _joined(answers)
 
 
-def intraday_bars(
-    name: str, provider: Any, instrument: Instrument, interval: int, start: datetime, end: datetime
-) -> IntradayBars:
+def intraday_bars(provider: Any, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
     """The provider's answer for [start, end), under the name that the instrument has on its first day."""
-    parts = names_within(instrument.former_aliases, name, start.date(), start.date())
+    parts = names_within(instrument.former_aliases, provider.name, start.date(), start.date())
     former = parts[0][0]
     if former is not None:
         until = former.until
         end = min(end, datetime(until.year, until.month, until.day, tzinfo=UTC) + timedelta(days=1))
-        instrument = _named(instrument, name, former.symbol)
+        instrument = _named(instrument, provider.name, former.symbol)
     found: IntradayBars = provider.intraday_bars(instrument, interval, start, end)
     return found
 

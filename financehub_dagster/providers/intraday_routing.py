@@ -5,29 +5,30 @@ orders of any kind have in common (`routing`), when the next vendor is asked (ga
 vendor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from financehub_dagster.gateway.api_keys import not_configured
-from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import former_names
 from financehub_dagster.providers.base import IntradayAnswers, IntradayBars
 from financehub_dagster.providers.reading import in_turn
-from financehub_dagster.providers.routing import BarsRouter, answers_in_turn, switched_on
+from financehub_dagster.providers.routing import Router
 
-SERVE_INTRADAY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")
-"""Providers that have bars within days of anything."""
+if TYPE_CHECKING:
+    from financehub_dagster.gateway.errors import ProviderError
 
 _LISTED = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
 
 
-class IntradayRouter(BarsRouter):
+class IntradayRouter(Router):
     """Bars of 1, 5, 15 or 60 minutes from the first provider of the instrument's list that can answer."""
+
+    capability: ClassVar[str] = "intraday_bars"
 
     stock: list[str] = Field(default=_LISTED, description="Providers of intraday bars of stocks, in order.")
     etf: list[str] = Field(default=_LISTED, description="Providers of intraday bars of ETFs, in order.")
@@ -51,48 +52,22 @@ class IntradayRouter(BarsRouter):
         return groups
 
     def intraday_bars(
-        self,
-        instruments: Sequence[Instrument],
-        interval: int,
-        start: datetime,
-        end: datetime,
-        require: Callable[[IntradayBars], None] | None = None,
-        *,
-        after: str | None = None,
+        self, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
     ) -> IntradayAnswers:
         """Finished bars of `interval` minutes that open in [start, end), of each instrument; raises nothing.
 
-        `require` raises ProviderError for an answer that is not to be believed: the next provider is asked. after: ask
-        only who comes after this provider. An instrument whose providers are all without a key has NotConfigured for a
-        reason. Several threads may ask at once.
+        An instrument whose providers are all without a key has NotConfigured for a reason. Several threads may ask at
+        once.
         """
-
-        def ask(provider: Any, of: Sequence[Instrument]) -> IntradayAnswers:
-            answers = _ask(self.name_of(provider), provider, of, interval, start, end)
-            return answers if require is None else _believed(answers, require)
-
-        found: dict[str, IntradayBars] = {}
-        failed: dict[str, ProviderError] = {}
-        orders: dict[tuple[str, ...], list[Instrument]] = {}
-        for each in instruments:
-            order = self.asked(each) if after is None else self.asked_after(each, after)
-            orders.setdefault(tuple(order), []).append(each)
-        for order, members in orders.items():
-            if not order:
-                failed.update({each.symbol: not_configured(after or "") for each in members})
-                continue
-            parts, without = answers_in_turn(self._bound(), order, members, ask)
-            for part in parts:
-                found.update(part.answers)
-            failed.update(without)
-        return IntradayAnswers(found, failed)
+        parts, failed = self.in_turn(instruments, partial(_ask, interval=interval, start=start, end=end))
+        return IntradayAnswers({symbol: bars for part in parts for symbol, bars in part.answers.items()}, failed)
 
     def _first_asked(self, instrument: Instrument) -> str:
-        return next(iter(switched_on(self._bound(), self.asked(instrument))), "")
+        return next(iter(self.askable(instrument)), "")
 
 
 def _ask(
-    name: str, provider: Any, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
+    provider: Any, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
 ) -> IntradayAnswers:
     """One provider's answers: of several instruments in one request where it has such, else one after another.
 
@@ -104,20 +79,7 @@ def _ask(
     failed: dict[str, ProviderError] = {}
 
     def ask(of: Instrument) -> IntradayBars:
-        return former_names.intraday_bars(name, provider, of, interval, start, end)
+        return former_names.intraday_bars(provider, of, interval, start, end)
 
     found = {bars.symbol: bars for bars in in_turn((([each], each) for each in instruments), ask, failed)}
     return IntradayAnswers(found, failed)
-
-
-def _believed(answers: IntradayAnswers, require: Callable[[IntradayBars], None]) -> IntradayAnswers:
-    """The answers that `require` takes; of the others, why it does not."""
-    kept: dict[str, IntradayBars] = {}
-    failed = dict(answers.failed)
-    for symbol, answer in answers.answers.items():
-        try:
-            require(answer)
-            kept[symbol] = answer
-        except ProviderError as error:
-            failed[symbol] = error
-    return IntradayAnswers(kept, failed)

@@ -1,12 +1,13 @@
 """Which vendors are asked for what, in which order.
 
-Belongs here: the orders, as configuration that the webserver shows, and asking along them. Does not belong here: when
-the next one is asked (gateway.failover), or anything of one vendor.
+Belongs here: what all routers share, the orders of daily bars, as configuration that the webserver shows, and asking
+along them. Does not belong here: when the next one is asked (gateway.failover), or anything of one vendor: what it
+serves it says itself.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import Field, PrivateAttr
 
@@ -15,18 +16,54 @@ from financehub_dagster.gateway.deadline import deadline
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.failover import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
 from financehub_dagster.market.instruments import AssetType, Instrument
-from financehub_dagster.providers import former_names, listings
+from financehub_dagster.providers import all_providers, former_names, listings, vendor_types
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.resource import Resource
 
-SERVE_DAILY_BARS = ("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")
-"""Providers that have daily bars of anything."""
-
+NONE: frozenset[AssetType] = frozenset()
 _BARS = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
 
 
 class Router(Resource):
-    """Lists of providers, one for each kind of instrument; providers without a key are left out."""
+    """Lists of providers, one for each kind of instrument; providers without a key are left out.
+
+    Every answer's `source` is the provider that gave it.
+    """
+
+    capability: ClassVar[str]
+    """What providers call what they are asked for."""
+
+    _providers: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _only: Sequence[str] | None = PrivateAttr(default=None)
+
+    def over(self, providers: Mapping[str, Any], only: Sequence[str] | None = None) -> Self:
+        """This router over these providers by name; without it, all providers with their defaults.
+
+        only: ask these and nobody else, in this order, whatever is configured; as configured when empty.
+        """
+        self._providers = dict(providers)
+        self._only = only or None
+        return self
+
+    @property
+    def only(self) -> Sequence[str] | None:
+        """The providers that the router is limited to; None: as configured."""
+        return self._only
+
+    def vendor(self, name: str) -> Any:
+        """One of the providers that are asked."""
+        return self._bound()[name]
+
+    def _bound(self) -> Mapping[str, Any]:
+        if not self._providers:
+            self._providers = all_providers()
+        return self._providers
+
+    def able(self, kinds: Collection[AssetType]) -> list[str]:
+        """Who can be asked about any of `kinds`: those of their lists, in order, and others that have it on request."""
+        listed = [name for kind in self.kinds() if kind in kinds for name in self.order(kind)]
+        others = [each.name for each in vendor_types() if not each.serves.get(self.capability, NONE).isdisjoint(kinds)]
+        return list(dict.fromkeys([*listed, *others]))
 
     def kinds(self) -> list[AssetType]:
         """The kinds of instruments there is a list for."""
@@ -36,35 +73,13 @@ class Router(Resource):
         """The providers for one kind of instrument, in order."""
         return list(getattr(self, kind.value))
 
-    def why_off(self, kinds: Sequence[AssetType] | None = None, providers: Sequence[str] | None = None) -> str | None:
-        """One line that says what to set, when no provider for any of `kinds` (None: all) has a key; None otherwise.
-
-        `providers` takes the place of the lists.
-        """
-        chosen = self.kinds() if kinds is None else [kind for kind in kinds if kind in self.kinds()]
-        names = list(dict.fromkeys(name for kind in chosen for name in providers or self.order(kind)))
+    def why_off(self, kinds: Collection[AssetType]) -> str | None:
+        """One line that says what to set, when no provider for any of `kinds` has a key; None otherwise."""
+        chosen = [kind for kind in self.kinds() if kind in kinds]
+        names = list(dict.fromkeys(name for kind in chosen for name in self._only or self.order(kind)))
         if not names or any(not is_off(name) for name in names):
             return None
         return "off: set " + " or ".join(f"{name.upper()}_API_KEYS" for name in names)
-
-
-class BarsRouter(Router):
-    """Bars of one instrument after another, each from the first provider of its list that can answer.
-
-    Every answer's `source` is the provider that gave it.
-    """
-
-    _providers: Mapping[str, Any] = PrivateAttr(default_factory=dict)
-    _only: Sequence[str] | None = PrivateAttr(default=None)
-
-    def over(self, providers: Mapping[str, Any], only: Sequence[str] | None = None) -> Self:
-        """This router over these providers by name; without it, all providers with their defaults.
-
-        only: ask these and nobody else, in this order, whatever is configured.
-        """
-        self._providers = dict(providers)
-        self._only = only
-        return self
 
     def precedence(self, instrument: Instrument) -> Sequence[str]:
         """The configured order of providers for `instrument`: an earlier one's rows count for more than a later one's.
@@ -98,20 +113,26 @@ class BarsRouter(Router):
         order = list(self.asked(instrument))
         return order[order.index(source) + 1 :] if source in order else []
 
-    def _bound(self) -> Mapping[str, Any]:
-        if not self._providers:
-            from financehub_dagster.providers import all_providers
+    def in_turn[A: Partial](
+        self, instruments: Sequence[Instrument], ask: Callable[[Any, Sequence[Instrument]], A]
+    ) -> tuple[list[A], dict[str, ProviderError]]:
+        """`answers_in_turn` about many instruments; those with one and the same list are asked about together."""
+        groups: dict[tuple[str, ...], list[Instrument]] = {}
+        for each in instruments:
+            groups.setdefault(tuple(self.asked(each)), []).append(each)
+        answers: list[A] = []
+        failed: dict[str, ProviderError] = {}
+        for order, members in groups.items():
+            found, without = answers_in_turn(self._bound(), order, members, ask)
+            answers += found
+            failed |= without
+        return answers, failed
 
-            self._providers = all_providers()
-        return self._providers
 
-    def name_of(self, provider: Any) -> str:
-        """The name of one of the providers that are asked."""
-        return next(name for name, each in self._bound().items() if each is provider)
-
-
-class DailyBarsRouter(BarsRouter):
+class DailyBarsRouter(Router):
     """Daily bars from the first provider of the instrument's list that can answer."""
+
+    capability: ClassVar[str] = "daily_bars"
 
     stock: list[str] = Field(default=_BARS, description="Providers of daily bars of stocks, in order.")
     etf: list[str] = Field(default=_BARS, description="Providers of daily bars of ETFs, in order.")
@@ -139,7 +160,7 @@ class DailyBarsRouter(BarsRouter):
         """
 
         def ask(provider: Any) -> DailyBars:
-            answer = former_names.daily_bars(self.name_of(provider), provider, instrument, start, end)
+            answer = former_names.daily_bars(provider, instrument, start, end)
             if require is not None:
                 require(answer)
             return answer

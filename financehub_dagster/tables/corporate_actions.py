@@ -19,7 +19,6 @@ TABLE = Table(
     grain="session",
     filled=FilledWith("stock_prices_daily"),
     group="prices",
-    source=("yahoo",),
     details="One row per instrument, ex-date and kind. Filled by the same vendor call as `stock_prices_daily`; months"
     " without any action are materialized with no rows. An action that the vendor no longer reports is withdrawn.",
     instruments=(AssetType.STOCK, AssetType.ETF, AssetType.INDEX),

@@ -27,7 +27,6 @@ TABLE = Table(
     grain="instant",
     filled=Snapshots("crypto_markets_router", batch=5_000, keeps="newest", priced=True),
     group="markets",
-    source=("coingecko", "coinmarketcap"),
     details="One row per crypto and time at which the vendor made it, as in `quotes`. Coins are found by the"
     " `coingecko` and `coinmarketcap` ids among the instrument's aliases. Only the running day can be filled.",
     instruments=(AssetType.CRYPTO,),

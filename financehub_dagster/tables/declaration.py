@@ -66,21 +66,15 @@ class Column:
 
 @dataclass(frozen=True)
 class History:
-    """Filled with bars over ranges of sessions, from the first of `vendors` that the router asks and that answers.
+    """Filled with bars over ranges of sessions, by the resource `router`."""
 
-    vendors are resources; router is the resource that holds their order. also: tables filled from the same answers.
-    """
-
-    vendors: tuple[str, ...]
     router: str = "daily_bars"
-    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Intraday:
     """Filled with bars within the day, from where each instrument's are complete, by the resource `router`."""
 
-    vendors: tuple[str, ...]
     router: str = "intraday_bars"
 
 
@@ -208,6 +202,7 @@ class Table:
     """A table: everything about it that the platform has to know.
 
     comment says what it holds in one sentence, details continues it as Markdown in the webserver and in the docs.
+    source names what makes its rows, for the webserver; without it, the vendors that are asked first.
     instruments are the kinds it takes. partitions: cut into months or days, None: not at all; current_only: they begin
     with the platform's first day. rules names the quality rules of whole rows (`market.quality.acceptance`), checks
     those of its asset (`assets.checks.steps`).
@@ -224,8 +219,8 @@ class Table:
     grain: Grain
     filled: Filling
     group: str
-    source: tuple[str, ...]
     details: str
+    source: tuple[str, ...] = ()
     instruments: tuple[AssetType, ...] = tuple(AssetType)
     partitions: Literal["month", "day"] | None = None
     current_only: bool = False

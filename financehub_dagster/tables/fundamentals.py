@@ -41,7 +41,6 @@ TABLE = Table(
     grain="day",
     filled=Snapshots("fundamentals_router", batch=25, keeps="daily"),
     group="fundamentals",
-    source=("finnhub", "alphavantage"),
     details="One row per company and UTC day of asking, unchanged afterwards, so that each day can be read as it was"
     " known then. A row that a later answer of the same day replaces stays in `price_revisions`. Only the running month"
     " can be filled, with today.",

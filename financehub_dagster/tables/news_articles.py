@@ -23,7 +23,6 @@ TABLE = Table(
     # NewsAPI's free plan refuses what is older than a month.
     filled=Snapshots("news_router", batch=100, keeps="articles", look_back=timedelta(days=28)),
     group="news",
-    source=("finnhub", "newsapi"),
     details="One row per address. The first provider to report an article owns its row; only that provider updates it."
     " `news_links` has the instruments it is about, and only grows. A run asks from its first day on, or from the"
     " newest stored article where that is older, and stores each article under the day it was published. Vendors look"

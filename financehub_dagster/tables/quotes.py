@@ -26,7 +26,6 @@ TABLE = Table(
     # One request serves 50 instruments at Yahoo and all of them at Binance.
     filled=Snapshots("quotes_router", batch=5_000, keeps="newest", priced=True),
     group="prices",
-    source=("yahoo", "binance"),
     details="One row per instrument and time at which its price was made, whichever provider reported it. A price that"
     " is not newer than the stored one changes nothing, and no stored one is replaced. Vendors return only current"
     " values: only the running day can be filled, and after a close its rows stand under the day of the close.",

@@ -62,6 +62,8 @@ class Ready:
     def __init__(self, bars: dict[str, pd.DataFrame]) -> None:
         self._bars = bars
 
+    only = None
+
     def batches(self, instruments: Sequence[Instrument]) -> list[list[Instrument]]:
         return [list(instruments)]
 
@@ -166,7 +168,7 @@ def _tick(engine: Engine, members: Sequence[Instrument], columns: dict[str, np.n
 
     def tick(at: np.datetime64) -> int:
         now = datetime.fromtimestamp(int(at.astype(np.int64)), UTC)
-        symbols = set(plan_tick(asked, all_providers(), now + timedelta(seconds=2)).symbols)
+        symbols = set(plan_tick(asked, now + timedelta(seconds=2)).symbols)
         chosen = [each for each in members if each.symbol in symbols]
         window = Window(DAY, DAY, DAY.isoformat())
         pull = MinutesRun(TABLE, cast("IntradayRouter", router), window, "bench", now, tail_only=True)

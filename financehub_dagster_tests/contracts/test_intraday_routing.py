@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from financehub_dagster.gateway.errors import BadRequest, NotConfigured, ProviderError
+from financehub_dagster.gateway.errors import NotConfigured, ProviderError
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.base import IntradayBars
-from financehub_dagster.providers.intraday_routing import SERVE_INTRADAY_BARS, IntradayRouter
+from financehub_dagster.providers.intraday_routing import IntradayRouter
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.contracts.test_provider_sandbox import GENEROUS, UNIVERSE, make_generous
@@ -50,15 +50,6 @@ def test_each_kind_of_instrument_has_its_own_order() -> None:
     assert {len(answer.bars) for answer in found.answers.values()} == {60, 0}  # Xetra has closed
 
 
-def test_the_default_orders_name_only_vendors_that_serve_the_kind() -> None:
-    names = IntradayRouter()
-    for kind in AssetType:
-        assert set(names.order(kind)) <= set(SERVE_INTRADAY_BARS)
-        for name in names.order(kind):
-            serves = getattr(all_providers()[name], "serves", None)
-            assert serves is None or kind in serves["intraday_bars"]
-
-
 def test_a_vendor_that_is_down_is_replaced_by_the_next_which_is_asked_once_for_all(sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="yahoo", status=503)
     stocks = [UNIVERSE[symbol] for symbol in ("AAPL", "MSFT", "IBM")]
@@ -72,18 +63,6 @@ def test_what_one_vendor_keeps_no_longer_comes_from_the_next() -> None:
     long_ago = (now - timedelta(days=60), now - timedelta(days=57))
     (answer,) = router().intraday_bars(MIXED[:1], 1, *long_ago).answers.values()
     assert (answer.source, answer.told_since) == ("twelve_data", None)
-
-
-def test_an_answer_that_is_not_believed_goes_to_the_next_vendor_and_one_can_begin_after_another() -> None:
-    def require(answer: IntradayBars) -> None:
-        if answer.source == "yahoo":
-            raise BadRequest("yahoo", "is not believed", symbol=answer.symbol)
-
-    assert sources(router().intraday_bars(MIXED[:1], 1, *SPAN, require).answers) == {"AAPL": "twelve_data"}
-    later = router().intraday_bars(MIXED[:1], 1, *SPAN, after="yahoo")
-    assert sources(later.answers) == {"AAPL": "twelve_data"}
-    nobody = router(["yahoo"]).intraday_bars(MIXED[:1], 1, *SPAN, require)
-    assert "is not believed" in str(nobody.failed["AAPL"])
 
 
 def test_one_bad_instrument_costs_no_other_anything(sandbox: Sandbox) -> None:
@@ -112,5 +91,5 @@ def test_without_any_key_each_instrument_is_told_what_to_set(sandbox: Sandbox, m
     assert isinstance(errors["AAPL"], NotConfigured)
     assert sandbox.calls()["total"] == 0
     assert [len(batch) for batch in off.batches(MIXED)] == [1] * len(MIXED)
-    assert off.why_off(providers=["twelve_data"]) == "off: set TWELVE_DATA_API_KEYS"
-    assert IntradayRouter().why_off() is None
+    assert off.why_off(list(AssetType)) == "off: set TWELVE_DATA_API_KEYS"
+    assert IntradayRouter().why_off(list(AssetType)) is None

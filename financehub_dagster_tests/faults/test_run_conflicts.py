@@ -57,13 +57,13 @@ def _fetch(run_id: str, chance: random.Random) -> None:
     from financehub_dagster.ingest.history import daily_bars as history
     from financehub_dagster.ingest.partitions import Window
     from financehub_dagster.ingest.run_config import Universe
-    from financehub_dagster.providers.routing import SERVE_DAILY_BARS
+    from financehub_dagster.providers.table_sources import vendors_of
     from financehub_dagster.tables import BARS_OF
     from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
     concurrency.BATCH = concurrency.QUICK_BATCH = 3
     resources = DEFINITIONS.resources or {}
-    router = resources["daily_bars"].over({name: resources[name] for name in SERVE_DAILY_BARS})
+    router = resources["daily_bars"].over({name: resources[name] for name in vendors_of(STOCKS)})
     order = history.HistoryRun(STOCKS, router, Window.of_dates(FIRST, LAST), run_id)
     instruments = Universe(symbols=SYMBOLS).instruments(BARS_OF[STOCKS])
     history.update_prices(order, chance.sample(instruments, len(instruments)), logging.getLogger("runs"))

@@ -17,7 +17,7 @@ from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.ingest.partitions import by_day, range_tags
 from financehub_dagster.providers.intraday_routing import IntradayRouter
-from financehub_dagster.providers.routing import BarsRouter, DailyBarsRouter
+from financehub_dagster.providers.routing import DailyBarsRouter, Router
 from financehub_dagster.tables import BARS_OF, DERIVED, INTRADAY, LEDGER_TABLES, TABLES, filled_together
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ TABLE_TAG = "financehub/heals"
 HEAL_SECONDS = 30
 ORDERS = 2
 """Runs per table at a time: the queue has room left for what people and schedules launch, which also goes first."""
-CAPABILITY, INTRADAY_CAPABILITY = "daily_bars", "intraday_bars"
 
 
 def _job(name: str, tables: Sequence[str]) -> UnresolvedAssetJobDefinition:
@@ -80,7 +79,7 @@ def due_orders(
     now = datetime.now(UTC)
     ledger.refresh(now)
     with transaction() as connection:
-        shut = availability.unavailable(connection, CAPABILITY)
+        shut = availability.unavailable(connection, router.capability)
         able = partial(_can_be_asked, router, shut)
         bars = [table for table in tables if table in BARS_OF]
         orders = backfill_planner.plan(connection, now, limit, tables=bars, symbols=symbols, without=without, able=able)
@@ -89,7 +88,7 @@ def due_orders(
         orders += backfill_planner.plan(connection, now, limit, tables=computed, symbols=symbols, without=taken)
         if intraday is not None:
             minutes = [table for table in tables if table in INTRADAY]
-            shut = availability.unavailable(connection, INTRADAY_CAPABILITY)
+            shut = availability.unavailable(connection, intraday.capability)
             able = partial(_can_be_asked, intraday, shut)
             orders += backfill_planner.plan(connection, now, limit, tables=minutes, symbols=symbols, able=able)
     return orders
@@ -104,13 +103,10 @@ def waits_for(
     from financehub_dagster.storage.rate_limits import availability
 
     found: dict[str, datetime] = {}
-    asked: tuple[tuple[BarsRouter, str, Collection[str]], ...] = (
-        (router, CAPABILITY, BARS_OF),
-        (intraday, INTRADAY_CAPABILITY, INTRADAY),
-    )
+    asked: tuple[tuple[Router, Collection[str]], ...] = ((router, BARS_OF), (intraday, INTRADAY))
     with transaction() as connection:
-        for each, capability, own in asked:
-            shut = availability.unavailable(connection, capability)
+        for each, own in asked:
+            shut = availability.unavailable(connection, each.capability)
             held = partial(_held_back, each, shut)
             chosen = [table for table in tables if table in own]
             if shut and backfill_planner.plan(
@@ -120,12 +116,12 @@ def waits_for(
     return found
 
 
-def _can_be_asked(router: BarsRouter, shut: Collection[str], instrument: "Instrument") -> bool:
+def _can_be_asked(router: Router, shut: Collection[str], instrument: "Instrument") -> bool:
     """Whether a vendor of an instrument can be asked now."""
     return bool(router.askable(instrument, shut))
 
 
-def _held_back(router: BarsRouter, shut: Collection[str], instrument: "Instrument") -> bool:
+def _held_back(router: Router, shut: Collection[str], instrument: "Instrument") -> bool:
     """Whether an instrument has vendors, none of which can be asked now."""
     return bool(router.askable(instrument)) and not router.askable(instrument, shut)
 

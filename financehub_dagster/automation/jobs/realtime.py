@@ -21,6 +21,7 @@ from financehub_dagster.automation.ticks import unfinished
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.table_sources import bound_router, resources_of
 from financehub_dagster.settings import get_settings
 from financehub_dagster.tables import INTRADAY, filled_with
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 JOB = "realtime_pull"
 [MINUTES] = INTRADAY
-CAPABILITY = "intraday_bars"
 MOST_CALLS = 2_000
 """Instruments of one run at most: a tick is over before the one after next."""
 
@@ -61,7 +61,7 @@ class Tick:
         }
 
 
-def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetime) -> Tick:
+def plan_tick(router: IntradayRouter, now: datetime) -> Tick:
     """What the tick at `now` (aware, UTC) asks for."""
     import numpy as np
 
@@ -78,11 +78,12 @@ def plan_tick(router: IntradayRouter, providers: Mapping[str, Any], now: datetim
         settled = minute_rows.read(connection)
         shut = _shut(connection)
     groups = _by_vendor(router, members, shut)
-    budgets = _budgets({vendor: providers[vendor] for vendor in groups}, now)
+    vendors = {vendor: router.vendor(vendor) for vendor in groups}
+    budgets = _budgets(vendors, now)
     plans: dict[str, Plan] = {}
     oldest = now
     for vendor, group in groups.items():
-        budget, cost = budgets[vendor], _cost(providers[vendor])
+        budget, cost = budgets[vendor], _cost(vendors[vendor])
         begins = [_complete_to(settled, each, now) for each in group]
         known = budget_planner.candidates(
             group,
@@ -136,7 +137,7 @@ def _by_vendor(
 def _shut(connection: "Connection") -> Mapping[str, datetime]:
     from financehub_dagster.storage.rate_limits import availability
 
-    return availability.unavailable(connection, CAPABILITY)
+    return availability.unavailable(connection, IntradayRouter.capability)
 
 
 def _waiting(connection: "Connection", now: datetime) -> set[str]:
@@ -184,17 +185,15 @@ def _cost(provider: Any) -> "CallCost":
     cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every minute: what is due of the instruments whose market is open, and once more after each close.",
-    required_resource_keys={CAPABILITY, *INTRADAY[MINUTES].vendors},
+    required_resource_keys=resources_of(MINUTES),
 )
 def realtime_pull_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """A run for what the plan asks for; none while the last one is at work, or nothing is due."""
     busy = unfinished(context, JOB)
     if busy is not None:
         return dg.SkipReason(busy)
-    vendors = {name: getattr(context.resources, name) for name in INTRADAY[MINUTES].vendors}
-    router = getattr(context.resources, CAPABILITY).over(vendors)
     now = context.scheduled_execution_time.astimezone(UTC)
-    tick = plan_tick(router, vendors, now)
+    tick = plan_tick(bound_router(MINUTES, context.resources), now)
     if not tick.symbols:
         return dg.SkipReason("no minute is due: " + ("; ".join(tick.summary().values()) or "no vendor can be asked"))
     config = {"symbols": list(tick.symbols), "tail_only": True, "plan": tick.summary()}

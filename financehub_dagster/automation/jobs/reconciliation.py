@@ -10,7 +10,7 @@ import dagster as dg
 
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.ingest.record_table import record_table
-from financehub_dagster.providers.routing import SERVE_DAILY_BARS
+from financehub_dagster.providers.table_sources import bound_router, resources_of
 from financehub_dagster.tables import BARS_OF
 
 KEEP_DAYS = 365
@@ -23,7 +23,7 @@ class Sample(dg.Config):
     instruments: int = 20
 
 
-@dg.op(required_resource_keys={"daily_bars", *SERVE_DAILY_BARS})
+@dg.op(required_resource_keys=resources_of(*BARS_OF))
 def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
     """Compare the sample of each table of daily bars; rates by vendor, column and kind are in the metadata."""
     from financehub_dagster.ingest import reconciliation
@@ -32,15 +32,14 @@ def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
     from financehub_dagster.storage import discrepancies
     from financehub_dagster.storage.database.transactions import in_transaction
 
-    providers = {name: getattr(context.resources, name) for name in SERVE_DAILY_BARS}
-    router = context.resources.daily_bars.over(providers)
     today, skipped, off = datetime.now(UTC).date(), Counter[str](), Counter[str]()
     numbers = {"instruments compared": 0, "discrepancies": 0, "requests": 0}
     rates: list[dict[str, object]] = []
     for table, kinds in BARS_OF.items():
         members = {each.symbol: each for each in Universe().instruments(kinds)}
         chosen = [members[symbol] for symbol in rotation(list(members), today, config.instruments)]
-        found = reconciliation.reconcile(table, router, providers, chosen, context.run.run_id, context.log)
+        router = bound_router(table, context.resources)
+        found = reconciliation.reconcile(table, router, chosen, context.run.run_id, context.log)
         rates += [{"table": table, **row} for row in found.rates()]
         skipped, off = skipped + found.skipped, off + found.off
         for name, count in zip(numbers, (found.instruments, found.found.total(), found.calls), strict=True):

@@ -16,8 +16,7 @@ from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.ingest.outcome import Outcome, raise_if_nothing_worked, run_metadata
 from financehub_dagster.ingest.partitions import LOOKBACK, Window
 from financehub_dagster.ingest.run_config import Universe
-from financehub_dagster.providers.intraday_routing import SERVE_INTRADAY_BARS
-from financehub_dagster.providers.routing import SERVE_DAILY_BARS
+from financehub_dagster.providers.table_sources import bound_router, resources_of
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.partition_keys import key_of
 from financehub_dagster.tables import BARS_OF, INTRADAY, TABLES, derived_from, filled_with
@@ -94,11 +93,10 @@ def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) ->
 
     window = window_of(days, datetime.now(UTC).date())
     universe = Universe(symbols=[symbol])
-    router = context.resources.daily_bars.over({name: getattr(context.resources, name) for name in SERVE_DAILY_BARS})
     table = bars_table(symbol)
     if table is None:
         raise dg.Failure(f"{symbol}: no table of daily bars takes this kind of instrument", allow_retries=False)
-    work = HistoryRun(table, router, window, context.run.run_id)
+    work = HistoryRun(table, bound_router(table, context.resources), window, context.run.run_id)
     bars, actions = update_prices(work, universe.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
     _tell_of_deferral(context, bars)
@@ -135,9 +133,8 @@ def _seed_minutes(context: dg.OpExecutionContext, config: Seed) -> None:
 
     now = datetime.now(UTC)
     window = days_window(config.days, now.date())
-    vendors = {name: getattr(context.resources, name) for name in SERVE_INTRADAY_BARS}
     [table] = INTRADAY
-    work = MinutesRun(table, context.resources.intraday_bars.over(vendors), window, context.run.run_id, now)
+    work = MinutesRun(table, bound_router(table, context.resources), window, context.run.run_id, now)
     universe = Universe(symbols=[config.symbol]).instruments(TABLES[table].instruments)
     outcomes = update_minutes(work, universe, context.log)
     raise_if_nothing_worked(outcomes[table])
@@ -151,16 +148,13 @@ def _seed_minutes(context: dg.OpExecutionContext, config: Seed) -> None:
         context.log_event(dg.AssetMaterialization(outcome.table, partition=partition, metadata=metadata))
 
 
-_NEEDED = {"daily_bars", *SERVE_DAILY_BARS}
-
-
-@dg.op(name=UPDATE_STEP, required_resource_keys=_NEEDED)
+@dg.op(name=UPDATE_STEP, required_resource_keys=resources_of(*BARS_OF))
 def update_one(context: dg.OpExecutionContext, config: OneSymbol) -> None:
     """Fetch and compute the running month and the week before it for one instrument."""
     _bring_up_to_date(context, config.symbol, LOOKBACK.days)
 
 
-@dg.op(name=SEED_STEP, required_resource_keys={*_NEEDED, "intraday_bars", *SERVE_INTRADAY_BARS})
+@dg.op(name=SEED_STEP, required_resource_keys=resources_of(*BARS_OF, *INTRADAY))
 def seed_one(context: dg.OpExecutionContext, config: Seed) -> None:
     """Fetch and compute the last `days` days for one instrument; safe to run again."""
     if config.interval != "1d":

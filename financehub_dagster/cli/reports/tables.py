@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.tables import TABLES
-from financehub_dagster.tables.declaration import Derived, FilledWith, History, Intraday, Snapshots, Table
+from financehub_dagster.tables.declaration import Derived, FilledWith, Maintained, Table
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ def _row(table: Table) -> TableRow:
 
 def _source(table: Table) -> str:
     filled = table.filled
-    if isinstance(filled, History | Intraday):
-        return "vendors: " + ", ".join(filled.vendors)
-    if isinstance(filled, Snapshots):
-        from financehub_dagster.providers.snapshot_routing import answer_routers
-
-        return "vendors: " + ", ".join(answer_routers()[filled.router].able)
     if isinstance(filled, FilledWith):
         return f"the answers for {filled.table}"
-    return "computed from " + ", ".join(filled.inputs) if isinstance(filled, Derived) else "the platform"
+    if isinstance(filled, Derived):
+        return "computed from " + ", ".join(filled.inputs)
+    if isinstance(filled, Maintained):
+        return "the platform"
+    from financehub_dagster.providers.table_sources import vendors_of
+
+    return "vendors: " + ", ".join(vendors_of(table.name))
 
 
 def as_markdown(rows: Sequence[TableRow]) -> str:

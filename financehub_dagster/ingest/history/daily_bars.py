@@ -43,16 +43,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HistoryRun:
-    """One run's order: which table, for which sessions, from whom, on whose behalf.
-
-    providers is what the run restricts its router to, if it does.
-    """
+    """One run's order: which table, for which sessions, from whom, on whose behalf."""
 
     table: str
     router: DailyBarsRouter
     window: Window
     run_id: str
-    providers: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +162,7 @@ def _seen(reading: Reading) -> tuple[date, date]:
 
 def _asked(work: HistoryRun) -> RequestedWork:
     start, end, key = work.window.start, work.window.end, work.window.partition_key
-    config = run_config(work.providers, start=start.isoformat(), end=end.isoformat())
+    config = run_config(work.router.only, start=start.isoformat(), end=end.isoformat())
     return RequestedWork(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
 
 

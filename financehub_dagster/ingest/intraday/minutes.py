@@ -58,7 +58,6 @@ class MinutesRun:
     """One run's order: which table, for which days, from whom, on whose behalf.
 
     tail_only: ask from the last complete minute on, and leave gaps to healing. now: until when minutes are asked for.
-    providers is what the run restricts its router to, if it does.
     """
 
     table: str
@@ -67,7 +66,6 @@ class MinutesRun:
     run_id: str
     now: datetime
     tail_only: bool = False
-    providers: Sequence[str] | None = None
 
     @property
     def span(self) -> tuple[int, int]:
@@ -179,7 +177,7 @@ def _ask(work: MinutesRun, question: _Question) -> list[_Answer]:
 
 def _asked(work: MinutesRun) -> RequestedWork:
     start, end, key = work.window.start, work.window.end, work.window.partition_key
-    config = run_config(work.providers, start=start.isoformat(), end=end.isoformat())
+    config = run_config(work.router.only, start=start.isoformat(), end=end.isoformat())
     return RequestedWork(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
 
 

@@ -12,9 +12,8 @@ TABLE = Table(
     comment="Daily OHLCV bars of cryptos in USD, sessions from 00:00 UTC.",
     columns=DAILY_BARS,
     grain="session",
-    filled=History(vendors=("binance", "yahoo", "twelve_data")),
+    filled=History(),
     group="prices",
-    source=("binance",),
     details="One row per crypto and UTC day, priced by way of its USDT pair. `volume` counts units of the base"
     " currency; `adj_close` equals `close`. The running day is never stored.",
     instruments=(AssetType.CRYPTO,),

@@ -12,9 +12,8 @@ TABLE = Table(
     comment="Daily OHLC bars of currency pairs, sessions that end at 17:00 New York.",
     columns=DAILY_RATES,
     grain="session",
-    filled=History(vendors=("yahoo", "twelve_data", "alpha_vantage")),
+    filled=History(),
     group="prices",
-    source=("yahoo",),
     details="One row per pair and session, Monday to Friday; Sunday evening belongs to Monday's. Prices are units of"
     " the second currency for one of the first. `volume` is 0 where the vendor has none, since currencies trade on no"
     " exchange; `adj_close` equals `close`. A session is stored once it has ended.",

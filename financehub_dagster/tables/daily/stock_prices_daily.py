@@ -12,10 +12,8 @@ TABLE = Table(
     comment="Daily OHLCV bars of stocks, ETFs and indices.",
     columns=DAILY_BARS,
     grain="session",
-    # One call to the vendor returns bars and actions.
-    filled=History(vendors=("yahoo", "twelve_data", "alpha_vantage", "finnhub"), also=("corporate_actions",)),
+    filled=History(),
     group="prices",
-    source=("yahoo",),
     details="One row per instrument and exchange session. `close` is split-adjusted as the vendor serves it,"
     " `adj_close` is adjusted for dividends too. A session is stored once it has closed. When a split or dividend moves"
     " earlier prices, the instrument is requested for its full stored range; a bar that the vendor no longer sends is"

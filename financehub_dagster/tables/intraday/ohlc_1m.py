@@ -12,9 +12,8 @@ TABLE = Table(
     columns=INTRADAY_BARS,
     grain="bar",
     bar_minutes=1,
-    filled=Intraday(vendors=("yahoo", "binance", "twelve_data", "alpha_vantage", "finnhub")),
+    filled=Intraday(),
     group="intraday",
-    source=("yahoo", "binance"),
     details="One row per instrument and minute in which it traded, under the minute's opening instant in UTC. Minutes"
     " are fetched from the last complete one on; a minute is stored once it is over. Minutes that a vendor changes"
     " afterwards are replaced, and the replaced rows kept in `price_revisions`. Months are PostgreSQL partitions.",

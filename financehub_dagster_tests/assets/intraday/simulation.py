@@ -65,13 +65,12 @@ class Simulation:
     def run(self, times: Sequence[datetime]) -> None:
         """A tick at each time."""
         by_symbol = {each.symbol: each for each in self.instruments}
-        providers = self.market.router._bound()
         for full in times:
             now = full + AFTER
             if self.clock is not None:
                 self.clock.set(now)
             self.market.at(now)
-            tick = plan_tick(self.market.router, providers, now)
+            tick = plan_tick(self.market.router, now)
             self.ticks.append((now, time.time(), tick))
             if tick.symbols:
                 chosen = [by_symbol[symbol] for symbol in tick.symbols]

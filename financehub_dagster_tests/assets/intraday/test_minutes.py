@@ -109,13 +109,12 @@ def test_one_that_fails_is_a_dead_letter_and_the_others_are_stored(market):
 def test_ticks_ask_only_open_markets_and_once_more_after_the_close(market):
     market.platform.execute("delete from instruments where symbol not in ('AAPL', 'BTC')")
     by_symbol = {"AAPL": AAPL, "BTC": BTC}
-    providers = market.router._bound()
     asked: dict[str, list[datetime]] = {"AAPL": [], "BTC": []}
     starts = (MORNING - timedelta(minutes=3), CLOSE - timedelta(minutes=2))
     for start, count in zip(starts, (10, 30), strict=True):
         for minute in range(count):
             now = start + timedelta(minutes=minute, seconds=2)
-            tick = plan_tick(market.router, providers, now)
+            tick = plan_tick(market.router, now)
             for symbol in tick.symbols:
                 asked[symbol].append(now)
             if tick.symbols:
