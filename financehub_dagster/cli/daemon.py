@@ -22,6 +22,13 @@ BACKFILL_SECONDS = 5
 A backfill takes a look to begin, and two to be cancelled: one ends its runs, the next sees that they have ended.
 """
 
+READ_ANEW_SECONDS, FAILING_SECONDS = 600, 300
+"""How often the daemon reads the whole code location anew, instead of every 60 s, and for how long it may fail to.
+
+A thread of Dagster's asks the code server each second whether it is the same, and reads a changed one at once. Reading
+one that is the same takes a third of a second, and leaves a second copy of 85,000 objects in memory for a while.
+"""
+
 LOOKED = re.compile(
     r"Checking |Evaluating schedule |Collected \d|Priority sorting|Prefetching |Done prefetching|Tick produced 0 runs"
     r"|Submitting 0 runs|Finished auto-materialization tick"
@@ -61,8 +68,7 @@ def main() -> None:
     from financehub_dagster.operations import driving
     from financehub_dagster.storage.operations.daemons import own_token
 
-    assert hasattr(controller, "DEFAULT_DAEMON_INTERVAL_SECONDS")
-    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = BACKFILL_SECONDS
+    set_pace()
     collect_seldom()
     quiet = SayOnce()
     for part in ("Asset", "Monitoring", "QueuedRunCoordinator", "Scheduler", "Sensor"):
@@ -80,6 +86,18 @@ def main() -> None:
     finally:
         keeper.stop()
         driving.release(token)
+
+
+def set_pace() -> None:
+    """Tell Dagster how often to look after backfills, and how often to read the code location."""
+    paces = {
+        "DEFAULT_DAEMON_INTERVAL_SECONDS": BACKFILL_SECONDS,
+        "RELOAD_WORKSPACE_INTERVAL": READ_ANEW_SECONDS,
+        "DEFAULT_WORKSPACE_FRESHNESS_TOLERANCE": READ_ANEW_SECONDS + FAILING_SECONDS,
+    }
+    for name, seconds in paces.items():
+        assert hasattr(controller, name)
+        setattr(controller, name, seconds)
 
 
 def _tell_times() -> None:
