@@ -18,6 +18,7 @@ from financehub_dagster.providers.budgets import AccountBudget, Budgets, budgets
 
 NAME = "api_usage"
 PROVIDERS = tuple(all_providers())
+OBSERVE_SECONDS = 300
 
 
 def _observed() -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
@@ -33,23 +34,37 @@ def _observed() -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
 @_observed()
 def api_usage(context: dg.AssetExecutionContext) -> dg.ObserveResult:
     """Read the books; no vendor is asked."""
-    return dg.ObserveResult(asset_key=NAME, metadata=observed(budgets_now(context.resources)))
+    return dg.ObserveResult(asset_key=NAME, metadata=_now(context.resources))
 
 
-def budgets_now(resources: object) -> Budgets:
-    """What is left of the plans of PROVIDERS, which are attributes of `resources`; raises DatabaseError."""
+@dg.sensor(
+    name="observe_api_usage_sensor",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=OBSERVE_SECONDS,
+    required_resource_keys=set(PROVIDERS),
+    description="Shows how budgets are spent and come back: an observation where one has changed, without a run.",
+)
+def observe_api_usage_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Observe what the newest observation does not show."""
+    metadata = _now(context.resources)
+    last = context.instance.fetch_observations(dg.AssetKey(NAME), limit=1).records
+    if last and last[0].asset_observation and _plotted(last[0].asset_observation.metadata) == _plotted(metadata):
+        return dg.SensorResult(
+            skip_reason="no vendor was asked, and no budget has come back, since the last observation"
+        )
+    return dg.SensorResult(
+        skip_reason="a budget has changed, and was observed",
+        asset_events=[dg.AssetObservation(NAME, metadata=metadata)],
+    )
+
+
+def _now(resources: object) -> dict[str, dg.MetadataValue]:
+    """What is observed of the plans of PROVIDERS, which are attributes of `resources`; raises DatabaseError."""
     from financehub_dagster.storage.database.engine import market_engine
     from financehub_dagster.storage.rate_limits.usage import usage_report
 
-    return budgets({name: getattr(resources, name) for name in PROVIDERS}, usage_report(market_engine()))
-
-
-def no_news(instance: dg.DagsterInstance, found: Budgets) -> str | None:
-    """Why an observation of `found` would show what the newest that is stored does; None: another number or vendor."""
-    last = [record.asset_observation for record in instance.fetch_observations(dg.AssetKey(NAME), limit=1).records]
-    if not last or last[0] is None or _plotted(last[0].metadata) != _plotted(observed(found)):
-        return None
-    return "no vendor was asked, and no budget has come back, since the last observation"
+    plans = {name: getattr(resources, name) for name in PROVIDERS}
+    return observed(budgets(plans, usage_report(market_engine())))
 
 
 def _plotted(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:

@@ -35,13 +35,31 @@ def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     context.log.info(f"{NAME}: {changed} rows were brought up to now")
     metadata = {
         **_numbers(counts),
-        "sessions": _table([{"table": table, **states} for table, states in counts.items()]),
+        "sessions": _sessions(counts),
         "open_gaps": _table(lacking),
         **{name: picture for name, picture in pictures.items() if picture is not None},
     }
     # As metadata of the result, Dagster would store the pictures with the step's output once more.
     context.add_asset_metadata(metadata, asset_key=NAME)
     return dg.MaterializeResult(asset_key=NAME)
+
+
+def no_news(instance: dg.DagsterInstance) -> str | None:
+    """Why a report would show what the newest one does; None: a session was added, or changed its state."""
+    from financehub_dagster.storage.coverage import gaps
+    from financehub_dagster.storage.database.engine import transaction
+
+    last = instance.get_latest_materialization_event(dg.AssetKey(NAME))
+    if last is None or last.asset_materialization is None:
+        return None
+    with transaction() as connection:
+        shown = _sessions(gaps.sessions_by_state(connection))
+    same = last.asset_materialization.metadata.get("sessions") == shown
+    return "the ledger counts what it did at the last report" if same else None
+
+
+def _sessions(counts: Mapping[str, Mapping[str, int]]) -> dg.TableMetadataValue:
+    return _table([{"table": table, **states} for table, states in counts.items()])
 
 
 def _numbers(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int | float]:

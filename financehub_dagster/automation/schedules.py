@@ -4,7 +4,7 @@ Belongs here: cron lines of jobs that fill no table. Does not belong here: those
 (`jobs.table_jobs`), what a job does.
 """
 
-from financehub_dagster.assets import api_usage
+from financehub_dagster.assets import coverage
 from financehub_dagster.automation.failures.cleanup_failed_tasks import cleanup_failed_tasks
 from financehub_dagster.automation.jobs import all_jobs
 from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_old_data
@@ -14,7 +14,7 @@ from financehub_dagster.automation.jobs.journal import write_journal_schedule
 from financehub_dagster.automation.jobs.realtime import realtime_pull_schedule
 from financehub_dagster.automation.jobs.reconciliation import reconcile_prices
 from financehub_dagster.automation.jobs.table_jobs import TABLE_SCHEDULES
-from financehub_dagster.automation.ticks import plain_schedule
+from financehub_dagster.automation.ticks import none_of, plain_schedule
 
 SCHEDULES = [
     *TABLE_SCHEDULES,
@@ -25,14 +25,8 @@ SCHEDULES = [
     plain_schedule(
         all_jobs.report_coverage,
         "50 * * * *",
-        "Every hour: the heat maps of the ledger, and the counts that the plots follow.",
-    ),
-    plain_schedule(
-        all_jobs.observe_api_usage,
-        "*/5 * * * *",
-        "Every five minutes, so that the plots show how budgets are spent and come back.",
-        idle=lambda context: api_usage.no_news(context.instance, api_usage.budgets_now(context.resources)),
-        resources=api_usage.PROVIDERS,
+        "Every hour in which the ledger has changed: its heat maps, and the counts that the plots follow.",
+        idle=lambda context: none_of() or coverage.no_news(context.instance),
     ),
     plain_schedule(
         cleanup_failed_tasks,

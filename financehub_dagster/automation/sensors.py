@@ -1,12 +1,13 @@
-"""What watches by itself: failed runs, what killed processes left, and dead letters whose retry is due.
+"""What watches by itself: failed runs, what killed processes left, dead letters whose retry is due, and budgets.
 
-Belongs here: when to look. Does not belong here: what is done then (dead_letters, recovery, replay).
+Belongs here: when to look. Does not belong here: what is done then (dead_letters, recovery, replay, api_usage).
 """
 
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from financehub_dagster.assets.api_usage import observe_api_usage_sensor
 from financehub_dagster.automation.failures import replay
 from financehub_dagster.automation.run_facts import is_unfinished
 
@@ -72,4 +73,4 @@ def replay_dead_letters_sensor(context: dg.SensorEvaluationContext) -> dg.RunReq
     return dg.RunRequest()
 
 
-SENSORS = [dead_letter_failed_runs, recovery, replay_dead_letters_sensor]
+SENSORS = [dead_letter_failed_runs, recovery, replay_dead_letters_sensor, observe_api_usage_sensor]

@@ -3,7 +3,7 @@
 Belongs here: reasons that jobs share. Does not belong here: reasons of one job, such as closed markets (its own file).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -48,12 +48,11 @@ def plain_schedule(
     *,
     timezone: str | None = None,
     idle: Callable[[dg.ScheduleEvaluationContext], str | None] | None = lambda _: none_of(),
-    resources: Collection[str] = (),
 ) -> dg.ScheduleDefinition:
     """A schedule, on by default, that asks for a run unless one has not ended.
 
     timezone: of the cron line; None: UTC. idle: why a run of a tick would have nothing to do, by default while the
-    universe has no instrument; None: it always has. resources: which of the code location's `idle` asks.
+    universe has no instrument; None: it always has.
     """
 
     @dg.schedule(
@@ -63,7 +62,6 @@ def plain_schedule(
         execution_timezone=timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=why,
-        required_resource_keys=set(resources),
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         reason = unfinished(context, job.name) or (None if idle is None else idle(context))

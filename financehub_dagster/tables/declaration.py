@@ -179,8 +179,9 @@ class Job:
 
     asset_types, providers: what its runs are limited to. cron is in `timezone`, None: nothing schedules it. days_back:
     how far before the tick its partitions begin. tick_asset_types: the kinds a tick asks about, where those are not the
-    job's. while_open: a tick asks only while a market of these kinds is open, or was a moment ago. also:
-    tables computed from the same inputs that its runs compute too. queue: the class of its runs.
+    job's. while_open: a tick asks only while a market of these kinds is open, or was a moment ago. only_changed: a
+    tick asks only where an input has changed since, and once a day in any case. also: tables computed from the same
+    inputs that its runs compute too. queue: the class of its runs.
     """
 
     name: str
@@ -193,6 +194,7 @@ class Job:
     days_back: int = 0
     tick_asset_types: tuple[str, ...] = ()
     while_open: bool = False
+    only_changed: bool = False
     also: tuple[str, ...] = ()
     queue: Queue = "default"
 

@@ -31,6 +31,8 @@ SNAPSHOT_CHECKS = (*CHECKS, "no_deferred_work")
 
 HOURLY_FRESHNESS = Freshness(by="0 * * * *", within=timedelta(hours=1))
 """Of tables that an hourly schedule fills."""
+DAILY_FRESHNESS = Freshness(by="50 2 * * *", within=timedelta(hours=24))
+"""Of tables that an hourly schedule computes where an input has changed, and once a day in any case."""
 
 
 def late_after(bound: timedelta) -> tuple[Lateness, ...]:

@@ -74,30 +74,29 @@ def test_no_key_is_in_an_observation(definitions, database):
     assert not any(canary in seen for canary in CANARIES)
 
 
-def is_due(definitions: dg.Definitions, instance: dg.DagsterInstance) -> bool:
-    """Whether a tick of the schedule asks for a run."""
-    schedule = definitions.resolve_schedule_def("observe_api_usage_schedule")
-    resources = {name: (definitions.resources or {})[name] for name in schedule.required_resource_keys}
-    with dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=datetime.now(UTC), resources=resources
-    ) as context:
-        return bool(schedule.evaluate_tick(context).run_requests)
+def shown(definitions: dg.Definitions, instance: dg.DagsterInstance) -> bool:
+    """Whether a tick of the sensor observes something; what it observes is stored, as the daemon does."""
+    sensor = definitions.get_repository_def().get_sensor_def("observe_api_usage_sensor")
+    resources = {name: (definitions.resources or {})[name] for name in sensor.required_resource_keys}
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        tick = sensor.evaluate_tick(context)
+    for event in tick.asset_events:
+        instance.report_runless_asset_event(event)
+    assert ("was observed" in str(tick.skip_message)) == bool(tick.asset_events)
+    assert not tick.run_requests
+    return bool(tick.asset_events)
 
 
-def test_budgets_are_observed_every_five_minutes_where_one_has_changed(definitions, database, tmp_path, monkeypatch):
-    schedule = definitions.resolve_schedule_def("observe_api_usage_schedule")
-    assert schedule.cron_schedule == "*/5 * * * *"
-    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+def test_budgets_are_observed_without_a_run_where_one_has_changed(definitions, database, tmp_path, monkeypatch):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        assert is_due(definitions, instance), "nothing was observed yet"
-        observe(definitions, instance)
-        assert not is_due(definitions, instance)
+        assert shown(definitions, instance), "nothing was observed yet"
+        assert not shown(definitions, instance)
         limiter.reserve(database.engine, "alpha_vantage", "gone-0000", (), AlphaVantageProvider().quotas(), weight=1)
-        assert not is_due(definitions, instance), "what is left of a key that is gone is nobody's"
+        assert not shown(definitions, instance), "what is left of a key that is gone is nobody's"
         usage.count(database.engine, "alpha_vantage", "gone-0000", "ok")
-        assert is_due(definitions, instance), "a vendor was asked"
+        assert shown(definitions, instance), "a vendor was asked"
         observe(definitions, instance)
-        assert not is_due(definitions, instance)
+        assert not shown(definitions, instance), "a run of the job has observed the same"
         monkeypatch.setenv("FINNHUB_API_KEYS", "canary-of-finnhub")
         get_settings.cache_clear()
-        assert is_due(build_definitions(), instance), "another vendor has a key"
+        assert shown(build_definitions(), instance), "another vendor has a key"

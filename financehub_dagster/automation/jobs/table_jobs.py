@@ -20,6 +20,9 @@ from financehub_dagster.tables.declaration import Job
 
 LATE = timedelta(minutes=20)
 """How late vendors report a price: free plans a quarter of an hour, and the last of a session some minutes after it."""
+CURRENT_FOR = timedelta(hours=22)
+"""How long a table may stay as it was computed: with an hourly tick its runs are less than a day apart, as freshness
+wants them (tables.defaults)."""
 
 
 def _job(table: str, job: Job) -> UnresolvedAssetJobDefinition:
@@ -77,7 +80,25 @@ def reason_to_skip(context: dg.ScheduleEvaluationContext, table: str, job: Job) 
         return nobody(kinds)
     if job.while_open and not any_open(members, context.scheduled_execution_time):
         return "no exchange of the universe is open"
+    if job.only_changed and is_current(context, (table, *job.also), members):
+        return "no input has changed since it was computed"
     return None
+
+
+def is_current(context: dg.ScheduleEvaluationContext, tables: Sequence[str], members: Sequence[Instrument]) -> bool:
+    """Whether each of the computed `tables` was computed within CURRENT_FOR and no input of `members` changed since."""
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.lineage.stale_inputs import read_marks
+
+    oldest = context.scheduled_execution_time - CURRENT_FOR
+    for table in tables:
+        last = context.instance.get_latest_materialization_event(dg.AssetKey(table))
+        if last is None or last.timestamp < oldest.timestamp():
+            return False
+    symbols = [each.symbol for each in members]
+    with transaction() as connection:
+        marks = [mark for table in tables for mark in read_marks(connection, table, symbols).values()]
+    return all(mark.dirty_from is None for mark in marks)
 
 
 def any_open(members: Sequence[Instrument], now: datetime) -> bool:

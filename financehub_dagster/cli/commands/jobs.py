@@ -33,6 +33,7 @@ _FILLS = {
     "dead_letter_failed_runs": "`task_failures`",
     "cleanup_repeated_runs": "deletes old runs and ticks of jobs that run all day",
     "follow_inputs": "`levels_daily`, `pivot_points`",
+    "observe_api_usage_sensor": "`api_usage`",
     "recovery": "ends lost runs, reports rows without an event",
     "test_connection": "nothing; it fails with the names of those that do not answer",
 }

@@ -52,7 +52,12 @@ PREDECESSORS = (
         ("replay_dead_letters",),
         "[dead letters](dead-letters.md)",
     ),
-    Predecessor(19, "rate limits per API key, key rotation", ("observe_api_usage",), "[providers](providers.md)"),
+    Predecessor(
+        19,
+        "rate limits per API key, key rotation",
+        ("observe_api_usage", "observe_api_usage_sensor"),
+        "[providers](providers.md)",
+    ),
     Predecessor(20, "circuit breaker", here="shared by all processes ([providers](providers.md))"),
     Predecessor(21, "dead letter queue with replay", ("replay_dead_letters",), "[dead letters](dead-letters.md)"),
     Predecessor(22, "batch calls instead of one per symbol", here="[providers](providers.md)"),

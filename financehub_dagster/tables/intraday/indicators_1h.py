@@ -26,7 +26,7 @@ TABLE = Table(
     checks=(*defaults.CHECKS, "no_missing_rows"),
     keep_revisions=True,
     range_partitioned=True,
-    freshness=defaults.HOURLY_FRESHNESS,
+    freshness=defaults.DAILY_FRESHNESS,
     lateness=defaults.late_after(timedelta(hours=3)),
     runtime=timedelta(minutes=30),
     jobs=(
@@ -34,8 +34,9 @@ TABLE = Table(
             "calculate_hourly_indicators",
             "Technical indicators of the hours of every active instrument.",
             cron="8 * * * *",
-            why="Every hour, when the hour's last minutes have come.",
+            why="Every hour, when the hour's last minutes have come, and once a day in any case.",
             days_back=1,
+            only_changed=True,
         ),
     ),
 )
