@@ -29,15 +29,8 @@ def _market_engine() -> "Engine":
     return market_engine()
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange[R]:
-    """How a session performs one try.
-
-    send(seconds, credentials) returns its library's response, reply_of makes it neutral.
-    """
-
-    send: Callable[[float, Credentials], R]
-    reply_of: Callable[[R], Reply]
+type Send[R] = Callable[[float, Credentials], tuple[R, Reply]]
+"""How a session performs one try, within seconds: its library's response, and the same made neutral."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +40,9 @@ class VendorClient:
     policy: Policy
     engine: Callable[[], "Engine"] = _market_engine
 
-    def perform[R](self, call: Call, path: str, exchange: Exchange[R]) -> R:
+    def perform[R](self, call: Call, path: str, send: Send[R]) -> R:
         """One request, tried as often as the policy allows; returns a usable response or raises ProviderError."""
-        request = _Request(self, call, path, exchange)
+        request = _Request(self, call, path, send)
         controller = retrying(
             request.timeouts, request.deadline, request.worth_another_try, lambda: request.rotates, request.pausing
         )
@@ -65,13 +58,13 @@ class VendorClient:
 class _Request[R]:
     """The state of one request between its tries."""
 
-    def __init__(self, client: VendorClient, call: Call, path: str, exchange: Exchange[R]) -> None:
+    def __init__(self, client: VendorClient, call: Call, path: str, send: Send[R]) -> None:
         policy = client.policy
         self.policy = policy
         self.engine = client.engine
         self.call = call
-        self.weight = policy.meaning.weight(path) if call.weight is None else call.weight
-        self.exchange = exchange
+        self.weight = policy.meaning.weight(path)
+        self.send = send
         self.timeouts = within_deadline(policy.timeouts)
         self.deadline = Deadline(self.timeouts.deadline)
         self.breaker = Breaker(self.engine, policy.provider, call.capability, policy.breaker, policy.place)
@@ -92,8 +85,7 @@ class _Request[R]:
         self.call.count()
         outcome = usage.ABORTED
         try:
-            response = self.exchange.send(self._seconds(), self._credentials())
-            reply = self.exchange.reply_of(response)
+            response, reply = self.send(self._seconds(), self._credentials())
             self.call.reply = self.reply = reply
             error = self.policy.meaning.refusal(reply)
             if error is not None:

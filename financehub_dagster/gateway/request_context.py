@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 class Call:
     """One piece of work: `requests` counts what left for it, the tries that failed included.
 
-    symbol is ours, asked what the vendor calls it. reply is the last answer. weight is what the next request costs
-    where its path does not tell, as in a batch.
+    symbol is ours, asked what the vendor calls it. reply is the last answer.
     """
 
     client: "VendorClient"
@@ -34,7 +33,6 @@ class Call:
     base_url: str | None = None
     requests: int = 0
     reply: Reply | None = None
-    weight: int | None = None
     asked: str | None = None
 
     @property

@@ -17,6 +17,7 @@ from financehub_dagster.gateway.pausing import pause
 from financehub_dagster.gateway.policy import Policy
 from financehub_dagster.storage.rate_limits import api_keys, limiter
 from financehub_dagster.storage.rate_limits.limiter import Limit, Slot
+from financehub_dagster.storage.rate_limits.quotas import Quota
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Engine
@@ -58,11 +59,8 @@ class Accounts:
 
         The quota of a minute is booked again: the call leaves later than its first booking counts for.
         """
-        end, policy = time.monotonic() + max_wait, self.policy
-        quotas = [quota for quota in policy.quotas if not quota.is_long]
-        slot = limiter.reserve(
-            self.engine(), policy.provider, policy.account(key), policy.limits, quotas, weight=weight, max_wait=max_wait
-        )
+        end = time.monotonic() + max_wait
+        slot = self._reserve(key, [quota for quota in self.policy.quotas if not quota.is_long], weight, max_wait)
         if not slot.granted:
             raise self._refusal(slot)
         self._keep(slot, key, weight, end)
@@ -75,10 +73,7 @@ class Accounts:
 
         def another() -> Slot:
             left = max(end + NEARLY - time.monotonic(), 0.0)
-            policy = self.policy
-            taken = limiter.reserve(
-                self.engine(), policy.provider, policy.account(key), policy.limits, weight=weight, max_wait=left
-            )
+            taken = self._reserve(key, (), weight, left)
             if not taken.granted or not left:
                 raise self._refusal(taken)
             return taken
@@ -145,14 +140,12 @@ class Accounts:
             if quota.weighted and weight > quota.amount:
                 problem = f"one request costs {weight}, and the plan has {quota.amount} per {quota.name}"
                 raise NotInPlan(policy.provider, problem, symbol=self.symbol)
+        return self._reserve(key, policy.quotas, weight, max_wait)
+
+    def _reserve(self, key: Key | None, quotas: Sequence[Quota], weight: int, max_wait: float) -> Slot:
+        account, limits = self.policy.account(key), self.policy.limits
         return limiter.reserve(
-            self.engine(),
-            policy.provider,
-            policy.account(key),
-            policy.limits,
-            policy.quotas,
-            weight=weight,
-            max_wait=max_wait,
+            self.engine(), self.policy.provider, account, limits, quotas, weight=weight, max_wait=max_wait
         )
 
     def _refusal(self, slot: Slot) -> Limited:

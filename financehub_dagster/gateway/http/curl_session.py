@@ -14,7 +14,6 @@ from curl_cffi.requests import exceptions as curl
 
 from financehub_dagster.gateway.addresses import host_of, overridden
 from financehub_dagster.gateway.api_keys import Credentials
-from financehub_dagster.gateway.client import Exchange
 from financehub_dagster.gateway.errors import BadRequest, Malformed, ProviderError, Transient, Unreachable
 from financehub_dagster.gateway.redaction import guard_logger
 from financehub_dagster.gateway.request_context import Call, current_call
@@ -82,17 +81,15 @@ class GatewayCurlSession(Session[Response]):
             kwargs["headers"] = {**(kwargs.get("headers") or {}), "Host": host_of(url)}
             kwargs["http_version"] = "v1"  # without TLS, curl would ask for an upgrade that plain servers refuse
 
-        def once(seconds: float, _credentials: Credentials) -> Response:
-            connect = min(timeouts.connect, seconds)
-            kwargs["timeout"] = (connect, seconds - connect)
-            return self._once(call, method, target, timeouts.body_bytes, kwargs)
-
         path = urlsplit(url).path
 
-        def read(response: Response) -> Reply:
-            return call.answered(path, response.status_code, response.headers, response.content)
+        def once(seconds: float, _credentials: Credentials) -> tuple[Response, Reply]:
+            connect = min(timeouts.connect, seconds)
+            kwargs["timeout"] = (connect, seconds - connect)
+            response = self._once(call, method, target, timeouts.body_bytes, kwargs)
+            return response, call.answered(path, response.status_code, response.headers, response.content)
 
-        return call.client.perform(call, path, Exchange(once, read))
+        return call.client.perform(call, path, once)
 
     def _once(self, call: Call, method: Any, url: str, most_bytes: int, kwargs: dict[str, Any]) -> Response:
         body = _BoundedBody(most_bytes)

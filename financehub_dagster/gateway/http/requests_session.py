@@ -12,7 +12,6 @@ import requests
 import urllib3
 
 from financehub_dagster.gateway.api_keys import NO_CREDENTIALS, Credentials
-from financehub_dagster.gateway.client import Exchange
 from financehub_dagster.gateway.errors import BadRequest, Malformed, Transient, Unreachable
 from financehub_dagster.gateway.http.deadline import DeadlineAdapter, by
 from financehub_dagster.gateway.redaction import guard_logger
@@ -41,18 +40,16 @@ class GatewaySession(requests.Session):
         call = current_call()
         kwargs = {**kwargs, "stream": True, "allow_redirects": False}
 
-        def once(seconds: float, credentials: Credentials) -> requests.Response:
+        path = urlsplit(request.url or "").path
+
+        def once(seconds: float, credentials: Credentials) -> tuple[requests.Response, Reply]:
             timeouts = call.client.policy.timeouts
             kwargs["timeout"] = (min(timeouts.connect, seconds), seconds)
             signed = _signed(request, credentials)
-            return self._once(call, signed, time.monotonic() + seconds, timeouts.body_bytes, kwargs)
+            response = self._once(call, signed, time.monotonic() + seconds, timeouts.body_bytes, kwargs)
+            return response, call.answered(path, response.status_code, response.headers, response.content)
 
-        path = urlsplit(request.url or "").path
-
-        def read(response: requests.Response) -> Reply:
-            return call.answered(path, response.status_code, response.headers, response.content)
-
-        return call.client.perform(call, path, Exchange(once, read))
+        return call.client.perform(call, path, once)
 
     def _once(
         self, call: Call, request: requests.PreparedRequest, deadline: float, most_bytes: int, kwargs: dict[str, Any]
