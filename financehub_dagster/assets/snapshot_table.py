@@ -12,10 +12,9 @@ import dagster as dg
 from financehub_dagster.assets.charts import snapshots
 from financehub_dagster.assets.reporting import reported, rows_of
 from financehub_dagster.ingest.outcome import raise_if_nothing_worked, run_metadata
-from financehub_dagster.ingest.partitions import Window, running_partition
+from financehub_dagster.ingest.partitions import Window, require_running_partition
 from financehub_dagster.ingest.run_config import Snapshot
-from financehub_dagster.ingest.snapshot_rows import store_fundamentals, store_news, store_prices
-from financehub_dagster.ingest.snapshots import SnapshotRun, Store, update_answers
+from financehub_dagster.ingest.snapshots import SnapshotRun, update_answers
 from financehub_dagster.providers.table_sources import bound_router
 from financehub_dagster.storage.database.engine import Connection, transaction
 from financehub_dagster.storage.queries import history
@@ -23,8 +22,6 @@ from financehub_dagster.tables import SNAPSHOTS, TABLES
 
 type Shown = Callable[[Connection, str, date, date], dg.MetadataValue]
 
-_STORES: dict[str, Store] = {"newest": store_prices, "daily": store_fundamentals, "articles": store_news}
-"""How the answers for a table are written, by what it keeps."""
 _SHOWN: dict[str, tuple[str, Shown]] = {
     "movers": ("movers", snapshots.movers),
     "markets": ("largest", snapshots.markets),
@@ -41,12 +38,12 @@ def fill_with_snapshots(
     window, filled = Window.of(context), SNAPSHOTS[table]
     since = None
     if filled.look_back is None:
-        running_partition(context)
+        require_running_partition(context)
     else:
         since = since_when(table, window, filled.look_back, datetime.now(UTC))
     router = bound_router(table, context.resources, config.providers)
     work = SnapshotRun(table, router, window.partition_key, context.run.run_id, since)
-    outcome = update_answers(work, config.members(table), _STORES[filled.keeps], context.log)
+    outcome = update_answers(work, config.members(table), context.log)
     raise_if_nothing_worked(outcome)
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
     with transaction() as connection:

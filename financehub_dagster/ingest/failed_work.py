@@ -7,10 +7,12 @@ healing).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Self
 
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.failover import deferred_until
 from financehub_dagster.ingest.outcome import Deferral, Outcome
+from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.dead_letters import dead_letters, deferred_work
 from financehub_dagster.storage.queries.partition_keys import key_of
@@ -32,6 +34,12 @@ class RequestedWork:
     again_at: Callable[[datetime], str]
     config: Mapping[str, object]
 
+    @classmethod
+    def over(cls, table: str, window: Window, run_id: str, providers: Sequence[str] | None) -> Self:
+        """What a run over `window` asked for that was limited to these providers (None: it was not)."""
+        key, days = window.partition_key, {"start": window.start.isoformat(), "end": window.end.isoformat()}
+        return cls(table, window.start, window.end, key, run_id, lambda _: key, days | limited_to(providers))
+
     def settle(self, connection: Connection, symbols: Sequence[str]) -> None:
         """What failed or waited of `symbols` within these days is done."""
         self.settle_failures(connection, symbols)
@@ -49,9 +57,9 @@ class RequestedWork:
         deferred_work.resolve_deferrals(connection, self.table, self.first, self.last, symbols)
 
 
-def run_config(providers: Sequence[str] | None, **days: str) -> dict[str, object]:
-    """What a run over `days` is told that was limited to these providers (None: it was not)."""
-    return {**days, **({} if providers is None else {"providers": list(providers)})}
+def limited_to(providers: Sequence[str] | None) -> dict[str, object]:
+    """What a run is told that is limited to these providers (None: it is not)."""
+    return {} if providers is None else {"providers": list(providers)}
 
 
 def leave_undone(

@@ -63,8 +63,8 @@ class Outcome:
     doubted: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     off: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, int] = field(default_factory=dict)
-    answered_by: dict[str, int] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    answered_by: Counter[str] = field(default_factory=Counter)
     deferred: dict[str, Deferral] = field(default_factory=dict)
     unclaimed: list[str] = field(default_factory=list)
     taken_back: list[str] = field(default_factory=list)
@@ -79,10 +79,8 @@ class Outcome:
         """Count what was done to some of the instruments as part of this."""
         for counted in fields(self):
             own, other = getattr(self, counted.name), getattr(part, counted.name)
-            if counted.name in ("sources", "answered_by"):
-                setattr(self, counted.name, dict(Counter(own) + Counter(other)))
-            elif counted.name != "table":
-                setattr(self, counted.name, own | other if isinstance(own, dict) else own + other)
+            if counted.name != "table":  # a Counter is a dict too, and its counts add up
+                setattr(self, counted.name, own | other if type(own) is dict else own + other)
 
 
 def _reasons(failures: Mapping[str, str]) -> dg.TableMetadataValue:
@@ -123,7 +121,7 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
         **{name: dg.MetadataValue.int(count) for name, count in always.items()},
         "span": dg.MetadataValue.text(f"{first} to {last}"),
         **{name: dg.MetadataValue.int(count) for name, count in sometimes.items() if count},
-        **{name: dg.MetadataValue.json(counts) for name, counts in sources.items() if counts},
+        **{name: dg.MetadataValue.json(dict(counts)) for name, counts in sources.items() if counts},
         **{name: dg.MetadataValue.text(", ".join(symbols)) for name, symbols in named.items() if symbols},
         **({"off": _reasons(outcome.off)} if outcome.off else {}),
         **_undone(outcome),

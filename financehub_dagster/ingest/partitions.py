@@ -80,15 +80,14 @@ def range_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
     return None if first is None or last is None else (first, last)
 
 
-def running_partition(context: dg.AssetExecutionContext, now: datetime | None = None) -> str:
-    """The partition of a run over a table that holds what is so now; raises dg.Failure unless it is the running one.
+def require_running_partition(context: dg.AssetExecutionContext) -> None:
+    """Raise dg.Failure unless a run over a table that holds what is so now is over the running partition alone.
 
     A run that was asked for at the end of a partition may begin within the hour after it.
     """
-    now = now or datetime.now(UTC)
     asked, span = context.partition_key_range, context.partition_time_window
-    if asked.start == asked.end and span.start <= now < span.end + GRACE:
-        return str(asked.start)
+    if asked.start == asked.end and span.start <= datetime.now(UTC) < span.end + GRACE:
+        return
     wanted = asked.start if asked.start == asked.end else f"{asked.start} to {asked.end}"
     raise dg.Failure(
         f"{wanted} cannot be filled: vendors say only what is so now; choose the running partition alone",

@@ -4,6 +4,7 @@ Belongs here: what is left as it is stored, and what is written, in one transact
 not belong here: asking, and settling what failed (`ingest.snapshots`).
 """
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from financehub_dagster.ingest.acceptance import accept, write
@@ -47,6 +48,14 @@ def store_news(connection: Connection, answer: Answers, run_id: str, outcome: Ou
     outcome.add(write(connection, outcome.table, rows[own].drop(columns="symbols"), run_id))
     links = rows[["url", "symbols"]].explode("symbols").dropna().rename(columns={"symbols": "symbol"})
     write(connection, "news_links", links, run_id)
+
+
+STORES: Mapping[str, Callable[[Connection, Answers, str, Outcome], None]] = {
+    "newest": store_prices,
+    "daily": store_fundamentals,
+    "articles": store_news,
+}
+"""What writes one vendor's answer under a run id and counts what became of its rows, by what its table keeps."""
 
 
 def _with_origin(answer: Answers) -> "pd.DataFrame":

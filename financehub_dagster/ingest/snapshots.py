@@ -4,7 +4,7 @@ Belongs here: the order of work for one run (ask, judge, write, settle). Does no
 (providers.snapshot_routing), how a kind of rows is written (`snapshot_rows`), SQL and Dagster's events.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -15,9 +15,10 @@ from financehub_dagster.gateway.errors import NotConfigured, ProviderError
 from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest import agreement
 from financehub_dagster.ingest.concurrency import apart
-from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
+from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, limited_to
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import partition_at
+from financehub_dagster.ingest.snapshot_rows import STORES
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.snapshot_routing import AnswersRouter
@@ -26,9 +27,6 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.partition_keys import ends_of
 from financehub_dagster.tables import SNAPSHOTS
-
-type Store = Callable[[Connection, Answers, str, Outcome], None]
-"""Write one vendor's answer under a run id and count what became of its rows."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class SnapshotRun:
     since: datetime | None = None
 
 
-def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], store: Store, log: Logger) -> Outcome:
+def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], log: Logger) -> Outcome:
     """Ask about the instruments, store what is said and return what became of each.
 
     An instrument that fails is recorded as a dead letter and reported; the others are stored. One whose vendors have
@@ -57,7 +55,7 @@ def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], store: 
         with counting() as sent:
             answers, errors = apart(partial(_ask, work), batch)
         outcome.calls += sent.requests
-        outcome.include(in_transaction(partial(_store, work, batch, answers, errors, store)))
+        outcome.include(in_transaction(partial(_store, work, batch, answers, errors)))
         done, failed = len(outcome.done), len(outcome.failures)
         log.info(f"{work.table}: {done} of {len(instruments)} instruments done, {failed} failed")
     if outcome.off:
@@ -75,7 +73,6 @@ def _store(
     batch: Sequence[Instrument],
     answers: Sequence[Answers],
     errors: Mapping[str, ProviderError],
-    store: Store,
     connection: Connection,
 ) -> Outcome:
     """Write a batch and what it settles; returns what became of its instruments."""
@@ -83,8 +80,8 @@ def _store(
     locks.lock_table(connection, schema.table(work.table))
     for answer in answers:
         if len(answer.rows):
-            outcome.sources[answer.source] = outcome.sources.get(answer.source, 0) + len(answer.rows)
-            store(connection, answer, work.run_id, outcome)
+            outcome.sources[answer.source] += len(answer.rows)
+            STORES[SNAPSHOTS[work.table].keeps](connection, answer, work.run_id, outcome)
     off = work.router.why_off([each.asset_type for each in batch])
     outcome.off = {symbol: off or str(error) for symbol, error in errors.items() if isinstance(error, NotConfigured)}
     failed = {symbol: error for symbol, error in errors.items() if symbol not in outcome.off}
@@ -103,7 +100,7 @@ def _asked(work: SnapshotRun) -> RequestedWork:
 
     A question about now has no beginning, and what waits for its budget is kept under the partition of that day.
     """
-    key, config = work.partition_key, run_config(work.router.only)
+    key, config = work.partition_key, limited_to(work.router.only)
     if work.since is None:
         again_at = partial(partition_at, work.table)
         return RequestedWork(work.table, date.min, date.max, key, work.run_id, again_at, config)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from logging import Logger
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from financehub_dagster.gateway.errors import ProviderError, Transient
 from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest import agreement
-from financehub_dagster.ingest.acceptance import accept
+from financehub_dagster.ingest.acceptance import accept, write
 from financehub_dagster.ingest.concurrency import at_once, batches
-from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
+from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone
 from financehub_dagster.ingest.history import doubtful, restating, source_priority, substitute_bars, taking_back
 from financehub_dagster.ingest.history.restating import Reading, Span
 from financehub_dagster.ingest.outcome import Outcome
@@ -32,13 +32,11 @@ from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.lineage import stale_inputs
 from financehub_dagster.storage.queries import history
 from financehub_dagster.storage.queries.history import Surroundings
-from financehub_dagster.storage.upsert import rejected_rows, upsert, withdrawals
+from financehub_dagster.storage.upsert import rejected_rows, withdrawals
 from financehub_dagster.tables import ACTIONS, derived_from
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -160,19 +158,13 @@ def _seen(reading: Reading) -> tuple[date, date]:
     return first, max([reading.end, *days.iloc[-1:].dt.date])
 
 
-def _asked(work: HistoryRun) -> RequestedWork:
-    start, end, key = work.window.start, work.window.end, work.window.partition_key
-    config = run_config(work.router.only, start=start.isoformat(), end=end.isoformat())
-    return RequestedWork(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
-
-
 def _store(work: HistoryRun, answers: Sequence[_Answer], connection: Connection) -> tuple[Outcome, Outcome]:
     """Write a batch and all that follows from it; returns the outcomes of its bars and corporate actions."""
     bars, actions = Outcome(work.table), Outcome(ACTIONS)
     locks.lock_table(connection, schema.table(work.table))
     answers, known = _looked_at_again(work, connection, answers)
     rejected = _store_rows(work, connection, answers, known, bars, actions)
-    asked = _asked(work)
+    asked = RequestedWork.over(work.table, work.window, work.run_id, work.router.only)
     asked.settle(connection, [each.instrument.symbol for each in answers if each.got is not None])
     failed = {each.instrument.symbol: each.error for each in answers if each.error is not None}
     leave_undone(connection, asked, failed, bars)
@@ -208,8 +200,8 @@ def _store_rows(
     told = source_priority.without_outranked(connection, ACTIONS, told, earlier)
     good = doubtful.with_flags(connection, work.table, good, told, complete)
     bars.doubtful += sum(map(bool, good["flags"]))
-    bars.add(_write(connection, work.table, good, work.run_id))
-    actions.add(_write(connection, ACTIONS, told, work.run_id))
+    bars.add(write(connection, work.table, good, work.run_id))
+    actions.add(write(connection, ACTIONS, told, work.run_id))
     _repair(work, connection, answers, good)
     bars.rejected += len(rejected)
     actions.rejected += len(refused)
@@ -348,14 +340,13 @@ def _settle(
 
 
 def _count(work: HistoryRun, answers: Sequence[_Answer], good: "pd.DataFrame", bars: Outcome, actions: Outcome) -> None:
-    for source, rows in good["source"].value_counts().items():
-        bars.sources[str(source)] = bars.sources.get(str(source), 0) + int(rows)
+    bars.sources.update(good["source"].tolist())
     for answer in answers:
         if answer.got is None:
             continue
         symbol, got = answer.instrument.symbol, answer.got
         bars.done.append(symbol)
-        bars.answered_by[got.source] = bars.answered_by.get(got.source, 0) + 1
+        bars.answered_by[got.source] += 1
         (actions.done if got.all_actions else actions.unclaimed).append(symbol)
         if not len(got.bars):
             bars.empty.append(symbol)
@@ -367,24 +358,6 @@ def _count(work: HistoryRun, answers: Sequence[_Answer], good: "pd.DataFrame", b
             bars.readjusted += [symbol] if "dividend" in answer.reading.moved else []
         elif asked_more and got.source == work.router.first_choice(answer.instrument):
             bars.taken_back.append(symbol)
-
-
-def _write(connection: Connection, table: str, frame: "pd.DataFrame", run_id: str) -> upsert.WriteResult:
-    return upsert.write(
-        connection,
-        schema.table(table),
-        {name: _array(frame[name]) for name in frame.columns},
-        run_id=run_id,
-        keep_revisions=True,
-        derived=derived_from(table),
-    )
-
-
-def _array(column: "pd.Series[Any]") -> "NDArray[np.generic]":
-    """The values of a column; instants as numpy has them, which pandas would give out as objects, one for each row."""
-    import pandas as pd
-
-    return column.to_numpy("datetime64[us]") if isinstance(column.dtype, pd.DatetimeTZDtype) else column.to_numpy()
 
 
 def _stack(parts: Sequence[tuple[DailyBars, "pd.DataFrame"]]) -> "pd.DataFrame":

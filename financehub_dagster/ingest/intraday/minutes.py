@@ -24,7 +24,7 @@ from financehub_dagster.gateway.errors import NotInPlan, ProviderError
 from financehub_dagster.gateway.request_context import counting
 from financehub_dagster.ingest.acceptance import accept, write
 from financehub_dagster.ingest.concurrency import at_once, batches
-from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone, run_config
+from financehub_dagster.ingest.failed_work import RequestedWork, leave_undone
 from financehub_dagster.ingest.intraday.longer_bars import Change, write_longer_bars
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
@@ -176,9 +176,7 @@ def _ask(work: MinutesRun, question: _Question) -> list[_Answer]:
 
 
 def _asked(work: MinutesRun) -> RequestedWork:
-    start, end, key = work.window.start, work.window.end, work.window.partition_key
-    config = run_config(work.router.only, start=start.isoformat(), end=end.isoformat())
-    return RequestedWork(work.table, start, end, key, work.run_id, again_at=lambda _: key, config=config)
+    return RequestedWork.over(work.table, work.window, work.run_id, work.router.only)
 
 
 def _store(work: MinutesRun, answers: Sequence[_Answer], connection: Connection) -> dict[str, Outcome]:
@@ -213,7 +211,7 @@ def _write(work: MinutesRun, connection: Connection, answers: Sequence[_Answer],
     good, rejected = accept(connection, work.table, rows, work.run_id)
     outcome.rejected += len(rejected)
     good = _without_outranked(work, connection, good, answers)
-    outcome.sources = {str(name): int(count) for name, count in good["source"].value_counts().items()}
+    outcome.sources.update(good["source"].tolist())
     outcome.add(write(connection, work.table, good, work.run_id, locked=True))
 
 
