@@ -89,13 +89,3 @@ class Answers:
     source: str
     fetched_at: datetime
     calls: int
-
-
-@dataclass(frozen=True)
-class ConnectionReport:
-    """A vendor answered a cheap question: latency in seconds of the whole call, detail in one line, calls it took."""
-
-    provider: str
-    latency: float
-    detail: str
-    calls: int

@@ -6,7 +6,6 @@ and when its breaker opens. Does not belong here: asking, or any vendor's number
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from time import perf_counter
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -19,7 +18,7 @@ from financehub_dagster.gateway.errors import BadRequest, ProviderError
 from financehub_dagster.gateway.policy import BreakerSettings, Meaning, Policy, Timeouts
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
-from financehub_dagster.providers.base import Answers, ConnectionReport
+from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.frames import merged, table
 from financehub_dagster.providers.reading import AnswerRows, Tally, in_turn, require_any
 from financehub_dagster.settings import get_settings
@@ -140,12 +139,6 @@ class Vendor(Resource):
         found = merged(found) if capability == "news" else found
         return Answers(found, failed, self.name, datetime.now(UTC), tally.calls)
 
-    def test_connection(self) -> ConnectionReport:
-        """Ask the cheapest question the vendor answers; raises ProviderError."""
-        started = perf_counter()
-        detail, calls = self.probe()
-        return ConnectionReport(self.name, perf_counter() - started, detail, calls)
-
-    def probe(self) -> tuple[str, int]:
-        """What the vendor says to that question in one line, and the requests it took; raises ProviderError."""
+    def test_connection(self) -> str:
+        """What the vendor says to the cheapest question it answers, in one line; raises ProviderError."""
         raise NotImplementedError

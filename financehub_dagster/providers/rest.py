@@ -117,10 +117,9 @@ class RestProvider(Vendor):
         frame, paid = bars_table(bars, of, start, end, tally.clock), actions_table(actions, start, end)
         return DailyBars(of.symbol, frame, paid, self.name, datetime.now(UTC), tally.calls, **told)
 
-    def probe(self) -> tuple[str, int]:
-        """The answer to `cheapest`, and the requests it took; raises ProviderError."""
-        tally = Tally()
-        return self.ask("test_connection", self.cheapest, tally), tally.calls
+    def test_connection(self) -> str:
+        """The answer to `cheapest`; raises ProviderError."""
+        return self.ask("test_connection", self.cheapest, Tally())
 
     def _http(self, base: str) -> "GatewaySession":
         from financehub_dagster.gateway.http.requests_session import GatewaySession

@@ -141,9 +141,7 @@ def test_yfinance_cannot_reach_the_network_past_the_gateway() -> None:
 
 
 def test_a_connection_test_takes_one_request(sandbox: Sandbox) -> None:
-    report = yahoo().test_connection()
-    assert (report.provider, report.calls) == ("yahoo", 1)
-    assert report.latency > 0
+    assert yahoo().test_connection().startswith("SPY last traded ")
     assert sandbox.calls()["by_path"] == {"/v8/finance/chart/SPY": 1}
 
 

@@ -3,6 +3,7 @@
 Belongs here: one cheap question to each. Does not belong here: keeping a history of health.
 """
 
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -37,9 +38,10 @@ def ask_everyone(context: dg.OpExecutionContext) -> None:
     providers: Mapping[str, Vendor] = {name: getattr(context.resources, name) for name in VENDORS}
     silent = []
     for name, provider in providers.items():
+        started = perf_counter()
         try:
-            report = provider.test_connection()
-            context.log.info(f"{name}: {report.detail}, in {report.latency:.2f} s")
+            said = provider.test_connection()
+            context.log.info(f"{name}: {said}, in {perf_counter() - started:.2f} s")
         except NotConfigured as off:
             context.log.info(str(off))
         except ProviderError as error:

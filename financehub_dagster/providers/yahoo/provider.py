@@ -158,15 +158,14 @@ class YahooProvider(Vendor):
             finally:
                 tally.calls += call.requests
 
-    def probe(self) -> tuple[str, int]:
+    def test_connection(self) -> str:
         """Ask for the last week of SPY, the cheapest question Yahoo answers; raises ProviderError."""
         from financehub_dagster.providers.yahoo import client
 
         today = datetime.now(UTC).date()
-        with calling(self._call("test_connection", "SPY")) as call:
+        with calling(self._call("test_connection", "SPY")):
             answer = client.history("SPY", "America/New_York", today - timedelta(days=7), today + timedelta(days=1))
-        detail = "SPY has no bars" if answer is None else f"SPY last traded {answer.last_trade}"
-        return detail, call.requests
+        return "SPY has no bars" if answer is None else f"SPY last traded {answer.last_trade}"
 
     def _call(
         self, capability: str, symbol: str | None, asked: str | None = None, interval: str = errors.INTERVAL

@@ -60,7 +60,7 @@ def note(overheard: Overheard, vendor: Vendor, capability: str) -> bool:
         overheard.error(error)
         return False
     overheard.add("answers", repr(answer))
-    frames = [each for each in vars(answer).values() if isinstance(each, pd.DataFrame)]
+    frames = [each for each in getattr(answer, "__dict__", {}).values() if isinstance(each, pd.DataFrame)]
     overheard.add("answers", *(frame.to_csv() for frame in frames))
     for reason in getattr(answer, "failed", {}).values():
         overheard.error(reason)
