@@ -147,9 +147,9 @@ def banned(reply: Reply, message: str, seconds: float = BAN_SECONDS) -> Banned:
     return Banned(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
 
 
-def burst_limit(reply: Reply, message: str = "too many requests") -> BurstLimit:
-    """Too many calls in a short window, with the end of the wait where the vendor names it."""
-    wait = reply.retry_after
+def burst_limit(reply: Reply, message: str, seconds: float | None = None) -> BurstLimit:
+    """Too many calls in a short window, which ends after Retry-After or, where the vendor does not say, `seconds`."""
+    wait = seconds if reply.retry_after is None else reply.retry_after
     until = None if wait is None else datetime.now(UTC) + timedelta(seconds=wait)
     return BurstLimit(reply.provider, message, symbol=reply.symbol, retry_after=wait, until=until)
 

@@ -7,6 +7,7 @@ books (storage), or showing them.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 
 from financehub_dagster.gateway.addresses import place_of
@@ -101,32 +102,23 @@ def _windows(
 ) -> Iterator[AccountBudget]:
     calls = used[CALLS_TODAY].calls if CALLS_TODAY in used else 0
     resting = next((row for row in used.values() if row.benched_until), None)
-
-    def budget(
-        window: str, amount: int | None, used: int | None, left: int | None, resets: datetime | None
-    ) -> AccountBudget:
-        return AccountBudget(
-            provider=name,
-            key=account.key,
-            place=account.place,
-            window=window,
-            used=used,
-            amount=amount,
-            left=left,
-            resets_at=resets,
-            calls=calls or 0,
-            benched_until=resting.benched_until if resting else None,
-            reason=resting.reason if resting else None,
-            configured=configured,
-        )
-
+    budget = partial(
+        AccountBudget,
+        name,
+        account.key,
+        account.place,
+        calls=calls or 0,
+        benched_until=resting.benched_until if resting else None,
+        reason=resting.reason if resting else None,
+        configured=configured,
+    )
     for limit in provider.limits():
-        yield budget(_UNITS.get(limit.period, f"{limit.period:g} s"), limit.amount, None, None, None)
+        yield budget(_UNITS.get(limit.period, f"{limit.period:g} s"), None, limit.amount, None, None)
     plan = {quota.name: quota.amount for quota in provider.quotas()}
     for window, amount in plan.items():
         row = used.get(window)
         units = 0 if row is None else row.used
-        yield budget(window, amount, units, max(amount - units, 0), row.resets_at if row else None)
+        yield budget(window, units, amount, max(amount - units, 0), row.resets_at if row else None)
     for window, row in used.items():
         if window not in plan and window != CALLS_TODAY and row.used:
-            yield budget(window, row.amount, row.used, row.left, row.resets_at)
+            yield budget(window, row.used, row.amount, row.left, row.resets_at)

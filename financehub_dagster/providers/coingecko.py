@@ -27,6 +27,7 @@ from financehub_dagster.providers.reading import (
     batches,
     each_of,
     quota_spent,
+    until_next,
 )
 from financehub_dagster.providers.resource import CRYPTOS
 from financehub_dagster.providers.rest import Parts, RestProvider
@@ -47,7 +48,7 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     code, said = _said(document)
     if reply.status == 429 or code == 429:
         if "month" in said.lower():
-            return quota_spent(reply, "month", "the month's calls are used up")
+            return quota_spent(reply, until_next("month", reply.server_time), "the month's calls are used up")
         return burst_limit(reply, "too many calls within a minute")
     if code in WRONG_KEY:
         remedy = "check COINGECKO_API_KEYS, and that `plan` is the key's"

@@ -26,6 +26,7 @@ from financehub_dagster.providers.reading import (
     batches,
     each_of,
     quota_spent,
+    until_next,
 )
 from financehub_dagster.providers.resource import CRYPTOS
 from financehub_dagster.providers.rest import Parts, RestProvider
@@ -61,7 +62,7 @@ def refusal(reply: Reply, document: Any) -> Verdict:
         return burst_limit(reply, "too many calls within a minute")
     if code in (DAY, MONTH):
         window: Literal["day", "month"] = "day" if code == DAY else "month"
-        return quota_spent(reply, window, f"the {window}'s credits are used up")
+        return quota_spent(reply, until_next(window, reply.server_time), f"the {window}'s credits are used up")
     if code == ADDRESS:
         return banned(reply, "too many calls from this address", 60.0)
     if code >= 500 or reply.status >= 500:
@@ -75,12 +76,6 @@ def _code(status: Mapping[str, Any]) -> int:
     """The error code, which some versions send as a string; 0 is no error."""
     code = str(status.get("error_code") or 0)
     return int(code) if code.isdigit() else 400
-
-
-def cost(document: Any) -> int | None:
-    """The credits that a usable answer did cost, by its own words."""
-    took = document.get("status", {}).get("credit_count") if isinstance(document, dict) else None
-    return took if isinstance(took, int) else None
 
 
 def coins(document: Any) -> dict[str, Any]:
@@ -171,7 +166,9 @@ class CoinMarketCapProvider(RestProvider):
 
     def cost(self, reply: Reply) -> int | None:
         """Every answer says how many credits it took."""
-        return cost(reply.json())
+        document = reply.json()
+        took = document.get("status", {}).get("credit_count") if isinstance(document, dict) else None
+        return took if isinstance(took, int) else None
 
     def check(self, capability: str, instrument: Instrument) -> None:
         """Raise BadRequest for an alias that is no id too: it would fail all that are asked about with it."""

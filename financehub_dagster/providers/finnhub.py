@@ -13,7 +13,7 @@ from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
 from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
-from financehub_dagster.gateway.response import Reply, as_asked, burst_limit
+from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import Bar
@@ -35,7 +35,7 @@ from financehub_dagster.providers.items import (
     require_any_inside,
 )
 from financehub_dagster.providers.listings import LISTED, power_of_untold, require_symbol
-from financehub_dagster.providers.reading import AnswerRows, Refusal, Tally, VendorRequest, Verdict
+from financehub_dagster.providers.reading import AnswerRows, Refusal, Tally, VendorRequest, Verdict, unknown_symbol
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import (
     OtherQuestion,
@@ -81,7 +81,7 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     """Finnhub's own words: an `error` member, whatever the status says."""
     said = document.get("error") if isinstance(document, dict) else None
     if reply.status == 429 or (said and "limit reached" in str(said).lower()):
-        return burst_limit(_with_reset(reply), "60 requests a minute are used up on the free plan")
+        return burst_limit(reply, "60 requests a minute are used up on the free plan", _until_reset(reply))
     if not said:
         return None
     words = str(said).lower()
@@ -94,14 +94,10 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     return BadRequest(NAME, str(said), symbol=reply.symbol)
 
 
-def _with_reset(reply: Reply) -> Reply:
-    """Without Retry-After, X-Ratelimit-Reset (epoch seconds) says when the window ends."""
+def _until_reset(reply: Reply) -> float | None:
+    """Seconds until the window ends, from X-Ratelimit-Reset (epoch seconds); None without it."""
     resets = reply.headers.get("x-ratelimit-reset", "")
-    if reply.retry_after is not None or not resets.isdigit():
-        return reply
-    wait = max(int(resets) - reply.server_time.timestamp(), 0.0)
-    headers = {**reply.headers, "retry-after": str(wait)}
-    return Reply(reply.provider, reply.path, reply.status, headers, reply.body, reply.symbol)
+    return max(int(resets) - reply.server_time.timestamp(), 0.0) if resets.isdigit() else None
 
 
 def read_quote(document: Any, of: Instrument) -> AnswerRows:
@@ -134,8 +130,7 @@ def read_metric(document: Any, of: Instrument) -> AnswerRows:
 
 
 def _unknown(problem: str, of: Instrument) -> UnknownSymbol:
-    named = as_asked(of.symbol, require_symbol(NAME, of))
-    return UnknownSymbol(NAME, f"{problem}{named}; check or add its `{NAME}` alias", symbol=of.symbol)
+    return unknown_symbol(NAME, of.symbol, require_symbol(NAME, of), problem)
 
 
 def read_news(document: Any, of: Instrument, since: datetime) -> AnswerRows:
@@ -164,30 +159,27 @@ def _is_about(article: Any, of: Instrument) -> bool:
 
 def read_candles(document: Any, of: Instrument, first: date, last: date) -> list[Bar]:
     """/stock/candle of `first` to `last`. Parallel lists; `s` is ok, or no_data. No unit is named (`listings`)."""
-    said = member(document, "s")
-    if said == "no_data":
-        return []
-    if said != "ok":
-        raise ValueError(f"the candles are {said!r}, not ok")
-    columns = [document[name] for name in "tohlcv"]
 
     def bar(row: Sequence[Any]) -> Bar:
         return Bar(session_of(row[0], of.timezone), *map(known, row[1:]))
 
-    bars = read_bars(zip(*columns, strict=True), bar, power_of_untold(NAME, of))
+    bars = read_bars(_candles(document), bar, power_of_untold(NAME, of))
     require_any_inside(bars, first, last)
     return bars
 
 
-def read_minutes(document: Any, of: Range) -> Minutes:
-    """/stock/candle within days, as traded, of the regular sessions; times are epoch seconds."""
+def _candles(document: Any) -> list[tuple[Any, ...]]:
+    """The rows of parallel lists: time, open, high, low, close, volume."""
     said = member(document, "s")
     if said not in ("ok", "no_data"):
         raise ValueError(f"the candles are {said!r}, not ok")
-    if said == "no_data":
-        return Minutes.joined([])
-    candles = zip(*(document[name] for name in "tohlcv"), strict=True)
-    found = Minutes.read(candles, lambda row: (number(row[0]), row[1:]), power_of_untold(NAME, of.instrument))
+    return [] if said == "no_data" else list(zip(*(document[name] for name in "tohlcv"), strict=True))
+
+
+def read_minutes(document: Any, of: Range) -> Minutes:
+    """/stock/candle within days, as traded, of the regular sessions; times are epoch seconds."""
+    power = power_of_untold(NAME, of.instrument)
+    found = Minutes.read(_candles(document), lambda row: (number(row[0]), row[1:]), power)
     require_readable(found)
     require_range(found, of)
     return found.kept(regular(of.instrument, found.opens))

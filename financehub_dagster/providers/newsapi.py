@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from financehub_dagster.gateway.api_keys import Auth
-from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, Transient
+from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Transient
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.items import read_articles, read_or_none
-from financehub_dagster.providers.reading import AnswerRows, Refusal, VendorRequest, Verdict
+from financehub_dagster.providers.reading import AnswerRows, Refusal, VendorRequest, Verdict, quota_spent
 from financehub_dagster.providers.resource import EVERY_KIND
 from financehub_dagster.providers.rest import Parts, RestProvider
 from financehub_dagster.providers.values import instant, member, text
@@ -46,9 +46,7 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     if code in WRONG_KEY:
         return BadKey(NAME, f"the key is refused ({code}); check NEWSAPI_API_KEYS", symbol=reply.symbol)
     if code in SPENT:
-        wait = HALF_DAY.total_seconds() if reply.retry_after is None else reply.retry_after
-        until = reply.server_time + timedelta(seconds=wait)
-        return QuotaSpent(NAME, "the plan's calls are used up", symbol=reply.symbol, retry_after=wait, until=until)
+        return quota_spent(reply, reply.server_time + HALF_DAY, "the plan's calls are used up")
     if reply.status == 426 or code == "maximumResultsReached":
         return NotInPlan(NAME, f"the plan does not reach that far ({code})", symbol=reply.symbol)
     if reply.status >= 500 or code == "unexpectedError":

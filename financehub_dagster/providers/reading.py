@@ -114,12 +114,20 @@ def until_next(window: Literal["minute", "day", "month"], now: datetime) -> date
     return start + timedelta(days=1) if window == "day" else (start.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-def quota_spent(reply: Reply, window: Literal["day", "month"], message: str) -> QuotaSpent:
-    """Nothing before the window begins anew by the vendor's clock, or before its Retry-After."""
-    wait = reply.retry_after
-    until = until_next(window, reply.server_time) if wait is None else reply.server_time + timedelta(seconds=wait)
+def quota_spent(reply: Reply, until: datetime, message: str) -> QuotaSpent:
+    """Nothing before the vendor's Retry-After or, where it does not say, `until` by its clock."""
+    if reply.retry_after is not None:
+        until = reply.server_time + timedelta(seconds=reply.retry_after)
     left = (until - reply.server_time).total_seconds()
     return QuotaSpent(reply.provider, message, symbol=reply.symbol, retry_after=left, until=until)
+
+
+def unknown_symbol(
+    provider: str, symbol: str | None, asked: str | None, problem: str = "is not known there"
+) -> UnknownSymbol:
+    """The vendor does not know what it was `asked` for in place of our symbol."""
+    remedy = f"check or add its `{provider}` alias"
+    return UnknownSymbol(provider, f"{problem}{as_asked(symbol, asked)}; {remedy}", symbol=symbol)
 
 
 def batches(
@@ -185,8 +193,7 @@ def each_of(
             failed[symbol] = Malformed(provider, f"asked for {theirs}, got {strangers[0]}", symbol=symbol)
             continue
         if theirs not in members:
-            problem = f"is not known there{as_asked(symbol, theirs)}; check or add its `{provider}` alias"
-            failed[symbol] = UnknownSymbol(provider, problem, symbol=symbol)
+            failed[symbol] = unknown_symbol(provider, symbol, theirs)
             continue
         try:
             rows.append(row(instrument, members[theirs]))

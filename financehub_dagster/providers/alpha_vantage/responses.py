@@ -5,14 +5,14 @@ not belong here: frames. Source: https://www.alphavantage.co/documentation; the 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, QuotaSpent, UnknownSymbol
-from financehub_dagster.gateway.response import Reply, as_asked, burst_limit
+from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, UnknownSymbol
+from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Action, Bar
 from financehub_dagster.providers.intraday import Minutes, Range, regular, require_readable, told_in
@@ -25,7 +25,7 @@ from financehub_dagster.providers.items import (
     require_any_inside,
 )
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
-from financehub_dagster.providers.reading import AnswerRows, Verdict
+from financehub_dagster.providers.reading import AnswerRows, Verdict, quota_spent, unknown_symbol
 from financehub_dagster.providers.values import OtherQuestion, day, instant, maybe, maybe_price, member, text
 
 NAME = "alpha_vantage"
@@ -71,14 +71,13 @@ def refusal(reply: Reply, document: Any) -> Verdict:
     if any(sign in words for sign in BURST):
         return burst_limit(reply, "too many calls at once")
     if "per day" in words:
-        now = reply.server_time
-        until = datetime.combine(now.astimezone(EASTERN).date() + timedelta(days=1), time(), EASTERN).astimezone(UTC)
-        wait = (until - now).total_seconds()
-        return QuotaSpent(NAME, "the day's calls are used up", symbol=symbol, retry_after=wait, until=until)
+        tomorrow = reply.server_time.astimezone(EASTERN).date() + timedelta(days=1)
+        until = datetime.combine(tomorrow, time(), EASTERN).astimezone(UTC)
+        return quota_spent(reply, until, "the day's calls are used up")
     if "premium" in words:
         return NotInPlan(NAME, "only premium keys get this", symbol=symbol)
     if "invalid api call" in words and symbol is not None:
-        return _unknown(symbol, reply.asked)
+        return unknown_symbol(NAME, symbol, reply.asked)
     if "no articles" in words:
         return "usable"
     if "invalid inputs" in words and symbol is not None:
@@ -88,12 +87,7 @@ def refusal(reply: Reply, document: Any) -> Verdict:
 
 def read_daily(document: Any, of: Instrument) -> list[Bar]:
     """TIME_SERIES_DAILY: prices as traded. No unit is named (`listings`)."""
-
-    def bar(labelled: tuple[str, Any]) -> Bar:
-        label, row = labelled
-        return Bar(day(label), *(known(row.get(name)) for name in TRADED))
-
-    return _until_now(read_bars(_series(document, of).items(), bar, power_of_untold(NAME, of)))
+    return _until_now(read_bars(_series(document, of).items(), _bar(TRADED), power_of_untold(NAME, of)))
 
 
 def read_fx_daily(document: Any, pair: tuple[str, str]) -> list[Bar]:
@@ -102,16 +96,8 @@ def read_fx_daily(document: Any, pair: tuple[str, str]) -> list[Bar]:
     told = (str(member(meta, "2. From Symbol")), str(member(meta, "3. To Symbol")))
     if told != pair:
         raise OtherQuestion(f"asked for {'/'.join(pair)}, got {'/'.join(told)}")
-    series = member(document, "Time Series FX (Daily)")
-    if not isinstance(series, Mapping):
-        raise ValueError("the answer has no time series")
-
-    def bar(labelled: tuple[str, Any]) -> Bar:
-        label, row = labelled
-        opened, high, low, close = (known(row.get(name)) for name in ("1. open", "2. high", "3. low", "4. close"))
-        return Bar(day(label), opened, high, low, close, 0.0)
-
-    return _until_now(read_bars(series.items(), bar))
+    series = _series_at(document, "Time Series FX (Daily)")
+    return _until_now(read_bars(series.items(), _bar(TRADED[:4], volume=0.0)))
 
 
 def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action]]:
@@ -120,13 +106,7 @@ def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action
     Where prices are in pence nobody knows the unit of dividends: those are left out.
     """
     power, series = power_of_untold(NAME, of), _series(document, of)
-
-    def bar(labelled: tuple[str, Any]) -> Bar:
-        label, row = labelled
-        names = ("1. open", "2. high", "3. low", "4. close", "6. volume", "5. adjusted close")
-        return Bar(day(label), *(known(row.get(name)) for name in names))
-
-    bars = _until_now(read_bars(series.items(), bar, power))
+    bars = _until_now(read_bars(series.items(), _bar((*TRADED[:4], "6. volume", "5. adjusted close")), power))
     actions: list[Action] = []
     for label, row in series.items():
         on = read_or_none(day, label)
@@ -140,6 +120,16 @@ def read_adjusted(document: Any, of: Instrument) -> tuple[list[Bar], list[Action
         for each in actions
     ]
     return split_adjusted(bars, actions), per_share
+
+
+def _bar(names: Sequence[str], **untold: float) -> Callable[[tuple[str, Any]], Bar]:
+    """Reads a day and its row, which has a bar's numbers under `names`; `untold` are those that it does not have."""
+
+    def read(labelled: tuple[str, Any]) -> Bar:
+        label, row = labelled
+        return Bar(day(label), *(known(row.get(name)) for name in names), **untold)
+
+    return read
 
 
 def _until_now(bars: list[Bar]) -> list[Bar]:
@@ -184,7 +174,11 @@ def _series(document: Any, of: Instrument) -> Mapping[str, Any]:
     about = str(document["Meta Data"].get("1. Information", "Daily"))
     if not about.startswith("Daily"):
         raise OtherQuestion(f"asked for daily prices, got {about}")
-    series = member(document, "Time Series (Daily)")
+    return _series_at(document, "Time Series (Daily)")
+
+
+def _series_at(document: Any, name: str) -> Mapping[str, Any]:
+    series = member(document, name)
     if not isinstance(series, Mapping):
         raise ValueError("the answer has no time series")
     return series
@@ -200,9 +194,7 @@ def read_minutes(document: Any, of: Range) -> Minutes:
     interval, zone = member(meta, "4. Interval"), str(member(meta, "6. Time Zone"))
     if interval != name:
         raise OtherQuestion(f"asked for bars of {name}, got bars of {interval}")
-    series, power = member(document, f"Time Series ({name})"), power_of_untold(NAME, of.instrument)
-    if not isinstance(series, Mapping):
-        raise ValueError("the answer has no time series")
+    series, power = _series_at(document, f"Time Series ({name})"), power_of_untold(NAME, of.instrument)
 
     def bar(labelled: tuple[str, Any]) -> tuple[float, list[Any]]:
         label, row = labelled
@@ -234,7 +226,7 @@ def read_quote(document: Any, of: Instrument) -> AnswerRows:
 
     quote = member(document, "Global Quote")
     if not quote:
-        return AnswerRows([], {of.symbol: _unknown(of.symbol, require_symbol(NAME, of))})
+        return AnswerRows([], {of.symbol: unknown_symbol(NAME, of.symbol, require_symbol(NAME, of))})
     _check(member(quote, "01. symbol"), of)
     session, power = day(member(quote, "07. latest trading day")), power_of_untold(NAME, of)
     row = {
@@ -254,7 +246,7 @@ def read_quote(document: Any, of: Instrument) -> AnswerRows:
 def read_overview(document: Any, of: Instrument) -> AnswerRows:
     """OVERVIEW: all texts; of an unknown symbol, or a fund, an empty object."""
     if document == {}:
-        return AnswerRows([], {of.symbol: _unknown(of.symbol, require_symbol(NAME, of))})
+        return AnswerRows([], {of.symbol: unknown_symbol(NAME, of.symbol, require_symbol(NAME, of))})
     _check(member(document, "Symbol"), of)
     figures = {ours: maybe(document.get(theirs)) for ours, theirs in OVERVIEW.items()}
     texts = {ours: text(document.get(theirs)) for ours, theirs in (("sector", "Sector"), ("industry", "Industry"))}
@@ -299,8 +291,3 @@ def _check(symbol: Any, of: Instrument) -> None:
     asked = require_symbol(NAME, of)
     if str(symbol).upper() != asked.upper():
         raise OtherQuestion(f"asked for {asked}, got {symbol}")
-
-
-def _unknown(symbol: str, asked: str | None) -> UnknownSymbol:
-    problem = f"is not known there{as_asked(symbol, asked)}; check or add its `{NAME}` alias"
-    return UnknownSymbol(NAME, problem, symbol=symbol)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, ProviderError, Transient, UnknownSymbol
+from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, ProviderError, Transient
 from financehub_dagster.gateway.response import Reply, burst_limit
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
@@ -31,7 +31,7 @@ from financehub_dagster.providers.listings import (
     power_of_untold,
     require_symbol,
 )
-from financehub_dagster.providers.reading import AnswerRows, Verdict, each_of, quota_spent, until_next
+from financehub_dagster.providers.reading import AnswerRows, Verdict, each_of, quota_spent, unknown_symbol, until_next
 from financehub_dagster.providers.values import OtherQuestion, day, epoch, instant, maybe, maybe_price, member, text
 
 NAME = "twelve_data"
@@ -89,22 +89,16 @@ def meaning(reply: Reply, error: Mapping[str, Any]) -> ProviderError:
     code, said, symbol = str(error.get("code", "")), str(error.get("message", "")), reply.symbol
     words = said.lower()
     if code == "429" and "for the day" in words:
-        return quota_spent(reply, "day", "the day's credits are used up")
+        return quota_spent(reply, until_next("day", reply.server_time), "the day's credits are used up")
     if code == "429":
-        wait = reply.retry_after
-        if wait is None:
-            wait = (until_next("minute", reply.server_time) - reply.server_time).total_seconds()
-        headers = {**reply.headers, "retry-after": str(wait)}
-        later = Reply(NAME, reply.path, reply.status, headers, reply.body, symbol)
-        return burst_limit(later, "the minute's credits are used up")
+        left = (until_next("minute", reply.server_time) - reply.server_time).total_seconds()
+        return burst_limit(reply, "the minute's credits are used up", left)
     if code == "401" or "apikey" in words:
         return BadKey(NAME, "the key is missing or invalid; check TWELVE_DATA_API_KEYS", symbol=symbol)
     if code == "403" or "available starting with" in words:
         return NotInPlan(NAME, "the plan does not include this", symbol=symbol)
     if ("not found" in words and "symbol" in words) or code == "404":
-        return UnknownSymbol(
-            NAME, f"is not known there{reply.as_asked}; check or add its `{NAME}` alias", symbol=symbol
-        )
+        return unknown_symbol(NAME, symbol, reply.asked)
     if code.isdigit() and int(code) >= 500:
         return Transient(NAME, f"{said} ({code})", symbol=symbol, retry_after=reply.retry_after)
     return BadRequest(NAME, f"{said} ({code})", symbol=symbol)
