@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         None,
         description="Bearer tokens that `financehub serve` asks for, separated by commas; /livez needs none.",
     )
+    financehub_serve_origins: str = Field(
+        "",
+        description="Web sites whose pages may read from `financehub serve`, separated by commas, such as "
+        "https://charts.example.com.",
+    )
     financehub_behind_proxy: bool = Field(
         False,
         description="Only a proxy with a login can reach the ports of the webserver and of `financehub serve`, so that "
@@ -167,6 +172,10 @@ class Settings(BaseSettings):
         text = "" if self.financehub_serve_tokens is None else self.financehub_serve_tokens.get_secret_value()
         return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
+    def serve_origins(self) -> tuple[str, ...]:
+        """The web sites whose pages may read from the HTTP server."""
+        return tuple(part.strip() for part in self.financehub_serve_origins.split(",") if part.strip())
+
     def alert_urls(self) -> tuple[str, ...]:
         """The addresses that alerts are delivered to, in order; a comma within an address stays part of it."""
         text = "" if self.financehub_alert_urls is None else self.financehub_alert_urls.get_secret_value()
@@ -213,6 +222,14 @@ class Settings(BaseSettings):
             if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
                 raise ValueError(f"a token needs {SHORTEST_TOKEN} ASCII characters or more: `openssl rand -hex 32`")
         return secret
+
+    @field_validator("financehub_serve_origins")
+    @classmethod
+    def _origins_are_web_sites(cls, text: str) -> str:
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            if re.fullmatch(r"https?://[^/*\s]+", part) is None:
+                raise ValueError(f"{part} is no web site: write https://charts.example.com, without a path")
+        return text
 
     @property
     def home(self) -> Path:

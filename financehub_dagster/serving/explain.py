@@ -70,7 +70,7 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
     Raises ReadError for an unknown symbol, table or column; DatabaseError.
     """
     with transaction() as connection:
-        instrument = _instrument(connection, symbol)
+        instrument = find_instrument(connection, symbol)
         bars = _bars_of(instrument)
         name = table or _table_of(column, bars, instrument)
         _require_daily(name)
@@ -100,14 +100,13 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
     return found
 
 
-def _instrument(connection: "Connection", symbol: str) -> Instrument:
-    everything = {each.symbol: each for each in list_instruments(connection, active=None)}
+def find_instrument(connection: "Connection", symbol: str) -> Instrument:
+    """The instrument of a symbol, or of one that it gave up; raises ReadError."""
     [name] = present_symbols(connection, [symbol.strip().upper()])
-    found = everything.get(name)
-    if found is None:
-        hint = "`financehub instruments list --all` shows what there is"
-        raise unknown("symbol", name, everything, hint)
-    return found
+    for found in list_instruments(connection, symbols=[name], active=None, all_known=False):
+        return found
+    known = [each.symbol for each in list_instruments(connection, active=None)]
+    raise unknown("symbol", name, known, "`financehub instruments list --all` shows what there is")
 
 
 def _bars_of(instrument: Instrument) -> str:

@@ -5,10 +5,12 @@ Belongs here: one writer per format. Does not belong here: where files go and wh
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
 SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "arrow": ".arrow"}
+type Target = Path | BinaryIO
 GROUP_ROWS = 250_000
 """Rows of a Parquet row group: readers skip whole groups by symbol and day, and memory stays below 50 MB."""
 
@@ -37,23 +39,23 @@ class Writer:
             self._write(waiting)
 
 
-def writer(form: str, path: Path, schema: pa.Schema) -> Writer:
-    """A writer of `form` (parquet, csv, arrow) to a new file at `path`."""
-    return _WRITERS[form](path, schema)
+def writer(form: str, into: Target, schema: pa.Schema) -> Writer:
+    """A writer of `form` (parquet, csv, arrow) to a new file at a path, or into an open one."""
+    return _WRITERS[form](into, schema)
 
 
-def _parquet(path: Path, schema: pa.Schema) -> Writer:
+def _parquet(into: Target, schema: pa.Schema) -> Writer:
     from pyarrow import parquet
 
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    file = parquet.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=texts)
+    file = parquet.ParquetWriter(into, schema, compression="zstd", compression_level=1, use_dictionary=texts)
     return Writer(lambda table: file.write_table(table, row_group_size=GROUP_ROWS), file.close)
 
 
-def _csv(path: Path, schema: pa.Schema) -> Writer:
+def _csv(into: Target, schema: pa.Schema) -> Writer:
     from pyarrow import csv
 
-    file = csv.CSVWriter(path, pa.schema([_csv_field(field) for field in schema]))
+    file = csv.CSVWriter(into, pa.schema([_csv_field(field) for field in schema]))
     return Writer(lambda table: file.write_table(_csv_table(table)), file.close)
 
 
@@ -71,9 +73,9 @@ def _csv_table(table: pa.Table) -> pa.Table:
     return table
 
 
-def _arrow(path: Path, schema: pa.Schema) -> Writer:
-    file = pa.ipc.new_file(path, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+def _arrow(into: Target, schema: pa.Schema) -> Writer:
+    file = pa.ipc.new_file(into, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
     return Writer(file.write_table, file.close)
 
 
-_WRITERS: dict[str, Callable[[Path, pa.Schema], Writer]] = {"parquet": _parquet, "csv": _csv, "arrow": _arrow}
+_WRITERS: dict[str, Callable[[Target, pa.Schema], Writer]] = {"parquet": _parquet, "csv": _csv, "arrow": _arrow}

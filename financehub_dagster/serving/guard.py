@@ -2,13 +2,15 @@
 
 Belongs here: refusing requests before a route sees them, and where the server may listen. Does not belong here: routes.
 
-Without tokens the server listens on loopback only, or behind a proxy that has a login of its own.
+Without tokens the server listens on loopback only, or behind a proxy that has a login of its own. On loopback it
+answers only to names of loopback: a page of another site could otherwise have its own name point here.
 """
 
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -55,11 +57,15 @@ def require_guard(host: str, tokens: Sequence[str], *, behind_proxy: bool, optio
 
 
 class Guard:
-    """An ASGI application around another one: a token where any are set, a bounded body, security headers."""
+    """An ASGI application around another one: a token where any are set, a bounded body, security headers.
 
-    def __init__(self, app: App, tokens: Sequence[str]) -> None:
+    own_names: answer only where the request names this machine's loopback.
+    """
+
+    def __init__(self, app: App, tokens: Sequence[str], *, own_names: bool = False) -> None:
         self._app = app
         self._tokens = [token.encode() for token in tokens]
+        self._own_names = own_names
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -75,6 +81,8 @@ class Guard:
         headers = dict(scope["headers"])
         if not self._admits(scope["path"], headers):
             await _refuse(send_with_headers, 401, b"token required", (b"www-authenticate", b"Bearer"))
+        elif self._own_names and not is_loopback(_host(headers)):
+            await _refuse(send_with_headers, 421, b"this server answers as localhost or 127.0.0.1")
         elif _is_too_large(headers):
             await _refuse(send_with_headers, 413, b"request too large")
         else:
@@ -87,6 +95,14 @@ class Guard:
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         right = [hmac.compare_digest(given.strip(), token) for token in self._tokens]
         return scheme.lower() == b"bearer" and any(right)
+
+
+def _host(headers: MutableMapping[bytes, bytes]) -> str:
+    """The name that the request has for this server, without its port; empty where it is none."""
+    try:
+        return urlsplit(f"//{headers.get(b'host', b'').decode('latin-1')}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_too_large(headers: MutableMapping[bytes, bytes]) -> bool:

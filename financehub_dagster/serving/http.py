@@ -1,23 +1,30 @@
-"""The HTTP server: is the platform alive, is it healthy, and its metrics.
+"""The HTTP server: is the platform alive, is it healthy, its metrics, and the doors to its tables.
 
-Belongs here: routes and status codes. Does not belong here: what they show (operations), and who may see it (guard).
+Belongs here: routes and status codes. Does not belong here: what they show (operations, rows, udf), and who may see it
+(guard).
 """
 
+import asyncio
 import errno
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
 
 from financehub_dagster.operations.health import Health, check
 from financehub_dagster.operations.metrics import render
 from financehub_dagster.operations.watch import Watcher
-from financehub_dagster.serving import guard
+from financehub_dagster.serving import guard, rows, udf
+from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.errors import DatabaseError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -26,6 +33,8 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 8710
 FRESH_SECONDS = 3.0
 """Requests within this time get the same answer: many who ask cost no more than one."""
+STATUSES: dict[type[Exception], int] = {ReadError: 400, rows.TooManyRows: 413, DatabaseError: 503}
+"""The status of an answer that tells an error; of a kind within another one its own."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -48,8 +57,11 @@ class _Shared[T]:
             return self._made[1]
 
 
-def create_app(*, looks: bool = True) -> FastAPI:
-    """The application. looks: whether it also looks at the platform every minute, as the daemon's sensor does."""
+def create_app(*, looks: bool = True, origins: Sequence[str] = ()) -> FastAPI:
+    """The application. looks: whether it also looks at the platform every minute, as the daemon's sensor does.
+
+    origins: the web sites whose pages may read from it.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +76,7 @@ def create_app(*, looks: bool = True) -> FastAPI:
     metrics: _Shared[bytes] = _Shared(render)
 
     @app.get("/livez")
-    def livez() -> dict[str, str]:
+    async def livez() -> dict[str, str]:
         """Answer: this process works."""
         return {"status": "ok"}
 
@@ -80,7 +92,19 @@ def create_app(*, looks: bool = True) -> FastAPI:
         """Everything in Prometheus' text format."""
         return Response(metrics.get(), media_type=METRICS_TYPE)
 
+    app.state.turns = asyncio.Semaphore(rows.READERS)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
+    app.include_router(rows.router)
+    app.include_router(udf.router)
+    for kind, status in STATUSES.items():
+        app.add_exception_handler(kind, partial(_told, status))
     return app
+
+
+def _told(status: int, _request: Request, error: Exception) -> JSONResponse:
+    """An error in one line."""
+    return JSONResponse({"error": str(error)}, status)
 
 
 def bind(port: int, host: str = HOST) -> socket.socket:
@@ -109,7 +133,9 @@ def serve(port: int = DEFAULT_PORT, announce: Callable[[str], None] = lambda _ur
     bound = bind(port, host)
     shown = f"[{host}]" if ":" in host else host
     announce(f"http://{shown}:{bound.getsockname()[1]}")
-    server(guard.Guard(create_app(), tokens)).run(sockets=[bound])
+    own_names = not (tokens or settings.financehub_behind_proxy)
+    app = create_app(origins=settings.serve_origins())
+    server(guard.Guard(app, tokens, own_names=own_names)).run(sockets=[bound])
 
 
 def server(app: guard.App) -> "uvicorn.Server":

@@ -6,7 +6,7 @@ itself, `storage.database.as_of_functions`), and which symbols were given up (st
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -101,8 +101,15 @@ class RenamedSymbol(UserWarning):
     """A symbol that was asked for is another one now; the rows are under the present one."""
 
 
-def with_present_symbols(reader: arrow.Reader, question: TableQuery, lacking: Sequence[str]) -> TableQuery:
-    """The question with those of `lacking` that were given up replaced, each with a warning."""
+def warn(text: str) -> None:
+    """Tell a program in Python that a symbol is another one now."""
+    warnings.warn(text, RenamedSymbol, stacklevel=2)
+
+
+def with_present_symbols(
+    reader: arrow.Reader, question: TableQuery, lacking: Sequence[str], tell: Callable[[str], None] = warn
+) -> TableQuery:
+    """The question with those of `lacking` that were given up replaced; `tell` is told of each."""
     asked = question.selection.symbols
     known = [each for each in reader.given_up() if each.old in lacking]
     told: list[str] = []
@@ -110,7 +117,7 @@ def with_present_symbols(reader: arrow.Reader, question: TableQuery, lacking: Se
     if not told:
         return question
     for each in told:
-        warnings.warn(each, RenamedSymbol, stacklevel=2)
+        tell(each)
     return replace(question, selection=replace(question.selection, symbols=symbols))
 
 

@@ -4,7 +4,7 @@ Belongs here: the Python API. Does not belong here: SQL (`storage.queries.arrow`
 (`market.price_bases`). Imported when `financehub_dagster.read` is first used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
@@ -14,7 +14,14 @@ from financehub_dagster.market.price_bases import Basis
 from financehub_dagster.serving import archived, layouts, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ReadError, unknown
-from financehub_dagster.serving.questions import TableQuery, ask, require_kept, require_known, with_present_symbols
+from financehub_dagster.serving.questions import (
+    TableQuery,
+    ask,
+    require_kept,
+    require_known,
+    warn,
+    with_present_symbols,
+)
 from financehub_dagster.storage.queries import arrow
 
 if TYPE_CHECKING:
@@ -81,17 +88,26 @@ def read(
         table, symbols=symbols, start=start, end=end, columns=columns, as_of=as_of, adjust=adjust, repaired=repaired
     )
     values = layouts.value_columns(question) if wide else ()
+    rows = answer(question)
+    if wide:
+        return layouts.wide(rows, values, to)
+    return layouts.convert(rows, to)
+
+
+def answer(question: TableQuery, tell: Callable[[str], None] = warn) -> pa.Table:
+    """The rows that `question` asks for; `tell` is told of symbols that are others now.
+
+    Raises ReadError for what there is not; DatabaseError.
+    """
     with arrow.reading() as reader:
         require_kept(reader, question)
         rows = _answer(reader, question)
         if lacking := _lacking(question, rows):
-            present = with_present_symbols(reader, question, lacking)
+            present = with_present_symbols(reader, question, lacking, tell)
             if present is not question:
                 question, rows = present, _answer(reader, present)
             require_known(reader, _lacking(question, rows))
-    if wide:
-        return layouts.wide(rows, values, to)
-    return layouts.convert(rows, to)
+    return rows
 
 
 def _answer(reader: arrow.Reader, question: TableQuery) -> pa.Table:

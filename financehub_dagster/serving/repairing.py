@@ -32,7 +32,7 @@ def repaired(reader: arrow.Reader, question: TableQuery) -> pa.Table:
     """
     asked = question.selection
     columns = [*asked.columns, *(name for name in _NEEDED if name not in asked.columns)]
-    rows = reader.table(replace(asked, columns=columns, start=None, end=None))
+    rows = reader.table(replace(asked, columns=columns, start=None, end=None, limit=None))
     flagged = compute.unique(rows.filter(compute.greater(compute.list_value_length(rows["flags"]), 0))["symbol"])
     if len(flagged):
         rows = _repaired(reader, question, rows, np.asarray(compute.is_in(rows["symbol"], flagged)))

@@ -1,4 +1,4 @@
-"""`serve`: health and metrics over HTTP.
+"""`serve`: health, metrics and the stored tables over HTTP.
 
 Belongs here: its options. Does not belong here: its routes (serving.http).
 """
@@ -23,7 +23,7 @@ def serve(
         str, typer.Option("--host", help="Where to listen; anything but loopback needs tokens or a proxy.")
     ] = "127.0.0.1",
 ) -> None:
-    """Serve /livez, /health and /metrics until Ctrl-C; `up` does so by itself."""
+    """Serve health, metrics, tables and charts over HTTP until Ctrl-C; `up` does so by itself."""
     from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.serving import http
     from financehub_dagster.serving.guard import Unguarded
@@ -32,7 +32,7 @@ def serve(
     try:
         http.serve(
             http.DEFAULT_PORT if port is None else port,
-            lambda url: console.result({"url": url}, lambda: console.say(f"{url}/livez, /health and /metrics")),
+            lambda url: console.result({"url": url}, lambda: console.say(f"{url}/health, /metrics, /tables and /udf")),
             host=host,
         )
     except (http.PortTaken, Unguarded) as error:

@@ -55,7 +55,8 @@ class Selection:
     """Rows and columns of a table: columns in the order given, rows in the order of the key.
 
     symbols None: of all, or of those from `since` to before `before`. start and end: days or instants, both included;
-    None: no limit. as_of: as it was known then. repaired: as they are now, with their repairs.
+    None: no limit. as_of: as it was known then. repaired: as they are now, with their repairs. limit: the first so
+    many of them.
     """
 
     table: sa.Table
@@ -67,6 +68,7 @@ class Selection:
     since: str | None = None
     before: str | None = None
     repaired: bool = False
+    limit: int | None = None
 
 
 def has_history(table: sa.Table) -> bool:
@@ -99,7 +101,8 @@ class Reader:
     def _middle(self, selection: Selection) -> str | None:
         """The symbol in the middle of all; None where the rows are too few for a second connection."""
         keyed = next(iter(selection.table.primary_key.columns.keys())) == "symbol"
-        if not keyed or selection.symbols is not None or selection.table is schema.instruments or _is_narrow(selection):
+        bounded = selection.symbols is not None or selection.limit is not None or _is_narrow(selection)
+        if not keyed or bounded or selection.table is schema.instruments:
             return None
         symbols = self.known_symbols()
         return symbols[len(symbols) // 2] if len(symbols) >= MANY else None
@@ -305,9 +308,10 @@ def _statement(selection: Selection) -> str:
     key = [sql.Identifier(column.name) for column in table.primary_key.columns]
     conditions = list(_conditions(selection))
     where = sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
+    first = sql.SQL("" if selection.limit is None else f" LIMIT {selection.limit:d}")
     return (
-        sql.SQL("SELECT {} FROM {} AS t WHERE {} ORDER BY {}")
-        .format(sql.SQL(", ").join(columns), source, where, sql.SQL(", ").join(key))
+        sql.SQL("SELECT {} FROM {} AS t WHERE {} ORDER BY {}{}")
+        .format(sql.SQL(", ").join(columns), source, where, sql.SQL(", ").join(key), first)
         .as_string(None)
     )
 

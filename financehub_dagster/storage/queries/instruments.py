@@ -98,6 +98,25 @@ def list_instruments(
     return [_instrument(row) for row in connection.execute(query)]
 
 
+def search_instruments(
+    connection: Connection, text: str, asset_type: str, exchange: str, limit: int
+) -> list[Instrument]:
+    """At most `limit` instruments whose symbol begins with `text` or whose name has it, in any case of letters.
+
+    asset_type and exchange narrow the choice unless they are empty. Those of that very symbol come first, then those
+    whose symbol begins so, each the most important first.
+    """
+    wanted = text.strip().upper()
+    begins = table.c.symbol.startswith(wanted, autoescape=True)
+    query = sa.select(table).where(sa.or_(begins, table.c.name.icontains(wanted, autoescape=True)))
+    if asset_type:
+        query = query.where(table.c.asset_type == asset_type)
+    if exchange:
+        query = query.where(table.c.exchange == exchange)
+    order = (sa.desc(table.c.symbol == wanted), sa.desc(begins), sa.text(RANK))
+    return [_instrument(row) for row in connection.execute(query.order_by(*order).limit(limit))]
+
+
 def deactivate_instruments(connection: Connection, symbols: Sequence[str]) -> int:
     """Take instruments out of the universe, keeping their rows; returns how many were active.
 

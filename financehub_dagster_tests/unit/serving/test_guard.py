@@ -129,6 +129,41 @@ def test_a_proxy_or_tokens_open_other_addresses() -> None:
         guard.require_guard("0.0.0.0", [], behind_proxy=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        *[(name, 200) for name in ("127.0.0.1:8710", "localhost", "LOCALHOST:1", "[::1]:8710", "127.8.0.1")],
+        *[(name, 421) for name in ("example.com", "localhost.example.com", "10.0.0.1:8710", "", "[")],
+    ],
+)
+def test_a_name_that_another_site_has_pointed_here_is_refused(name: str, status: int) -> None:
+    with serving(guard.Guard(FastAPI(), [], own_names=True)) as port:
+        assert ask(port, "/openapi.json", Host=name)[0] == status
+
+
+def test_pages_of_the_named_sites_may_read_and_no_others() -> None:
+    app = http.create_app(looks=False, origins=["https://charts.example.com"])
+    with serving(guard.Guard(app, [])) as port:
+        allowed = [
+            ask(port, "/livez", Origin=site)[1].get("access-control-allow-origin")
+            for site in ("https://charts.example.com", "https://example.com")
+        ]
+    assert allowed == ["https://charts.example.com", None]
+
+
+@pytest.mark.parametrize("site", ["*", "https://*.example.com", "charts.example.com", "https://example.com/charts"])
+def test_what_is_no_web_site_is_refused(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINANCEHUB_SERVE_ORIGINS", f"http://localhost:8000, {site}")
+    get_settings.cache_clear()
+    with pytest.raises(SettingsError, match="FINANCEHUB_SERVE_ORIGINS: .*is no web site"):
+        get_settings()
+    monkeypatch.setenv("FINANCEHUB_SERVE_ORIGINS", "http://localhost:8000, https://charts.example.com,")
+    get_settings.cache_clear()
+    assert get_settings().serve_origins() == ("http://localhost:8000", "https://charts.example.com")
+    monkeypatch.delenv("FINANCEHUB_SERVE_ORIGINS")
+    get_settings.cache_clear()
+
+
 def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(http.PortTaken, match=r"--host 203.0.113.1 is no address of this machine"):
         http.bind(0, "203.0.113.1")
