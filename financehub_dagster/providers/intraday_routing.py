@@ -17,25 +17,19 @@ from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import former_names
 from financehub_dagster.providers.base import IntradayAnswers, IntradayBars
 from financehub_dagster.providers.reading import in_turn
-from financehub_dagster.providers.routing import Router
+from financehub_dagster.providers.routing import BarsRouter
 
 if TYPE_CHECKING:
     from financehub_dagster.gateway.errors import ProviderError
 
-_LISTED = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
 
-
-class IntradayRouter(Router):
-    """Bars of 1, 5, 15 or 60 minutes from the first provider of the instrument's list that can answer."""
+class IntradayRouter(BarsRouter):
+    """Bars of 1, 5, 15 or 60 minutes."""
 
     capability: ClassVar[str] = "intraday_bars"
 
-    stock: list[str] = Field(default=_LISTED, description="Providers of intraday bars of stocks, in order.")
-    etf: list[str] = Field(default=_LISTED, description="Providers of intraday bars of ETFs, in order.")
-    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of indices, in order.")
-    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
-    crypto: list[str] = Field(
-        default=["binance", "yahoo", "twelve_data"], description="Providers of intraday bars of cryptos, in order."
+    fx: list[str] = Field(
+        default=["yahoo", "twelve_data"], description="Providers of bars of currency pairs, in order."
     )
 
     def batches(self, instruments: Sequence[Instrument]) -> list[list[Instrument]]:

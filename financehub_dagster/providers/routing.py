@@ -81,7 +81,7 @@ class Router(Resource):
             return None
         return "off: set " + " or ".join(f"{name.upper()}_API_KEYS" for name in names)
 
-    def precedence(self, instrument: Instrument) -> Sequence[str]:
+    def precedence(self, instrument: Instrument) -> list[str]:
         """The configured order of providers for `instrument`: an earlier one's rows count for more than a later one's.
 
         It says nothing of who is asked: that may be restricted.
@@ -98,14 +98,12 @@ class Router(Resource):
 
     def first_choice(self, instrument: Instrument) -> str | None:
         """The provider whose rows replace everybody's, if it is on and asked first; else None."""
-        first = self.precedence(instrument)[:1]
-        return next(
-            (name for name in switched_on(self._bound(), self.asked(instrument))[:1] if [name] == list(first)), None
-        )
+        first = switched_on(self._bound(), self.asked(instrument))[:1]
+        return first[0] if first and first == self.precedence(instrument)[:1] else None
 
     def earlier_than(self, instrument: Instrument, source: str) -> Sequence[str]:
         """The providers whose rows count for more than those of `source`."""
-        order = list(self.precedence(instrument))
+        order = self.precedence(instrument)
         return order[: order.index(source)] if source in order else order
 
     def asked_after(self, instrument: Instrument, source: str) -> Sequence[str]:
@@ -129,20 +127,24 @@ class Router(Resource):
         return answers, failed
 
 
-class DailyBarsRouter(Router):
-    """Daily bars from the first provider of the instrument's list that can answer."""
+class BarsRouter(Router):
+    """Bars of an instrument from the first provider of its list that can answer, whichever length they have."""
 
-    capability: ClassVar[str] = "daily_bars"
-
-    stock: list[str] = Field(default=_BARS, description="Providers of daily bars of stocks, in order.")
-    etf: list[str] = Field(default=_BARS, description="Providers of daily bars of ETFs, in order.")
-    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of indices, in order.")
+    stock: list[str] = Field(default=_BARS, description="Providers of bars of stocks, in order.")
+    etf: list[str] = Field(default=_BARS, description="Providers of bars of ETFs, in order.")
+    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of bars of indices, in order.")
     fx: list[str] = Field(
-        default=["yahoo", "twelve_data", "alpha_vantage"], description="Providers of currency pairs, in order."
+        default=["yahoo", "twelve_data", "alpha_vantage"], description="Providers of bars of currency pairs, in order."
     )
     crypto: list[str] = Field(
-        default=["binance", "yahoo", "twelve_data"], description="Providers of daily bars of cryptos, in order."
+        default=["binance", "yahoo", "twelve_data"], description="Providers of bars of cryptos, in order."
     )
+
+
+class DailyBarsRouter(BarsRouter):
+    """Daily bars."""
+
+    capability: ClassVar[str] = "daily_bars"
 
     def daily_bars(
         self,
