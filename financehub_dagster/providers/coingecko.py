@@ -29,8 +29,8 @@ from financehub_dagster.providers.reading import (
     quota_spent,
     until_next,
 )
-from financehub_dagster.providers.resource import CRYPTOS
-from financehub_dagster.providers.rest import Parts, RestProvider
+from financehub_dagster.providers.resource import CRYPTOS, Parts
+from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import epoch, instant, maybe, maybe_price, member
 from financehub_dagster.storage.rate_limits.quotas import Quota
 

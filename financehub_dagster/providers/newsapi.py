@@ -19,8 +19,8 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.items import read_articles, read_or_none
 from financehub_dagster.providers.reading import AnswerRows, Refusal, VendorRequest, Verdict, quota_spent
-from financehub_dagster.providers.resource import EVERY_KIND
-from financehub_dagster.providers.rest import Parts, RestProvider
+from financehub_dagster.providers.resource import EVERY_KIND, Parts
+from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import instant, member, text
 from financehub_dagster.storage.rate_limits.quotas import Quota
 

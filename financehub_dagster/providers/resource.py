@@ -1,7 +1,8 @@
 """The base of every provider and router: a Dagster resource that stays out of the launchpad, and what vendors' have.
 
 Belongs here: what Dagster is told about resources of any kind, what a vendor serves, where it is asked, for how long,
-and when its breaker opens. Does not belong here: asking, or any vendor's numbers.
+when its breaker opens, and joining what it says of many instruments. Does not belong here: sending a request, or any
+vendor's numbers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,10 +21,13 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import Answers
 from financehub_dagster.providers.frames import merged, table
-from financehub_dagster.providers.reading import AnswerRows, Tally, in_turn, require_any
+from financehub_dagster.providers.reading import Tally, in_turn, require_any
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
+
+type Parts = Iterable[tuple[Sequence[Instrument], Any]]
+"""The questions that many instruments take, each with those that it is about."""
 
 CRYPTOS = frozenset({AssetType.CRYPTO})
 EVERY_KIND = frozenset(AssetType)
@@ -116,14 +120,14 @@ class Vendor(Resource):
                 failed[instrument.symbol] = unfit
         return served, failed
 
-    def answers[P](
-        self,
-        capability: str,
-        instruments: Sequence[Instrument],
-        parts: Callable[[Sequence[Instrument]], Iterable[tuple[Sequence[Instrument], P]]],
-        ask: Callable[[P, Tally], AnswerRows],
+    def ask(self, capability: str, question: Any, tally: Tally) -> Any:
+        """What the answer to one question says; raises ProviderError."""
+        raise NotImplementedError
+
+    def ask_in_parts(
+        self, capability: str, instruments: Sequence[Instrument], parts: Callable[[Sequence[Instrument]], Parts]
     ) -> Answers:
-        """What `ask` makes of each part of a question about many instruments, those that cannot be served left out.
+        """The answers to all parts of a question about many instruments, those that cannot be served left out.
 
         An article has one row, whichever parts it was in, and the newest is first. Raises the first error when there is
         no row at all and no instrument is to blame for it.
@@ -131,7 +135,7 @@ class Vendor(Resource):
         served, failed = self.fit(capability, instruments)
         rows: list[Mapping[str, Any]] = []
         tally = Tally()
-        for part in in_turn(parts(served), lambda part: ask(part, tally), failed):
+        for part in in_turn(parts(served), lambda question: self.ask(capability, question, tally), failed):
             rows.extend(part.rows)
             failed.update(part.failed)
         require_any(rows, failed)

@@ -7,7 +7,6 @@ paths, words or limits.
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
@@ -28,9 +27,6 @@ from financehub_dagster.storage.rate_limits.quotas import Reading
 
 if TYPE_CHECKING:
     from financehub_dagster.gateway.http.requests_session import GatewaySession
-
-type Parts = Iterable[tuple[Sequence[Instrument], VendorRequest[AnswerRows]]]
-"""The questions that many instruments take, each with those that it is about."""
 
 
 class RestProvider(Vendor):
@@ -87,12 +83,6 @@ class RestProvider(Vendor):
             finally:
                 tally.calls += call.requests
         return read[0]
-
-    def ask_in_parts(
-        self, capability: str, instruments: Sequence[Instrument], parts: Callable[[Sequence[Instrument]], Parts]
-    ) -> Answers:
-        """The `answers` to a question that takes one request for each part."""
-        return self.answers(capability, instruments, parts, partial(self.ask, capability))
 
     def ask_each(
         self,

@@ -21,7 +21,8 @@ from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.listings import LISTED, pair_of, power_of_untold, require_symbol
 from financehub_dagster.providers.reading import Refusal, Tally, VendorRequest
-from financehub_dagster.providers.rest import Parts, RestProvider
+from financehub_dagster.providers.resource import Parts
+from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.storage.rate_limits.limiter import Limit
 from financehub_dagster.storage.rate_limits.quotas import Quota
 

@@ -33,8 +33,8 @@ from financehub_dagster.providers.reading import (
     in_turn,
     require_any,
 )
-from financehub_dagster.providers.resource import EVERY_KIND
-from financehub_dagster.providers.rest import Parts, RestProvider
+from financehub_dagster.providers.resource import EVERY_KIND, Parts
+from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.twelve_data import responses as wire
 from financehub_dagster.storage.rate_limits.quotas import Quota, Reading
 

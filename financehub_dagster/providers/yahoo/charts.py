@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import inf, isfinite, nan, prod
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -40,6 +40,10 @@ LATE_EVENING = 22 * HOUR
 """Around changes of the clock Yahoo's midnight of some exchanges (Brazil's) comes out as 22:00 or 23:00."""
 
 _NUMBERED = pd.Index((*PRICES, "volume"))
+_NO_DATES, _NO_NUMBERS = pd.Series([], dtype="datetime64[s]"), pd.Series([], dtype="float64")
+NO_BARS = pd.DataFrame({"date": _NO_DATES, **dict.fromkeys(_NUMBERED, _NO_NUMBERS)})
+NO_ACTIONS = pd.DataFrame({"date": _NO_DATES, "kind": pd.Series([], dtype="str"), "value": _NO_NUMBERS})
+"""No bars and no actions, with their columns: copy them."""
 
 type Days = NDArray[np.int64]
 type Mask = NDArray[np.bool_]
@@ -88,7 +92,7 @@ class Chart:
         """One row per dividend, split and capital gain of [first, last]; money as in `bars`."""
         kept = [action for action in self.actions if _day(first) <= action[0] <= _day(last)]
         if not kept:
-            return no_actions()
+            return NO_ACTIONS.copy()
         dates = _dates(np.array([day for day, _, _ in kept], np.int64))
         kinds = pd.array([kind for _, kind, _ in kept], dtype="str")
         values = [value if kind == "split" else scaled(value, power) for _, kind, value in kept]
@@ -330,25 +334,3 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 def _dates(days: Days) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
     return days.astype("datetime64[D]").astype("datetime64[s]").ravel()
-
-
-def no_bars() -> pd.DataFrame:
-    """No bars, with their columns."""
-    return _no_bars().copy()
-
-
-def no_actions() -> pd.DataFrame:
-    """No actions, with their columns."""
-    return _no_actions().copy()
-
-
-@cache
-def _no_bars() -> pd.DataFrame:
-    numbers = dict.fromkeys((*PRICES, "volume"), pd.Series([], dtype="float64"))
-    return pd.DataFrame({"date": pd.Series([], dtype="datetime64[s]"), **numbers})
-
-
-@cache
-def _no_actions() -> pd.DataFrame:
-    dates, kinds = pd.Series([], dtype="datetime64[s]"), pd.Series([], dtype="str")
-    return pd.DataFrame({"date": dates, "kind": kinds, "value": pd.Series([], dtype="float64")})

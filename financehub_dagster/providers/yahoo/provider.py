@@ -4,7 +4,7 @@ Belongs here: the resource and its limits. Does not belong here: what an answer 
 charts (charts), and keeping yfinance from asking more than it should (client).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import ClassVar
@@ -22,7 +22,7 @@ from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
 from financehub_dagster.providers.listings import power_of_told, symbol_at
 from financehub_dagster.providers.reading import AnswerRows, Tally, batches
-from financehub_dagster.providers.resource import EVERY_KIND, Vendor
+from financehub_dagster.providers.resource import EVERY_KIND, Parts, Vendor
 from financehub_dagster.providers.yahoo import errors
 from financehub_dagster.storage.rate_limits.limiter import Limit
 
@@ -70,7 +70,7 @@ class YahooProvider(Vendor):
         from financehub_dagster.providers.yahoo import intraday as hours
 
         of = hours.hours_of_sessions(instrument, max(start, hours.oldest_day()), end)
-        parts, calls, actions = [], 0, charts.no_actions()
+        parts, calls, actions = [], 0, charts.NO_ACTIONS.copy()
         if start < hours.oldest_day():
             earlier = self._daily(instrument, start, min(end, hours.oldest_day() - timedelta(days=1)), FX_DAYS)
             parts, calls = [earlier.bars], earlier.calls
@@ -78,7 +78,7 @@ class YahooProvider(Vendor):
             found = self.intraday_bars(instrument, 60, of.start, of.end)
             parts.append(hours.sessions(found, instrument))
             calls += found.calls
-        bars = pd.concat(parts, ignore_index=True) if parts else charts.no_bars()
+        bars = pd.concat(parts, ignore_index=True) if parts else charts.NO_BARS.copy()
         return DailyBars(instrument.symbol, bars, actions, NAME, datetime.now(UTC), calls, all_actions=True)
 
     def _daily(self, instrument: Instrument, start: date, end: date, zone: str) -> DailyBars:
@@ -88,7 +88,7 @@ class YahooProvider(Vendor):
         symbol = yahoo_symbol(instrument)
         with calling(self._call("daily_bars", instrument.symbol, symbol)) as call:
             answer = client.history(symbol, zone, start, end + timedelta(days=1))
-        bars, actions, listed_since = charts.no_bars(), charts.no_actions(), None
+        bars, actions, listed_since = charts.NO_BARS.copy(), charts.NO_ACTIONS.copy(), None
         if answer is not None:
             errors.require_kind(instrument, answer.instrument_type)
             power = power_of_told(NAME, instrument, answer.quoted)
@@ -142,19 +142,18 @@ class YahooProvider(Vendor):
         The first of a process takes two more, for the cookie and the crumb that quotes need.
         """
 
-        def parts(served: Sequence[Instrument]) -> Iterator[tuple[list[Instrument], dict[str, Instrument]]]:
-            for of in batches(served, SYMBOLS, yahoo_symbol):
-                yield list(of.values()), of
+        def parts(served: Sequence[Instrument]) -> Parts:
+            return ((list(of.values()), of) for of in batches(served, SYMBOLS, yahoo_symbol))
 
-        return self.answers("quotes", instruments, parts, self._quotes)
+        return self.ask_in_parts("quotes", instruments, parts)
 
-    def _quotes(self, of: Mapping[str, Instrument], tally: Tally) -> AnswerRows:
-        """The quotes of one request, by Yahoo's symbols."""
+    def ask(self, capability: str, question: Mapping[str, Instrument], tally: Tally) -> AnswerRows:
+        """The quotes of these instruments, by Yahoo's symbols, in one request; raises ProviderError."""
         from financehub_dagster.providers.yahoo import quotes
 
-        with calling(self._call("quotes", None)) as call:
+        with calling(self._call(capability, None)) as call:
             try:
-                return quotes.read(quotes.ask(list(of)), of)
+                return quotes.read(quotes.ask(list(question)), question)
             finally:
                 tally.calls += call.requests
 
