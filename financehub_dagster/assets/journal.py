@@ -12,7 +12,7 @@ from pydantic import Field
 
 from financehub_dagster.assets.tables import OWNERS
 from financehub_dagster.ingest.record_table import record_table
-from financehub_dagster.tables import ACTIONS, BARS
+from financehub_dagster.tables import ACTIONS, BARS_OF
 
 if TYPE_CHECKING:
     from financehub_dagster.serving.journal.writing import Written
@@ -34,7 +34,7 @@ class Journals(dg.Config):
     specs=[
         dg.AssetSpec(
             NAME,
-            deps=["holdings", "signals", "notifications", ACTIONS, *BARS],
+            deps=["holdings", "signals", "notifications", ACTIONS, *BARS_OF],
             description="A report per account and week: positions, gains, signals and what became of them, as Markdown"
             " and HTML under FINANCEHUB_HOME/journal and in the metadata.\n\nRuns every Saturday as `write_journal`;"
             " docs/journal.md explains the figures.",

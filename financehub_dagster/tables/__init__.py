@@ -84,12 +84,10 @@ _KEPT = (holdings.TABLE, position_sizes.TABLE, notifications.TABLE, api_usage.TA
 TABLES: dict[str, Table] = {**DATA, **{table.name: table for table in _KEPT}}
 """All tables that are assets, by name."""
 
-BARS = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, History)}
-"""How each table of bars is filled."""
-BARS_OF = {name: TABLES[name].instruments for name in BARS}
+BARS_OF = {name: table.instruments for name, table in TABLES.items() if isinstance(table.filled, History)}
 """Which kinds of instruments each table of bars takes."""
-INTRADAY = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Intraday)}
-"""How each table of bars within the day is filled that vendors fill."""
+INTRADAY = tuple(name for name, table in TABLES.items() if isinstance(table.filled, Intraday))
+"""The tables of bars within the day that vendors fill."""
 SNAPSHOTS = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Snapshots)}
 """How each table of current values is filled."""
 DERIVED = {name: table.filled for name, table in TABLES.items() if isinstance(table.filled, Derived)}

@@ -17,7 +17,7 @@ from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.ingest.partitions import Window, by_day
 from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market.instruments import AssetType
-from financehub_dagster.tables import BARS, SNAPSHOTS, TABLES, filled_with
+from financehub_dagster.tables import BARS_OF, SNAPSHOTS, TABLES, filled_with
 
 PART_TAG = "financehub/part_of"
 """On a run that is part of a job over several partitions' lengths: the run of that job."""
@@ -41,7 +41,7 @@ class TableGroup:
 
 def _parts(kinds: Sequence[AssetType]) -> tuple[TableGroup, ...]:
     """The tables of bars and of current prices that take any of these kinds, those cut alike together."""
-    bars = [table for table in BARS if TABLES[table].takes(kinds)]
+    bars = [table for table in BARS_OF if TABLES[table].takes(kinds)]
     prices = [table for table, filled in SNAPSHOTS.items() if filled.priced and TABLES[table].takes(kinds)]
     limited = {} if len(kinds) == len(AssetType) else {"asset_types": [str(kind) for kind in kinds]}
     return TableGroup([each for table in bars for each in (table, *filled_with(table))]), TableGroup(prices, limited)

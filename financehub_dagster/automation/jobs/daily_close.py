@@ -18,7 +18,7 @@ from financehub_dagster.automation.jobs.combined_jobs import TableGroup, run_par
 from financehub_dagster.automation.jobs.table_jobs import LATE
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.ticks import active, none_of, plain_schedule
-from financehub_dagster.tables import BARS, BARS_OF, filled_with
+from financehub_dagster.tables import BARS_OF, filled_with
 
 JOB = "daily_close"
 LEVELS = "levels_daily"
@@ -39,8 +39,8 @@ def closes_at(now: datetime) -> Closes:
     from financehub_dagster.storage.queries.bars import newest_dates
 
     found = Closes({}, [])
-    for table in BARS:
-        members = active(BARS_OF[table])
+    for table, kinds in BARS_OF.items():
+        members = active(kinds)
         with transaction() as connection:
             newest = newest_dates(connection, table, [each.symbol for each in members])
         closed, _ = newest_sessions(members, now - LATE)

@@ -132,13 +132,13 @@ def _row(job: "dg.JobDefinition", started: Sequence[tuple[str, bool]]) -> JobRow
 def _fills(job: "dg.JobDefinition") -> str:
     from financehub_dagster.automation.jobs.combined_jobs import ALL_MARKETS, UNIFIED_CRYPTO
     from financehub_dagster.automation.jobs.daily_close import LEVELS
-    from financehub_dagster.tables import BARS, TABLES, filled_with
+    from financehub_dagster.tables import BARS_OF, TABLES, filled_with
 
     together = {
         "fetch_unified_crypto": [table for part in UNIFIED_CRYPTO for table in part.tables],
         "fetch_all_markets": [table for part in ALL_MARKETS for table in part.tables],
         "batch_update_popular": [table for part in ALL_MARKETS for table in part.tables],
-        "daily_close": [*(each for table in BARS for each in (table, *filled_with(table))), LEVELS],
+        "daily_close": [*(each for table in BARS_OF for each in (table, *filled_with(table))), LEVELS],
     }
     if job.name in _FILLS:
         return _FILLS[job.name]
