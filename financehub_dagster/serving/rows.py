@@ -97,10 +97,10 @@ def get_rows(table: str, request: Request) -> Response:
     return Response(encoded(rows, form), media_type=MEDIA[form], headers=headers)
 
 
-def answer(table: str, filters: Mapping[str, str], notes: list[str]) -> "pa.Table":
+def answer(table: str, filters: Mapping[str, str], notes: list[str], *, most: int | None = None) -> "pa.Table":
     """The rows of `table` for these filters, in the texts of a request; `notes` takes what is to be told beside them.
 
-    Raises ReadError, TooManyRows, and DatabaseError.
+    most: how many they may be, MOST_ROWS without it. Raises ReadError, TooManyRows, and DatabaseError.
     """
     from financehub_dagster.serving.questions import ask
     from financehub_dagster.serving.read import answer as read_rows
@@ -113,10 +113,11 @@ def answer(table: str, filters: Mapping[str, str], notes: list[str]) -> "pa.Tabl
     chosen: dict[str, Any] = {name: text for name, text in filters.items() if name != "repaired"}
     question = ask(table, **chosen, repaired=_is_true("repaired", filters.get("repaired", "false")))
     _require_few(question)
-    question = replace(question, selection=replace(question.selection, limit=MOST_ROWS + 1))
+    most = MOST_ROWS if most is None else most
+    question = replace(question, selection=replace(question.selection, limit=most + 1))
     rows = read_rows(question, notes.append)
-    if rows.num_rows > MOST_ROWS:
-        raise TooManyRows(f"more than {MOST_ROWS:,} rows: narrow symbols, start or end, or `financehub export {table}`")
+    if rows.num_rows > most:
+        raise TooManyRows(f"more than {most:,} rows: narrow symbols, start or end, or `financehub export {table}`")
     return rows
 
 

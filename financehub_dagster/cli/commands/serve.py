@@ -1,6 +1,6 @@
-"""`serve`: health, metrics and the stored tables over HTTP.
+"""`serve` and `mcp`: health, metrics and the stored tables for other programs.
 
-Belongs here: its options. Does not belong here: its routes (serving.http).
+Belongs here: their options. Does not belong here: what they answer (serving.http, serving.assistant).
 """
 
 from typing import Annotated
@@ -37,3 +37,18 @@ def serve(
         )
     except (http.PortTaken, Unguarded) as error:
         raise CommandError(str(error)) from None
+
+
+@command(app, "mcp", example="financehub mcp")
+def mcp(console: Console) -> None:
+    """Let an assistant read the stored tables, over standard input and output (MCP); it starts this command itself."""
+    from financehub_dagster.cli.errors import CommandError
+
+    open_home(console)
+    try:
+        from financehub_dagster.serving import assistant
+    except ModuleNotFoundError as error:
+        if error.name != "mcp":
+            raise
+        raise CommandError("the library mcp is not installed: `pip install 'financehub-dagster[mcp]'`") from None
+    assistant.serve()

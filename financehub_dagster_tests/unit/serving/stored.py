@@ -1,6 +1,6 @@
 """Rows as runs leave them, for the tests of reading: bars, actions, indicators and a revision, by the real writer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
@@ -67,6 +67,12 @@ def store(table: sa.Table, columns: dict[str, Any], run_id: str = "run-1") -> Wr
     with transaction() as connection:
         changes_only = table is schema.table("indicators_daily")
         return write(connection, table, columns, run_id=run_id, keep_revisions=True, changes_only=changes_only)
+
+
+def remove(table: str, symbols: Sequence[str]) -> None:
+    with transaction() as connection:
+        own = schema.table(table)
+        connection.execute(sa.delete(own).where(own.c.symbol.in_(symbols)))
 
 
 @contextmanager
