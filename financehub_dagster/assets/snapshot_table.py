@@ -1,7 +1,7 @@
 """The body that every table of current values shares: ask the vendors, store, report.
 
 Belongs here: the order of these for one run. Does not belong here: the engine (`ingest.snapshots`), and which vendors
-are asked (providers.snapshot_routing).
+are asked (providers.routing).
 """
 
 from collections.abc import Callable, Iterator

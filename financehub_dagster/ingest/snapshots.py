@@ -1,7 +1,7 @@
 """From vendors' answers to stored rows: the engine behind quotes, markets, fundamentals and news.
 
 Belongs here: the order of work for one run (ask, judge, write, settle). Does not belong here: which vendors are asked
-(providers.snapshot_routing), how a kind of rows is written (`snapshot_rows`), SQL and Dagster's events.
+(providers.routing), how a kind of rows is written (`snapshot_rows`), SQL and Dagster's events.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from financehub_dagster.ingest.partitions import partition_at
 from financehub_dagster.ingest.snapshot_rows import STORES
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.providers.snapshot_routing import AnswersRouter
+from financehub_dagster.providers.routing import AnswersRouter
 from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.transactions import in_transaction

@@ -1,12 +1,14 @@
 """Which vendors are asked for what, in which order.
 
-Belongs here: what all routers share, the orders of daily bars, as configuration that the webserver shows, and asking
-along them. Does not belong here: when the next one is asked (gateway.failover), or anything of one vendor: what it
-serves it says itself.
+Belongs here: the orders, as configuration that the webserver shows, and asking along them. Does not belong here: when
+the next one is asked (gateway.failover), what a table is filled from (`table_sources`), or anything of one vendor: what
+it serves it says itself.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
+from functools import partial
+from itertools import groupby
 from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import Field, PrivateAttr
@@ -17,11 +19,14 @@ from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.failover import HASTE_SECONDS, Candidate, first_answer, goes_on, with_others
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import all_providers, former_names, listings, vendor_types
-from financehub_dagster.providers.base import DailyBars
+from financehub_dagster.providers.base import Answers, DailyBars, IntradayAnswers, IntradayBars
+from financehub_dagster.providers.reading import in_turn
 from financehub_dagster.providers.resource import Resource
 
-NONE: frozenset[AssetType] = frozenset()
 _BARS = ["yahoo", "twelve_data", "alpha_vantage", "finnhub"]
+_STOCK_QUOTES = ["yahoo", "finnhub", "twelve_data"]
+_STOCK_NEWS = ["finnhub", "newsapi", "alpha_vantage"]
+_REPORTS = ["finnhub", "alpha_vantage", "twelve_data"]
 
 
 class Router(Resource):
@@ -62,8 +67,8 @@ class Router(Resource):
     def able(self, kinds: Collection[AssetType]) -> list[str]:
         """Who can be asked about any of `kinds`: those of their lists, in order, and others that have it on request."""
         listed = [name for kind in self.kinds() if kind in kinds for name in self.order(kind)]
-        others = [each.name for each in vendor_types() if not each.serves.get(self.capability, NONE).isdisjoint(kinds)]
-        return list(dict.fromkeys([*listed, *others]))
+        served = {each.name: each.serves.get(self.capability, ()) for each in vendor_types()}
+        return list(dict.fromkeys([*listed, *(name for name in served if not set(kinds).isdisjoint(served[name]))]))
 
     def kinds(self) -> list[AssetType]:
         """The kinds of instruments there is a list for."""
@@ -111,7 +116,7 @@ class Router(Resource):
         order = list(self.asked(instrument))
         return order[order.index(source) + 1 :] if source in order else []
 
-    def in_turn[A: Partial](
+    def answers[A: Partial](
         self, instruments: Sequence[Instrument], ask: Callable[[Any, Sequence[Instrument]], A]
     ) -> tuple[list[A], dict[str, ProviderError]]:
         """`answers_in_turn` about many instruments; those with one and the same list are asked about together."""
@@ -169,6 +174,110 @@ class DailyBarsRouter(BarsRouter):
 
         order = self.asked(instrument) if after is None else self.asked_after(instrument, after)
         return first_answer(candidates(self._bound(), order, instrument), ask)
+
+
+class IntradayRouter(BarsRouter):
+    """Bars of 1, 5, 15 or 60 minutes."""
+
+    capability: ClassVar[str] = "intraday_bars"
+
+    fx: list[str] = Field(
+        default=["yahoo", "twelve_data"], description="Providers of bars of currency pairs, in order."
+    )
+
+    def batches(self, instruments: Sequence[Instrument]) -> list[list[Instrument]]:
+        """The instruments in groups that cost the fewest requests when each group is asked for together.
+
+        A vendor without requests for several instruments, or one that is off, makes groups of one.
+        """
+        groups: list[list[Instrument]] = []
+        by_first = sorted(instruments, key=self._first_asked)
+        for name, members in groupby(by_first, key=self._first_asked):
+            listed, vendor = list(members), self._bound().get(name)
+            size = vendor.batch_size() if vendor is not None and hasattr(vendor, "intraday_batch") else 1
+            groups += [listed[start : start + size] for start in range(0, len(listed), size)]
+        return groups
+
+    def intraday_bars(
+        self, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
+    ) -> IntradayAnswers:
+        """Finished bars of `interval` minutes that open in [start, end), of each instrument; raises nothing.
+
+        An instrument whose providers are all without a key has NotConfigured for a reason. Several threads may ask at
+        once.
+        """
+        parts, failed = self.answers(instruments, partial(_minutes_of, interval=interval, start=start, end=end))
+        return IntradayAnswers({symbol: bars for part in parts for symbol, bars in part.answers.items()}, failed)
+
+    def _first_asked(self, instrument: Instrument) -> str:
+        return next(iter(self.askable(instrument)), "")
+
+
+class AnswersRouter(Router):
+    """Answers about many instruments, each from the first provider of its kind's list that has one."""
+
+    def ask(
+        self,
+        instruments: Sequence[Instrument],
+        since: datetime | None = None,
+        believed: Callable[[Answers, Collection[str]], Answers] | None = None,
+    ) -> tuple[list[Answers], dict[str, ProviderError]]:
+        """What vendors say of `instruments`, and by symbol why one has no answer; raises ValueError as `switched_on`.
+
+        since: for questions that have a beginning. `believed` is what is believed of an answer about the symbols that
+        another provider is the first choice for. An instrument whose vendors are all without a key has NotConfigured
+        for a reason.
+        """
+
+        def ask(vendor: Any, of: Sequence[Instrument]) -> Answers:
+            answer: Answers = getattr(vendor, self.capability)(of, *(() if since is None else (since,)))
+            others = [each.symbol for each in of if self.precedence(each)[:1] != [answer.source]]
+            return believed(answer, others) if believed is not None and others else answer
+
+        return self.answers(instruments, ask)
+
+
+class QuotesRouter(AnswersRouter):
+    """Last prices."""
+
+    capability: ClassVar[str] = "quotes"
+
+    stock: list[str] = Field(default=_STOCK_QUOTES, description="Providers of quotes of stocks, in order.")
+    etf: list[str] = Field(default=_STOCK_QUOTES, description="Providers of quotes of ETFs, in order.")
+    index: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of quotes of indices, in order.")
+    fx: list[str] = Field(default=["yahoo", "twelve_data"], description="Providers of currency pairs, in order.")
+    crypto: list[str] = Field(
+        default=["binance", "coingecko", "coinmarketcap", "yahoo"],
+        description="Providers of quotes of cryptos, in order.",
+    )
+
+
+class CryptoMarketsRouter(AnswersRouter):
+    """Market capitalisation, volume and supply of cryptos."""
+
+    capability: ClassVar[str] = "crypto_markets"
+
+    crypto: list[str] = Field(
+        default=["coingecko", "coinmarketcap"], description="Providers of the markets of cryptos, in order."
+    )
+
+
+class FundamentalsRouter(AnswersRouter):
+    """What companies are worth and earn."""
+
+    capability: ClassVar[str] = "fundamentals"
+
+    stock: list[str] = Field(default=_REPORTS, description="Providers of fundamentals of stocks, in order.")
+
+
+class NewsRouter(AnswersRouter):
+    """Articles about instruments."""
+
+    capability: ClassVar[str] = "news"
+
+    stock: list[str] = Field(default=_STOCK_NEWS, description="Providers of news about stocks, in order.")
+    etf: list[str] = Field(default=_STOCK_NEWS, description="Providers of news about ETFs, in order.")
+    crypto: list[str] = Field(default=["newsapi"], description="Providers of news about cryptos, in order.")
 
 
 def candidates(providers: Mapping[str, Any], order: Sequence[str], instrument: Instrument) -> list[Candidate[Any]]:
@@ -236,3 +345,22 @@ def switched_on(providers: Mapping[str, Any], order: Sequence[str]) -> list[str]
         known = ", ".join(sorted(providers))
         raise ValueError(f"order of providers {list(order)}: choose at least one of {known}")
     return [name for name in order if not is_off(name)]
+
+
+def _minutes_of(
+    provider: Any, instruments: Sequence[Instrument], interval: int, start: datetime, end: datetime
+) -> IntradayAnswers:
+    """One provider's answers: of several instruments in one request where it has such, else one after another.
+
+    What would hit the next instrument too (a limit, a key, no connection) ends the asking.
+    """
+    if len(instruments) > 1 and hasattr(provider, "intraday_batch"):
+        together: IntradayAnswers = provider.intraday_batch(instruments, interval, start, end)
+        return together
+    failed: dict[str, ProviderError] = {}
+
+    def ask(of: Instrument) -> IntradayBars:
+        return former_names.intraday_bars(provider, of, interval, start, end)
+
+    found = {bars.symbol: bars for bars in in_turn((([each], each) for each in instruments), ask, failed)}
+    return IntradayAnswers(found, failed)

@@ -7,13 +7,14 @@ not belong here: the orders (the routers), what one vendor serves (its own file)
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from financehub_dagster.providers.intraday_routing import IntradayRouter
-from financehub_dagster.providers.routing import DailyBarsRouter, Router
-from financehub_dagster.providers.snapshot_routing import (
+from financehub_dagster.providers.routing import (
     CryptoMarketsRouter,
+    DailyBarsRouter,
     FundamentalsRouter,
+    IntradayRouter,
     NewsRouter,
     QuotesRouter,
+    Router,
 )
 from financehub_dagster.tables import TABLES
 from financehub_dagster.tables.declaration import Derived, FilledWith, Maintained

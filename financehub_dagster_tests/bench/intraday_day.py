@@ -27,7 +27,7 @@ from financehub_dagster.market.intraday.resampling import LENGTHS, resample
 from financehub_dagster.market.intraday.trading_hours import MINUTE, trading_hours
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.base import IntradayAnswers, IntradayBars
-from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.routing import IntradayRouter
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import raw_cursor

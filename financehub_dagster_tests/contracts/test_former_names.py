@@ -9,8 +9,7 @@ from financehub_dagster.market.former_aliases import FormerAlias
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.providers.former_names import names_to_keep
-from financehub_dagster.providers.intraday_routing import IntradayRouter
-from financehub_dagster.providers.routing import DailyBarsRouter
+from financehub_dagster.providers.routing import DailyBarsRouter, IntradayRouter
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster_tests.fixtures.database import Database
 

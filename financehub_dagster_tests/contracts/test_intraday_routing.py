@@ -9,7 +9,7 @@ from financehub_dagster.gateway.errors import NotConfigured, ProviderError
 from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.base import IntradayBars
-from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.routing import IntradayRouter
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.contracts.test_provider_sandbox import GENEROUS, UNIVERSE, make_generous

@@ -16,8 +16,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
 from financehub_dagster.ingest.partitions import by_day, range_tags
-from financehub_dagster.providers.intraday_routing import IntradayRouter
-from financehub_dagster.providers.routing import DailyBarsRouter, Router
+from financehub_dagster.providers.routing import DailyBarsRouter, IntradayRouter, Router
 from financehub_dagster.tables import BARS_OF, DERIVED, INTRADAY, LEDGER_TABLES, TABLES, filled_together
 
 if TYPE_CHECKING:

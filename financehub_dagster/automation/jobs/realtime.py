@@ -20,7 +20,7 @@ from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.ticks import unfinished
 from financehub_dagster.ingest.partitions import range_tags
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.routing import IntradayRouter
 from financehub_dagster.providers.table_sources import bound_router, resources_of
 from financehub_dagster.settings import get_settings
 from financehub_dagster.tables import INTRADAY, filled_with

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from financehub_dagster.market.calendar_source import Instants
-    from financehub_dagster.providers.intraday_routing import IntradayRouter
+    from financehub_dagster.providers.routing import IntradayRouter
 
 LONGEST = 7 * 86_400
 """Seconds asked for at once: 10,080 minutes of a crypto, eleven pages of Binance or two of Twelve Data."""

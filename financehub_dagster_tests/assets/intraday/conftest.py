@@ -3,7 +3,7 @@
 import pytest
 
 from financehub_dagster.providers import all_providers, intraday
-from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.routing import IntradayRouter
 from financehub_dagster_tests.assets.intraday.intraday_world import MinuteMarket
 
 

@@ -11,7 +11,7 @@ from financehub_dagster.ingest.intraday.minutes import MinutesRun, update_minute
 from financehub_dagster.ingest.outcome import Outcome
 from financehub_dagster.ingest.partitions import Window
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.routing import IntradayRouter
 from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.storage.coverage import minute_rows
 from financehub_dagster.storage.coverage.minutes import Settled

@@ -7,7 +7,7 @@ import pytest
 from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import all_providers
-from financehub_dagster.providers.intraday_routing import IntradayRouter
+from financehub_dagster.providers.routing import IntradayRouter
 from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.assets.intraday.simulation import DatabaseClock, Simulation, edges
