@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Router
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -43,6 +43,8 @@ DEFAULT_PORT = 8765
 VENDORS: tuple[Callable[[Market], Vendor], ...] = (
     Yahoo, Binance, AlphaVantage, CoinGecko, CoinMarketCap, Finnhub, TwelveData, NewsApi,
 )  # fmt: skip
+
+_NOT_PLAYED = PlainTextResponse("The sandbox does not play this endpoint.", 501)
 
 
 def build_app(market: Market | None = None, latency_ms: float = 0.0) -> Starlette:
@@ -134,7 +136,7 @@ class _Gate:
 
     def __init__(self, vendor: Vendor, control: Control) -> None:
         self._vendor = vendor
-        self._router = Router(vendor.routes, redirect_slashes=False)
+        self._router = Router(vendor.routes, redirect_slashes=False, default=_NOT_PLAYED)
         self._control = control
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

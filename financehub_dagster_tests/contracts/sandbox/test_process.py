@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from financehub_dagster.sandbox.calls import fingerprint, worst_window
-from financehub_dagster.sandbox.client import Sandbox, running_sandbox
+from financehub_dagster.sandbox.client import VENDORS, Sandbox, running_sandbox
 from financehub_dagster.sandbox.errors import SandboxError
 
 #: Starts a sandbox, names its process and dies without cleaning up.
@@ -97,6 +97,17 @@ def test_calls_are_counted_by_vendor_path_symbol_key_and_status(sandbox: Sandbox
     assert sandbox.calls(symbol="ETH")["total"] == sandbox.calls(vendor="binance")["total"] == 3
     sandbox.clear_calls()
     assert sandbox.calls()["total"] == 0
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_an_endpoint_that_is_not_played_is_counted_and_never_mistaken_for_no_data(
+    sandbox: Sandbox, vendor: str
+) -> None:
+    headers = {"X-Finnhub-Token": "any-key-will-do", "X-Api-Key": "any-key-will-do", "Authorization": "apikey any-key"}
+    query = {"apikey": "any-key-will-do"}
+    answer = requests.get(f"{sandbox.base_url(vendor)}/v9/no/such/endpoint", query, headers=headers, timeout=10)
+    assert (answer.status_code, answer.text) == (501, "The sandbox does not play this endpoint.")
+    assert sandbox.calls(vendor)["by_status"] == {"501": 1}
 
 
 def test_calls_carry_their_time_so_that_rates_can_be_checked(sandbox: Sandbox) -> None:
