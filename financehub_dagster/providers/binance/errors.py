@@ -26,7 +26,7 @@ from financehub_dagster.providers.items import last_price
 from financehub_dagster.providers.reading import AnswerRows, each_of
 from financehub_dagster.providers.values import epoch, maybe, maybe_price, member, number
 
-WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "time": 1, "24hr": 80}
+WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "24hr": 80}
 """24hr: of all symbols at once, which no single one can fail."""
 HEAVIEST = 80
 SHORTEST_BAN = 120.0

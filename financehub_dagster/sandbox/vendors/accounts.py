@@ -23,7 +23,10 @@ class Accounts:
     """
 
     def __init__(
-        self, free: tuple[RateWindow, ...], paid: tuple[RateWindow, ...], keyless: tuple[RateWindow, ...] | None = None
+        self,
+        free: tuple[RateWindow, ...],
+        paid: tuple[RateWindow, ...] = (),
+        keyless: tuple[RateWindow, ...] | None = None,
     ) -> None:
         self._plans: dict[str, tuple[RateWindow, ...]] = {"free": free, "paid": paid}
         self._keyless = free if keyless is None else keyless

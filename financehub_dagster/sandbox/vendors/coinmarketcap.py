@@ -9,23 +9,29 @@ currency.
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, override
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.coins import Coin, coins, iso
 from financehub_dagster.sandbox.market.companies import shares_of
 from financehub_dagster.sandbox.market.history import common_origin
 from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
+from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import RateWindow
-from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response
+from financehub_dagster.sandbox.vendors.vendor import (
+    ORIGIN_HEADER,
+    Endpoint,
+    Identity,
+    Refused,
+    Situation,
+    json_response,
+)
 
 _DAY = 86_400
 _MONTH = 2_592_000
@@ -61,7 +67,7 @@ class CoinMarketCap(KeyedVendor):
 
     @property
     @override
-    def routes(self) -> Sequence[BaseRoute]:
+    def endpoints(self) -> Mapping[str, Endpoint]:
         """The endpoints with a key, and most of them without."""
         endpoints = {
             "/v3/cryptocurrency/quotes/latest": self._quotes,
@@ -73,9 +79,8 @@ class CoinMarketCap(KeyedVendor):
             "/v3/cryptocurrency/quotes/historical": self._history,
             "/v2/cryptocurrency/ohlcv/historical": self._ohlcv,
         }
-        own = [Route(path, self._accounted(answer)) for path, answer in endpoints.items()]
-        public = [Route(f"{_PUBLIC}{path}", self._accounted(answer)) for path, answer in endpoints.items()]
-        return [Route("/v1/key/info", self.answering(self._info)), *own, *public]
+        public = {f"{_PUBLIC}{path}": answer for path, answer in endpoints.items()}
+        return {"/v1/key/info": self._info, **endpoints, **public}
 
     @override
     def key_of(self, request: Request) -> str | None:
@@ -119,20 +124,21 @@ class CoinMarketCap(KeyedVendor):
     def _error(self, status: int, code: int, words: str) -> Response:
         return json_response({"status": status_of(self.market.now(), code, words, 0)}, status)
 
-    def _accounted(self, answer: Any) -> Any:
-        """`answer` as an endpoint that gives credits back for what came to nothing."""
+    @override
+    def answering(self, answer: Endpoint) -> Endpoint:
+        """A missing key is refused, and credits are given back for what came to nothing."""
 
         def accounted(request: Request) -> Response:
-            if self.key_of(request) is None and _PUBLIC not in request.url.path:
-                raise Refused(self.situation("bad_key", Identity(), self.market.now()))
+            key = self.key_of(request)
             try:
-                response: Response = answer(request)
+                if key is None and _PUBLIC not in request.url.path:
+                    raise Refused(self.situation("bad_key", Identity(), self.market.now()))
+                return answer(request)
             except Refused:
-                self.accounts.refund(self.key_of(request), self.weight_of(request), time.time())
+                self.accounts.refund(key, self.weight_of(request), time.time())
                 raise
-            return response
 
-        return self.answering(accounted)
+        return super().answering(accounted)
 
     def _answer(self, request: Request, data: Any, origin: str) -> Response:
         status = status_of(self.market.now(), 0, None, self.weight_of(request))
@@ -231,10 +237,7 @@ class CoinMarketCap(KeyedVendor):
 
     def _info(self, request: Request) -> Response:
         """The account: no credits, but one request of the minute, which is counted before it is shown."""
-        key = self.key_of(request)
-        if key is None:
-            raise Refused(self.situation("bad_key", Identity(), self.market.now()))
-        at = time.time()
+        key, at = self.key_of(request), time.time()
         used = {seconds: self.accounts.used(key, seconds, at) for seconds in (60, _DAY, _MONTH)}
         limits = {window.seconds: window.amount for window in self.accounts.windows(key)}
         reset = self.accounts.resets_at(key, _MONTH, at)

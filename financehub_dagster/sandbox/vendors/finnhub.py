@@ -5,7 +5,7 @@ Endpoints and shapes follow the vendor's OpenAPI description (finnhub.io/docs/ap
 report. Numbers are JSON numbers, times epoch seconds; a candle is labelled by its day's midnight at the exchange.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any, override
 from zoneinfo import ZoneInfo
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market import newsroom
@@ -24,12 +23,19 @@ from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.minutes import Bars
 from financehub_dagster.sandbox.market.newsroom import Article
 from financehub_dagster.sandbox.market.snapshot import snapshot
-from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
-from financehub_dagster.sandbox.vendors.limits import RateWindow
-from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response
+from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
+from financehub_dagster.sandbox.vendors.limits import JITTER_SECONDS, RateWindow
+from financehub_dagster.sandbox.vendors.vendor import (
+    ORIGIN_HEADER,
+    Endpoint,
+    Identity,
+    Refused,
+    Situation,
+    json_response,
+)
 
 #: 60 a minute, 300 for customers, and never more than 30 a second (finnhub.io/docs/api/rate-limit).
-_EVERYBODY = RateWindow(1, 30)
+_EVERYBODY = RateWindow(1, 30, jitter=JITTER_SECONDS)
 FREE = (RateWindow(60, 60, aligned=True), _EVERYBODY)
 PAID = (RateWindow(60, 300, aligned=True), _EVERYBODY)
 _DAY = 86_400
@@ -45,15 +51,16 @@ class Finnhub(KeyedVendor):
     """Quotes, daily candles, metrics, profiles and news of stocks and funds."""
 
     name = "finnhub"
+    prefix = "/api/v1"
     plans = (FREE, PAID)
     situations = ("bad_key", "burst", "not_in_plan", "unknown_symbol")
     statuses = {401: "bad_key", 403: "not_in_plan", 429: "burst"}  # noqa: RUF012
 
     @property
     @override
-    def routes(self) -> Sequence[BaseRoute]:
+    def endpoints(self) -> Mapping[str, Endpoint]:
         """The endpoints."""
-        endpoints = {
+        return {
             "/quote": self._quote,
             "/stock/candle": self._candle,
             "/crypto/candle": self._candle,
@@ -65,7 +72,6 @@ class Finnhub(KeyedVendor):
             "/news": self._news,
             "/search": self._search,
         }
-        return [Route(f"/api/v1{path}", self.answering(answer)) for path, answer in endpoints.items()]
 
     @override
     def key_of(self, request: Request) -> str | None:

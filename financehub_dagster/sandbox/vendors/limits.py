@@ -6,60 +6,25 @@ vendor's file, or whose calls are counted (accounts).
 
 from calendar import monthrange
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-#: How much earlier than a sliding second allows a call may arrive: the wire's jitter, which no vendor polices.
-_JITTER_SECONDS = 0.1
+#: How much earlier than a window of a second allows a call may arrive: the wire's jitter, which no vendor polices.
+JITTER_SECONDS = 0.1
 _DAY_SECONDS = 86_400
 _MONTH_SECONDS = 2_592_000
 
 Kind = Literal["burst", "day_quota", "month_quota"]
 
 
-@dataclass(slots=True)
-class FixedMinute:
-    """Weight used in the running UTC minute."""
-
-    minute: int = 0
-    used: int = 0
-
-    def add(self, weight: int, at: float) -> int:
-        """Count `weight` at UTC epoch seconds `at`; the weight used in this minute so far."""
-        self.used = self.at(at) + weight
-        self.minute = int(at // 60)
-        return self.used
-
-    def at(self, at: float) -> int:
-        """The weight used in the minute of `at`."""
-        return self.used if self.minute == int(at // 60) else 0
-
-
-@dataclass(slots=True)
-class SlidingWindow:
-    """At most `calls` in any window of `seconds`; refused calls do not count."""
-
-    calls: int
-    seconds: float
-    _admitted: deque[float] = field(default_factory=deque)
-
-    def admit(self, at: float) -> bool:
-        """Whether one more call fits at UTC epoch seconds `at`."""
-        while self._admitted and self._admitted[0] <= at - self.seconds:
-            self._admitted.popleft()
-        if len(self._admitted) >= self.calls:
-            return False
-        self._admitted.append(at)
-        return True
-
-
 @dataclass(frozen=True, slots=True)
 class RateWindow:
     """At most `amount` per `seconds`, sliding, or from one full UTC minute, or day or month of `zone`, to the next.
 
-    weighted: credits are counted and not requests. counts_refused: going on after a breach uses up still more.
+    weighted: credits are counted and not requests. counts_refused: going on after a breach uses up still more. jitter:
+    so many seconds early a call may come.
     """
 
     seconds: float
@@ -68,6 +33,7 @@ class RateWindow:
     weighted: bool = False
     counts_refused: bool = False
     zone: str = "UTC"
+    jitter: float = 0.0
 
     @property
     def kind(self) -> Kind:
@@ -79,7 +45,7 @@ class RateWindow:
     def start(self, at: float) -> float:
         """When the window that `at` lies in began."""
         if not self.aligned:
-            return at - (self.seconds - _JITTER_SECONDS if self.seconds <= 1 else self.seconds)
+            return at - (self.seconds - self.jitter)
         if self.seconds < _DAY_SECONDS:
             return at - at % self.seconds
         return self._first_day(at).timestamp()

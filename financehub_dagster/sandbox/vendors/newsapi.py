@@ -4,19 +4,18 @@ Belongs here: endpoints, limits, refusals and documents. Does not belong here: t
 Endpoints, shapes and errors follow newsapi.org/docs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, override
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market import newsroom
-from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
+from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import RateWindow
-from financehub_dagster.sandbox.vendors.vendor import Identity, Situation, json_response
+from financehub_dagster.sandbox.vendors.vendor import Endpoint, Identity, Refused, Situation, json_response
 
 _DAY = 86_400
 _MONTH = 2_592_000
@@ -35,21 +34,21 @@ class NewsApi(KeyedVendor):
     """Everything, top headlines and sources."""
 
     name = "newsapi"
+    prefix = "/v2"
     plans = (DEVELOPER, BUSINESS)
     situations = ("bad_key", "burst", "day_quota", "month_quota", "not_in_plan")
     statuses = {401: "bad_key", 426: "not_in_plan", 429: "day_quota"}  # noqa: RUF012
 
     @property
     @override
-    def routes(self) -> Sequence[BaseRoute]:
+    def endpoints(self) -> Mapping[str, Endpoint]:
         """The endpoints, the sources at their old address too."""
-        endpoints = {
+        return {
             "/everything": self._everything,
             "/top-headlines": self._headlines,
             "/top-headlines/sources": self._sources,
             "/sources": self._sources,
         }
-        return [Route(f"/v2{path}", self.answering(answer)) for path, answer in endpoints.items()]
 
     @override
     def key_of(self, request: Request) -> str | None:

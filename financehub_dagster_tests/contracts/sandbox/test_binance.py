@@ -1,6 +1,5 @@
 """The sandbox speaks Binance's wire format: the real python-binance gets the recorded prices back to the last digit."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -131,32 +130,19 @@ def test_an_interval_that_is_not_simulated_is_never_mistaken_for_no_data(binance
     assert refused.value.status_code == 501
 
 
-def test_one_bad_symbol_fails_a_whole_batch(binance: Client) -> None:
-    good = json.dumps(["BTCUSDT", "ETHUSDT"], separators=(",", ":"))
-    assert [row["symbol"] for row in binance.get_symbol_ticker(symbols=good)] == ["BTCUSDT", "ETHUSDT"]
-    bad = json.dumps(["BTCUSDT", "NOSUCH"], separators=(",", ":"))
-    with pytest.raises(BinanceAPIException) as refused:
-        binance.get_symbol_ticker(symbols=bad)
-    assert refused.value.code == -1121
-    with pytest.raises(BinanceAPIException) as malformed:
-        binance.get_symbol_ticker(symbols=["BTCUSDT"])
-    assert malformed.value.code == -1100
-    with pytest.raises(BinanceAPIException) as both:
-        binance.get_symbol_ticker(symbol="BTCUSDT", symbols=good)
-    assert both.value.code == -1128
-
-
 def test_tickers_agree_with_the_last_kline(sandbox: Sandbox, binance: Client) -> None:
     sandbox.freeze(datetime(2025, 3, 1, 12, tzinfo=UTC))
     last = binance.get_klines(symbol="ETHUSDT", interval="1d", limit=1)[0]
-    full = binance.get_ticker(symbol="ETHUSDT")
-    mini = binance.get_ticker(symbols='["ETHUSDT"]', type="MINI")[0]
-    price = binance.get_symbol_ticker(symbol="ETHUSDT")["price"]
-    book = binance.get_orderbook_ticker(symbol="ETHUSDT")
-    assert full["lastPrice"] == mini["lastPrice"] == price == last[4]
-    assert float(book["bidPrice"]) < float(price) < float(book["askPrice"])
-    assert "priceChange" in full
-    assert "priceChange" not in mini
+    tickers = {row["symbol"]: row for row in binance.get_ticker(type="MINI")}
+    assert len(tickers) == 20
+    assert [tickers["ETHUSDT"][name] for name in ("openPrice", "highPrice", "lowPrice", "lastPrice")] == last[1:5]
+
+
+@pytest.mark.parametrize("query", [{}, {"type": "FULL"}, {"type": "MINI", "symbol": "ETHUSDT"}])
+def test_a_ticker_that_is_not_played_is_never_mistaken_for_another(binance: Client, query: dict[str, str]) -> None:
+    with pytest.raises(BinanceAPIException, match="The sandbox") as refused:
+        binance.get_ticker(**query)
+    assert refused.value.status_code == 501
 
 
 def test_exchange_info_names_symbols_assets_and_limits(binance: Client) -> None:
@@ -199,7 +185,7 @@ def test_too_much_weight_is_refused_and_going_on_is_banned(sandbox: Sandbox, bin
 def test_invented_cryptos_trade_at_both_vendors_at_one_price(sandbox: Sandbox, binance: Client) -> None:
     sandbox.freeze(datetime(2024, 6, 1, 1, tzinfo=UTC))
     sandbox.list_synthetic(3, prefix="COIN", asset_type="crypto")
-    close = float(binance.get_symbol_ticker(symbol="COIN0003USDT")["price"])
+    close = float(binance.get_klines(symbol="COIN0003USDT", interval="1d", limit=1)[0][4])
     chart = requests.get(f"{sandbox.yahoo_url}/v8/finance/chart/COIN0003-USD", {"range": "1d"}, timeout=10).json()
     assert chart["chart"]["result"][0]["meta"]["regularMarketPrice"] == pytest.approx(close, rel=1e-6)
 

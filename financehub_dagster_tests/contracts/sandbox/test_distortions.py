@@ -20,8 +20,8 @@ from financehub_dagster_tests.contracts.sandbox.sandbox_calls import fresh, fres
 NOON = datetime(2026, 6, 12, 16, 0, tzinfo=UTC)
 ROWS: dict[str, tuple[str, dict[str, str]]] = {
     "alpha_vantage": ("/query", {"function": "TIME_SERIES_DAILY", "symbol": "IBM"}),
-    "coingecko": ("/api/v3/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": "30"}),
-    "coinmarketcap": ("/v3/cryptocurrency/listings/latest", {"limit": "5"}),
+    "coingecko": ("/api/v3/coins/markets", {"vs_currency": "usd"}),
+    "coinmarketcap": ("/v3/cryptocurrency/quotes/latest", {"id": "1,1027,74,2,52"}),
     "finnhub": ("/api/v1/company-news", {"symbol": "IBM", "from": "2026-06-01", "to": "2026-06-10"}),
     "twelve_data": ("/time_series", {"symbol": "IBM", "interval": "1day"}),
     "newsapi": ("/v2/everything", {"q": "IBM"}),
@@ -114,9 +114,8 @@ def test_columns_side_by_side_stay_aligned(frozen: Sandbox) -> None:
     [
         ("alpha_vantage", "/query", {"function": "GLOBAL_QUOTE", "symbol": "AAPL"}, "AAPL", "ABBV"),
         ("coingecko", "/api/v3/simple/price", {"ids": "bitcoin", "vs_currencies": "usd"}, "bitcoin", "ethereum"),
-        ("coingecko", "/api/v3/coins/bitcoin", {}, '"id":"bitcoin"', '"id":"ethereum"'),
         ("coinmarketcap", "/v3/cryptocurrency/quotes/latest", {"id": "1"}, '"symbol":"BTC"', '"symbol":"ETH"'),
-        ("finnhub", "/api/v1/stock/profile2", {"symbol": "AAPL"}, '"AAPL"', '"ABBV"'),
+        ("finnhub", "/api/v1/stock/metric", {"symbol": "AAPL"}, '"AAPL"', '"ABBV"'),
         ("twelve_data", "/quote", {"symbol": "BTC/USD"}, "BTC/USD", "ETH/USD"),
         ("twelve_data", "/time_series", {"symbol": "AAPL", "interval": "1day"}, '"AAPL"', '"ABBV"'),
         ("newsapi", "/v2/everything", {"q": "AAPL"}, "(AAPL)", "(ABBV)"),
@@ -136,8 +135,13 @@ def test_yahoo_and_binance_answer_for_another_symbol_too(frozen: Sandbox) -> Non
     frozen.fault("wrong_symbol")
     chart = requests.get(f"{frozen.yahoo_url}/v8/finance/chart/BRK-B?range=5d", timeout=10).json()
     assert chart["chart"]["result"][0]["meta"]["symbol"] == "CAT"
-    ticker = requests.get(f'{frozen.binance_url}/api/v3/ticker/price?symbols=["BTCUSDT"]', timeout=10).json()
-    assert [row["symbol"] for row in ticker] == ["ETHUSDT"]
+    klines, others = (
+        requests.get(f"{frozen.binance_url}/api/v3/klines?symbol={name}&interval=1d", timeout=10).json()
+        for name in ("BTCUSDT", "ETHUSDT")
+    )
+    frozen.clear_faults()
+    address = f"{frozen.binance_url}/api/v3/klines?symbol=ETHUSDT&interval=1d"
+    assert klines == requests.get(address, timeout=10).json() != others
 
 
 def test_a_trickle_comes_byte_by_byte(sandbox: Sandbox) -> None:

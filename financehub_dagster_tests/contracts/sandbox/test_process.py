@@ -82,19 +82,18 @@ def test_starting_on_a_taken_port_is_an_error_for_the_starter(sandbox: Sandbox) 
 def test_calls_are_counted_by_vendor_path_symbol_key_and_status(sandbox: Sandbox) -> None:
     chart(sandbox, "BRK-B")
     chart(sandbox, "NOSUCH")
-    address = f"{sandbox.binance_url}/api/v3/klines"
+    address = f"{sandbox.base_url('finnhub')}/api/v1/quote"
     for key in ("key-of-ann", "key-of-bob", "key-of-bob"):
-        query = {"symbol": "ETHUSDT", "interval": "1d"}
-        requests.get(address, params=query, headers={"X-MBX-APIKEY": key}, timeout=10)
+        requests.get(address, params={"symbol": "META"}, headers={"X-Finnhub-Token": key}, timeout=10)
     counted = sandbox.calls()
     assert counted["total"] == 5
-    assert counted["by_vendor"] == {"yahoo": 2, "binance": 3}
-    assert counted["by_symbol"] == {"BRK.B": 1, "NOSUCH": 1, "ETH": 3}
-    assert counted["by_path"]["/api/v3/klines"] == 3
+    assert counted["by_vendor"] == {"yahoo": 2, "finnhub": 3}
+    assert counted["by_symbol"] == {"BRK.B": 1, "NOSUCH": 1, "FB": 3}
+    assert counted["by_path"]["/api/v1/quote"] == 3
     assert counted["by_status"] == {"200": 4, "404": 1}
     assert counted["by_key"] == {fingerprint("key-of-ann"): 1, fingerprint("key-of-bob"): 2}
     assert "key-of" not in str(sandbox.calls(detail=True))
-    assert sandbox.calls(symbol="ETH")["total"] == sandbox.calls(vendor="binance")["total"] == 3
+    assert sandbox.calls(symbol="FB")["total"] == sandbox.calls(vendor="finnhub")["total"] == 3
     sandbox.clear_calls()
     assert sandbox.calls()["total"] == 0
 

@@ -6,22 +6,29 @@ users report.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import override
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.vendors.alpha_vantage import prices, reports
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
-from financehub_dagster.sandbox.vendors.limits import RateWindow
-from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
+from financehub_dagster.sandbox.vendors.limits import JITTER_SECONDS, RateWindow
+from financehub_dagster.sandbox.vendors.vendor import (
+    ORIGIN_HEADER,
+    Endpoint,
+    Identity,
+    Quirk,
+    Situation,
+    json_response,
+    quirk_of,
+)
 
 #: 25 a day, one a second; a paid key 75 a minute (www.alphavantage.co/premium). The day is taken to be New York's.
-FREE = (RateWindow(86_400, 25, aligned=True, zone="America/New_York"), RateWindow(1, 1))
+FREE = (RateWindow(86_400, 25, aligned=True, zone="America/New_York"), RateWindow(1, 1, jitter=JITTER_SECONDS))
 PAID = (RateWindow(60, 75),)
 _COMPACT = 100
 _DAY_SECONDS = 86_400
@@ -45,9 +52,9 @@ class AlphaVantage(KeyedVendor):
 
     @property
     @override
-    def routes(self) -> Sequence[BaseRoute]:
+    def endpoints(self) -> Mapping[str, Endpoint]:
         """The one endpoint."""
-        return [Route("/query", self.answering(self._query))]
+        return {"/query": self._query}
 
     @override
     def key_of(self, request: Request) -> str | None:

@@ -7,18 +7,25 @@ on a paid plan is a Pro key.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, override
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.vendors.coingecko import documents
-from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
+from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import RateWindow
-from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Situation, json_response, retry_headers
+from financehub_dagster.sandbox.vendors.vendor import (
+    ORIGIN_HEADER,
+    Endpoint,
+    Identity,
+    Refused,
+    Situation,
+    json_response,
+    retry_headers,
+)
 
 _MONTH = 2_592_000
 #: www.coingecko.com/en/api/pricing; without a key some five calls a minute and address were seen to pass.
@@ -36,6 +43,7 @@ class CoinGecko(KeyedVendor):
     """Prices, markets, charts and coin lists in USD, BTC and ETH."""
 
     name = "coingecko"
+    prefix = "/api/v3"
     plans = (DEMO, PRO, KEYLESS)
     serves_keyless = True
     situations = ("bad_key", "burst", "month_quota", "not_in_plan", "unknown_symbol")
@@ -43,9 +51,9 @@ class CoinGecko(KeyedVendor):
 
     @property
     @override
-    def routes(self) -> Sequence[BaseRoute]:
+    def endpoints(self) -> Mapping[str, Endpoint]:
         """The endpoints of both hosts."""
-        endpoints = {
+        return {
             "/ping": lambda _: json_response({"gecko_says": "(V3) To the Moon!"}),
             "/key": self._key,
             "/simple/price": self._simple_price,
@@ -57,7 +65,6 @@ class CoinGecko(KeyedVendor):
             "/coins/{id}/market_chart": self._market_chart,
             "/coins/{id}/market_chart/range": self._market_chart_range,
         }
-        return [Route(f"/api/v3{path}", self.answering(answer)) for path, answer in endpoints.items()]
 
     @override
     def key_of(self, request: Request) -> str | None:
@@ -103,7 +110,7 @@ class CoinGecko(KeyedVendor):
         return {"status": {**stamp, "error_code": code, "error_message": words}}
 
     @override
-    def answering(self, answer: Any) -> Any:
+    def answering(self, answer: Endpoint) -> Endpoint:
         """A key at the wrong host is refused before anything else."""
 
         def checked(request: Request) -> Response:
@@ -114,8 +121,7 @@ class CoinGecko(KeyedVendor):
                 raise Refused(self._wrong_host(10010, root.format("Pro", "", "pro-")))
             if _pro_key(request) and not paid:
                 raise Refused(self._wrong_host(10011, root.format("Demo", "pro-", "")))
-            response: Response = answer(request)
-            return response
+            return answer(request)
 
         return super().answering(checked)
 

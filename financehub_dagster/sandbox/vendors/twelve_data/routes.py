@@ -6,21 +6,29 @@ report.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, override
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.market.history import common_origin
-from financehub_dagster.sandbox.vendors.keyed import KeyedVendor, Refused
+from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.twelve_data import documents
-from financehub_dagster.sandbox.vendors.vendor import ORIGIN_HEADER, Identity, Quirk, Situation, json_response, quirk_of
+from financehub_dagster.sandbox.vendors.vendor import (
+    ORIGIN_HEADER,
+    Endpoint,
+    Identity,
+    Quirk,
+    Refused,
+    Situation,
+    json_response,
+    quirk_of,
+)
 
 _DAY = 86_400
 #: Credits a minute and a day on Basic, a minute on Grow (twelvedata.com/pricing).
@@ -50,7 +58,7 @@ class TwelveData(KeyedVendor):
 
     @property
     @override
-    def routes(self) -> Sequence[BaseRoute]:
+    def endpoints(self) -> Mapping[str, Endpoint]:
         """The endpoints, of which the fundamentals are for customers only."""
         batches: dict[str, Member] = {
             "/time_series": self._series,
@@ -58,12 +66,12 @@ class TwelveData(KeyedVendor):
             "/price": self._price,
             "/eod": self._close,
         }
-        return [
-            *(Route(path, self.answering(self._each(member))) for path, member in batches.items()),
-            *(Route(f"/{name}", self.answering(self._fundamentals)) for name in _CUSTOMERS_ONLY),
-            Route("/api_usage", self.answering(self._usage)),
-            Route("/stocks", self.answering(lambda _: json_response(documents.stocks(self.carried())))),
-        ]
+        return {
+            **{path: self._each(member) for path, member in batches.items()},
+            **{f"/{name}": self._fundamentals for name in _CUSTOMERS_ONLY},
+            "/api_usage": self._usage,
+            "/stocks": lambda _: json_response(documents.stocks(self.carried())),
+        }
 
     @override
     def key_of(self, request: Request) -> str | None:

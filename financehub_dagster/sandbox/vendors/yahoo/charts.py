@@ -5,7 +5,6 @@ off recorded answers; numbers are float32 written out as doubles, which is how t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +15,7 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.recordings import Floats
-from financehub_dagster.sandbox.vendors.vendor import Quirk
+from financehub_dagster.sandbox.vendors.vendor import Quirk, Refused, json_response
 from financehub_dagster.sandbox.vendors.yahoo.meta import VALID_RANGES, chart_meta, day_labels, shortest
 
 _DAY = 86_400
@@ -31,33 +30,29 @@ _HOUR_REACH = (730, 730)
 _OTHER_REACH = (60, 60)
 
 
-@dataclass
-class ChartError(Exception):
-    """A refusal in Yahoo's words."""
-
-    status: int
-    code: str
-    description: str
-
-
 def chart_error(code: str, description: str) -> dict[str, Any]:
     """The error document of the chart endpoint."""
     return {"chart": {"result": None, "error": {"code": code, "description": description}}}
 
 
+def _refused(status: int, code: str, description: str) -> Refused:
+    """A refusal in Yahoo's words."""
+    return Refused(json_response(chart_error(code, description), status))
+
+
 def chart_document(
     market: Market, instrument: Instrument, query: dict[str, str], quirk: Quirk | None = None
 ) -> tuple[dict[str, Any], str]:
-    """The chart of one instrument and the origin of its bars; raises ChartError.
+    """The chart of one instrument and the origin of its bars; raises Refused.
 
     query holds Yahoo's own parameters: period1 and period2 (epoch seconds, both included) or range, interval, events.
     """
     interval = query.get("interval", "1d")
     if interval in _NOT_SIMULATED:
-        raise ChartError(501, "Not Implemented", f"the sandbox has no {interval} bars; ask for 1d")
+        raise _refused(501, "Not Implemented", f"the sandbox has no {interval} bars; ask for 1d")
     if interval != "1d" and interval not in _INTRADAY:
         description = f"Invalid input - interval={interval} is not supported. Valid intervals: {_VALID_INTERVALS}"
-        raise ChartError(400, "Bad Request", description)
+        raise _refused(400, "Bad Request", description)
     history = market.daily(instrument)
     start, end = _window(query, history, market.now())
     meta = chart_meta(instrument, history, market.sessions(instrument), market.now())
@@ -81,12 +76,12 @@ def _window(query: dict[str, str], history: History, now: float) -> tuple[int, i
     try:
         start, end = int(query.get("period1", 0)), int(query.get("period2", now))
     except ValueError:
-        raise ChartError(400, "Bad Request", "Invalid input - period1 and period2 are epoch seconds") from None
+        raise _refused(400, "Bad Request", "Invalid input - period1 and period2 are epoch seconds") from None
     if start > end:
         bounds = f"startDate = {start}, endDate = {end}"
-        raise ChartError(400, "Bad Request", f"Invalid input - start date cannot be after end date. {bounds}")
+        raise _refused(400, "Bad Request", f"Invalid input - start date cannot be after end date. {bounds}")
     if not len(history) or end < history.opens[0]:
-        raise ChartError(400, "Bad Request", f"Data doesn't exist for startDate = {start}, endDate = {end}")
+        raise _refused(400, "Bad Request", f"Data doesn't exist for startDate = {start}, endDate = {end}")
     return start, end
 
 
@@ -94,7 +89,7 @@ def _range_start(asked: str, history: History, now: float) -> int:
     """The session day on which a range such as 5d, 3mo or ytd begins; d counts sessions, the rest the calendar."""
     if asked not in VALID_RANGES:
         description = f"Invalid input - range={asked} is not supported. Valid ranges: [{', '.join(VALID_RANGES)}]"
-        raise ChartError(422, "Unprocessable Entity", description)
+        raise _refused(422, "Unprocessable Entity", description)
     if asked == "max":
         return 0
     if asked in ("1d", "5d"):
@@ -205,10 +200,10 @@ def _check_reach(interval: str, start: int, end: int, now: float) -> None:
     prefix = f"{interval} data not available for startTime={start} and endTime={end}."
     if end - start > per_request * _DAY and interval == "1m":
         limit = f"Only {per_request} days worth of 1m granularity data are allowed to be fetched per request."
-        raise ChartError(422, "Unprocessable Entity", f"{prefix} {limit}")
+        raise _refused(422, "Unprocessable Entity", f"{prefix} {limit}")
     if start < now - back * _DAY - _DAY:
         limit = f"The requested range must be within the last {back} days."
-        raise ChartError(422, "Unprocessable Entity", f"{prefix} {limit}")
+        raise _refused(422, "Unprocessable Entity", f"{prefix} {limit}")
 
 
 def _quote(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats) -> dict[str, object]:

@@ -4,29 +4,29 @@ Belongs here: Yahoo's endpoints around the price data. Does not belong here: the
 All *.yahoo.com hosts share one address in the sandbox, since their paths do not collide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import override
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.history import common_origin
-from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.vendors.limits import SlidingWindow
+from financehub_dagster.sandbox.market.snapshot import snapshot_of
 from financehub_dagster.sandbox.vendors.vendor import (
     ORIGIN_HEADER,
+    Endpoint,
     Identity,
     Quirk,
+    Refused,
     Situation,
     Vendor,
     json_response,
     quirk_of,
     retry_headers,
 )
-from financehub_dagster.sandbox.vendors.yahoo.charts import ChartError, chart_document, chart_error
+from financehub_dagster.sandbox.vendors.yahoo.charts import chart_document, chart_error
 from financehub_dagster.sandbox.vendors.yahoo.meta import QUOTE_TYPES, exchange_name, shortest
 
 #: Any crumb would do; Yahoo's are 11 characters, like this one.
@@ -41,43 +41,37 @@ class Yahoo(Vendor):
     """chart, quote, and the cookie and crumb dance before them."""
 
     name = "yahoo"
+    plans = ((),)
     quirks: tuple[Quirk, ...] = ("closing_bar", "extended_hours", "null_rows")
     situations = ("burst", "unknown_symbol")
 
-    def __init__(self, market: Market) -> None:
-        self._market = market
-        self._window: SlidingWindow | None = None
-
     @property
     @override
-    def routes(self) -> Sequence[BaseRoute]:
+    def endpoints(self) -> Mapping[str, Endpoint]:
         """Every endpoint that yfinance asks for prices, and for symbols it does not know."""
-        return [
-            Route("/", self._cookie),
-            Route("/v1/test/getcrumb", self._crumb),
-            Route("/consent", self._consent),
-            Route("/v8/finance/chart/{symbol}", self._chart),
-            Route("/v7/finance/quote", self._quote),
-            Route("/v10/finance/quoteSummary/{symbol}", self._summary),
-            Route("/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}", self._fundamentals),
-        ]
+        return {
+            "/": self._cookie,
+            "/v1/test/getcrumb": lambda _: PlainTextResponse(CRUMB),
+            "/consent": lambda _: Response(_NO_CONSENT_PAGE, media_type="text/html"),
+            "/v8/finance/chart/{symbol}": self._chart,
+            "/v7/finance/quote": self._quote,
+            "/v10/finance/quoteSummary/{symbol}": self._summary,
+            "/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}": self._fundamentals,
+        }
 
     @override
-    def identify(self, request: Request) -> Identity:
-        """Yahoo has no keys; symbols stand in the path or in `symbols`."""
-        last = request.url.path.rsplit("/", 1)[-1]
-        asked = request.query_params.get("symbols", "").split(",") if last == "quote" else [last]
-        if not any(part in request.url.path for part in ("/chart/", "/quote", "/timeseries/")):
-            asked = []
-        known = [(name, self._find(name)) for name in asked if name]
-        return Identity(tuple(instrument.symbol if instrument else name for name, instrument in known))
+    def symbols_of(self, request: Request) -> Iterable[str]:
+        """The last part of the path, or `symbols`; upper and lower case are the same."""
+        path = request.url.path
+        if path.endswith("/quote"):
+            return request.query_params.get("symbols", "").upper().split(",")
+        parts = ("/chart/", "/quoteSummary/", "/timeseries/")
+        return [path.rsplit("/", 1)[-1].upper()] if any(part in path for part in parts) else []
 
     @override
-    def admit(self, identity: Identity, at: float) -> Response | None:
-        """Yahoo publishes no limit: none is enforced until a test sets one."""
-        if self._window is None or self._window.admit(at):
-            return None
-        return self.refusal(429, None)
+    def carries(self, instrument: Instrument) -> bool:
+        """Securities under their own symbol or its alias, and cryptos that have an alias."""
+        return instrument.asset_type is not AssetType.CRYPTO or self.name in instrument.aliases
 
     @override
     def headers(self, identity: Identity, at: float) -> dict[str, str]:
@@ -105,42 +99,21 @@ class Yahoo(Vendor):
 
     @override
     def limit(self, calls: int | None, window_seconds: float | None) -> None:
-        """At most `calls` per `window_seconds` (default 60), whoever asks; None: no limit."""
-        self._window = (
-            None if calls is None else SlidingWindow(calls, 60.0 if window_seconds is None else window_seconds)
-        )
-
-    @override
-    def reset(self) -> None:
-        """No limit."""
-        self._window = None
+        """Yahoo publishes no limit: none is enforced until a test sets one, by default for a minute."""
+        super().limit(calls, 60.0 if window_seconds is None else window_seconds)
 
     def _find(self, name: str) -> Instrument | None:
-        """Yahoo lists securities under their own symbol or its alias, and cryptos that have an alias."""
-        for instrument in self._market.listed:
-            if instrument.symbol_at(self.name) == name.upper():
-                carried = instrument.asset_type is not AssetType.CRYPTO or self.name in instrument.aliases
-                return instrument if carried else None
-        return None
+        return self.carried().get(name.upper())
 
     def _cookie(self, _: Request) -> Response:
         """fc.yahoo.com answers 404 and sets the cookie all the same."""
         return Response("<!doctype html><title>Not Found</title>", 404, {"set-cookie": _COOKIE}, "text/html")
 
-    def _crumb(self, _: Request) -> Response:
-        return PlainTextResponse(CRUMB)
-
-    def _consent(self, _: Request) -> Response:
-        return Response(_NO_CONSENT_PAGE, media_type="text/html")
-
     def _chart(self, request: Request) -> Response:
         instrument = self._find(request.path_params["symbol"])
         if instrument is None:
-            return self.refusal(404, None)
-        try:
-            document, origin = chart_document(self._market, instrument, dict(request.query_params), quirk_of(request))
-        except ChartError as error:
-            return json_response(chart_error(error.code, error.description), error.status)
+            raise Refused(self.refusal(404, None))
+        document, origin = chart_document(self.market, instrument, dict(request.query_params), quirk_of(request))
         return json_response(document, headers={ORIGIN_HEADER: origin})
 
     def _quote(self, request: Request) -> Response:
@@ -150,17 +123,15 @@ class Yahoo(Vendor):
         asked = [name for name in request.query_params.get("symbols", "").split(",") if name]
         found = [instrument for instrument in map(self._find, asked) if instrument]
         result = [quote for quote in map(self._quote_of, found) if quote]
-        origin = common_origin(self._market.daily(instrument)[-1:].origin for instrument in found)
+        origin = common_origin(self.market.daily(instrument)[-1:].origin for instrument in found)
         return json_response({"quoteResponse": {"result": result, "error": None}}, headers={ORIGIN_HEADER: origin})
 
     def _quote_of(self, instrument: Instrument) -> dict[str, object] | None:
         """The fields of a quote that have to do with price; None before the first session."""
-        history = self._market.daily(instrument)
+        history = self.market.daily(instrument)
         if not len(history):
             return None
-        now = self._market.now()
-        previous = history.close[-2] if len(history) > 1 else history.open[-1]
-        change = history.close[-1] - previous
+        found = snapshot_of(history, self.market.now())
         code, name = exchange_name(instrument)
         return {
             "language": "en-US",
@@ -173,18 +144,18 @@ class Yahoo(Vendor):
             "exchange": code,
             "fullExchangeName": name,
             "exchangeTimezoneName": instrument.timezone,
-            "marketState": "REGULAR" if history.closes[-1] > now else "CLOSED",
-            "regularMarketTime": int(min(now, history.closes[-1])),
-            "regularMarketPrice": shortest(history.close[-1]),
-            "regularMarketChange": shortest(change),
-            "regularMarketChangePercent": shortest(100 * change / previous),
-            "regularMarketPreviousClose": shortest(previous),
-            "regularMarketOpen": shortest(history.open[-1]),
-            "regularMarketDayHigh": shortest(history.high[-1]),
-            "regularMarketDayLow": shortest(history.low[-1]),
-            "regularMarketVolume": int(np.nan_to_num(history.volume[-1])),
-            "fiftyTwoWeekHigh": shortest(np.nanmax(history.high[-252:])),
-            "fiftyTwoWeekLow": shortest(np.nanmin(history.low[-252:])),
+            "marketState": "REGULAR" if found.is_open else "CLOSED",
+            "regularMarketTime": found.time,
+            "regularMarketPrice": shortest(found.price),
+            "regularMarketChange": shortest(found.change),
+            "regularMarketChangePercent": shortest(found.percent),
+            "regularMarketPreviousClose": shortest(found.previous_close),
+            "regularMarketOpen": shortest(found.open),
+            "regularMarketDayHigh": shortest(found.high),
+            "regularMarketDayLow": shortest(found.low),
+            "regularMarketVolume": int(np.nan_to_num(found.volume)),
+            "fiftyTwoWeekHigh": shortest(found.year_high),
+            "fiftyTwoWeekLow": shortest(found.year_low),
             "firstTradeDateMilliseconds": int(history.opens[0]) * 1000,
             "marketCap": instrument.market_cap,
             "priceHint": 2,

@@ -1,1 +1,0 @@
-"""Binance in the sandbox."""
