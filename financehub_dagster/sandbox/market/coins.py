@@ -19,7 +19,6 @@ from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.recordings import Floats
 
 _HOUR = 3600
-_DAY = 86_400
 _CHANGES = {"1h": 1, "24h": 24, "7d": 168, "30d": 720, "60d": 1440, "90d": 2160}
 
 
@@ -78,7 +77,7 @@ def _coin(instrument: Instrument, history: History, now: float, rank: int) -> Co
     circulating = shares_of(instrument)
     total = circulating * (1 + 0.2 * draw[0])
     price = float(history.close[-1])
-    ago = prices_at(history, now, np.array([now - hours * _HOUR for hours in _CHANGES.values()], np.float64))
+    ago = _prices_at(history, now, np.array([now - hours * _HOUR for hours in _CHANGES.values()], np.float64))
     top, bottom = int(np.nanargmax(history.high)), int(np.nanargmin(history.low))
     return Coin(
         instrument=instrument,
@@ -100,7 +99,7 @@ def _coin(instrument: Instrument, history: History, now: float, rank: int) -> Co
     )
 
 
-def prices_at(history: History, now: float, times: NDArray[np.float64]) -> Floats:
+def _prices_at(history: History, now: float, times: NDArray[np.float64]) -> Floats:
     """Prices at UTC epoch seconds, on straight lines from each day's open to its close; NaN before the first day.
 
     Midnight still has the close of the day that ends.
@@ -114,18 +113,6 @@ def prices_at(history: History, now: float, times: NDArray[np.float64]) -> Float
     return prices
 
 
-def turnovers_at(history: History, times: NDArray[np.float64]) -> Floats:
-    """The turnover in USD of the day that holds each time."""
-    rows = np.maximum(np.searchsorted(history.opens, times, side="left") - 1, 0)
-    turnovers: Floats = history.volume[rows] * history.close[rows]
-    return turnovers
-
-
 def iso(at: float) -> str:
     """A time as the aggregators write it."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}.000Z"
-
-
-def midnights(first: float, last: float) -> NDArray[np.float64]:
-    """Every full UTC day from `first` to `last`."""
-    return np.arange(-(-first // _DAY) * _DAY, last + 1, _DAY, np.float64)

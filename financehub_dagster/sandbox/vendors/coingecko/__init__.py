@@ -1,1 +1,0 @@
-"""CoinGecko in the sandbox."""
