@@ -53,7 +53,6 @@ class Company:
     operating_margin: float
     return_on_equity: float
     growth: float
-    listed_since: date
     latest_quarter: date
     dividend_per_share: float
     ex_dividend: date | None
@@ -115,7 +114,6 @@ def company(market: Market, instrument: Instrument) -> Company | None:
         operating_margin=margin * 1.25,
         return_on_equity=margin * 0.8,
         growth=growth,
-        listed_since=date(1950 + int(60 * draw[9]), 1 + int(12 * draw[8]), 1 + int(28 * draw[7])),
         latest_quarter=_latest_quarter(quote.date),
         dividend_per_share=float(np.nansum(year.dividend)),
         ex_dividend=payments[-1].astype(object) if len(payments) else None,

@@ -42,6 +42,12 @@ def sessions_of(exchange: str) -> Sessions:
     return Sessions(found.dates, found.opens.astype(np.int64), found.closes.astype(np.int64))
 
 
+def is_open(exchange: str, now: float) -> bool:
+    """Whether a session of the exchange runs at `now`, UTC epoch seconds."""
+    sessions = sessions_of(exchange)
+    return bool(sessions.opens[np.searchsorted(sessions.closes, now, side="right")] <= now)
+
+
 @cache
 def currency_sessions() -> Sessions:
     """Monday to Friday; a session begins at 17:00 in New York on the day before, Monday's on Sunday."""

@@ -22,6 +22,7 @@ from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.minutes import Bars
 from financehub_dagster.sandbox.market.newsroom import Article
+from financehub_dagster.sandbox.market.sessions import is_open
 from financehub_dagster.sandbox.market.snapshot import snapshot
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import JITTER_SECONDS, RateWindow
@@ -42,13 +43,11 @@ _DAY = 86_400
 _MINUTES = ("1", "5", "15", "30", "60")
 _MONTH_SECONDS = 31 * _DAY
 _NEWS_DAYS = 365
-_GENERAL_NEWS_DAYS = 3
-_EXCHANGES = {"XNAS": "NASDAQ NMS - GLOBAL MARKET", "XNYS": "NEW YORK STOCK EXCHANGE, INC.", "ARCX": "NYSE ARCA"}
 _MILLION = 1e6
 
 
 class Finnhub(KeyedVendor):
-    """Quotes, daily candles, metrics, profiles and news of stocks and funds."""
+    """Quotes, candles, metrics and news of stocks and funds."""
 
     name = "finnhub"
     prefix = "/api/v1"
@@ -59,18 +58,13 @@ class Finnhub(KeyedVendor):
     @property
     @override
     def endpoints(self) -> Mapping[str, Endpoint]:
-        """The endpoints."""
+        """What a provider asks."""
         return {
             "/quote": self._quote,
             "/stock/candle": self._candle,
-            "/crypto/candle": self._candle,
             "/stock/metric": self._metric,
-            "/stock/profile2": self._profile,
-            "/stock/symbol": lambda _: json_response([symbol_row(n, e) for n, e in self.carried().items()]),
             "/stock/market-status": self._market_status,
             "/company-news": self._company_news,
-            "/news": self._news,
-            "/search": self._search,
         }
 
     @override
@@ -143,9 +137,6 @@ class Finnhub(KeyedVendor):
         symbol = request.query_params.get("symbol", "").upper()
         return json_response(metric(self.market, symbol, self._asked(request)))
 
-    def _profile(self, request: Request) -> Response:
-        return json_response(profile(self.market, self._asked(request)))
-
     def _market_status(self, request: Request) -> Response:
         if request.query_params.get("exchange") != "US":
             raise Refused(json_response({"error": "Please use a valid exchange."}, 422))
@@ -163,29 +154,8 @@ class Finnhub(KeyedVendor):
         found = [] if instrument is None else newsroom.articles(self.market, [instrument], first, last + _DAY - 1)
         related = query["symbol"].upper()
         # Now and then the vendor lists an article twice.
-        listed = [each for each in _kept(found) for _ in range(1 + each.repeated)]
-        return json_response([news_row(each, "company", related) for each in listed])
-
-    def _news(self, request: Request) -> Response:
-        query = request.query_params
-        category = query.get("category")
-        if category not in ("general", "forex", "crypto", "merger"):
-            raise Refused(json_response({"error": "Missing parameters"}, 422))
-        cryptos = [
-            each for each in self.market.listed if (each.asset_type is AssetType.CRYPTO) == (category == "crypto")
-        ]
-        now = self.market.now()
-        found = newsroom.articles(self.market, cryptos, now - _GENERAL_NEWS_DAYS * _DAY, now)
-        after = int(query["minId"]) if query.get("minId", "").isdigit() else 0
-        rows = [news_row(each, category, "") for each in _kept(found) if each.number > after]
-        return json_response(rows[:100] if category in ("general", "crypto") else [])
-
-    def _search(self, request: Request) -> Response:
-        return json_response(search(self.matching(request.query_params.get("q", ""))))
-
-
-def _kept(found: list[newsroom.Article]) -> list[newsroom.Article]:
-    return [each for each in found if not each.removed]
+        listed = [each for each in found if not each.removed for _ in range(1 + each.repeated)]
+        return json_response([news_row(each, related) for each in listed])
 
 
 def _midnight(text: str) -> float:
@@ -282,68 +252,23 @@ def _metrics(found: Company) -> dict[str, Any]:
     }
 
 
-def profile(market: Market, instrument: Instrument | None) -> dict[str, Any]:
-    """/stock/profile2; nothing for an unknown symbol."""
-    found = None if instrument is None else company(market, instrument)
-    if found is None or instrument is None:
-        return {}
-    symbol = instrument.symbol_at("finnhub")
-    return {
-        "country": "US",
-        "currency": instrument.currency,
-        "estimateCurrency": instrument.currency,
-        "exchange": _EXCHANGES.get(instrument.exchange, instrument.exchange),
-        "finnhubIndustry": found.sector,
-        "ipo": found.listed_since.isoformat(),
-        "logo": f"https://static.example.com/logo/{symbol}.png",
-        "marketCapitalization": round(found.market_cap / _MILLION, 4),
-        "name": instrument.name,
-        "phone": "",
-        "shareOutstanding": round(found.shares / _MILLION, 4),
-        "ticker": symbol,
-        "weburl": f"https://{symbol.lower()}.example.com/",
-    }
-
-
-def symbol_row(symbol: str, instrument: Instrument) -> dict[str, Any]:
-    """One row of /stock/symbol."""
-    return {
-        "currency": instrument.currency,
-        "description": instrument.name.upper(),
-        "displaySymbol": symbol,
-        "figi": "",
-        "mic": instrument.exchange,
-        "symbol": symbol,
-        "type": "ETP" if instrument.asset_type is AssetType.ETF else "Common Stock",
-    }
-
-
-def search(found: Mapping[str, Instrument]) -> dict[str, Any]:
-    """/search with these instruments found."""
-    fields = ("description", "displaySymbol", "symbol", "type")
-    rows = [symbol_row(name, each) for name, each in found.items()]
-    return {"count": len(rows), "result": [{field: row[field] for field in fields} for row in rows]}
-
-
 def market_status(market: Market) -> dict[str, Any]:
     """/stock/market-status of the US."""
-    fund = market.listed.get("SPY")
-    found = None if fund is None else snapshot(market, fund)
-    is_open = found is not None and found.is_open
+    trades = is_open("XNYS", market.now())
     return {
         "exchange": "US",
         "holiday": None,
-        "isOpen": is_open,
-        "session": "regular" if is_open else None,
+        "isOpen": trades,
+        "session": "regular" if trades else None,
         "timezone": "America/New_York",
-        "t": int(datetime.fromtimestamp(market.now(), UTC).timestamp()),
+        "t": int(market.now()),
     }
 
 
-def news_row(article: Article, category: str, related: str) -> dict[str, Any]:
-    """One article of /company-news or /news."""
+def news_row(article: Article, related: str) -> dict[str, Any]:
+    """One article of /company-news."""
     return {
-        "category": category,
+        "category": "company",
         "datetime": article.published,
         "headline": article.title,
         "id": article.number,
