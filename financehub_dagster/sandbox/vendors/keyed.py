@@ -10,7 +10,6 @@ from typing import override
 from starlette.requests import Request
 from starlette.responses import Response
 
-from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.vendors.accounts import Plan
 from financehub_dagster.sandbox.vendors.vendor import Identity, Refused, Situation, Vendor, retry_headers
 
@@ -60,14 +59,6 @@ class KeyedVendor(Vendor):
     def declare_key(self, key: str, valid: bool, plan: Plan) -> None:
         """Say whether a key is valid and what plan it is on."""
         self.accounts.declare(key, valid, plan)
-
-    def matching(self, text: str) -> dict[str, Instrument]:
-        """What the vendor lists under a symbol that begins with `text`, or a name that holds it."""
-        sought = text.upper()
-        if not sought:
-            return {}
-        listed = self.carried().items()
-        return {name: each for name, each in listed if name.startswith(sought) or sought in each.name.upper()}
 
     def paid(self, request: Request) -> bool:
         """Whether the request's key is on a paid plan."""

@@ -57,15 +57,6 @@ def test_daily_bars_are_the_last_hundred_recorded_ones_newest_first(sandbox: San
     assert [float(row["1. open"]) for row in rows.values()] == recording.open[-100:][::-1].tolist()
 
 
-def test_the_table_of_datatype_csv_has_the_same_numbers(sandbox: Sandbox) -> None:
-    sandbox.freeze(FRESHLY_RECORDED)
-    document = query(sandbox, "TIME_SERIES_DAILY", symbol="IBM")["Time Series (Daily)"]
-    answer = fresh(sandbox, "alpha_vantage", "/query", function="TIME_SERIES_DAILY", symbol="IBM", datatype="csv")
-    header, *lines = answer.text.split("\r\n")[:-1]
-    assert header == "timestamp,open,high,low,close,volume"
-    assert [line.split(",") for line in lines] == [[day, *row.values()] for day, row in document.items()]
-
-
 def test_the_whole_history_is_for_customers_and_as_traded(paid: Sandbox) -> None:
     paid.freeze(datetime(2026, 6, 12, tzinfo=UTC))
     assert (
@@ -109,13 +100,6 @@ def test_a_quote_is_the_last_bar(sandbox: Sandbox) -> None:
     assert quote["10. change percent"].endswith("%")
 
 
-def test_bulk_quotes_are_for_customers_and_leave_out_the_unknown(paid: Sandbox) -> None:
-    assert "premium endpoint" in query(paid, "REALTIME_BULK_QUOTES", symbol="IBM,KO")["Information"]
-    rows = paid_query(paid, "REALTIME_BULK_QUOTES", symbol="IBM,NOSUCH,META")["data"]
-    assert [row["symbol"] for row in rows] == ["IBM", "META"]
-    assert all(isinstance(value, str) for row in rows for value in row.values())
-
-
 def test_an_overview_is_all_strings_with_none_and_dash_for_nothing(sandbox: Sandbox) -> None:
     sandbox.freeze(IN_SESSION)
     overviews = [query(sandbox, "OVERVIEW", symbol=symbol) for symbol in ("AAPL", "MSFT", "KO", "PG", "AMZN", "IBM")]
@@ -129,12 +113,9 @@ def test_an_overview_is_all_strings_with_none_and_dash_for_nothing(sandbox: Sand
     assert overviews[0]["LatestQuarter"] == "2026-03-31"
 
 
-@pytest.mark.parametrize(
-    ("function", "empty"),
-    [("GLOBAL_QUOTE", {"Global Quote": {}}), ("OVERVIEW", {}), ("SYMBOL_SEARCH", {"bestMatches": []})],
-)
+@pytest.mark.parametrize(("function", "empty"), [("GLOBAL_QUOTE", {"Global Quote": {}}), ("OVERVIEW", {})])
 def test_the_unknown_is_answered_with_nothing(sandbox: Sandbox, function: str, empty: dict[str, Any]) -> None:
-    assert query(sandbox, function, symbol="NOSUCH", keywords="NOSUCH") == empty
+    assert query(sandbox, function, symbol="NOSUCH") == empty
 
 
 @pytest.mark.parametrize(

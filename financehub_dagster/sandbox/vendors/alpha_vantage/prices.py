@@ -6,7 +6,6 @@ daily prices are as traded, so not adjusted for later splits; times are US/Easte
 first.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +14,8 @@ from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.minutes import Bars
-from financehub_dagster.sandbox.market.snapshot import Snapshot, snapshot
+from financehub_dagster.sandbox.market.recordings import Prices
+from financehub_dagster.sandbox.market.snapshot import snapshot
 
 EASTERN = ZoneInfo("America/New_York")
 _ZONE = "US/Eastern"
@@ -24,8 +24,18 @@ _FIELDS = ("1. open", "2. high", "3. low", "4. close")
 
 def daily(symbol: str, history: History, size: str, adjusted: bool) -> dict[str, Any]:
     """TIME_SERIES_DAILY, or TIME_SERIES_DAILY_ADJUSTED with adjusted close, dividend and split coefficient."""
-    days = history.date.astype(str).tolist()
-    rows = dict(zip(days, _daily_rows(history, adjusted), strict=True))
+    days, raw = history.date.astype(str).tolist(), history.as_traded()
+    rows = _rows(days, raw)
+    for place, row in enumerate(rows.values()):
+        if adjusted:
+            row |= {
+                "5. adjusted close": f"{history.close[place]:.4f}",
+                "6. volume": whole_text(raw.volume[place]),
+                "7. dividend amount": f"{history.dividend[place]:.4f}",
+                "8. split coefficient": f"{history.split[place]:.1f}",
+            }
+        else:
+            row["5. volume"] = whole_text(raw.volume[place])
     kind = (
         "Daily Time Series with Splits and Dividend Events"
         if adjusted
@@ -43,11 +53,7 @@ def daily(symbol: str, history: History, size: str, adjusted: bool) -> dict[str,
 
 def fx_daily(base: str, quoted: str, history: History, size: str) -> dict[str, Any]:
     """FX_DAILY: without a volume."""
-    columns = (history.open, history.high, history.low, history.close)
-    rows = {
-        day: {field: f"{column[place]:.5f}" for field, column in zip(_FIELDS, columns, strict=True)}
-        for place, day in enumerate(history.date.astype(str).tolist())
-    }
+    rows = _rows(history.date.astype(str).tolist(), history, decimals=5)
     meta = {
         "1. Information": "Forex Daily Prices (open, high, low, close)",
         "2. From Symbol": base,
@@ -59,43 +65,12 @@ def fx_daily(base: str, quoted: str, history: History, size: str) -> dict[str, A
     return {"Meta Data": meta, "Time Series FX (Daily)": dict(reversed(rows.items()))}
 
 
-def daily_csv(history: History) -> str:
-    """TIME_SERIES_DAILY as the table that datatype=csv gives."""
-    days = history.date.astype(str).tolist()
-    rows = [[day, *row.values()] for day, row in zip(days, _daily_rows(history, adjusted=False), strict=True)]
-    return "".join(
-        f"{','.join(row)}\r\n" for row in [["timestamp", "open", "high", "low", "close", "volume"], *rows[::-1]]
-    )
-
-
-def _daily_rows(history: History, adjusted: bool) -> list[dict[str, str]]:
-    raw = history.as_traded()
-    columns, volumes = (raw.open, raw.high, raw.low, raw.close), raw.volume
-    rows = []
-    for place in range(len(history)):
-        row = {field: f"{column[place]:.4f}" for field, column in zip(_FIELDS, columns, strict=True)}
-        if adjusted:
-            row |= {
-                "5. adjusted close": f"{history.close[place]:.4f}",
-                "6. volume": whole_text(volumes[place]),
-                "7. dividend amount": f"{history.dividend[place]:.4f}",
-                "8. split coefficient": f"{history.split[place]:.1f}",
-            }
-        else:
-            row["5. volume"] = whole_text(volumes[place])
-        rows.append(row)
-    return rows
-
-
 def intraday(symbol: str, bars: Bars, interval: str, size: str) -> dict[str, Any]:
     """TIME_SERIES_INTRADAY by the start of each bar, as Eastern time without a zone."""
     labels = [f"{datetime.fromtimestamp(at, EASTERN):%Y-%m-%d %H:%M:%S}" for at in bars.open_time.tolist()]
-    columns = (bars.open, bars.high, bars.low, bars.close)
-    rows = {
-        label: {field: f"{column[place]:.4f}" for field, column in zip(_FIELDS, columns, strict=True)}
-        | {"5. volume": whole_text(bars.volume[place])}
-        for place, label in enumerate(labels)
-    }
+    rows = _rows(labels, bars)
+    for label, volume in zip(labels, bars.volume, strict=True):
+        rows[label]["5. volume"] = whole_text(volume)
     meta = {
         "1. Information": f"Intraday ({interval}) open, high, low, close prices and volume",
         "2. Symbol": symbol,
@@ -105,6 +80,15 @@ def intraday(symbol: str, bars: Bars, interval: str, size: str) -> dict[str, Any
         "6. Time Zone": _ZONE,
     }
     return {"Meta Data": meta, f"Time Series ({interval})": dict(reversed(rows.items()))}
+
+
+def _rows(labels: list[str], bars: Prices, decimals: int = 4) -> dict[str, dict[str, str]]:
+    """The prices of each bar by its label, the oldest first."""
+    columns = (bars.open, bars.high, bars.low, bars.close)
+    return {
+        label: {field: f"{column[place]:.{decimals}f}" for field, column in zip(_FIELDS, columns, strict=True)}
+        for place, label in enumerate(labels)
+    }
 
 
 def global_quote(market: Market, symbol: str, instrument: Instrument | None) -> tuple[dict[str, Any], str]:
@@ -125,31 +109,6 @@ def global_quote(market: Market, symbol: str, instrument: Instrument | None) -> 
         "10. change percent": f"{quote.percent:.4f}%",
     }
     return {"Global Quote": body}, quote.origin
-
-
-def bulk_quotes(market: Market, instruments: Mapping[str, Instrument | None]) -> dict[str, Any]:
-    """REALTIME_BULK_QUOTES; unknown symbols are left out."""
-    quotes = {name: snapshot(market, each) for name, each in instruments.items() if each is not None}
-    rows = [_bulk_row(name, quote) for name, quote in quotes.items() if quote is not None]
-    return {"endpoint": "Realtime Bulk Quotes", "message": "success", "data": rows}
-
-
-def _bulk_row(symbol: str, quote: Snapshot) -> dict[str, str]:
-    return {
-        "symbol": symbol,
-        "timestamp": f"{datetime.fromtimestamp(quote.time, EASTERN):%Y-%m-%d %H:%M:%S.000}",
-        "open": f"{quote.open:.4f}",
-        "high": f"{quote.high:.4f}",
-        "low": f"{quote.low:.4f}",
-        "close": f"{quote.price:.4f}",
-        "volume": whole_text(quote.volume),
-        "previous_close": f"{quote.previous_close:.4f}",
-        "change": f"{quote.change:.4f}",
-        "change_percent": f"{quote.percent:.4f}",
-        "extended_hours_quote": "",
-        "extended_hours_change": "",
-        "extended_hours_change_percent": "",
-    }
 
 
 def whole_text(value: float) -> str:

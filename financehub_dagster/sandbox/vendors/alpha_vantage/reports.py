@@ -14,10 +14,8 @@ from financehub_dagster.sandbox.market import newsroom
 from financehub_dagster.sandbox.market.companies import company
 from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.market.market import Market
-from financehub_dagster.sandbox.market.snapshot import snapshot
+from financehub_dagster.sandbox.market.sessions import is_open
 from financehub_dagster.sandbox.vendors.alpha_vantage.prices import whole_text
-
-_NEWS_SECONDS = 7 * 86_400
 
 
 def overview(market: Market, instrument: Instrument) -> dict[str, str]:
@@ -76,16 +74,6 @@ def overview(market: Market, instrument: Instrument) -> dict[str, str]:
     }
 
 
-def dividends(symbol: str, history: History) -> dict[str, Any]:
-    """DIVIDENDS, the newest first."""
-    rows = np.flatnonzero(history.dividend > 0)[::-1]
-    unknown = dict.fromkeys(("declaration_date", "record_date", "payment_date"), "None")
-    data = [
-        {"ex_dividend_date": str(history.date[row]), **unknown, "amount": str(history.dividend[row])} for row in rows
-    ]
-    return {"symbol": symbol, "data": data}
-
-
 def splits(symbol: str, history: History) -> dict[str, Any]:
     """SPLITS, the newest first."""
     rows = np.flatnonzero(history.split != 1)[::-1]
@@ -93,31 +81,10 @@ def splits(symbol: str, history: History) -> dict[str, Any]:
     return {"symbol": symbol, "data": data}
 
 
-def search(found: Mapping[str, Instrument], keywords: str) -> dict[str, Any]:
-    """SYMBOL_SEARCH with these instruments found."""
-    rows = [
-        {
-            "1. symbol": name,
-            "2. name": each.name,
-            "3. type": "ETF" if each.asset_type is AssetType.ETF else "Equity",
-            "4. region": "United States",
-            "5. marketOpen": "09:30",
-            "6. marketClose": "16:00",
-            "7. timezone": "UTC-04",
-            "8. currency": each.currency,
-            "9. matchScore": "1.0000" if name == keywords.upper() else "0.5000",
-        }
-        for name, each in found.items()
-    ]
-    return {"bestMatches": rows}
-
-
 def market_status(market: Market) -> dict[str, Any]:
     """MARKET_STATUS of the two markets the sandbox has."""
-    fund = market.listed.get("SPY")
-    quote = None if fund is None else snapshot(market, fund)
-    is_open = quote is not None and quote.is_open
-    closed = {"local_open": "09:30", "local_close": "16:15", "current_status": "open" if is_open else "closed"}
+    status = "open" if is_open("XNYS", market.now()) else "closed"
+    closed = {"local_open": "09:30", "local_close": "16:15", "current_status": status}
     always = {"local_open": "00:00", "local_close": "23:59", "current_status": "open"}
     exchanges = "NASDAQ, NYSE, AMEX, BATS"
     return {
@@ -129,23 +96,14 @@ def market_status(market: Market) -> dict[str, Any]:
     }
 
 
-def news(
-    market: Market, names: list[str], first: float | None, last: float | None, limit: int, sort: str
-) -> dict[str, Any] | None:
-    """NEWS_SENTIMENT for articles about all of `names` (CRYPTO:BTC for cryptos); None where one is unknown.
-
-    first and last are UTC epoch seconds and default to the last week.
-    """
+def news(market: Market, name: str, first: float, limit: int) -> dict[str, Any] | None:
+    """NEWS_SENTIMENT for articles about one ticker since `first` (UTC epoch seconds); None for an unknown one."""
     tickers = {_ticker(each): each for each in market.listed}
-    if not set(names) <= set(tickers):
+    if name not in tickers:
         return None
-    last = market.now() if last is None else last
-    first = last - _NEWS_SECONDS if first is None else first
-    wanted = {tickers[name].symbol for name in names}
-    found = newsroom.articles(market, [tickers[name] for name in names] or market.listed, first, last)
+    found = newsroom.articles(market, [tickers[name]], first, market.now())
     by_symbol = {each.symbol: name for name, each in tickers.items()}
-    feed = [_feed_item(each, by_symbol) for each in found if wanted <= set(each.symbols) and not each.removed]
-    feed = feed[::-1] if sort.upper() == "EARLIEST" else feed
+    feed = [_feed_item(each, by_symbol) for each in found if not each.removed]
     return {
         "items": str(len(feed[:limit])),
         "sentiment_score_definition": "x <= -0.35: Bearish; -0.35 < x <= -0.15: Somewhat-Bearish; -0.15 < x < 0.15: "

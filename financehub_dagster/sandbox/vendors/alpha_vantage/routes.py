@@ -6,7 +6,7 @@ users report.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import override
 
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from financehub_dagster.market.instruments import AssetType, Instrument
+from financehub_dagster.sandbox.market.history import History
 from financehub_dagster.sandbox.vendors.alpha_vantage import prices, reports
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import JITTER_SECONDS, RateWindow
@@ -22,6 +23,7 @@ from financehub_dagster.sandbox.vendors.vendor import (
     Endpoint,
     Identity,
     Quirk,
+    Refused,
     Situation,
     json_response,
     quirk_of,
@@ -32,7 +34,7 @@ FREE = (RateWindow(86_400, 25, aligned=True, zone="America/New_York"), RateWindo
 PAID = (RateWindow(60, 75),)
 _COMPACT = 100
 _DAY_SECONDS = 86_400
-_MOST_BULK_SYMBOLS = 100
+_NEWS_SECONDS = 7 * _DAY_SECONDS
 #: Some minutes of the hours before and after the market, as offsets from open (negative) and close.
 _EXTENDED = (-120, -30, -5, 0, 5, 120)
 _THANKS = "Thank you for using Alpha Vantage! "
@@ -53,7 +55,7 @@ class AlphaVantage(KeyedVendor):
     @property
     @override
     def endpoints(self) -> Mapping[str, Endpoint]:
-        """The one endpoint."""
+        """The one address."""
         return {"/query": self._query}
 
     @override
@@ -67,7 +69,7 @@ class AlphaVantage(KeyedVendor):
         query = request.query_params
         pair = f"{query.get('from_symbol', '')}{query.get('to_symbol', '')}"
         asked = query.get("symbol") or query.get("tickers") or pair
-        return [name.upper().removeprefix("CRYPTO:") for name in asked.split(",")]
+        return [asked.upper().removeprefix("CRYPTO:")]
 
     @override
     def carries(self, instrument: Instrument) -> bool:
@@ -101,75 +103,69 @@ class AlphaVantage(KeyedVendor):
         return _invalid_call("TIME_SERIES_DAILY") if body is None else json_response(body)
 
     def _query(self, request: Request) -> Response:
-        function = request.query_params.get("function", "")
-        answers: dict[str, Callable[[Request], Response]] = {
+        function = _function(request)
+        answers: dict[str, Endpoint] = {
             "TIME_SERIES_DAILY": self._daily,
             "TIME_SERIES_DAILY_ADJUSTED": self._daily,
             "TIME_SERIES_INTRADAY": self._intraday,
             "FX_DAILY": self._fx_daily,
             "GLOBAL_QUOTE": self._quote,
-            "REALTIME_BULK_QUOTES": self._bulk_quotes,
             "OVERVIEW": self._overview,
-            "DIVIDENDS": self._actions,
-            "SPLITS": self._actions,
-            "SYMBOL_SEARCH": self._search,
+            "SPLITS": self._splits,
             "NEWS_SENTIMENT": self._news,
             "MARKET_STATUS": lambda _: json_response(reports.market_status(self.market)),
         }
-        if function.upper() not in answers:
+        if function not in answers:
             return json_response({"Error Message": f"This API function ({function}) does not exist."})
-        return answers[function.upper()](request)
+        return answers[function](request)
 
     def _asked(self, request: Request) -> Instrument | None:
         return self.carried().get(request.query_params.get("symbol", "").upper())
 
+    def _known(self, request: Request) -> Instrument:
+        """The instrument of `symbol`, which has to be carried."""
+        instrument = self._asked(request)
+        if instrument is None:
+            raise Refused(_invalid_call(_function(request)))
+        return instrument
+
+    def _size(self, request: Request) -> str:
+        """`outputsize`; full is for customers."""
+        size = request.query_params.get("outputsize", "compact").lower()
+        if size not in ("compact", "full"):
+            raise Refused(_invalid_call(_function(request)))
+        if size == "full" and not self.paid(request):
+            words = f"{_THANKS}The outputsize=full parameter value is a premium feature for the {_function(request)}"
+            upsell = f"You may subscribe to any of the premium plans at {_PREMIUM} to instantly unlock all premium"
+            raise Refused(json_response({"Information": f"{words} endpoint. {upsell} features"}))
+        return size
+
     def _daily(self, request: Request) -> Response:
-        query = request.query_params
-        function = query["function"].upper()
-        adjusted = function.endswith("ADJUSTED")
+        adjusted = _function(request).endswith("ADJUSTED")
         if adjusted:
             self.require_paid(request)
-        instrument, size = self._asked(request), query.get("outputsize", "compact").lower()
-        if instrument is None or size not in ("compact", "full"):
-            return _invalid_call(function)
-        if size == "full" and not self.paid(request):
-            return _full_is_premium(function)
-        history = self.market.daily(instrument)
-        if size == "compact":
-            history = history[-_COMPACT:]
-        headers = {ORIGIN_HEADER: history.origin}
-        if query.get("datatype") == "csv":
-            return Response(prices.daily_csv(history), 200, headers, "application/x-download")
-        shown = query["symbol"].upper()
-        return json_response(prices.daily(shown, history, size, adjusted), headers=headers)
+        instrument, size = self._known(request), self._size(request)
+        history = _shown(self.market.daily(instrument), size)
+        document = prices.daily(request.query_params["symbol"].upper(), history, size, adjusted)
+        return json_response(document, headers={ORIGIN_HEADER: history.origin})
 
     def _fx_daily(self, request: Request) -> Response:
-        query, size = request.query_params, request.query_params.get("outputsize", "compact").lower()
-        pair = f"{query.get('from_symbol', '')}{query.get('to_symbol', '')}".upper()
-        instrument = self.market.listed.get(pair)
-        if instrument is None or instrument.asset_type is not AssetType.FX or size not in ("compact", "full"):
+        query = request.query_params
+        base, quoted = (query.get(name, "").upper() for name in ("from_symbol", "to_symbol"))
+        instrument = self.market.listed.get(f"{base}{quoted}")
+        if instrument is None or instrument.asset_type is not AssetType.FX:
             return _invalid_call("FX_DAILY")
-        if size == "full" and not self.paid(request):
-            return _full_is_premium("FX_DAILY")
-        history = self.market.daily(instrument)
-        history = history[-_COMPACT:] if size == "compact" else history
-        document = prices.fx_daily(pair[:3], pair[3:], history, size)
-        return json_response(document, headers={ORIGIN_HEADER: history.origin})
+        size = self._size(request)
+        history = _shown(self.market.daily(instrument), size)
+        return json_response(prices.fx_daily(base, quoted, history, size), headers={ORIGIN_HEADER: history.origin})
 
     def _intraday(self, request: Request) -> Response:
         query = request.query_params
         minutes = re.fullmatch(r"(1|5|15|30|60)min", query.get("interval", ""))
-        size = query.get("outputsize", "compact").lower()
-        instrument = self._asked(request)
-        if instrument is None or minutes is None or size not in ("compact", "full"):
+        instrument, size = self._known(request), self._size(request)
+        if minutes is None:
             return _invalid_call("TIME_SERIES_INTRADAY")
-        if size == "full" and not self.paid(request):
-            return _full_is_premium("TIME_SERIES_INTRADAY")
-        month = query.get("month")
-        try:
-            first, last = self._span(month)
-        except ValueError:
-            return _invalid_call("TIME_SERIES_INTRADAY")
+        first, last = self._span(query.get("month"))
         count = _COMPACT if size == "compact" else None
         as_traded = query.get("adjusted", "true").lower() == "false"
         bars = self.market.intraday(
@@ -194,7 +190,10 @@ class AlphaVantage(KeyedVendor):
         now = self.market.now()
         if month is None:
             return now - 30 * _DAY_SECONDS, now
-        first = datetime.strptime(month, "%Y-%m").replace(tzinfo=prices.EASTERN)
+        try:
+            first = datetime.strptime(month, "%Y-%m").replace(tzinfo=prices.EASTERN)
+        except ValueError:
+            raise Refused(_invalid_call("TIME_SERIES_INTRADAY")) from None
         after = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
         return first.timestamp(), after.timestamp() - 1
 
@@ -203,37 +202,24 @@ class AlphaVantage(KeyedVendor):
         document, origin = prices.global_quote(self.market, request.query_params.get("symbol", "").upper(), instrument)
         return json_response(document, headers={ORIGIN_HEADER: origin})
 
-    def _bulk_quotes(self, request: Request) -> Response:
-        self.require_paid(request)
-        names = request.query_params.get("symbol", "").upper().split(",")[:_MOST_BULK_SYMBOLS]
-        carried = self.carried()
-        return json_response(prices.bulk_quotes(self.market, {name: carried.get(name) for name in names}))
-
     def _overview(self, request: Request) -> Response:
         instrument = self._asked(request)
         return json_response({} if instrument is None else reports.overview(self.market, instrument))
 
-    def _actions(self, request: Request) -> Response:
-        function = request.query_params["function"].upper()
-        instrument = self._asked(request)
-        if instrument is None:
-            return _invalid_call(function)
-        document = reports.dividends if function == "DIVIDENDS" else reports.splits
-        return json_response(document(request.query_params["symbol"].upper(), self.market.daily(instrument)))
-
-    def _search(self, request: Request) -> Response:
-        keywords = request.query_params.get("keywords", "")
-        return json_response(reports.search(self.matching(keywords), keywords))
+    def _splits(self, request: Request) -> Response:
+        history = self.market.daily(self._known(request))
+        return json_response(reports.splits(request.query_params["symbol"].upper(), history))
 
     def _news(self, request: Request) -> Response:
         query = request.query_params
-        try:
-            first, last = (_news_time(query.get(name)) for name in ("time_from", "time_to"))
-        except ValueError:
-            return _invalid_call("NEWS_SENTIMENT")
-        names = [name.upper() for name in query.get("tickers", "").split(",") if name]
+        first = self.market.now() - _NEWS_SECONDS
+        if "time_from" in query:
+            try:
+                first = datetime.strptime(query["time_from"], "%Y%m%dT%H%M").replace(tzinfo=UTC).timestamp()
+            except ValueError:
+                return _invalid_call("NEWS_SENTIMENT")
         limit = min(int(query.get("limit", "50")) if query.get("limit", "50").isdigit() else 50, 1000)
-        document = reports.news(self.market, names, first, last, limit, query.get("sort", "LATEST"))
+        document = reports.news(self.market, query.get("tickers", "").upper(), first, limit)
         if document is None:
             words = (
                 "Invalid inputs. Please refer to the API documentation https://www.alphavantage.co/documentation#news"
@@ -242,8 +228,12 @@ class AlphaVantage(KeyedVendor):
         return json_response(document)
 
 
-def _news_time(text: str | None) -> float | None:
-    return datetime.strptime(text, "%Y%m%dT%H%M").replace(tzinfo=UTC).timestamp() if text else None
+def _function(request: Request) -> str:
+    return request.query_params.get("function", "").upper()
+
+
+def _shown(history: History, size: str) -> History:
+    return history[-_COMPACT:] if size == "compact" else history
 
 
 def _invalid_call(function: str) -> Response:
@@ -251,9 +241,3 @@ def _invalid_call(function: str) -> Response:
     documentation = "https://www.alphavantage.co/documentation/"
     words = f"Invalid API call. Please retry or visit the documentation ({documentation}) for {function}."
     return json_response({"Error Message": words})
-
-
-def _full_is_premium(function: str) -> Response:
-    words = f"{_THANKS}The outputsize=full parameter value is a premium feature for the {function}"
-    upsell = f"You may subscribe to any of the premium plans at {_PREMIUM} to instantly unlock all premium features"
-    return json_response({"Information": f"{words} endpoint. {upsell}"})
