@@ -35,7 +35,7 @@ from financehub_dagster.sandbox.vendors.coingecko import CoinGecko
 from financehub_dagster.sandbox.vendors.coinmarketcap import CoinMarketCap
 from financehub_dagster.sandbox.vendors.finnhub import Finnhub
 from financehub_dagster.sandbox.vendors.newsapi import NewsApi
-from financehub_dagster.sandbox.vendors.twelve_data.routes import TwelveData
+from financehub_dagster.sandbox.vendors.twelve_data import TwelveData
 from financehub_dagster.sandbox.vendors.vendor import QUIRK, Identity, Vendor, path_of
 from financehub_dagster.sandbox.vendors.yahoo.routes import Yahoo
 

@@ -1,7 +1,7 @@
 """The sandbox speaks Twelve Data's wire format: one bare, several by name, a credit each, errors among the answers."""
 
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -48,12 +48,11 @@ def test_several_are_answered_by_name_with_the_errors_among_them(sandbox: Sandbo
     assert members["NOSUCH"]["code"] == 400
     assert members["NOSUCH"]["message"].startswith("**symbol** not found: NOSUCH.")
     assert members["IBM"] == get(sandbox, "/time_series", symbol="IBM", interval="1day", outputsize="1")
-    prices = get(sandbox, "/price", symbol="IBM,KO")
-    assert {name: list(member) for name, member in prices.items()} == {"IBM": ["price"], "KO": ["price"]}
+    assert list(get(sandbox, "/quote", symbol="IBM,KO")) == ["IBM", "KO"]
 
 
 def test_an_unknown_symbol_alone_is_an_error_of_its_own(sandbox: Sandbox) -> None:
-    for path in ("/time_series", "/quote", "/price", "/eod"):
+    for path in ("/time_series", "/quote"):
         answer = fresh(sandbox, "twelve_data", path, symbol="NOSUCH", interval="1day")
         assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (404, 404, "error")
         assert "**symbol** or **figi** parameter is missing or invalid" in answer.json()["message"]
@@ -108,24 +107,19 @@ def test_a_quote_is_the_last_bar_beside_the_one_before(sandbox: Sandbox) -> None
     bars = get(sandbox, "/time_series", symbol="AAPL", interval="1day", outputsize="2")["values"]
     quote = get(sandbox, "/quote", symbol="AAPL")
     assert {name: quote[name] for name in ("open", "high", "low", "close", "volume", "datetime")} == bars[0]
-    assert quote["previous_close"] == bars[1]["close"] == get(sandbox, "/eod", symbol="AAPL")["close"]
+    assert quote["previous_close"] == bars[1]["close"]
     assert quote["is_market_open"] is True
-    assert get(sandbox, "/price", symbol="AAPL") == {"price": quote["close"]}
     assert float(quote["fifty_two_week"]["low"]) <= float(quote["close"]) <= float(quote["fifty_two_week"]["high"])
-
-
-def test_decimals_are_as_many_as_asked(sandbox: Sandbox) -> None:
-    assert len(get(sandbox, "/price", symbol="IBM", dp="2")["price"].split(".")[1]) == 2
 
 
 def test_credits_are_counted_by_symbol_and_told_on_every_answer(sandbox: Sandbox) -> None:
     for _ in range(3):
         key, minute = fresh_key(), time.time() // 60
         answers = [
-            ask(sandbox, "twelve_data", "/price", key, symbol="IBM,KO,PG,NOSUCH"),
-            ask(sandbox, "twelve_data", "/price", key, symbol="IBM"),
+            ask(sandbox, "twelve_data", "/quote", key, symbol="IBM,KO,PG,NOSUCH"),
+            ask(sandbox, "twelve_data", "/quote", key, symbol="IBM"),
             ask(sandbox, "twelve_data", "/api_usage", key),
-            ask(sandbox, "twelve_data", "/price", key, symbol="IBM,KO,PG"),
+            ask(sandbox, "twelve_data", "/quote", key, symbol="IBM,KO,PG"),
         ]
         if time.time() // 60 == minute:
             break
@@ -145,10 +139,10 @@ def test_credits_are_counted_by_symbol_and_told_on_every_answer(sandbox: Sandbox
 
 
 def test_a_batch_above_the_minutes_credits_never_succeeds(sandbox: Sandbox) -> None:
-    assert fresh(sandbox, "twelve_data", "/price", symbol="IBM,KO,PG,GE,BA,T,VZ,MCD,HD").status_code == 429
+    assert fresh(sandbox, "twelve_data", "/quote", symbol="IBM,KO,PG,GE,BA,T,VZ,MCD,HD").status_code == 429
     sandbox.declare_key("twelve_data", KEY, plan="paid")
-    assert ask(sandbox, "twelve_data", "/price", symbol="IBM,KO,PG,GE,BA,T,VZ,MCD,HD").status_code == 200
-    assert ask(sandbox, "twelve_data", "/price", symbol=",".join(["IBM"] * 121)).json()["code"] == 414
+    assert ask(sandbox, "twelve_data", "/quote", symbol="IBM,KO,PG,GE,BA,T,VZ,MCD,HD").status_code == 200
+    assert ask(sandbox, "twelve_data", "/quote", symbol=",".join(["IBM"] * 121)).json()["code"] == 414
 
 
 def test_a_spent_day_says_so(sandbox: Sandbox) -> None:
@@ -164,7 +158,7 @@ def test_statistics_are_for_customers_and_cost_fifty(sandbox: Sandbox) -> None:
     answer = ask(sandbox, "twelve_data", "/statistics", symbol="AAPL")
     figures = answer.json()["statistics"]
     assert answer.headers["api-credits-used"] == "50"
-    price = float(get(sandbox, "/price", symbol="AAPL")["price"])
+    price = float(get(sandbox, "/quote", symbol="AAPL")["close"])
     assert figures["valuations_metrics"]["market_capitalization"] == pytest.approx(
         price * figures["stock_statistics"]["shares_outstanding"], rel=1e-9
     )
@@ -177,19 +171,9 @@ def test_statistics_are_for_customers_and_cost_fifty(sandbox: Sandbox) -> None:
         {"outputsize": "5001"},
         {"timezone": "Moon/Crater"},
         {"start_date": "yesterday"},
-        {"adjust": "sometimes"},
         {"symbol": ""},
     ],
 )
 def test_wrong_parameters_are_errors_with_a_message(sandbox: Sandbox, params: dict[str, str]) -> None:
     answer = fresh(sandbox, "twelve_data", "/time_series", **{"symbol": "IBM", "interval": "1day", **params})
     assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (400, 400, "error")
-
-
-def test_prices_are_split_adjusted_unless_told_otherwise(sandbox: Sandbox) -> None:
-    sandbox.split("KO", date(2017, 1, 17), 4)
-    day = {"symbol": "KO", "interval": "1day", "start_date": "2017-01-13", "end_date": "2017-01-13"}
-    (adjusted,) = get(sandbox, "/time_series", **day)["values"]
-    (traded,) = get(sandbox, "/time_series", **day, adjust="none")["values"]
-    assert float(traded["close"]) == pytest.approx(4 * float(adjusted["close"]))
-    assert int(traded["volume"]) == pytest.approx(int(adjusted["volume"]) / 4, abs=1)

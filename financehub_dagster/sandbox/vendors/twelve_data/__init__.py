@@ -1,1 +1,0 @@
-"""Twelve Data in the sandbox."""
