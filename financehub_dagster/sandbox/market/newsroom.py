@@ -92,19 +92,14 @@ def articles(market: Market, instruments: Iterable[Instrument], first: float, la
     return sorted(chosen, key=lambda article: (-article.published, article.number))
 
 
-def matching(
-    found: Iterable[Article], query: str, within: tuple[str, ...] = ("title", "summary", "content")
-) -> list[Article]:
-    """The articles that a query of words, "phrases", AND, OR, NOT, + and - finds in these texts."""
-    test = _parsed(query)
-    return [each for each in found if any(_fits(_text(each, within), alternative) for alternative in test)]
+def matching(found: Iterable[Article], query: str) -> list[Article]:
+    """The articles that a query of words and "phrases", of which OR separates alternatives, finds."""
+    return [each for each in found if any(_fits(each, alternative) for alternative in _parsed(query))]
 
 
 def mentioned(market: Market, query: str) -> list[Instrument]:
     """The listed instruments whose symbol or part of whose name stands in a query."""
-    words = {
-        word for alternative in _parsed(query) for phrase, wanted in alternative if wanted for word in phrase.split()
-    }
+    words = {word for alternative in _parsed(query) for phrase in alternative for word in phrase.split()}
     return [
         each
         for each in market.listed
@@ -112,27 +107,20 @@ def mentioned(market: Market, query: str) -> list[Instrument]:
     ]
 
 
-def _text(article: Article, within: tuple[str, ...]) -> str:
-    return " ".join(str(getattr(article, name) or "") for name in within).lower()
-
-
-def _parsed(query: str) -> list[list[tuple[str, bool]]]:
-    """Alternatives of (word in lower case, whether it has to occur)."""
-    alternatives: list[list[tuple[str, bool]]] = [[]]
-    wanted = True
-    for sign, phrase, word in re.findall(r'([+-]?)(?:"([^"]*)"|([^\s()"]+))', query):
+def _parsed(query: str) -> list[list[str]]:
+    """Alternatives of words and phrases in lower case, all of which have to occur."""
+    alternatives: list[list[str]] = [[]]
+    for phrase, word in re.findall(r'"([^"]*)"|([^\s()"]+)', query):
         if word == "OR":
             alternatives.append([])
-        elif word == "NOT":
-            wanted = False
         elif word != "AND":
-            alternatives[-1].append(((phrase or word).lower(), wanted and sign != "-"))
-            wanted = True
+            alternatives[-1].append((phrase or word).lower())
     return [words for words in alternatives if words]
 
 
-def _fits(text: str, words: list[tuple[str, bool]]) -> bool:
-    return all(bool(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)) is wanted for word, wanted in words)
+def _fits(article: Article, words: list[str]) -> bool:
+    text = f"{article.title} {article.summary} {article.content or ''}".lower()
+    return all(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) for word in words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from typing import Any, override
 from starlette.requests import Request
 from starlette.responses import Response
 
-from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market import newsroom
 from financehub_dagster.sandbox.vendors.keyed import KeyedVendor
 from financehub_dagster.sandbox.vendors.limits import RateWindow
@@ -24,14 +23,11 @@ DEVELOPER = (RateWindow(_DAY, 100), RateWindow(_DAY / 2, 50))
 BUSINESS = (RateWindow(_MONTH, 250_000, aligned=True),)
 _MOST_RESULTS = 100
 _LARGEST_PAGE = 100
-_MOST_SOURCES = 20
 _LONGEST_QUERY = 500
-_HEADLINE_DAYS = 2
-_PAGES_OVERLAP_ONE_IN = 3
 
 
 class NewsApi(KeyedVendor):
-    """Everything, top headlines and sources."""
+    """Everything, and the sources."""
 
     name = "newsapi"
     prefix = "/v2"
@@ -42,13 +38,8 @@ class NewsApi(KeyedVendor):
     @property
     @override
     def endpoints(self) -> Mapping[str, Endpoint]:
-        """The endpoints, the sources at their old address too."""
-        return {
-            "/everything": self._everything,
-            "/top-headlines": self._headlines,
-            "/top-headlines/sources": self._sources,
-            "/sources": self._sources,
-        }
+        """What a provider asks."""
+        return {"/everything": self._everything, "/top-headlines/sources": self._sources}
 
     @override
     def key_of(self, request: Request) -> str | None:
@@ -59,7 +50,7 @@ class NewsApi(KeyedVendor):
     @override
     def symbols_of(self, request: Request) -> Iterable[str]:
         """What the query names by symbol."""
-        query = " ".join(request.query_params.get(name, "") for name in ("q", "qInTitle"))
+        query = request.query_params.get("q", "")
         words = set(query.replace('"', " ").replace("(", " ").replace(")", " ").split())
         return [name for name in self.carried() if name in words]
 
@@ -93,8 +84,8 @@ class NewsApi(KeyedVendor):
 
     def _everything(self, request: Request) -> Response:
         query = request.query_params
-        asked = query.get("q") or query.get("qInTitle") or ""
-        if not asked and not query.get("sources") and not query.get("domains"):
+        asked = query.get("q", "")
+        if not asked:
             words = (
                 "Required parameters are missing, the scope of your search is too broad. Please set any of the "
                 "following required parameters and try again: q, qInTitle, sources, domains."
@@ -102,50 +93,14 @@ class NewsApi(KeyedVendor):
             raise Refused(_error(400, "parametersMissing", words))
         if len(asked) > _LONGEST_QUERY:
             raise Refused(_invalid(f"The q parameter is longer than {_LONGEST_QUERY} characters."))
+        if query.get("sortBy", "publishedAt") != "publishedAt":
+            raise Refused(_error(501, "notImplemented", "The sandbox sorts by publishedAt only."))
         first, last = self._span(request)
-        sources = _sources_of(query.get("sources", ""))
-        domains = {name for name in query.get("domains", "").lower().split(",") if name}
         about = newsroom.mentioned(self.market, asked) or list(self.market.listed)
-        found = newsroom.articles(self.market, about, first, last)
-        if query.get("q"):
-            found = newsroom.matching(found, query["q"])
-        if query.get("qInTitle"):
-            found = newsroom.matching(found, query["qInTitle"], ("title",))
-        chosen = [
-            each
-            for each in found
-            if (not sources or each.source.id in sources)
-            and (not domains or each.source.domain in domains)
-            and query.get("language", "en") == "en"
-        ]
-        if query.get("sortBy", "publishedAt") not in ("publishedAt", "relevancy", "popularity"):
-            raise Refused(_invalid("The sortBy parameter must be one of: relevancy, popularity, publishedAt."))
-        if query.get("sortBy") in ("relevancy", "popularity"):
-            chosen.sort(key=lambda article: article.number)
-        return self._page(request, chosen, 100)
+        found = newsroom.matching(newsroom.articles(self.market, about, first, last), asked)
+        return self._page(request, found if query.get("language", "en") == "en" else [])
 
-    def _headlines(self, request: Request) -> Response:
-        query = request.query_params
-        if not any(query.get(name) for name in ("q", "sources", "country", "category", "language")):
-            words = (
-                "Required parameters are missing. Please set any of the following parameters and try again: sources, "
-                "q, language, country, category."
-            )
-            raise Refused(_error(400, "parametersMissing", words))
-        if query.get("sources") and (query.get("country") or query.get("category")):
-            words = "You cannot mix the sources parameter with the country or category parameters."
-            raise Refused(_error(400, "parametersIncompatible", words))
-        sources = _sources_of(query.get("sources", ""))
-        now = self.market.now()
-        instruments = [each for each in self.market.listed if _in_category(each, query.get("category"))]
-        found = newsroom.articles(self.market, instruments, now - _HEADLINE_DAYS * _DAY, now)
-        if query.get("q"):
-            found = newsroom.matching(found, query["q"])
-        served = query.get("country", "us") == "us" and query.get("language", "en") == "en"
-        chosen = [each for each in found if served and (not sources or each.source.id in sources)]
-        return self._page(request, chosen, 20)
-
-    def _sources(self, request: Request) -> Response:
+    def _sources(self, _: Request) -> Response:
         rows = [
             {
                 "id": each.id,
@@ -159,8 +114,7 @@ class NewsApi(KeyedVendor):
             for each in newsroom.SOURCES
             if each.id is not None
         ]
-        category = request.query_params.get("category", "business")
-        return json_response({"status": "ok", "sources": rows if category == "business" else []})
+        return json_response({"status": "ok", "sources": rows})
 
     def _span(self, request: Request) -> tuple[float, float]:
         """From and to as UTC epoch seconds; developers look a month back and see nothing of the last day."""
@@ -189,19 +143,14 @@ class NewsApi(KeyedVendor):
             moment = moment.replace(hour=23, minute=59, second=59)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
-    def _page(self, request: Request, found: list[newsroom.Article], usual: int) -> Response:
-        query = request.query_params
-        size, page = (query.get(name, str(value)) for name, value in (("pageSize", usual), ("page", 1)))
+    def _page(self, request: Request, found: list[newsroom.Article]) -> Response:
+        size, page = (request.query_params.get(name, str(usual)) for name, usual in (("pageSize", 100), ("page", 1)))
         if not size.isdigit() or not page.isdigit() or not 1 <= int(size) <= _LARGEST_PAGE or int(page) < 1:
             raise Refused(_invalid("The pageSize parameter must be between 1 and 100, the page parameter at least 1."))
-        start = (int(page) - 1) * int(size)
-        if not self.paid(request) and start + int(size) > _MOST_RESULTS:
-            raise Refused(_too_many_results(start + int(size)))
-        # What a page repeats of the one before is what was published while somebody turned it.
-        rows = found[start : start + int(size)]
-        if start and rows and found[start - 1].number % _PAGES_OVERLAP_ONE_IN == 0:
-            rows = [found[start - 1], *rows[:-1]]
-        body = {"status": "ok", "totalResults": len(found), "articles": [_row(each) for each in rows]}
+        start, end = (int(page) - 1) * int(size), int(page) * int(size)
+        if not self.paid(request) and end > _MOST_RESULTS:
+            raise Refused(_too_many_results(end))
+        body = {"status": "ok", "totalResults": len(found), "articles": [_row(each) for each in found[start:end]]}
         return json_response(body)
 
 
@@ -227,24 +176,6 @@ def _row(article: newsroom.Article) -> dict[str, Any]:
         "publishedAt": f"{newsroom.utc(article.published):%Y-%m-%dT%H:%M:%SZ}",
         "content": article.content,
     }
-
-
-def _in_category(instrument: Instrument, category: str | None) -> bool:
-    """Cryptos are technology, everything else is business."""
-    crypto = instrument.asset_type is AssetType.CRYPTO
-    return category is None or (category == "business" and not crypto) or (category == "technology" and crypto)
-
-
-def _sources_of(text: str) -> set[str]:
-    names = {name for name in text.split(",") if name}
-    if len(names) > _MOST_SOURCES:
-        words = f"You have requested too many sources in a single request. You can request {_MOST_SOURCES} at most."
-        raise Refused(_error(400, "sourcesTooMany", words))
-    unknown = names - {each.id for each in newsroom.SOURCES}
-    if unknown:
-        words = f"You have requested a source which does not exist: {', '.join(sorted(unknown))}."
-        raise Refused(_error(400, "sourceDoesNotExist", words))
-    return names
 
 
 def _too_many_results(asked: int) -> Response:
