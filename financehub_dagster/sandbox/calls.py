@@ -18,8 +18,6 @@ class Call:
 
     at: float
     vendor: str
-    host: str
-    method: str
     path: str
     symbols: tuple[str, ...]
     key: str | None

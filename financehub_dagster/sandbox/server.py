@@ -161,8 +161,6 @@ class _Gate:
             Call(
                 at=at,
                 vendor=self._vendor.name,
-                host=request.headers.get("host", ""),
-                method=request.method,
                 path=path,
                 symbols=identity.symbols,
                 key=fingerprint(identity.key),
