@@ -47,7 +47,7 @@ class ScriptedVendor:
 
     def will_answer(self, *answers: Answer) -> None:
         with self.lock:
-            self.answers, self.asked = list(answers), []
+            self.answers, self.asked, self.rule = list(answers), [], None
 
     def next(self, asked: Asked) -> Answer:
         with self.lock:

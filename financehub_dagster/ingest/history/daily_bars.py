@@ -6,7 +6,7 @@ precedence, moved bases (`restating`), silent vendors (`taking_back`), SQL and D
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from logging import Logger
@@ -59,20 +59,24 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What became of a question: `got` covers the sessions of `start` to `end`, or there is an error.
+    """What became of a question: `got` covers the sessions of `start` to `end`, or there is an error and nothing else.
 
-    reading is how got was read from the vendor's answers, stale the mark of the stored history before. judged is what
-    is kept of got, and of other vendors' answers where its bars break a rule.
+    reading is what was read from the vendor's answers, stale the mark of the stored history before. judged is what is
+    kept of got, and of other vendors' answers where its bars break a rule.
     """
 
     instrument: Instrument
     start: date
     end: date
-    got: DailyBars | None = None
     error: ProviderError | None = None
     reading: Reading | None = None
     stale: stale_inputs.Mark | None = None
     judged: substitute_bars.Judged | None = None
+
+    @property
+    def got(self) -> DailyBars | None:
+        """What is to be stored of the vendor's answers."""
+        return None if self.reading is None else self.reading.got
 
 
 def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logger) -> tuple[Outcome, Outcome]:
@@ -109,25 +113,16 @@ def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logg
 
 def _answer(work: HistoryRun, question: _Question) -> _Answer:
     """Runs beside others of its kind."""
-    answer = _ask(work, question)
-    if answer.got is None:
-        return answer
-    judged = substitute_bars.judge(
-        work.table, work.router, answer.instrument, answer.got, anew=answer.reading is not None and answer.reading.whole
-    )
-    return replace(answer, judged=judged)
-
-
-def _ask(work: HistoryRun, question: _Question) -> _Answer:
     instrument, span = question.instrument, question.span
+    agrees = partial(agreement.require_bars, work.table, work.router, instrument)
+    ask = partial(work.router.daily_bars, instrument, require=agrees)
+    stale = question.stale is not None and question.stale.dirty_from is not None
     try:
-        agrees = partial(agreement.require_bars, work.table, work.router, instrument)
-        ask = partial(work.router.daily_bars, instrument, require=agrees)
-        stale = question.stale is not None and question.stale.dirty_from is not None
         reading = restating.read(work.table, work.router, instrument, span, question.known, ask, stale=stale)
     except ProviderError as error:
         return _Answer(instrument, span.start, span.end, error=error)
-    return _Answer(instrument, reading.start, reading.end, reading.got, reading=reading, stale=question.stale)
+    judged = substitute_bars.judge(work.table, work.router, instrument, reading.got, anew=reading.whole)
+    return _Answer(instrument, reading.start, reading.end, reading=reading, stale=question.stale, judged=judged)
 
 
 def _looked_at_again(
@@ -146,7 +141,7 @@ def _looked_at_again(
             symbol, source = answer.instrument.symbol, answer.reading.got.source
             if restating.why_restate(connection, known[symbol], answer.reading.seen) is not None:
                 error = Transient(source, "another run restated its history meanwhile; ask again", symbol=symbol)
-                answer = replace(answer, got=None, reading=None, error=error)
+                answer = _Answer(answer.instrument, answer.start, answer.end, error=error)
         found.append(answer)
     return found, known
 

@@ -1,5 +1,7 @@
 """Splits and dividends told after earlier prices were stored: every stored price and adjusted close on one basis."""
 
+import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from financehub_dagster.market import calendars
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database import migrations
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.conftest import Platform
 from financehub_dagster_tests.assets.prices.routed import fetch_from, with_keys
 from financehub_dagster_tests.assets.prices.scripted_yahoo import (
@@ -18,6 +21,7 @@ from financehub_dagster_tests.assets.prices.scripted_yahoo import (
     session,
     while_answering,
 )
+from financehub_dagster_tests.contracts.scripted import Answer
 
 TABLE = "stock_prices_daily"
 EX, NEXT = session(10, 4), session(11, 4)
@@ -127,6 +131,23 @@ def test_what_another_run_restated_meanwhile_is_not_mixed_with_the_old_basis(yah
     assert not outcome.success
     assert "another run restated its history meanwhile" in str(outcome.error)
     assert max(yahoo.stored("date")) < date(2024, 4, 1)
+
+
+def test_an_instrument_that_another_run_restated_meanwhile_costs_no_other_anything(yahoo: ScriptedYahoo) -> None:
+    with yahoo.platform.engine.begin() as connection:
+        upsert_instruments(connection, [replace(STOCK, symbol="OTHER")])
+    told = json.dumps(Series().chart().body)
+    yahoo.vendor.rule = lambda asked: Answer(json.loads(told.replace(SYMBOL, asked.path.rsplit("/", 1)[-1])))
+    both = [SYMBOL, "OTHER"]
+    assert yahoo.platform.run(TABLE, "2024-02-01", "2024-03-01", symbols=both).success
+    halve = f"update stock_prices_daily set adj_close = adj_close / 2 where symbol = '{SYMBOL}'"
+    while_answering(yahoo.vendor, lambda: yahoo.platform.execute(halve))
+    outcome = yahoo.platform.run(TABLE, "2024-04-01", symbols=both)
+    assert outcome.success, outcome.error
+    newest = yahoo.platform.rows("select symbol, max(date) from stock_prices_daily group by symbol order by symbol")
+    assert newest == [("OTHER", date(2024, 4, 30)), (SYMBOL, date(2024, 3, 28))]
+    letters = "select symbol from task_failures where exception like '%restated its history meanwhile%'"
+    assert yahoo.platform.rows(letters) == [(SYMBOL,)]
 
 
 def test_rows_that_the_restated_answer_lacks_move_along_with_it(yahoo: ScriptedYahoo) -> None:
