@@ -33,7 +33,7 @@ from financehub_dagster.cli.commands import (
     sandbox,
     serve,
     tables,
-    usage,
+    vintages,
     worker,
 )
 
@@ -41,7 +41,7 @@ app = new_app(
     "FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.", completion=True
 )
 for _module in (
-    demo, platform, journal, backfill, gaps, explain, export, usage, tables, jobs, health, serve, worker, sandbox,
+    demo, platform, journal, backfill, gaps, explain, export, tables, jobs, health, serve, worker, sandbox,
 ):  # fmt: skip
     app.add_typer(_module.app)
 for _name, _module in {
@@ -51,6 +51,7 @@ for _name, _module in {
     "archive": archive,
     "holdings": holdings,
     "dlq": dlq,
+    "vintages": vintages,
 }.items():
     app.add_typer(_module.app, name=_name)
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.market.price_bases import BASES, PRICES, Basis
 from financehub_dagster.serving.errors import ReadError, unknown
+from financehub_dagster.storage import vintages
 from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import arrow, days, given_up
 from financehub_dagster.tables import ACTIONS
 
@@ -63,7 +65,7 @@ def ask(
     named = split_names(symbols)
     if named is not None and "symbol" not in declared.c:
         raise ReadError(f"the rows of {table} have no symbol: leave symbols out")
-    at = None if as_of is None else instant("as_of", as_of)
+    at = None if as_of is None else known_at(as_of)
     if at is not None and not arrow.has_history(declared):
         with_history = sorted(each.name for each in schema.metadata.sorted_tables if arrow.has_history(each))
         raise ReadError(f"{table} keeps no earlier values: as_of works for {', '.join(with_history)}")
@@ -182,9 +184,15 @@ def _time(name: str, text: date | str | None) -> date | None:
     return text
 
 
-def instant(name: str, text: date | str) -> datetime:
-    """The aware time that the option `name` says; of a day its beginning in UTC. Raises ReadError."""
-    return _instant(_time(name, text) or datetime.now(UTC))
+def known_at(text: date | str) -> datetime:
+    """The aware time that as_of says: of a day its beginning in UTC, or that of a vintage. Raises ReadError."""
+    if isinstance(text, str) and vintages.NAME.fullmatch(text):
+        with transaction() as connection:
+            found = {each.name: each.as_of for each in vintages.listed(connection)}
+        if text not in found:
+            raise unknown("vintage", text, found, "`financehub vintages list` shows what there is; or write a time")
+        return found[text]
+    return _instant(_time("as_of", text) or datetime.now(UTC))
 
 
 def _length(time: date) -> timedelta:

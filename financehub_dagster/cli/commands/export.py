@@ -50,7 +50,7 @@ def export(
         list[str] | None, typer.Option("--columns", help="Only these besides the key.", metavar="A,B")
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="As the table was known at this time.", metavar="TIME")
+        str | None, typer.Option("--as-of", help="As the table was known at this time, or a vintage.", metavar="TIME")
     ] = None,
     adjust: Annotated[Adjust, typer.Option("--adjust", help="On which basis prices are.")] = Adjust.SPLIT,
     repaired: Annotated[

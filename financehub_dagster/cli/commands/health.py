@@ -1,6 +1,6 @@
-"""`health`: whether the platform works, component by component.
+"""`health` and `usage`: whether the platform works, and what is left of every vendor's budget.
 
-Belongs here: the command. Does not belong here: the checks (operations.health).
+Belongs here: the commands. Does not belong here: the checks (operations.health), the table of budgets (reports.usage).
 """
 
 import typer
@@ -30,3 +30,18 @@ def health(console: Console) -> None:
     console.result(found.as_dict(), lambda: console.table(f"platform: {found.status}", columns, rows))
     if found.status == "failed":
         raise typer.Exit(FAILED)
+
+
+@command(app, "usage", example="financehub usage --json")
+def usage(console: Console) -> None:
+    """Show used and left of every vendor, key and window, which keys rest, and which vendors are off."""
+    from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.reports.usage import collect, show
+
+    home = prepare.act_on_home(console)
+    used = prepare.is_set_up()
+    if used:
+        prepare.require_migrated()
+    prepare.lead_to_vendors(home)
+    found = collect(used=used)
+    console.result(found, lambda: show(console, found))

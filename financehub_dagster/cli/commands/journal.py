@@ -48,10 +48,10 @@ def journal(
     from financehub_dagster.serving.errors import ReadError
     from financehub_dagster.serving.journal.reading import journals
     from financehub_dagster.serving.journal.writing import on_terminal, write
-    from financehub_dagster.serving.questions import instant
+    from financehub_dagster.serving.questions import known_at
 
     try:
-        at = None if as_of is None else instant("as_of", as_of)
+        at = None if as_of is None else known_at(as_of)
         found = journals(chosen, only=None if account is None else [account], as_of=at)
     except ReadError as error:
         raise WrongUsage(str(error)) from None

@@ -69,14 +69,32 @@ END
 evaluates it once in a query, since it depends on no row."""
 
 
+VINTAGE = "vintage"
+_VINTAGE = """
+DECLARE found timestamptz := (SELECT as_of FROM vintages WHERE name = $1);
+BEGIN
+    IF found IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'there is no vintage ' || $1;
+    END IF;
+    RETURN found;
+END
+"""
+"""The text of vintage(name): the time that has this name (`storage.vintages`), or an error."""
+_HELPERS = {
+    KNOWN: (f"{KNOWN}(text, timestamp with time zone) RETURNS boolean", _KNOWN),
+    VINTAGE: (f"{VINTAGE}(text) RETURNS timestamp with time zone", _VINTAGE),
+}
+"""The functions that belong to no table, by name: their signatures and texts."""
+
+
 def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
     """Create the functions of all tables of `metadata`, or bring those that differ to the declared columns."""
     bodies = {row.proname: row.prosrc for row in connection.execute(_BODIES)}
-    if bodies.get(KNOWN) != _KNOWN:
-        arguments = f"{KNOWN}(text, timestamp with time zone) RETURNS boolean"
-        connection.exec_driver_sql(
-            f"CREATE OR REPLACE FUNCTION {arguments} LANGUAGE plpgsql STABLE AS $body${_KNOWN}$body$"
-        )
+    for name, (arguments, body) in _HELPERS.items():
+        if bodies.get(name) != body:
+            connection.exec_driver_sql(
+                f"CREATE OR REPLACE FUNCTION {arguments} LANGUAGE plpgsql STABLE AS $body${body}$body$"
+            )
     for table in tables(metadata):
         name, body = function_name(table), _body(table)
         if bodies.get(name) != body:
@@ -99,7 +117,7 @@ def drop(connection: sa.Connection) -> None:
 
 _BODIES = sa.text(
     "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())::oid"
-    " AND (proname LIKE '%\\_as\\_of' OR proname = 'as_of_is_known')"
+    " AND (proname LIKE '%\\_as\\_of' OR proname IN ('as_of_is_known', 'vintage'))"
 )
 _THERE = sa.text("""
     SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_type AS t ON t.oid = p.prorettype
@@ -107,7 +125,7 @@ _THERE = sa.text("""
     WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname = c.relname || '_as_of'
     UNION ALL
     SELECT p.oid::regprocedure::text FROM pg_proc AS p
-    WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname = 'as_of_is_known'
+    WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname IN ('as_of_is_known', 'vintage')
 """)
 
 

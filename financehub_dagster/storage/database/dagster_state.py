@@ -28,6 +28,7 @@ _NUMBERED = sa.text("""
     select id, run_id, pipeline_name, status, start_time, end_time from runs
     where id >= :first and id <> all(cast(:without as bigint[])) order by id limit :most
     """)
+_OLDEST = sa.text("select to_timestamp(min(start_time)) from runs where status in ('STARTED', 'CANCELING')")
 _NEWEST = sa.text("select last_value from runs_id_seq")
 
 
@@ -54,6 +55,13 @@ def runs_from(first: int, without: Sequence[int], most: int) -> tuple[list[Numbe
         newest = int(connection.execute(_NEWEST).scalar_one())
         rows = connection.execute(_NUMBERED, {"first": first, "without": list(without), "most": most})
         return [NumberedRun(*row) for row in rows], newest
+
+
+def oldest_in_progress() -> datetime | None:
+    """When the oldest run in progress began; raises DatabaseError."""
+    with autocommit(dagster_database()) as connection:
+        began: datetime | None = connection.execute(_OLDEST).scalar_one()
+        return began
 
 
 _STEPS = sa.text("""

@@ -137,6 +137,16 @@ revisions_kept = sa.Table(
     comment="Since when a table can be read as of a time: revisions from before are deleted after a while.",
 )
 
+vintages = sa.Table(
+    "vintages",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("as_of", Instant, nullable=False, comment="what was known then"),
+    sa.Column("note", sa.Text, nullable=False, server_default="", comment="what it is for"),
+    sa.Column("taken_at", Instant, nullable=False, server_default=sa.func.now()),
+    comment="Named times as of which tables are read; revisions that one of them needs are kept.",
+)
+
 rejected_rows = sa.Table(
     "rejected_rows",
     metadata,

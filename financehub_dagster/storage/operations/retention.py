@@ -39,7 +39,8 @@ _HEALTH = sa.text("""
 _REVISIONS = sa.text("""
     with gone as (
         delete from price_revisions where id in (
-            select id from price_revisions where replaced_at < now() - cast(:age as interval) limit :most)
+            select id from price_revisions where replaced_at < now() - cast(:age as interval)
+            and replaced_at <= coalesce((select min(as_of) from vintages), 'infinity') limit :most)
         returning table_name, replaced_at
     ), told as (
         insert into revisions_kept (table_name, since) select table_name, max(replaced_at) from gone group by table_name
@@ -47,7 +48,8 @@ _REVISIONS = sa.text("""
     )
     select count(*) from gone
     """)
-"""The oldest kept time of each table moves with the deletion, so that no time before it is answered for."""
+"""The oldest kept time of each table moves with the deletion, so that no time before it is answered for. What a vintage
+is read from stays: what was replaced after its time."""
 
 _USAGE = sa.text(
     "delete from api_usage where day < current_date - cast(extract(day from cast(:age as interval)) as int)"
