@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from financehub_dagster.assets.charts.bars import is_drawn, prices_shown
+from financehub_dagster.assets.charts.bars import prices_shown
 from financehub_dagster.assets.reporting import materialized
 from financehub_dagster.ingest.history.daily_bars import HistoryRun, update_prices
 from financehub_dagster.ingest.outcome import raise_if_nothing_worked
@@ -25,9 +25,7 @@ def fill_bars(context: dg.AssetExecutionContext, config: Fetch, table: str) -> I
     work = HistoryRun(table, router, window, context.run.run_id)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
     raise_if_nothing_worked(bars)
-    yield from materialized(
-        context, bars, window, prices_shown([table], bars.done, window, drawn=is_drawn(context.run))
-    )
+    yield from materialized(context, bars, window, prices_shown(table, bars.done, window, context.run))
     yield from materialized(context, actions, window)
 
 

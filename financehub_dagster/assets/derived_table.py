@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from financehub_dagster.assets.charts.bars import indicators_shown, is_drawn
+from financehub_dagster.assets.charts.bars import indicators_shown
 from financehub_dagster.assets.charts.signals import signals_shown
 from financehub_dagster.assets.reporting import materialized
 from financehub_dagster.ingest.derived import update_derived
@@ -26,7 +26,7 @@ def compute_table(context: dg.AssetExecutionContext, config: Universe, table: st
     raise_if_nothing_worked(outcome)
     shown = {}
     if TABLES[table].chart == "indicators":
-        shown = indicators_shown(table, outcome.done, window, drawn=is_drawn(context.run))
+        shown = indicators_shown(table, outcome.done, window, context.run)
     if TABLES[table].chart == "signals":
         shown = signals_shown(window)
     if period_of(table) == "next session":

@@ -67,24 +67,21 @@ class Series:
         return f"recorded until {self.rows.index[-self.generated - 1]:%Y-%m-%d}, then generated"
 
 
-def is_drawn(run: dg.DagsterRun) -> bool:
+def _is_drawn(run: dg.DagsterRun) -> bool:
     """Whether a run wants pictures: drawing takes a fifth of the time of a run over one instrument."""
     return run.tags.get(PICTURES_TAG) != "none"
 
 
-def prices_shown(
-    tables: Sequence[str], symbols: Sequence[str], window: Window, *, drawn: bool = True
-) -> dict[str, dg.MetadataValue]:
-    """Last closes and, if `drawn`, candles of the most important of `symbols`, up to the window's end."""
-    return _shown(_read(tables, symbols, window), _prices_row, _draw_prices if drawn else None)
+def prices_shown(table: str, symbols: Sequence[str], window: Window, run: dg.DagsterRun) -> dict[str, dg.MetadataValue]:
+    """Last closes and, if `run` wants pictures, candles of the most important of `symbols`, up to the window's end."""
+    return _shown(run, _read([table], symbols, window), _prices_row, _draw_prices)
 
 
 def indicators_shown(
-    table: str, symbols: Sequence[str], window: Window, *, drawn: bool = True
+    table: str, symbols: Sequence[str], window: Window, run: dg.DagsterRun
 ) -> dict[str, dg.MetadataValue]:
-    """Last indicators in `table` and, if `drawn`, candles with averages, bands and RSI, of the first of `symbols`."""
-    found = _read(DERIVED[table].inputs, symbols, window, table)
-    return _shown(found, _indicators_row, _draw_indicators if drawn else None)
+    """Last indicators in `table` and, as in `prices_shown`, candles with averages, bands and RSI."""
+    return _shown(run, _read(DERIVED[table].inputs, symbols, window, table), _indicators_row, _draw_indicators)
 
 
 def _read(tables: Sequence[str], symbols: Sequence[str], window: Window, beside: str | None = None) -> list[Series]:
@@ -119,15 +116,16 @@ def _generated(symbol: str, rows: "pd.DataFrame") -> int:
 
 
 def _shown(
+    run: dg.DagsterRun,
     found: Sequence[Series],
     row: Callable[[Series], Mapping[str, str]],
-    draw: Callable[[Sequence[Series]], bytes] | None,
+    draw: Callable[[Sequence[Series]], bytes],
 ) -> dict[str, dg.MetadataValue]:
     if not found:
         return {}
     rows = [{**row(series), **({"prices": series.origin} if series.origin else {})} for series in found]
     shown: dict[str, dg.MetadataValue] = {"latest": record_table(list(rows[0]), rows)}
-    if draw is not None:
+    if _is_drawn(run):
         shown["picture"] = as_markdown(draw(found[:DRAWN]), _caption(found[:DRAWN]))
     return shown
 

@@ -47,12 +47,16 @@ class Finding:
 
 @dataclass
 class Evidence:
-    """Some rows of a table, and the instruments to judge; read once and only when needed."""
+    """Some rows of a table, and the instruments to judge; read once and only when needed.
+
+    window: the days that `rows` are of, None: of all days.
+    """
 
     connection: "Connection"
     table: str
     members: Sequence[Instrument]
     now: datetime
+    window: tuple[date, date] | None = None
 
     @property
     @abstractmethod
@@ -68,11 +72,6 @@ class Evidence:
     @abstractmethod
     def reach(self) -> Mapping[str, tuple[date, date]]:
         """By symbol the first and the last day between which `rows` should hold every session."""
-
-    @property
-    def window(self) -> tuple[date, date] | None:
-        """The days that `rows` are of; None: of all days."""
-        return None
 
     @property
     def symbols(self) -> list[str]:

@@ -76,13 +76,6 @@ def rows_at_once(table: str) -> int:
 class Covered(Evidence):
     """The rows of some instruments in a window: what a run covered, or part of it."""
 
-    days: tuple[date, date] | None
-
-    @property
-    def window(self) -> tuple[date, date] | None:
-        """The days that `rows` are of."""
-        return self.days
-
     @cached_property
     def rows(self) -> "pd.DataFrame":
         """All columns of the rows in the window; of prices told one by one the newest of each instrument."""
@@ -92,14 +85,14 @@ class Covered(Evidence):
             return checks.newest_rows(self.connection, self.table, self.symbols)
         table = TABLES[self.table]
         symbols = None if table.time is None or _is_shared(table) else self.symbols
-        return checks.read_frame(self.connection, self.table, symbols, self.days)
+        return checks.read_frame(self.connection, self.table, symbols, self.window)
 
     @cached_property
     def before(self) -> "pd.DataFrame":
         """symbol, date and close of each symbol's last bar before the window."""
         from financehub_dagster.storage.queries import checks
 
-        start = EVER[0] if self.days is None else self.days[0]
+        start = EVER[0] if self.window is None else self.window[0]
         return checks.last_closes_before(self.connection, self.table, self.symbols, start)
 
     @cached_property
@@ -108,9 +101,9 @@ class Covered(Evidence):
         from financehub_dagster.storage.queries import history
 
         spans = history.stored_spans(self.connection, self.table, self.symbols)
-        if self.days is None:
+        if self.window is None:
             return spans
-        start, end = self.days
+        start, end = self.window
         inside = {symbol: (max(first, start), min(last, end)) for symbol, (first, last) in spans.items()}
         return {symbol: (first, last) for symbol, (first, last) in inside.items() if first <= last}
 
@@ -119,7 +112,7 @@ class Covered(Evidence):
 class Page(Evidence):
     """The next rows of a whole table in the order of its key, behind the last row of the page before, `previous`."""
 
-    previous: "pd.DataFrame | None"
+    previous: "pd.DataFrame | None" = None
 
     @cached_property
     def rows(self) -> "pd.DataFrame":
@@ -178,14 +171,14 @@ def judge_table(
     rows, previous, more = 0, None, True
     while more:
         with transaction() as connection:
-            page = Page(connection, table, members, now, previous)
+            page = Page(connection, table, members, now, previous=previous)
             _judge(page, by_rows, findings)
             rows, previous = rows + len(page.rows), page.rows.tail(1)
             more = len(page.rows) == rows_at_once(table)
         _fold(findings)
     for some in batched(members, MEMBERS) if by_members else ():
         with transaction() as connection:
-            _judge(Covered(connection, table, some, now, None), by_members, findings)
+            _judge(Covered(connection, table, some, now), by_members, findings)
         _fold(findings)
     return rows, {name: merge(found) for name, found in findings.items()}
 
