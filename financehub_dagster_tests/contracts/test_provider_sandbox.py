@@ -35,8 +35,7 @@ SERVED = [
     (vendor.name, capability)
     for vendor in VENDORS
     for capability in vendor.provider.serves
-    if (vendor.name, capability) != ("twelve_data", "fundamentals")  # which the sandbox does not play
-    and capability != "intraday_bars"  # (test_intraday_sandbox)
+    if capability != "intraday_bars"  # (test_intraday_sandbox)
 ]
 
 BESIDE = [(name, capability) for name, capability in SERVED if BAD_DAYS[name].capability != capability]
