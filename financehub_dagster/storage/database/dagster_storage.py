@@ -30,7 +30,7 @@ from financehub_dagster.storage.database.creation import autocommit, ensure_data
 from financehub_dagster.storage.database.session_settings import ENCODING, NETWORK, ask_after_rest, prepare_all
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.database.upgrade.requirements import check
-from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url
+from financehub_dagster.storage.database.urls import DAGSTER_DRIVER, dagster_url, parse_url, written
 from financehub_dagster.storage.operations import daemons
 
 MOST = 16
@@ -217,6 +217,6 @@ class FinanceHubDagsterStorage(DagsterPostgresStorage):
             encoded = url.update_query_dict({"client_encoding": ENCODING, **given})
             return cls(
                 inst_data=inst_data,
-                postgres_url=encoded.render_as_string(hide_password=False),
+                postgres_url=written(encoded),
                 should_autocreate_tables=missing and config_value.get("should_autocreate_tables", True),
             )

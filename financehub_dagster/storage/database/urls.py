@@ -127,7 +127,16 @@ def setting_of(url: URL) -> str:
 
 def dagster_url() -> str:
     """The address of Dagster's own storage, password included, with the driver that dagster-postgres needs."""
-    return dagster_database().set(drivername=DAGSTER_DRIVER).render_as_string(hide_password=False)
+    return written(dagster_database().set(drivername=DAGSTER_DRIVER))
+
+
+def written(url: URL) -> str:
+    """`url` with its password as text that `parse_url` reads back as it was.
+
+    SQLAlchemy writes a space in an option, such as the folder of a socket, as a plus and a plus as %2B.
+    """
+    address, mark, options = url.render_as_string(hide_password=False).partition("?")
+    return address + mark + options.replace("+", "%20")
 
 
 def libpq_url(url: URL, *, with_secrets: bool = False) -> str:

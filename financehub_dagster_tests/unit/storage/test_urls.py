@@ -6,7 +6,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.engine.url import make_url
 
 from financehub_dagster.storage.database.errors import DatabaseError
-from financehub_dagster.storage.database.urls import MARKET_DRIVER, libpq_url, parse_url
+from financehub_dagster.storage.database.urls import MARKET_DRIVER, libpq_url, parse_url, written
 
 ODD = "a +b%&=?/@:'ä"
 
@@ -52,3 +52,9 @@ def test_an_at_sign_in_a_password_is_never_taken_for_the_host() -> None:
     with pytest.raises(DatabaseError, match="write those of user and password as %40") as caught:
         parse_url("postgresql://u:hun@ter2@db/m")
     assert "ter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["/my data/postgres", "/a+b/postgres", "/a b+c/ü/100%/x&y?z=1"])
+def test_an_address_that_is_written_is_read_back_as_it_was(folder: str) -> None:
+    url = URL.create(MARKET_DRIVER, "a b", "p +?@/:", port=5432, database="market", query={"host": folder})
+    assert parse_url(written(url)) == url
