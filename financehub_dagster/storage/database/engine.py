@@ -116,6 +116,8 @@ def database_now(engine: sa.Engine) -> datetime:
 
 
 def _translate(context: ExceptionContext) -> BaseException | None:
-    if context.engine is None or context.original_exception is None:
+    error = context.original_exception
+    # SQLAlchemy calls a connection lost on which Ctrl-C, or Dagster that cancels a run, breaks a statement off.
+    if context.engine is None or not isinstance(error, Exception):
         return None
-    return statement_error(context.engine.url, context.original_exception, lost=context.is_disconnect)
+    return statement_error(context.engine.url, error, lost=context.is_disconnect)

@@ -1,10 +1,13 @@
 """Addresses, drivers, and what a person reads when the database cannot be used."""
 
+import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
@@ -17,6 +20,7 @@ from financehub_dagster.storage.database.engine import make_engine, market_engin
 from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable, NotMigrated, WrongPassword
 from financehub_dagster.storage.database.refusals import statement_error
 from financehub_dagster_tests.fixtures.database import Database, DatabaseServer, clear_caches
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 
 @pytest.fixture
@@ -119,6 +123,23 @@ def test_a_lost_connection_is_one_line_and_the_next_transaction_connects_again(d
         lose_the_connection()
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is None
+    with transaction() as connection:
+        assert connection.execute(sa.text("select 1")).scalar() == 1
+
+
+def test_a_statement_that_ctrl_c_breaks_off_is_an_interruption_and_no_lost_server(database: Database) -> None:
+    asleep = sa.text("select 1 from pg_stat_activity where query like 'select pg_sleep%'")
+
+    def interrupt() -> None:
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
+            eventually(lambda: observer.execute(asleep).first() is not None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    observer = Thread(target=interrupt)
+    with pytest.raises(KeyboardInterrupt), transaction() as connection:
+        observer.start()
+        connection.execute(sa.text("select pg_sleep(60)"))
+    observer.join()
     with transaction() as connection:
         assert connection.execute(sa.text("select 1")).scalar() == 1
 
