@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.cli.home import Home, chosen_home
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
@@ -89,6 +89,8 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[CommandBo
                     work(Console(as_json=as_json, debug=debug), **arguments)
             except BrokenPipeError:
                 raise ReaderGone from None
+            except KeyboardInterrupt:  # typer would end without a word, and without a document for --json
+                raise CommandError("interrupted") from None
 
         common = [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=annotation)

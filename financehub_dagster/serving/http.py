@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,9 @@ def serve(port: int = DEFAULT_PORT, announce: Callable[[str], None] = lambda _ur
     announce(f"http://{shown}:{bound.getsockname()[1]}")
     own_names = not (tokens or settings.financehub_behind_proxy)
     app = create_app(origins=settings.serve_origins())
-    server(guard.Guard(app, tokens, own_names=own_names)).run(sockets=[bound])
+    # uvicorn shuts down in order and then raises the interrupt again for its caller.
+    with suppress(KeyboardInterrupt):
+        server(guard.Guard(app, tokens, own_names=own_names)).run(sockets=[bound])
 
 
 def server(app: guard.App) -> "uvicorn.Server":

@@ -1,6 +1,7 @@
 """The command line on a live platform whose vendors are the sandbox: results as JSON, warnings on stderr."""
 
 import json
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.urls import libpq_url
 from financehub_dagster_tests.end_to_end.conftest import loaded_by
+from financehub_dagster_tests.fixtures.eventually import eventually
 
 UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
@@ -163,6 +165,23 @@ def test_a_reader_that_stops_reading_is_no_error(ask):
     pipeline = f"{sys.executable} -m financehub_dagster.cli instruments list | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", pipeline], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupted_command_says_so_in_one_line_and_one_document(ask, database):
+    waiting = sa.text("select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+    with database.engine.begin() as holder, autocommit(database.engine.url) as observer:
+        holder.execute(sa.text("lock table instruments"))
+        listing = subprocess.Popen(
+            [sys.executable, "-m", "financehub_dagster.cli", "instruments", "list", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        eventually(lambda: observer.execute(waiting).first() is not None)
+        listing.send_signal(signal.SIGINT)
+        out, messages = listing.communicate()
+    assert (json.loads(out), messages) == ({"error": "interrupted"}, "financehub: interrupted\n")
+    assert listing.returncode == 1
 
 
 def test_help_answers_without_loading_anything_heavy(folder):
