@@ -6,6 +6,7 @@ anything an asset needs. Command modules import what is heavy inside their funct
 
 import os
 import sys
+from pathlib import Path
 
 from financehub_dagster.garbage_collection import collect_seldom
 
@@ -15,6 +16,10 @@ def main() -> None:
     # Containers often forbid to write bytecode. Every process would compile all it imports anew, several seconds of it.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    # A stream that the caller closed is None, and nothing can be written to it.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - to the end of the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
     collect_seldom()
 

@@ -4,10 +4,10 @@ Belongs here: assembling commands and the exit. Does not belong here: what a com
 """
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -36,6 +36,7 @@ from financehub_dagster.cli.commands import (
     vintages,
     worker,
 )
+from financehub_dagster.cli.console import write_out
 
 app = new_app(
     "FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.", completion=True
@@ -80,8 +81,6 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(args=list(arguments), prog_name="financehub", standalone_mode=False) or 0)
     except ReaderGone:
-        # The interpreter flushes stdout once more at exit: give it somewhere to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where any error becomes a line
         line, code = errors.explain(error)
@@ -90,5 +89,6 @@ def run(arguments: Sequence[str]) -> int:
         if line:
             sys.stderr.write(f"financehub: {line}\n")
         if "--json" in arguments:
-            sys.stdout.write(json.dumps({"error": line}) + "\n")
+            with suppress(OSError, errors.CommandError):  # the line on stderr has to do
+                write_out(json.dumps({"error": line}))
         return code

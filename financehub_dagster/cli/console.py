@@ -4,6 +4,7 @@ Belongs here: tables, notes, warnings and progress. Does not belong here: decidi
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,8 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol, TextIO
+
+from financehub_dagster.cli.errors import CommandError
 
 NO_TERMINAL = 160
 """Columns of a table that is piped into something."""
@@ -38,16 +41,14 @@ class Console:
     def result(self, data: object, show: Callable[[], None] | None = None) -> None:
         """Give the command's result: `data`, a mapping or a dataclass, as JSON, or whatever `show` prints."""
         if self.as_json:
-            sys.stdout.write(json.dumps(data, default=_jsonable, indent=2) + "\n")
-            sys.stdout.flush()
+            write_out(json.dumps(data, default=_jsonable, indent=2))
         elif show is not None:
             show()
 
     def say(self, text: str) -> None:
         """Print one line of a human-readable result."""
         if not self.as_json:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            write_out(text)
 
     def note(self, text: str) -> None:
         """Tell the person something that is not the result."""
@@ -79,6 +80,23 @@ class Console:
             return
         with _bar(title, self.messages) as report:
             yield report
+
+
+def write_out(text: str) -> None:
+    """Write a line to stdout at once; raises CommandError if its file takes no more, as on a full disk."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        discard_stdout()
+        if isinstance(error, BrokenPipeError):  # the reader has read enough
+            raise
+        raise CommandError(f"stdout cannot be written to ({error.strerror}): send the output elsewhere") from None
+
+
+def discard_stdout() -> None:
+    """Write to nowhere from here on. The interpreter flushes stdout once more at exit, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _width() -> int:

@@ -167,6 +167,20 @@ def test_a_reader_that_stops_reading_is_no_error(ask):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("as_json", ["", "--json"])
+def test_a_result_that_cannot_be_written_is_one_line(ask, as_json):
+    command = f"{sys.executable} -m financehub_dagster.cli instruments list {as_json}"
+    full = subprocess.run(["bash", "-c", f"{command} > /dev/full"], capture_output=True, text=True, check=False)
+    line = "financehub: stdout cannot be written to (No space left on device): send the output elsewhere\n"
+    assert (full.returncode, full.stderr) == (1, line)
+    both = subprocess.run(
+        ["bash", "-c", f"{command} --type nonsense > /dev/full"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (both.returncode, both.stderr.count("\n")) == (2, 1)
+    closed = subprocess.run(["bash", "-c", f"{command} >&- 2>&-"], check=False)
+    assert closed.returncode == 0
+
+
 def test_an_interrupted_command_says_so_in_one_line_and_one_document(ask, database):
     waiting = sa.text("select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
     with database.engine.begin() as holder, autocommit(database.engine.url) as observer:

@@ -34,7 +34,9 @@ def financehub(folder: Path, *arguments: str, **variables: str) -> subprocess.Co
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a+b's $HOME", "/".join([*["deep" * 12] * 3, "a,b it's \"mine\" & Müller's a+b $HOME"])])
+@pytest.mark.parametrize(
+    "name", ["a+b's $HOME", "/".join([*["deep" * 12] * 3, "a,b it's \"mine\" & Müller's a+b $HOME"])]
+)
 def test_a_database_in_a_folder_of_any_name_and_length_is_migrated_and_opened(short: Path, name: str) -> None:
     """A folder with a short path and no comma holds the server's socket, so its name is a part of every address."""
     folder = short / name

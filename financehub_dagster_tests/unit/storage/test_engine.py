@@ -135,10 +135,14 @@ def test_a_statement_that_ctrl_c_breaks_off_is_an_interruption_and_no_lost_serve
             eventually(lambda: observer.execute(asleep).first() is not None)
         os.kill(os.getpid(), signal.SIGINT)
 
+    def sleep() -> None:
+        with transaction() as connection:
+            observer.start()
+            connection.execute(sa.text("select pg_sleep(60)"))
+
     observer = Thread(target=interrupt)
-    with pytest.raises(KeyboardInterrupt), transaction() as connection:
-        observer.start()
-        connection.execute(sa.text("select pg_sleep(60)"))
+    with pytest.raises(KeyboardInterrupt):
+        sleep()
     observer.join()
     with transaction() as connection:
         assert connection.execute(sa.text("select 1")).scalar() == 1
