@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
 
 
-def act_on_home(console: Console) -> Home:
-    """Lead this process to the platform that was last started here; a new home becomes a live one."""
+def act_on_home(console: Console, new: Mode = Mode.LIVE) -> Home:
+    """Lead this process to the platform that was last started here; a new home gets the mode `new`."""
     home = home_in_use()
-    mode = home.mode or Mode.LIVE
+    mode = home.mode or new
     home.prepare(mode)
     for note in enter(home, mode):
         console.warn(note)

@@ -44,6 +44,27 @@ def test_a_platform_moves_to_another_database_with_its_first_day(
         database_server.drop(url.set(database=name))
 
 
+@pytest.mark.slow
+def test_a_demo_moves_to_a_new_home_and_never_into_a_live_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FINANCEHUB_DATABASE_URL", raising=False)
+    for name, mode in (("old", "sandbox"), ("live", "live")):
+        (folder / name).mkdir()
+        (folder / name / "mode").write_text(f"{mode}\n")
+    for command in (["db", "upgrade"], ["backup", "create", "--output", "demo.backup"]):
+        get_settings.cache_clear()
+        assert run([*command, "--home", str(folder / "old")]) == 0
+    capsys.readouterr()
+    assert run(["backup", "restore", "demo.backup", "--home", str(folder / "live")]) == 1
+    assert "choose a new --home, which takes the mode of the backup" in capsys.readouterr().err
+    (folder / "text.backup").write_text("no backup")
+    assert run(["backup", "restore", "text.backup", "--home", str(folder / "new")]) == 1
+    assert not (folder / "new").exists()
+    assert run(["backup", "restore", "demo.backup", "--home", str(folder / "new")]) == 0
+    assert (folder / "new" / "mode").read_text() == "sandbox\n"
+
+
 def test_what_a_backup_is_of_is_shown_without_a_database(
     folder: Path, database: Database, dagster_database: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

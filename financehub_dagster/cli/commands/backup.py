@@ -66,13 +66,17 @@ def restore(
 ) -> None:
     """Restore a backup into this platform's databases, on any server, and migrate it to this program's version."""
     from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.home import Mode
     from financehub_dagster.cli.supervisor.state import sole_supervisor
+    from financehub_dagster.storage.backup.file import reading
     from financehub_dagster.storage.backup.restore import restore as work
     from financehub_dagster.storage.database.urls import market_url
 
-    home = prepare.act_on_home(console)
+    path = Path(file).expanduser().absolute()
+    with reading(path) as (_, description):
+        home = prepare.act_on_home(console, new=Mode(description.mode))
     with sole_supervisor(home), console.progress("restore") as report:
-        done = work(market_url(), Path(file).expanduser().absolute(), str(home.mode), replace=replace, report=report)
+        done = work(market_url(), path, str(home.mode), replace=replace, report=report)
         _set_first_day(console, done.description)
     before = done.description
     console.result(

@@ -87,7 +87,7 @@ def _require_readable(path: Path, description: Description, mode: str) -> None:
     if description.mode != mode:
         raise BackupError(
             f"{path} holds {description.mode} data and this home is for {mode} data, which must not mix: choose "
-            "another --home"
+            "a new --home, which takes the mode of the backup"
         )
 
 
