@@ -151,6 +151,27 @@ def known_symbols(symbols: Sequence[str], universe: Sequence["Instrument"]) -> S
     return symbols
 
 
+def known_vendors(instruments: Iterable["Instrument"]) -> None:
+    """Raise WrongUsage for an alias at a vendor that does not exist: nobody would ever be asked by that name."""
+    from financehub_dagster.market.former_aliases import OWN
+
+    for instrument in instruments:
+        named = {*instrument.aliases, *(each.provider for each in instrument.former_aliases)} - {OWN}
+        require_vendors(named, f"{instrument.symbol}: aliases")
+
+
+def require_vendors(names: Iterable[str], where: str) -> None:
+    """Raise WrongUsage, which begins with `where`, for the first of `names` that is no vendor of the platform."""
+    for name in sorted(names):
+        from financehub_dagster.providers import all_providers  # Dagster comes with it: most instruments have no alias
+
+        vendors = sorted(all_providers())
+        if name not in vendors:
+            raise WrongUsage(
+                f"{where}: unknown vendor {name}: {meant(name, vendors, f'there are {", ".join(vendors)}')}"
+            )
+
+
 def _meant_symbol(text: str, known: Sequence[str]) -> str:
     if not known:
         return "there are no instruments yet: `financehub instruments import` or `add` some first"

@@ -65,6 +65,14 @@ WRONG_USAGE = {
     ),
     "empty list of symbols": (["gaps", "--symbols", ""], "--symbols is empty"),
     "unknown kind": (["instruments", "add", "VOD", "--type", "bond"], "Invalid value for '--type'"),
+    "alias at an unknown vendor": (
+        ["instruments", "add", "BTC", "--type", "crypto", "--alias", "bnance=BTCUSDT"],
+        "BTC: aliases: unknown vendor bnance: did you mean binance?",
+    ),
+    "new alias at an unknown vendor": (
+        ["instruments", "rename", "AAPL", "APPL", "--alias", "bloomberg=APPL"],
+        "--alias: unknown vendor bloomberg: there are alpha_vantage, binance,",
+    ),
     "demo that ends before it begins": (
         ["demo", "--from", "2016-01", "--to", "2015-01"],
         "--from 2016-01 lies after --to 2015-01",

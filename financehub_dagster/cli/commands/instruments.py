@@ -89,6 +89,7 @@ def add(
         instrument = instrument_from_text(fields)
     except FieldError as error:
         raise WrongUsage(str(error)) from None
+    arguments.known_vendors([instrument])
     open_home(console)
     if check:
         _introduce(console, instrument)
@@ -190,6 +191,7 @@ def rename(
         raise WrongUsage(str(error)) from None
     if former:
         raise WrongUsage("--alias: name the present symbol; former ones are kept by themselves")
+    arguments.require_vendors(aliases, "--alias")
     open_home(console)
     before = {each.symbol: each for each in universe()}
     name = old.strip().upper()
@@ -211,6 +213,7 @@ def import_(
     from financehub_dagster.market.instrument_files import parse_instruments
 
     instruments = parse_instruments(file)
+    arguments.known_vendors(instruments)
     open_home(console)
     _store(console, instruments)
 
