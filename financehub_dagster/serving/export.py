@@ -17,20 +17,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import batched, chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from financehub_dagster.serving import archived, file_formats, repairing
+from financehub_dagster.serving import archived, backtesters, file_formats, repairing
 from financehub_dagster.serving.adjusting import Adjuster
 from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import TableQuery, require_kept, require_known, with_present_symbols
 from financehub_dagster.storage.archive.files import sync
 from financehub_dagster.storage.archive.reading import concerned
 from financehub_dagster.storage.database import schema
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries import arrow
+from financehub_dagster.storage.queries.instruments import list_instruments
+from financehub_dagster.tables import BARS_OF
 
 SYMBOLS_PER_PART = 100
 """252,000 rows of ten years of daily bars: a part takes half a second, so an interruption loses little."""
@@ -38,6 +42,7 @@ NOTES = "_export.json"
 """What an export is of, and which parts it has; readers of data sets pass over names that begin with an underscore."""
 
 type Report = Callable[[str, int, int], None]
+type Into = Callable[[TableQuery, Path, str, Report], "Exported"]
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,15 @@ def export(question: TableQuery, output: Path, form: str, report: Report) -> Exp
     ExportFailed, for example where the disk is full; DatabaseError.
     """
     output = output.expanduser().resolve()
+    if form in backtesters.ENGINES:
+        return _written(_for_engine, question, output, form, report)
     if output.suffix != file_formats.SUFFIXES[form] and output.suffix in file_formats.SUFFIXES.values():
         raise ReadError(f"{output.name} does not end in {file_formats.SUFFIXES[form]}: change the name or the format")
     into = _into_file if output.suffix == file_formats.SUFFIXES[form] else _into_folder
+    return _written(into, question, output, form, report)
+
+
+def _written(into: Into, question: TableQuery, output: Path, form: str, report: Report) -> Exported:
     try:
         return into(question, output, form, report)
     except OSError as error:
@@ -140,10 +151,56 @@ def _into_folder(question: TableQuery, output: Path, form: str, report: Report) 
     return Exported(output, files, sum(files.values()), size, question.selection.as_of, resumed)
 
 
+def _for_engine(question: TableQuery, output: Path, form: str, report: Report) -> Exported:
+    backtesters.require_daily_bars(question.table)
+    if output.suffix in file_formats.SUFFIXES.values():
+        raise ReadError(f"the data of {form} are a folder: choose an --output that does not end in {output.suffix}")
+    if question.basis != "split" or set(question.columns) != set(question.selection.table.c.keys()):
+        raise ReadError(f"{form} gets its own columns on its own basis of prices: leave --columns and --adjust out")
+    _require_ours(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    growing = output.with_name(f".{output.name}.new")
+    with _own_folder(growing):
+        with arrow.reading() as reader:
+            question = _of_present(reader, question)
+            require_known(reader, question.selection.symbols or ())
+        with transaction() as connection:
+            kinds, symbols = BARS_OF[question.table], question.selection.symbols
+            members = list_instruments(connection, kinds, symbols, active=None, all_known=False)
+        _clear(growing)
+        members = sorted(members, key=lambda each: each.symbol)
+        files = backtesters.ENGINES[form](question, members, growing, partial(report, question.table))
+        _Notes(_told(question, form), datetime.now(UTC).isoformat(), files).save(growing)
+        _replace_folder(growing, output)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    return Exported(output, files, sum(files.values()), size, question.selection.as_of)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an interrupted export of something else has left in its folder."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def _begin(growing: Path, question: TableQuery, form: str) -> tuple[_Notes, int]:
     """The notes of the export that is under way there if it is of the same question, or of a new one."""
+    same = _told(question, form)
+    found = _Notes.read(growing)
+    if found is not None and found.question == same:
+        return found, len(found.parts)
+    _clear(growing)
+    notes = _Notes(same, datetime.now(UTC).isoformat())
+    notes.save(growing)
+    return notes, 0
+
+
+def _told(question: TableQuery, form: str) -> dict[str, Any]:
+    """The question as NOTES has it."""
     asked = question.selection
-    same = {
+    return {
         "table": question.table,
         "columns": list(question.columns),
         "symbols": None if asked.symbols is None else list(asked.symbols),
@@ -154,14 +211,6 @@ def _begin(growing: Path, question: TableQuery, form: str) -> tuple[_Notes, int]
         "repaired": question.selection.repaired,
         "format": form,
     }
-    found = _Notes.read(growing)
-    if found is not None and found.question == same:
-        return found, len(found.parts)
-    for path in growing.iterdir():
-        path.unlink()
-    notes = _Notes(same, datetime.now(UTC).isoformat())
-    notes.save(growing)
-    return notes, 0
 
 
 def _of_present(reader: arrow.Reader, question: TableQuery) -> TableQuery:

@@ -1,4 +1,4 @@
-"""`export`: a table as Parquet, CSV or Arrow.
+"""`export`: a table as Parquet, CSV or Arrow, and daily bars for backtesting engines.
 
 Belongs here: the command's options and messages. Does not belong here: its work (serving.export).
 """
@@ -24,6 +24,8 @@ class Format(StrEnum):
     PARQUET = "parquet"
     CSV = "csv"
     ARROW = "arrow"
+    ZIPLINE = "zipline"
+    QLIB = "qlib"
 
 
 class Adjust(StrEnum):
