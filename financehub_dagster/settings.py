@@ -6,7 +6,7 @@ that depends on which environment is running. An unusable value is reported by i
 
 import os
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,8 @@ _KEYS = tuple(
 
 LAUNCHERS = ("local", "celery", "docker", "kubernetes")
 """What may start runs."""
+EARLIEST = date(1800, 1, 1)
+"""First day that any table may begin on: before it calendars of exchanges cannot be computed."""
 SHORTEST_TOKEN = 16
 """Characters of a token of the HTTP server."""
 
@@ -214,6 +216,14 @@ class Settings(BaseSettings):
                 raise ValueError("a key holds characters that no key has; separate keys by commas")
         return secret
 
+    @field_validator("financehub_history_start", "financehub_first_day")
+    @classmethod
+    def _begins_when_calendars_do(cls, day: date | None) -> date | None:
+        today = datetime.now(UTC).date()
+        if day is not None and not EARLIEST <= day <= today:
+            raise ValueError(f"write a day from {EARLIEST} to today, {today}")
+        return day
+
     @field_validator("financehub_serve_tokens")
     @classmethod
     def _tokens_cannot_be_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -288,5 +298,7 @@ def get_settings() -> Settings:
             return Settings(_env_file=None)  # type: ignore[call-arg]
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
-        problems = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
         raise SettingsError(f"unusable environment: {problems}") from None

@@ -173,6 +173,18 @@ def test_a_database_without_tables_sends_to_the_migration(empty_database, folder
     assert only_line(capsys.readouterr().err).endswith("run `financehub db upgrade`")
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", f"{NEXT_YEAR}-01"])
+@pytest.mark.parametrize("name", ["FINANCEHUB_HISTORY_START", "FINANCEHUB_FIRST_DAY"])
+def test_a_table_that_would_begin_on_an_impossible_day_is_refused(platform, monkeypatch, capsys, name, day):
+    monkeypatch.setenv(name, day)
+    get_settings.cache_clear()
+    capsys.readouterr()
+    for command in (["gaps"], ["update", "AAPL"]):
+        assert run(command) == 1
+        line = only_line(capsys.readouterr().err)
+        assert line.startswith(f"financehub: unusable environment: {name}: write a day from 1800-01-01 to today")
+
+
 def test_an_unusable_setting_is_named_and_its_value_is_not_shown(folder, monkeypatch, capsys):
     monkeypatch.setenv("FINANCEHUB_HISTORY_START", "s3cret")
     get_settings.cache_clear()
