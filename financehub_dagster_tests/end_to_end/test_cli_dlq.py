@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from financehub_dagster.cli.app import run
+from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.urls import beside
+from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures
 from financehub_dagster_tests.end_to_end.conftest import prepared
 from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes
 
@@ -93,6 +95,25 @@ def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, databa
     assert [r["id"] for r in ask("dlq", "list", "--status", "all", "--task", "stock_prices_daily")["dead_letters"]] == [
         int(number)
     ]
+
+
+def test_the_work_of_an_instrument_is_found_within_whole_steps_too(ask, database):
+    steps = {
+        "2016-01-01": ["GE"],
+        "2016-02-01": ["AAPL", "GE", "IBM", "KO", "PG"],
+        "2016-03-01": ["AAPL"],
+        "2016-04-01": None,
+    }
+    with transaction() as connection:
+        record_failures(
+            connection,
+            [Failure("levels_daily", "boom", day, kwargs={"symbols": symbols}) for day, symbols in steps.items()],
+        )
+    of_ge = ask("dlq", "list", "--symbol", "GE", "--task", "levels_daily")["dead_letters"]
+    assert sorted(row["partition_key"] for row in of_ge) == ["2016-01-01", "2016-02-01", "2016-04-01"]
+    named = [" ".join(line.split()[3:-1]) for line in ask.text("dlq", "list", "--task", "levels_daily").splitlines()]
+    for cell in ("GE open", "AAPL, GE, IBM and 2 more open", "AAPL open", "(all) open"):
+        assert any(text.startswith(cell) for text in named), cell
 
 
 def test_failed_work_can_be_given_up(ask, database):

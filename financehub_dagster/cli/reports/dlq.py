@@ -19,6 +19,10 @@ FIRST_LINE = 60
 """Characters of an error in the list; `show` has all of it."""
 
 
+MOST_NAMED = 3
+"""Instruments of a whole step that the list names; `show` has all of them."""
+
+
 def rows_to_replay(ids: Sequence[int]) -> dict[int, Row]:
     """The rows of `ids`; raises WrongUsage unless every one exists and waits for a retry or for a person."""
     rows = known_rows(ids)
@@ -137,9 +141,17 @@ def _line(row: Mapping[str, Any]) -> list[Cell]:
         str(row["id"]),
         row["task_name"],
         row["partition_key"] or None,
-        row["symbol"] or "(all)",
+        row["symbol"] or _of_step(row["kwargs"].get("symbols")),
         row["status"],
         row["attempts"],
         None if due is None else f"{due:%Y-%m-%d %H:%M}",
         error if len(error) <= FIRST_LINE else f"{error[: FIRST_LINE - 1]}…",
     ]
+
+
+def _of_step(symbols: Sequence[str] | None) -> str:
+    """The instruments of a whole step, shortly; None: all."""
+    if symbols is None:
+        return "(all)"
+    more = len(symbols) - MOST_NAMED
+    return ", ".join(symbols[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

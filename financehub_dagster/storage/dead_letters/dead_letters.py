@@ -172,14 +172,17 @@ def list_failures(
     task_name: str | None = None,
     symbol: str | None = None,
 ) -> list[dict[str, object]]:
-    """Rows of these statuses, this task and this symbol, the latest failure first: all columns but the traceback."""
+    """Rows of these statuses and this task, the latest failure first: all columns but the traceback.
+
+    symbol: only the work on this instrument, alone or within a whole step.
+    """
     query = sa.select(*WITHOUT_TRACEBACK)
     if statuses is not None:
         query = query.where(table.c.status.in_(statuses))
     if task_name is not None:
         query = query.where(table.c.task_name == task_name)
     if symbol is not None:
-        query = query.where(table.c.symbol == symbol)
+        query = query.where(sa.or_(table.c.symbol == symbol, sa.and_(table.c.symbol == "", _may_include(symbol))))
     rows = connection.execute(query.order_by(table.c.last_failed_at.desc(), table.c.id.desc()))
     return [dict(row) for row in rows.mappings()]
 
@@ -254,6 +257,13 @@ def _all_among(symbols: Sequence[str]) -> sa.ColumnElement[bool]:
         sa.func.jsonb_typeof(named) == "array",
         named.op("<@", return_type=sa.Boolean())(sa.cast(list(symbols), JSONB)),
     )
+
+
+def _may_include(symbol: str) -> sa.ColumnElement[bool]:
+    """Whether `symbol` is one of a step's instruments, or these are all."""
+    named = table.c.kwargs["symbols"]
+    of_all = sa.func.coalesce(sa.func.jsonb_typeof(named) != "array", sa.true())
+    return sa.or_(of_all, named.op("@>", return_type=sa.Boolean())(sa.cast([symbol], JSONB)))
 
 
 def _due(attempts: sa.ColumnElement[int]) -> sa.ColumnElement[datetime]:
