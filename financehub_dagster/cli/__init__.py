@@ -6,6 +6,7 @@ anything an asset needs. Command modules import what is heavy inside their funct
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 from financehub_dagster.garbage_collection import collect_seldom
@@ -20,6 +21,9 @@ def main() -> None:
     # A stream that the caller closed is None, and nothing can be written to it.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - to the end of the process
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    # A terminal or locale that has no character for a table's lines shows something in their place.
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
     collect_seldom()
 

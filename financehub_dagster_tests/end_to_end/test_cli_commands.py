@@ -1,6 +1,7 @@
 """The command line on a live platform whose vendors are the sandbox: results as JSON, warnings on stderr."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -179,6 +180,14 @@ def test_a_result_that_cannot_be_written_is_one_line(ask, as_json):
     assert (both.returncode, both.stderr.count("\n")) == (2, 1)
     closed = subprocess.run(["bash", "-c", f"{command} >&- 2>&-"], check=False)
     assert closed.returncode == 0
+
+
+def test_a_stream_that_lacks_characters_gets_others_in_their_place(ask):
+    listing = [sys.executable, "-m", "financehub_dagster.cli", "instruments", "list"]
+    plain = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(listing, capture_output=True, text=True, check=False, env=plain)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Apple Inc." in done.stdout
 
 
 def test_an_interrupted_command_says_so_in_one_line_and_one_document(ask, database):
