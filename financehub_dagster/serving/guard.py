@@ -59,13 +59,15 @@ def require_guard(host: str, tokens: Sequence[str], *, behind_proxy: bool, optio
 class Guard:
     """An ASGI application around another one: a token where any are set, a bounded body, security headers.
 
-    own_names: answer only where the request names this machine's loopback.
+    own_names: answer only where the request names this machine's loopback. preflights: let browsers ask without a token
+    whether a page may ask with one; what lies behind must answer that itself, and nothing else.
     """
 
-    def __init__(self, app: App, tokens: Sequence[str], *, own_names: bool = False) -> None:
+    def __init__(self, app: App, tokens: Sequence[str], *, own_names: bool = False, preflights: bool = False) -> None:
         self._app = app
         self._tokens = [token.encode() for token in tokens]
         self._own_names = own_names
+        self._preflights = preflights
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,7 +81,7 @@ class Guard:
             await send(message)
 
         headers = dict(scope["headers"])
-        if not self._admits(scope["path"], headers):
+        if not (self._is_preflight(scope["method"], headers) or self._admits(scope["path"], headers)):
             await _refuse(send_with_headers, 401, b"token required", (b"www-authenticate", b"Bearer"))
         elif self._own_names and not is_loopback(_host(headers)):
             await _refuse(send_with_headers, 421, b"this server answers as localhost or 127.0.0.1")
@@ -87,6 +89,11 @@ class Guard:
             await _refuse(send_with_headers, 413, b"request too large")
         else:
             await self._app(scope, receive, send_with_headers)
+
+    def _is_preflight(self, method: str, headers: MutableMapping[bytes, bytes]) -> bool:
+        """Whether a browser asks on behalf of a page; the application's CORS answers, for whatever path."""
+        asks = b"origin" in headers and b"access-control-request-method" in headers
+        return self._preflights and method == "OPTIONS" and asks
 
     def _admits(self, path: str, headers: MutableMapping[bytes, bytes]) -> bool:
         """Whether the request has one of the tokens; takes as long for a token that is nearly right."""

@@ -21,7 +21,7 @@ from fastapi.responses import JSONResponse
 from financehub_dagster.operations.health import Health, check
 from financehub_dagster.operations.metrics import render
 from financehub_dagster.operations.watch import Watcher
-from financehub_dagster.serving import guard, rows, udf
+from financehub_dagster.serving import guard, openbb, rows, udf
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.errors import DatabaseError
@@ -94,9 +94,10 @@ def create_app(*, looks: bool = True, origins: Sequence[str] = ()) -> FastAPI:
 
     app.state.turns = asyncio.Semaphore(rows.READERS)
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_headers=["Authorization"])
     app.include_router(rows.router)
     app.include_router(udf.router)
+    app.include_router(openbb.router)
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, partial(_told, status))
     return app
@@ -137,7 +138,8 @@ def serve(port: int = DEFAULT_PORT, announce: Callable[[str], None] = lambda _ur
     app = create_app(origins=settings.serve_origins())
     # uvicorn shuts down in order and then raises the interrupt again for its caller.
     with suppress(KeyboardInterrupt):
-        server(guard.Guard(app, tokens, own_names=own_names)).run(sockets=[bound])
+        asked_from_pages = bool(settings.serve_origins())
+    server(guard.Guard(app, tokens, own_names=own_names, preflights=asked_from_pages)).run(sockets=[bound])
 
 
 def server(app: guard.App) -> "uvicorn.Server":

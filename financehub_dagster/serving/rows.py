@@ -73,11 +73,11 @@ def list_tables() -> list[dict[str, Any]]:
             "time": table.time,
             "columns": {each.name: {"type": each.type, "meaning": each.comment} for each in table.columns},
         }
-        for name, table in _served().items()
+        for name, table in served().items()
     ]
 
 
-def _served() -> dict[str, Table]:
+def served() -> dict[str, Table]:
     """The declared tables that have rows; those of the platform's own books are read by SQL."""
     from financehub_dagster.storage.database import schema
 
@@ -105,8 +105,8 @@ def answer(table: str, filters: Mapping[str, str], notes: list[str], *, most: in
     from financehub_dagster.serving.questions import ask
     from financehub_dagster.serving.read import answer as read_rows
 
-    if table not in _served():
-        raise unknown("table", table, _served(), "/tables lists all")
+    if table not in served():
+        raise unknown("table", table, served(), "/tables lists all")
     for name in filters:
         if name not in _FILTERS:
             raise unknown("parameter", name, (*_FILTERS, "format"), "")

@@ -1,0 +1,59 @@
+"""OpenBB Workspace: what it is told of the tables, and that every address it is told answers."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from financehub_dagster import read
+from financehub_dagster.serving import guard, http, openbb
+from financehub_dagster_tests.unit.serving import stored
+from financehub_dagster_tests.unit.serving.test_guard import TOKEN, ask, serving
+from financehub_dagster_tests.unit.serving.test_rows import get
+
+PAGE = "https://pro.openbb.co"
+PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+
+
+@pytest.fixture(scope="module")
+def port(before: datetime) -> Iterator[int]:
+    """A server of the filled database."""
+    with serving(guard.Guard(http.create_app(looks=False), [])) as port:
+        yield port
+
+
+def test_every_widget_has_what_the_workspace_needs_and_its_address_answers(port: int) -> None:
+    found = json.loads(get(port, "/widgets.json")[1])
+    assert found.pop("prices")["endpoint"] == "udf"
+    assert {"stock_prices_daily", "indicators_daily", "quotes", "signals"} <= found.keys()
+    for name, widget in found.items():
+        assert widget.keys() >= {"name", "description", "endpoint", "type", "gridData", "params", "data"}
+        given = {each["paramName"]: "" for each in widget["params"]} | {"symbols": "AAPL"}
+        status, body, _ = get(port, f"/{widget['endpoint']}", **given)
+        assert status == 200, (name, body)
+        fields = [each["field"] for each in widget["data"]["table"]["columnsDefs"]]
+        assert all(list(row) == fields for row in json.loads(body)), name
+
+
+def test_a_grid_has_the_rows_of_read_and_a_bound(port: int, monkeypatch) -> None:
+    asked = {"symbols": "AAPL,MSFT", "start": "2024-01-30", "end": ""}
+    rows = json.loads(get(port, "/openbb/stock_prices_daily", **asked)[1])
+    assert len(rows) == len(read("stock_prices_daily", symbols="AAPL,MSFT", start="2024-01-30"))
+    monkeypatch.setattr(openbb, "MOST_ROWS", stored.DAYS)
+    assert get(port, "/openbb/stock_prices_daily", symbols="AAPL")[0] == 200
+    assert get(port, "/openbb/stock_prices_daily", symbols="AAPL,MSFT")[0] == 413
+
+
+def test_a_page_that_is_let_in_may_bring_a_token_and_others_learn_nothing() -> None:
+    app = http.create_app(looks=False, origins=[PAGE])
+    with serving(guard.Guard(app, [TOKEN], preflights=True)) as port:
+        status, headers = ask(port, "/widgets.json", "OPTIONS", None, **PREFLIGHT)
+        assert (status, headers["access-control-allow-origin"]) == (200, PAGE)
+        assert "authorization" in headers["access-control-allow-headers"].lower()
+        assert ask(port, "/widgets.json", "OPTIONS", None, **{**PREFLIGHT, "Origin": "https://example.com"})[0] == 400
+        assert ask(port, "/widgets.json", "OPTIONS")[0] == 401
+        assert ask(port, "/widgets.json", "GET", None, **PREFLIGHT)[0] == 401
+        assert ask(port, "/widgets.json", Origin=PAGE, Authorization=f"Bearer {TOKEN}")[0] == 200
+    with serving(guard.Guard(http.create_app(looks=False), [TOKEN])) as port:
+        assert ask(port, "/widgets.json", "OPTIONS", None, **PREFLIGHT)[0] == 401
