@@ -182,6 +182,25 @@ def test_a_result_that_cannot_be_written_is_one_line(ask, as_json):
     assert closed.returncode == 0
 
 
+def test_an_instrument_that_is_added_again_keeps_what_is_not_given(ask):
+    def stored() -> dict[str, Any]:
+        [found] = [each for each in ask("instruments", "list")["instruments"] if each["symbol"] == "BRK.B"]
+        return {name: found[name] for name in ("name", "exchange", "currency", "market_cap", "aliases")}
+
+    add = ("instruments", "add", "BRK.B", "--type", "stock", "--exchange")
+    given = ("--name", "Berkshire", "--market-cap", "1e12", "--alias", "yahoo=BRK-B", "--currency", "CAD")
+    ask(*add, "XNYS", *given)
+    before = stored()
+    assert before["aliases"] == {"yahoo": "BRK-B"}
+    ask("instruments", "remove", "BRK.B")
+    ask(*add, "XNYS")
+    assert stored() == before
+    ask(*add, "XNYS", "--alias", "finnhub=BRK.B")
+    assert stored() == before | {"aliases": {"finnhub": "BRK.B"}}
+    ask(*add, "XETR")
+    assert stored() == before | {"aliases": {}, "exchange": "XETR", "currency": "EUR"}
+
+
 def test_a_stream_that_lacks_characters_gets_others_in_their_place(ask):
     listing = [sys.executable, "-m", "financehub_dagster.cli", "instruments", "list"]
     plain = os.environ | {"PYTHONIOENCODING": "ascii"}

@@ -3,7 +3,8 @@
 Belongs here: these commands' options and messages. Does not belong here: what a field may hold (market) or storing it.
 """
 
-from dataclasses import asdict
+from collections.abc import Collection
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,7 +74,7 @@ def add(
         bool, typer.Option("--check", help="Ask a vendor for its last bars first; add nothing if it does not know it.")
     ] = False,
 ) -> None:
-    """Add an instrument, or change the one of that symbol."""
+    """Add an instrument, or change the one of that symbol: what is not given stays as it is."""
     no_market = kind in (AssetType.CRYPTO, AssetType.FX)
     fields = {
         "symbol": symbol.strip().upper(),
@@ -91,9 +92,27 @@ def add(
         raise WrongUsage(str(error)) from None
     arguments.known_vendors([instrument])
     open_home(console)
+    given = {"name": name, "currency": currency, "timezone": timezone, "market_cap": market_cap, "aliases": alias}
+    instrument = _completed(instrument, {field for field, value in given.items() if value})
     if check:
         _introduce(console, instrument)
     _store(console, [instrument])
+
+
+def _completed(instrument: "Instrument", given: Collection[str]) -> "Instrument":
+    """`instrument` with the stored values of the fields that were not given.
+
+    Of another kind, or on another exchange, it may have another currency, time zone and names at the vendors.
+    """
+    from financehub_dagster.cli.runs import universe
+
+    stored = next((each for each in universe() if each.symbol == instrument.symbol), None)
+    if stored is None:
+        return instrument
+    kept = {"name", "market_cap"}
+    if (stored.asset_type, stored.exchange) == (instrument.asset_type, instrument.exchange):
+        kept |= {"currency", "timezone", "aliases"}
+    return replace(instrument, **{field: getattr(stored, field) for field in kept.difference(given)})
 
 
 def _introduce(console: Console, instrument: "Instrument") -> None:
