@@ -69,6 +69,7 @@ WRONG_USAGE = {
         ["instruments", "add", "BTC", "--type", "crypto", "--alias", "bnance=BTCUSDT"],
         "BTC: aliases: unknown vendor bnance: did you mean binance?",
     ),
+    "rename to the same symbol": (["instruments", "rename", "AAPL", "aapl"], "AAPL is the symbol it has: name the new"),
     "new alias at an unknown vendor": (
         ["instruments", "rename", "AAPL", "APPL", "--alias", "bloomberg=APPL"],
         "--alias: unknown vendor bloomberg: there are alpha_vantage, binance,",

@@ -211,6 +211,8 @@ def rename(
     if former:
         raise WrongUsage("--alias: name the present symbol; former ones are kept by themselves")
     arguments.require_vendors(aliases, "--alias")
+    if symbol == old.strip().upper():
+        raise WrongUsage(f"{symbol} is the symbol it has: name the new one")
     open_home(console)
     before = {each.symbol: each for each in universe()}
     name = old.strip().upper()
