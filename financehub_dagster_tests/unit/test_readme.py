@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from financehub_dagster.assets.checks.steps import CHECKS
 from financehub_dagster.cli.app import app
-from financehub_dagster.market.instrument_files import parse_instruments
+from financehub_dagster.market.instrument_files import default_universe, parse_instruments
 from financehub_dagster.market.instruments import COLUMNS
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
@@ -53,7 +53,10 @@ def test_the_import_file_of_the_readme_can_be_imported(tmp_path):
     file = tmp_path / "my-universe.csv"
     file.write_text("\n".join(line.strip() for line in block.splitlines()) + "\n")
     assert file.read_text().splitlines()[0].split(",") == list(COLUMNS)
-    assert [instrument.symbol for instrument in parse_instruments(file)] == ["SAP", "BTC", "WBA"]
+    imported = {instrument.symbol: instrument for instrument in parse_instruments(file)}
+    assert list(imported) == ["SAP", "BTC", "WBA"]
+    [bitcoin] = [instrument for instrument in default_universe() if instrument.symbol == "BTC"]
+    assert imported["BTC"] == bitcoin, "who imports it into a platform loses no alias"
 
 
 def test_the_readme_tells_how_to_reach_the_commands():
