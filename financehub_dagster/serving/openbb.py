@@ -43,7 +43,7 @@ def widgets() -> dict[str, Any]:
 @router.get("/openbb/{table}")
 def get_grid(table: str, request: Request) -> Response:
     """Rows for a grid; what a person has left empty is left out."""
-    chosen = {name: text for name, text in request.query_params.items() if text}
+    chosen = {name: text for name, text in rows.parameters_of(request).items() if text}
     found = rows.answer(table, chosen, [], most=MOST_ROWS)
     return Response(rows.encoded(found, "json"), media_type=rows.MEDIA["json"])
 

@@ -131,6 +131,8 @@ def split_names(texts: str | Sequence[str] | None) -> list[str] | None:
     names = list(dict.fromkeys(part for part in parts if part))
     if not names:
         raise ReadError("an empty list of names: leave it out to read all")
+    if any("\0" in name for name in names):  # PostgreSQL has no text with it, so it cannot even be asked about one
+        raise ReadError("a name holds a character 0, which no name has")
     return names
 
 

@@ -38,6 +38,7 @@ MEDIA = {
 """The formats of an answer, by the name that the parameter `format` has for them."""
 NOTE = "x-financehub-note"
 """The header that tells of symbols that are others now."""
+_LISTS = ("symbols", "columns")
 _FILTERS = ("symbols", "start", "end", "columns", "as_of", "adjust", "repaired")
 
 
@@ -87,7 +88,7 @@ def served() -> dict[str, Table]:
 @router.get("/tables/{table}")
 def get_rows(table: str, request: Request) -> Response:
     """Rows of a table in the order of its key, for the parameters that `read` takes too."""
-    parameters = dict(request.query_params)
+    parameters = parameters_of(request)
     form = parameters.pop("format", "json")
     if form not in MEDIA:
         raise unknown("format", form, MEDIA, "")
@@ -95,6 +96,16 @@ def get_rows(table: str, request: Request) -> Response:
     rows = answer(table, parameters, notes)
     headers = {NOTE: "; ".join(notes)} if notes else {}
     return Response(encoded(rows, form), media_type=MEDIA[form], headers=headers)
+
+
+def parameters_of(request: Request) -> dict[str, str]:
+    """The parameters of a request; a list may be given several times, anything else once. Raises ReadError."""
+    found: dict[str, str] = {}
+    for name, text in request.query_params.multi_items():
+        if name in found and name not in _LISTS:
+            raise ReadError(f"parameter {name} is given more than once")
+        found[name] = f"{found[name]},{text}" if name in found else text
+    return found
 
 
 def answer(table: str, filters: Mapping[str, str], notes: list[str], *, most: int | None = None) -> "pa.Table":

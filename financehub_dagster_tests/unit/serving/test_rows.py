@@ -30,9 +30,9 @@ def port(before: datetime) -> Iterator[int]:
         yield port
 
 
-def get(port: int, path: str, **parameters: str) -> tuple[int, bytes, dict[str, str]]:
+def get(port: int, path: str, **parameters: str | list[str]) -> tuple[int, bytes, dict[str, str]]:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", f"{path}?{urlencode(parameters)}")
+    connection.request("GET", f"{path}?{urlencode(parameters, doseq=True)}")
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -74,6 +74,13 @@ def test_rows_are_those_of_read_in_every_format(port: int, form: str) -> None:
         assert found[name].tolist() == expected[name].tolist(), name
 
 
+def test_a_list_that_is_given_several_times_is_read_whole(port: int) -> None:
+    chosen = {"start": "2024-01-05", "end": "2024-01-20"}
+    several = get(port, f"/tables/{STOCKS}", symbols=["AAPL", "MSFT"], columns=["close", "volume"], **chosen)
+    assert several[:2] == get(port, f"/tables/{STOCKS}", symbols="AAPL,MSFT", columns="close,volume", **chosen)[:2]
+    assert {row["symbol"] for row in json.loads(several[1])} == {"AAPL", "MSFT"}
+
+
 def test_a_time_of_the_past_and_repairs_are_asked_for_as_in_python(port: int, before: datetime) -> None:
     path, chosen = f"/tables/{STOCKS}", {"symbols": "AAPL", "end": "2024-01-01", "columns": "close"}
     then = json.loads(get(port, path, as_of=before.isoformat(), **chosen)[1])
@@ -105,6 +112,8 @@ def test_null_and_times_have_their_forms_in_json(port: int) -> None:
         (STOCKS, {"symbol": "AAPL"}, "unknown parameter symbol: did you mean symbols?"),
         (STOCKS, {"symbols": "APPL"}, "did you mean AAPL"),
         (STOCKS, {"symbols": ""}, "an empty list of names"),
+        (STOCKS, {"symbols": "AAPL,\0"}, "a name holds a character 0"),
+        (STOCKS, {"start": ["2024-01-05", "2024-02-05"]}, "parameter start is given more than once"),
         (STOCKS, {"start": "yesterday"}, "write a day as"),
         (STOCKS, {"start": "2024-02-01", "end": "2024-01-01"}, "is after end"),
         (STOCKS, {"format": "xlsx"}, "there are json, csv, arrow, parquet"),
