@@ -36,11 +36,11 @@ class Asked:
         self.capsys = capsys
         self.messages = ""
 
-    def __call__(self, *arguments: str) -> Any:
-        code = run([*arguments, "--json"])
+    def __call__(self, *arguments: str, code: int = 0) -> Any:
+        ended = run([*arguments, "--json"])
         told = self.capsys.readouterr()
         self.messages = told.err
-        assert code == 0, told.err
+        assert ended == code, told.err
         return json.loads(told.out)
 
 
@@ -134,6 +134,14 @@ def test_instruments_are_added_changed_removed_and_listed(ask):
         ("BTC", True, {"binance": "BTCUSDT"}),
         ("ETH", False, {"binance": "ETHUSDT"}),
     ]
+
+
+def test_an_account_that_holds_nothing_is_told_from_one_that_is_not_there(ask, folder):
+    assert "nothing is held" in ask("holdings", "list", "--account", "main", code=2)["error"]
+    (folder / "held.csv").write_text("account,symbol,quantity,cost,opened_on\nmain,AAPL,1,100,2015-03-02\n")
+    ask("holdings", "import", "held.csv")
+    assert [each["symbol"] for each in ask("holdings", "list", "--account", "main")["holdings"]] == ["AAPL"]
+    assert "did you mean main" in ask("holdings", "list", "--account", "mian", code=2)["error"]
 
 
 def test_the_address_of_the_database_is_printed_and_migrating_again_changes_nothing(ask, database):

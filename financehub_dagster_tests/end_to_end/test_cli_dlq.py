@@ -73,6 +73,8 @@ def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, databa
         "status": "open",
     }
     number = str(row["id"])
+    assert ask("dlq", "list", "--task", "quotes")["dead_letters"] == []
+    assert "did you mean stock_prices_daily" in ask("dlq", "list", "--task", "stock_price_daily", code=2)["error"]
     shown = ask("dlq", "show", number)
     assert shown["kwargs"]["symbols"] == ["GE"]
     assert (shown["run_id"], shown["run_url"]) == (row["run_id"], None)

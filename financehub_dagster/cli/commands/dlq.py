@@ -46,7 +46,7 @@ def list_(
     """List failed work, the latest failure first."""
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.dead_letters.dead_letters import LIVE, list_failures
+    from financehub_dagster.storage.dead_letters.dead_letters import LIVE, list_failures, task_names
 
     open_home(console)
     wanted_symbol = None if symbol is None else arguments.present([symbol.strip().upper()], console.note)[0]
@@ -59,6 +59,8 @@ def list_(
             task_name=task,
             symbol=wanted_symbol,
         )
+        if task is not None and not rows:
+            dlq.require_known_task(task, task_names(connection))
     console.result({"dead_letters": rows}, lambda: dlq.show_list(console, rows))
 
 

@@ -50,12 +50,17 @@ def list_(
     account: Annotated[str | None, typer.Option(help="Only this account.", metavar="ACCOUNT")] = None,
 ) -> None:
     """List all lots, splits applied, at the last stored closes."""
+    from financehub_dagster.serving.errors import unknown
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.holdings import positions
 
     open_home(console)
     with transaction() as connection:
-        found = [each for each in positions(connection) if account is None or each.account == account]
+        everything = positions(connection)
+    accounts = sorted({each.account for each in everything})
+    if account is not None and account not in accounts:
+        raise WrongUsage(str(unknown("account", account, accounts, "nothing is held: `financehub holdings import`")))
+    found = [each for each in everything if account is None or each.account == account]
     rows = [_row(each) for each in found]
     console.result(
         {"holdings": [{**asdict(each), "value": each.value, "profit": each.profit} for each in found]},

@@ -12,6 +12,8 @@ from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.signals import StopSignals
+from financehub_dagster.serving.errors import meant
+from financehub_dagster.tables import TABLES
 
 type Row = dict[str, Any]
 
@@ -49,6 +51,13 @@ def known_rows(ids: Sequence[int]) -> dict[int, Row]:
                 f"there is no dead letter {number}: `financehub dlq list --status all` shows what there is"
             )
     return rows
+
+
+def require_known_task(name: str, failed: Sequence[str]) -> None:
+    """Raise WrongUsage for a name that is no table and no task that ever failed: nothing under it would look well."""
+    known = sorted({*TABLES, *failed})
+    if name not in known:
+        raise WrongUsage(f"unknown table or task {name}: {meant(name, known, '`financehub tables` lists all tables')}")
 
 
 def known_row(number: int) -> Row:

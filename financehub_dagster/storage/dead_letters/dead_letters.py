@@ -187,6 +187,11 @@ def list_failures(
     return [dict(row) for row in rows.mappings()]
 
 
+def task_names(connection: Connection) -> list[str]:
+    """The tables and tasks that have failed work, settled or not, in order."""
+    return list(connection.execute(sa.select(table.c.task_name).distinct().order_by(table.c.task_name)).scalars())
+
+
 def read_failures(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """All columns of these rows by id but the traceback; ids without a row are left out."""
     rows = connection.execute(sa.select(*WITHOUT_TRACEBACK).where(table.c.id == any_id(ids)).order_by(table.c.id))
