@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
+EARLIEST, LATEST = date(1, 1, 2), date(9999, 12, 30)
+"""Days beyond are read as these, which have no rows either: their neighbours, and what they are in another time zone,
+may be no dates any more."""
+
+
 @dataclass(frozen=True)
 class TableQuery:
     """A question to one table.
@@ -181,9 +186,18 @@ def _time(name: str, text: date | str | None) -> date | None:
             text = date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text)
         except ValueError:
             raise ReadError(f"{name} {text}: write a day as 2026-11-01 or a time as 2026-11-01T14:30Z") from None
-    if isinstance(text, datetime):
-        return text.replace(tzinfo=text.tzinfo or UTC)
-    return text
+    return None if text is None else _bounded(text)
+
+
+def _bounded(time: date) -> date:
+    """A day or the instant in UTC, at least EARLIEST and at most LATEST."""
+    if not isinstance(time, datetime):
+        return min(max(time, EARLIEST), LATEST)
+    try:
+        instant = time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:
+        return _instant(EARLIEST if time.year == 1 else LATEST)
+    return min(max(instant, _instant(EARLIEST)), _instant(LATEST))
 
 
 def known_at(text: date | str) -> datetime:

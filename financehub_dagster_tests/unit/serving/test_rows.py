@@ -130,6 +130,21 @@ def test_what_cannot_be_meant_is_refused_in_one_line(port: int, path: str, param
     assert "\n" not in json.loads(body)["error"]
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"start": "2024-01-05", "end": "9999-12-31"},
+        {"start": "0001-01-01T00:00+14:00", "end": "9999-12-31T23:59:59-14:00"},
+        {"start": "0001-01-01", "as_of": "9999-12-31T23:59:59-14:00"},
+    ],
+)
+@pytest.mark.parametrize("table", [STOCKS, "ohlc_1h"])
+def test_days_at_the_ends_of_the_calendar_are_no_bounds(port: int, table: str, bounds: dict[str, str]) -> None:
+    status, body, _ = get(port, f"/tables/{table}", symbols="AAPL", **bounds)
+    assert status == 200
+    assert len(json.loads(body)) == (0 if table != STOCKS else stored.DAYS - 4 * ("2024-01-05" in bounds.values()))
+
+
 def test_an_answer_has_a_bound_and_says_how_to_get_the_rest(port: int, monkeypatch) -> None:
     monkeypatch.setattr(rows, "MOST_ROWS", 3 * stored.DAYS - 1)
     status, body, _ = get(port, f"/tables/{STOCKS}")
