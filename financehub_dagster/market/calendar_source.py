@@ -217,7 +217,7 @@ def _made(name: str, first_year: int, last_year: int) -> tuple[dict[str, NDArray
         made.sessions.to_numpy().astype("datetime64[D]"),
         *map(_instants, (made.opens, made.closes, made.break_starts, made.break_ends)),
     )
-    pause = (made.break_start_times[-1][1], made.break_end_times[-1][1]) if made.break_start_times else None
+    pause = [times[-1][1] for times in (made.break_start_times, made.break_end_times) if times]
     return sessions.arrays(), {
         "known_to": (last or date.max).isoformat(),
         "weekmask": made.weekmask,
@@ -226,7 +226,8 @@ def _made(name: str, first_year: int, last_year: int) -> tuple[dict[str, NDArray
         "closes": made.close_times[-1][1].isoformat(),
         "opening_day": made.open_offset,
         "closing_day": made.close_offset,
-        "pause": pause and [each.isoformat() for each in pause],
+        # Where there is none any more, as in Korea since 2000, the last times are None.
+        "pause": [each.isoformat() for each in pause] if pause and all(pause) else None,
     }
 
 

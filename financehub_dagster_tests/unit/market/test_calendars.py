@@ -179,7 +179,7 @@ def test_an_unknown_exchange_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "mic", ["XNAS", "XTSX", "BVMF", "XBOG", "XLON", "XETR", "XJSE", "XNSE", "XSHE", "XTKS", "XNZE"]
+    "mic", ["XNAS", "XTSX", "BVMF", "XBOG", "XLON", "XETR", "XJSE", "XNSE", "XSHE", "XTKS", "XKRX", "XNZE"]
 )
 def test_an_exchange_ends_its_sessions_on_their_date_in_its_time_zone(mic: str) -> None:
     exchange = exchanges()[mic]
