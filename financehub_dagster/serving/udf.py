@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from financehub_dagster.market.exchanges import exchanges
@@ -59,9 +60,16 @@ class ToldInside(rows.InTurn):
             try:
                 return await answer(request)
             except (ReadError, DatabaseError) as error:
-                return JSONResponse({"s": "error", "errmsg": str(error)})
+                return _error(str(error))
+            except RequestValidationError as error:
+                [*_, name] = error.errors()[0]["loc"]
+                return _error(f"parameter {name}: {error.errors()[0]['msg']}")
 
         return told
+
+
+def _error(text: str) -> JSONResponse:
+    return JSONResponse({"s": "error", "errmsg": text})
 
 
 router = APIRouter(prefix="/udf", route_class=ToldInside)
@@ -146,9 +154,10 @@ def history(symbol: str, resolution: str, to: int, start: int = Query(0, alias="
     found = _instrument(symbol)
     table = _daily(found) if resolution in (DAY, "D") else WITHIN_DAY.get(resolution)
     if table is None:
-        raise unknown("resolution", resolution, RESOLUTIONS, "")
-    first, before = _instant(start), _instant(to)
-    bars = _last_bars(table, found.symbol, first, before, countback)
+        raise unknown("resolution", resolution, [*WITHIN_DAY, DAY], "")
+    before = _instant(to)
+    first = min(_instant(start), before)
+    bars = _last_bars(table, found.symbol, first, before, max(0, countback))
     if not bars.num_rows:
         earlier = _last_bars(table, found.symbol, first, first, 1)
         return {"s": "no_data", **({"nextTime": _seconds(earlier)[-1]} if earlier.num_rows else {})}
@@ -205,7 +214,8 @@ def _last_bars(table: str, symbol: str, first: datetime, before: datetime, count
 def _bars(table: str, symbol: str, first: datetime, before: datetime) -> "pa.Table":
     last = before - timedelta(microseconds=1)
     texts = {"symbols": symbol, "start": first.isoformat(), "end": max(first, last).isoformat()}
-    return rows.answer(table, {**texts, "columns": ",".join((*PRICES, "volume"))}, [])
+    found = rows.answer(table, {**texts, "columns": ",".join((*PRICES, "volume"))}, [])
+    return found if first < before else found.slice(0, 0)
 
 
 def _seconds(found: "pa.Table") -> list[int]:

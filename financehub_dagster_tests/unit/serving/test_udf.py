@@ -93,6 +93,13 @@ def test_where_there_is_no_bar_the_last_one_before_is_named(port: int) -> None:
     assert bars(port, stored.FIRST, LAST, resolution="1") == {"s": "no_data"}
 
 
+def test_nothing_lies_between_times_that_are_one_or_exchanged(port: int) -> None:
+    day = stored.FIRST + timedelta(days=5)
+    for first in (day, day + timedelta(days=3)):
+        assert bars(port, first, day) == {"s": "no_data", "nextTime": seconds(day - timedelta(days=1))}
+    assert bars(port, day, day + timedelta(days=2), countback=-1)["t"] == [seconds(day), seconds(day) + 86_400]
+
+
 @pytest.mark.parametrize(("first", "to"), [(-(10**18), 10**18), (0, 10**11), (-(10**11), 0)])
 def test_times_that_no_calendar_has_are_its_ends(port: int, first: int, to: int) -> None:
     asked = {"symbol": "AAPL", "resolution": "1D", "from": first, "to": to}
@@ -104,6 +111,10 @@ def test_times_that_no_calendar_has_are_its_ends(port: int, first: int, to: int)
     [
         ("symbols", {"symbol": "AAPPL"}, "did you mean AAPL"),
         ("history", {"symbol": "AAPL", "resolution": "7", "from": 0, "to": 1}, "unknown resolution 7"),
+        ("history", {"symbol": "AAPL", "resolution": "1D", "from": "1.5", "to": 1}, "parameter from: "),
+        ("history", {"symbol": "AAPL", "resolution": "1D"}, "parameter to: "),
+        ("symbols", {}, "parameter symbol: "),
+        ("search", {"limit": "all"}, "parameter limit: "),
     ],
 )
 def test_errors_are_told_as_the_protocol_has_it(port: int, path: str, parameters: dict, told: str) -> None:
