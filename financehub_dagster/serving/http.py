@@ -94,7 +94,14 @@ def create_app(*, looks: bool = True, origins: Sequence[str] = ()) -> FastAPI:
 
     app.state.turns = asyncio.Semaphore(rows.READERS)
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_headers=["Authorization"])
+        # Browsers ask besides whether a page of a public site may read from a private address, which loopback is.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_headers=["Authorization"],
+            expose_headers=[rows.NOTE],
+            allow_private_network=True,
+        )
     app.include_router(rows.router)
     app.include_router(udf.router)
     app.include_router(openbb.router)

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from financehub_dagster.cli.app import run
-from financehub_dagster.serving import guard, http
+from financehub_dagster.serving import guard, http, rows
 from financehub_dagster.settings import SettingsError, get_settings
 from financehub_dagster_tests.fixtures.eventually import eventually
 
@@ -149,6 +149,21 @@ def test_pages_of_the_named_sites_may_read_and_no_others() -> None:
             for site in ("https://charts.example.com", "https://example.com")
         ]
     assert allowed == ["https://charts.example.com", None]
+
+
+def test_a_page_of_a_public_site_may_read_from_loopback_with_a_token_if_it_is_named() -> None:
+    app = http.create_app(looks=False, origins=["https://charts.example.com"])
+    preflight = {
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    with serving(guard.Guard(app, [TOKEN], preflights=True)) as port:
+        status, headers = ask(port, "/tables", "OPTIONS", Origin="https://charts.example.com", **preflight)
+        assert (status, headers["access-control-allow-private-network"]) == (200, "true")
+        assert ask(port, "/tables", "OPTIONS", Origin="https://example.com", **preflight)[0] == 400
+        read = ask(port, "/livez", Origin="https://charts.example.com")[1]
+    assert read["access-control-expose-headers"].lower() == rows.NOTE
 
 
 @pytest.mark.parametrize("site", ["*", "https://*.example.com", "charts.example.com", "https://example.com/charts"])
