@@ -29,6 +29,8 @@ MOST_WHOLE = 5
 """Symbols of a question that is answered from more than its answer: archived months, whole histories to repair."""
 READERS = 4
 """Questions answered at the same time: it bounds memory and connections, and leaves threads for health and metrics."""
+GONE = 499
+"""The status that nobody sees: of a request whose client has hung up (nginx has it so too)."""
 MEDIA = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
@@ -47,7 +49,10 @@ class TooManyRows(ReadError):
 
 
 class InTurn(APIRoute):
-    """A route that reads tables: of an application's requests to such routes, READERS are answered at a time."""
+    """A route that reads tables: of an application's requests to such routes, READERS are answered at a time.
+
+    Whoever has hung up before its turn is not answered: a chart that is scrolled gives up most of what it asks for.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, which waits for its turn."""
@@ -55,6 +60,8 @@ class InTurn(APIRoute):
 
         async def answer_in_turn(request: Request) -> Response:
             async with request.app.state.turns:
+                if await request.is_disconnected():
+                    return Response(status_code=GONE)
                 return await answer_now(request)
 
         return answer_in_turn

@@ -171,3 +171,20 @@ def test_many_questions_at_once_leave_the_server_able_to_tell_its_health(port: i
             assert [get(port, path)[0] for path in ("/livez", "/metrics")] == [200, 200]
             assert not any(each.done() for each in asked)
         assert {each.result()[0] for each in asked} == {200}
+
+
+def test_questions_whose_clients_have_hung_up_hold_up_nobody(port: int) -> None:
+    """They are about a table that stays locked: an answer to any of them would take a turn for good."""
+    with ThreadPoolExecutor(rows.READERS + 1) as pool, transaction() as others:
+        others.execute(sa.text("lock table indicators_daily in access exclusive mode"))
+        with transaction() as connection:
+            connection.execute(sa.text(f"lock table {STOCKS} in access exclusive mode"))
+            first = [pool.submit(get, port, f"/tables/{STOCKS}", symbols="AAPL") for _ in range(rows.READERS)]
+            eventually(lambda: waiting() == rows.READERS)
+            for _ in range(2 * rows.READERS):
+                given_up = HTTPConnection("127.0.0.1", port)
+                given_up.request("GET", "/tables/indicators_daily?symbols=AAPL")
+                given_up.close()
+            get(port, "/livez")
+            last = pool.submit(get, port, f"/tables/{STOCKS}", symbols="MSFT")
+        assert {each.result()[0] for each in [*first, last]} == {200}
