@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
@@ -9,6 +10,7 @@ from http.client import HTTPConnection
 from urllib.parse import urlencode
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from pyarrow import ipc
@@ -188,3 +190,16 @@ def test_questions_whose_clients_have_hung_up_hold_up_nobody(port: int) -> None:
             get(port, "/livez")
             last = pool.submit(get, port, f"/tables/{STOCKS}", symbols="MSFT")
         assert {each.result()[0] for each in [*first, last]} == {200}
+
+
+def test_an_answer_in_json_takes_little_more_memory_than_its_text() -> None:
+    length = 20_000
+    table = pa.table({"symbol": ["AAPL"] * length} | {f"column_{n}": [n / 7] * length for n in range(10)})
+    rows.encoded(table.slice(0, 1), "json")
+    tracemalloc.start()
+    answer = rows.encoded(table, "json")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1.6 * len(answer)
+    assert json.loads(answer) == table.to_pylist()
+    assert rows.encoded(table.slice(0, 0), "json") == b"[]"
