@@ -159,9 +159,9 @@ def test_a_page_of_a_public_site_may_read_from_loopback_with_a_token_if_it_is_na
         "Access-Control-Request-Private-Network": "true",
     }
     with serving(guard.Guard(app, [TOKEN], preflights=True)) as port:
-        status, headers = ask(port, "/tables", "OPTIONS", Origin="https://charts.example.com", **preflight)
+        status, headers = ask(port, "/tables", "OPTIONS", None, Origin="https://charts.example.com", **preflight)
         assert (status, headers["access-control-allow-private-network"]) == (200, "true")
-        assert ask(port, "/tables", "OPTIONS", Origin="https://example.com", **preflight)[0] == 400
+        assert ask(port, "/tables", "OPTIONS", None, Origin="https://example.com", **preflight)[0] == 400
         read = ask(port, "/livez", Origin="https://charts.example.com")[1]
     assert read["access-control-expose-headers"].lower() == rows.NOTE
 
