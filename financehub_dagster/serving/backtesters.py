@@ -183,7 +183,9 @@ def _require_one_calendar(members: Sequence[Instrument]) -> None:
 def _file_names(symbols: Sequence[str]) -> dict[str, str]:
     """A name for each symbol that is a file's name, and has no dot: zipline takes what is behind it for an ending."""
     names = {symbol: symbol.replace(".", "-").replace("/", "-") for symbol in symbols}
+    of_name: dict[str, str] = {}
     for symbol, name in names.items():
-        if name != symbol and name in names:
-            raise ReadError(f"{symbol} and {name} would be one file: export one of them with --symbols")
+        other = of_name.setdefault(name, symbol)
+        if other != symbol:
+            raise ReadError(f"{other} and {symbol} would be one file: export one of them with --symbols")
     return names

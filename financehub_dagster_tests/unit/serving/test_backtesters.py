@@ -136,6 +136,18 @@ def test_what_no_engine_can_read_is_refused(name: str, asked: dict, output: str,
     assert not (tmp_path / output).exists()
 
 
+def test_two_symbols_that_would_be_one_file_are_refused(tmp_path: Path) -> None:
+    others = [Instrument(symbol, "Berkshire", AssetType.STOCK, "XNYS") for symbol in ("BRK/B", "BRK-C", "BRK.C")]
+    with transaction() as connection:
+        upsert_instruments(connection, others)
+    try:
+        for pair in (["BRK.B", "BRK/B"], ["BRK-C", "BRK.C"]):
+            with pytest.raises(ReadError, match=f"^{pair[0]} and {pair[1]} would be one file"):
+                made("qlib", tmp_path / "data", symbols=pair)
+    finally:
+        stored.remove("instruments", [each.symbol for each in others])
+
+
 def test_a_bundle_of_two_calendars_is_refused_with_their_names(tmp_path: Path) -> None:
     with transaction() as connection:
         upsert_instruments(connection, [Instrument("7203", "Toyota", AssetType.STOCK, "XTKS", "JPY", "Asia/Tokyo")])
