@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from financehub_dagster.storage.database import dagster_state
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import NotMigrated
-from financehub_dagster.storage.database.schema import revisions_kept
+from financehub_dagster.storage.database.locks import lock_table
+from financehub_dagster.storage.database.schema import price_revisions, revisions_kept
 from financehub_dagster.storage.database.schema import vintages as table
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
@@ -50,6 +51,7 @@ def take(connection: Connection, name: str, as_of: datetime | None = None, note:
         raise VintageRefused(
             f"rows of before {_told(as_of)} may still be stored: name {_told(newest)} or an earlier time"
         )
+    lock_table(connection, price_revisions)  # a clean-up that knows nothing of this vintage ends first
     kept = connection.execute(sa.select(sa.func.max(revisions_kept.c.since))).scalar_one()
     if kept is not None and as_of < kept:
         raise VintageRefused(f"revisions of before {_told(kept)} were deleted: name that time or a later one")

@@ -1,6 +1,7 @@
 """Named times: what they show stays the same whatever is stored later, and what they need is kept."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from financehub_dagster.storage.database import dagster_state
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.locks import lock_table
 from financehub_dagster.storage.database.schema import table
 from financehub_dagster.storage.database.urls import beside, dagster_database
+from financehub_dagster.storage.operations import retention
 from financehub_dagster.storage.operations.retention import delete_old
 from financehub_dagster_tests.fixtures.database import Database
+from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.unit.serving import stored
 
 BARS = "stock_prices_daily"
@@ -114,6 +118,23 @@ def test_times_that_cannot_be_told_are_not_named(filled: datetime) -> None:
     delete_old("price_revisions", timedelta(0))
     with pytest.raises(vintages.VintageRefused, match="were deleted: name that time or a later one"):
         take("paper", filled)
+
+
+def test_a_time_whose_revisions_are_just_being_deleted_is_not_named(filled: datetime) -> None:
+    waiting = sa.text("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+
+    def waits() -> bool:
+        with transaction() as connection:
+            return bool(connection.execute(waiting).scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction() as connection:
+            lock_table(connection, table("price_revisions"))
+            connection.execute(retention._REVISIONS, {"age": timedelta(0), "most": 1_000})
+            taken = pool.submit(take, "paper", filled)
+            eventually(lambda: taken.done() or waits())
+        with pytest.raises(vintages.VintageRefused, match="were deleted"):
+            taken.result()
 
 
 def test_an_unknown_name_is_told_with_what_is_meant(filled: datetime) -> None:
