@@ -74,7 +74,7 @@ _VINTAGE = """
 DECLARE found timestamptz := (SELECT as_of FROM vintages WHERE name = $1);
 BEGIN
     IF found IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'there is no vintage ' || $1;
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = concat('there is no vintage ', $1);
     END IF;
     RETURN found;
 END

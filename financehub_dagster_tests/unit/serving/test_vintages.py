@@ -143,6 +143,8 @@ def test_an_unknown_name_is_told_with_what_is_meant(filled: datetime) -> None:
         read(BARS, as_of="momentum-2025")
     with pytest.raises(DatabaseError, match="there is no vintage other"), transaction() as connection:
         connection.execute(sa.text("select vintage('other')"))
+    with pytest.raises(DatabaseError, match="there is no vintage"), transaction() as connection:
+        connection.execute(sa.text("select vintage(null)"))
 
 
 def test_commands_take_list_and_remove(filled: datetime, capsys) -> None:
