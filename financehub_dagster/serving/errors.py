@@ -26,3 +26,11 @@ def meant(name: str, known: Sequence[str], hint: str) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"there are {', '.join(known)}" if 0 < len(known) <= MOST else hint
+
+
+def require_text(name: str) -> None:
+    """Raise ReadError for a name that PostgreSQL cannot be asked about: with a character 0, or half of one."""
+    if "\0" in name:
+        raise ReadError("a name holds a character 0, which no name has")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ReadError(f"{name!a} is no text in UTF-8, which all names are")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.market.adjustments import CASH
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.serving.errors import ReadError, unknown
+from financehub_dagster.serving.errors import ReadError, require_text, unknown
 from financehub_dagster.storage.database import dagster_state, schema
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.errors import NotMigrated
@@ -102,6 +102,7 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
 
 def find_instrument(connection: "Connection", symbol: str) -> Instrument:
     """The instrument of a symbol, or of one that it gave up; raises ReadError."""
+    require_text(symbol)
     [name] = present_symbols(connection, [symbol.strip().upper()])
     for found in list_instruments(connection, symbols=[name], active=None, all_known=False):
         return found

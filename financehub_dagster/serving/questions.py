@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from financehub_dagster.market.price_bases import BASES, PRICES, Basis
-from financehub_dagster.serving.errors import ReadError, unknown
+from financehub_dagster.serving.errors import ReadError, require_text, unknown
 from financehub_dagster.storage import vintages
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
@@ -136,8 +136,8 @@ def split_names(texts: str | Sequence[str] | None) -> list[str] | None:
     names = list(dict.fromkeys(part for part in parts if part))
     if not names:
         raise ReadError("an empty list of names: leave it out to read all")
-    if any("\0" in name for name in names):  # PostgreSQL has no text with it, so it cannot even be asked about one
-        raise ReadError("a name holds a character 0, which no name has")
+    for name in names:
+        require_text(name)
     return names
 
 

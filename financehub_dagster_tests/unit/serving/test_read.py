@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from financehub_dagster import read
 from financehub_dagster.serving.errors import ReadError
+from financehub_dagster.serving.explain import explain
 from financehub_dagster.storage.database import schema
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.errors import DatabaseError, DatabaseUnreachable
@@ -239,3 +240,11 @@ def test_repaired_bars_are_in_the_unit_of_their_neighbours_and_the_stored_ones_s
 def test_a_table_without_flags_has_nothing_to_repair() -> None:
     with pytest.raises(ReadError, match="indicators_daily has no flags"):
         read("indicators_daily", repaired=True)
+
+
+@pytest.mark.parametrize(("name", "told"), [("AAPL\0", "a character 0"), ("AAPL\udcff", "is no text in UTF-8")])
+def test_a_name_that_the_database_cannot_be_asked_about_is_refused(name: str, told: str) -> None:
+    with pytest.raises(ReadError, match=told):
+        read(BARS, symbols=["AAPL", name])
+    with pytest.raises(ReadError, match=told):
+        explain(name, FIRST)
