@@ -128,7 +128,7 @@ def _into_folder(question: TableQuery, output: Path, form: str, report: Report) 
     _require_ours(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     growing = output.with_name(f".{output.name}.new")
-    with _own_folder(growing), arrow.reading() as reader:
+    with _own_folder(growing, output), arrow.reading() as reader:
         question = _of_present(reader, question)
         groups = _groups(reader, question)
         notes, resumed = _begin(growing, question, form)
@@ -160,7 +160,7 @@ def _for_engine(question: TableQuery, output: Path, form: str, report: Report) -
     _require_ours(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     growing = output.with_name(f".{output.name}.new")
-    with _own_folder(growing):
+    with _own_folder(growing, output):
         with arrow.reading() as reader:
             question = _of_present(reader, question)
             require_known(reader, question.selection.symbols or ())
@@ -300,10 +300,10 @@ def _own_file(output: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _own_folder(growing: Path) -> Iterator[None]:
+def _own_folder(growing: Path, output: Path) -> Iterator[None]:
     """A hidden folder for this process alone; it stays if the export does not come to its end."""
     growing.mkdir(exist_ok=True)
-    with _locked(growing, os.O_RDONLY, growing):
+    with _locked(growing, os.O_RDONLY, output):
         yield
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import resource
 import signal
 from dataclasses import replace
@@ -157,7 +158,7 @@ def test_two_exports_to_one_place_are_refused(tmp_path: Path, name: str) -> None
     other.touch() if name.endswith("csv") else other.mkdir()
     handle = os.open(other, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(ReadError, match="another export is writing to"):
+    with pytest.raises(ReadError, match=f"another export is writing to {re.escape(str(tmp_path / name))}:"):
         export(tmp_path / name, "csv")
     os.close(handle)
     assert export(tmp_path / name, "csv").rows == len(SYMBOLS) * DAYS
