@@ -10,8 +10,10 @@ from http.client import HTTPConnection
 from urllib.parse import urlencode
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
+import requests
 import sqlalchemy as sa
 from pyarrow import ipc
 
@@ -203,3 +205,13 @@ def test_an_answer_in_json_takes_little_more_memory_than_its_text() -> None:
     assert most < 1.6 * len(answer)
     assert json.loads(answer) == table.to_pylist()
     assert rows.encoded(table.slice(0, 0), "json") == b"[]"
+
+
+def test_pandas_reads_an_address_and_polars_an_answer(port: int) -> None:
+    address = f"http://127.0.0.1:{port}/tables/{STOCKS}?symbols=AAPL&adjust=adjusted"
+    expected = read(STOCKS, symbols="AAPL", adjust="adjusted")["close"].tolist()
+    readers = {"json": pd.read_json, "csv": pd.read_csv, "parquet": pd.read_parquet}
+    for form, reader in readers.items():
+        assert reader(f"{address}&format={form}")["close"].tolist() == pytest.approx(expected), form
+    answer = requests.get(f"{address}&format=parquet", timeout=60).content
+    assert pl.read_parquet(io.BytesIO(answer))["close"].to_list() == expected
