@@ -3,7 +3,7 @@
 import io
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from http.client import HTTPConnection
@@ -210,7 +210,11 @@ def test_an_answer_in_json_takes_little_more_memory_than_its_text() -> None:
 def test_pandas_reads_an_address_and_polars_an_answer(port: int) -> None:
     address = f"http://127.0.0.1:{port}/tables/{STOCKS}?symbols=AAPL&adjust=adjusted"
     expected = read(STOCKS, symbols="AAPL", adjust="adjusted")["close"].tolist()
-    readers = {"json": pd.read_json, "csv": pd.read_csv, "parquet": pd.read_parquet}
+    readers: dict[str, Callable[[str], pd.DataFrame]] = {
+        "json": pd.read_json,
+        "csv": pd.read_csv,
+        "parquet": pd.read_parquet,
+    }
     for form, reader in readers.items():
         assert reader(f"{address}&format={form}")["close"].tolist() == pytest.approx(expected), form
     answer = requests.get(f"{address}&format=parquet", timeout=60).content
