@@ -174,6 +174,16 @@ def relative(home: Home) -> Path:
     return home.path.relative_to(Path.cwd()) if home.path.is_relative_to(Path.cwd()) else home.path
 
 
+def require_started(home: Home) -> Mode:
+    """The mode of a home; raises CommandError for a folder that is none."""
+    if home.mode is None:
+        raise CommandError(
+            f"{home.path}: nothing was ever started here: `financehub up` starts a platform, "
+            "`financehub db upgrade` makes an empty database"
+        )
+    return home.mode
+
+
 def home_to_look_at(environment: Mapping[str, str] = os.environ) -> Home:
     """The home that `status` and `down` act on: the named one even where `.env` leads to another."""
     named = _CHOICE.folder or _given("FINANCEHUB_HOME", environment)

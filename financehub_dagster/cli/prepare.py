@@ -11,21 +11,36 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
-from financehub_dagster.cli.home import Home, Mode, block_for, enter, env_file, home_in_use, sandbox_variables
+from financehub_dagster.cli.home import (
+    Home,
+    Mode,
+    block_for,
+    enter,
+    env_file,
+    home_in_use,
+    require_started,
+    sandbox_variables,
+)
 from financehub_dagster.cli.project_files import write_project_files
 from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import whole_files
+from financehub_dagster.storage.database.urls import is_embedded
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
 
 
-def act_on_home(console: Console, new: Mode = Mode.LIVE) -> Home:
-    """Lead this process to the platform that was last started here; a new home gets the mode `new`."""
+def act_on_home(console: Console, new: Mode | None = None) -> Home:
+    """Lead this process to the platform that was last started here.
+
+    new: the mode of a new home; without it a folder that is none yet is refused, unless the database is somebody's own:
+    who mistypes a folder gets neither a home nor a database there.
+    """
     home = home_in_use()
-    mode = home.mode or new
+    get_settings.cache_clear()  # whoever read them before now saw another environment
+    mode = home.mode or new or (require_started(home) if is_embedded() else Mode.LIVE)
     home.prepare(mode)
     for note in enter(home, mode):
         console.warn(note)

@@ -19,6 +19,12 @@ from financehub_dagster_tests.fixtures.inbox import Inbox
 from financehub_dagster_tests.fixtures.sandbox import as_new
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _loaded_once() -> None:
+    """The code location of this process, before a test moves the start of history: its partitions begin there."""
+    import financehub_dagster.definitions  # noqa: F401
+
+
 @contextmanager
 def empty_folder(path: Path) -> Iterator[Path]:
     """The current folder for the duration; what a command does to the environment of this process is undone then."""

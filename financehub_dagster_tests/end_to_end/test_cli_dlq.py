@@ -99,7 +99,8 @@ def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, databa
     ]
 
 
-def test_the_work_of_an_instrument_is_found_within_whole_steps_too(ask, database):
+def test_the_work_of_an_instrument_is_found_within_whole_steps_too(ask, database, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     steps = {
         "2016-01-01": ["GE"],
         "2016-02-01": ["AAPL", "GE", "IBM", "KO", "PG"],

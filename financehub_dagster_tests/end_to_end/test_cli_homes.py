@@ -141,3 +141,22 @@ def test_a_platform_can_start_with_no_instruments_and_remembers_it(folder, datab
         assert "no instruments: nobody is asked until" in said
         assert "vendors are asked" not in said
         assert "default universe" not in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["gaps"],
+        ["instruments", "list"],
+        ["backfill", "stock_prices_daily", "--from", "2024-01", "--to", "2024-01"],
+        ["export", "stock_prices_daily"],
+        ["backup", "create"],
+        ["db", "url"],
+        ["mcp"],
+    ],
+)
+def test_a_folder_that_is_no_home_stays_as_it_is(folder, capsys, command: list[str]) -> None:
+    """Who mistypes one gets neither a home nor a database there."""
+    assert run([*command, "--home", "mistyped"]) == 1
+    assert "mistyped: nothing was ever started here: `financehub up` starts a platform" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []

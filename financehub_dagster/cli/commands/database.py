@@ -14,6 +14,7 @@ import typer
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.cli.home import Mode
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -29,7 +30,7 @@ def upgrade(console: Console) -> None:
     from financehub_dagster.cli import prepare
     from financehub_dagster.storage.database.dagster_storage import FinanceHubDagsterStorage
 
-    prepare.act_on_home(console)
+    prepare.act_on_home(console, new=Mode.LIVE)
     before, after = prepare.migrate()
     dagsters = FinanceHubDagsterStorage.from_config_value(None, {})  # opening it creates the tables that are missing
     dagsters.event_log_storage.dispose()

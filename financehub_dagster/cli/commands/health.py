@@ -14,15 +14,13 @@ app = new_app()
 @command(app, "health", example="financehub health --json")
 def health(console: Console) -> None:
     """Check database, daemon, code location, queue, vendors, disk and clock; exit 1 when the platform is unhealthy."""
-    from financehub_dagster.cli.errors import FAILED, CommandError
-    from financehub_dagster.cli.home import enter, home_to_look_at
+    from financehub_dagster.cli.errors import FAILED
+    from financehub_dagster.cli.home import enter, home_to_look_at, require_started
     from financehub_dagster.operations.health import check
     from financehub_dagster.settings import get_settings
 
     home = home_to_look_at()
-    if home.mode is None:
-        raise CommandError(f"{home.path}: nothing was ever started here: `financehub up` starts a platform")
-    enter(home, home.mode)
+    enter(home, require_started(home))
     get_settings.cache_clear()
     found = check()
     columns = ["component", "status", "detail"]
@@ -36,9 +34,10 @@ def health(console: Console) -> None:
 def usage(console: Console) -> None:
     """Show used and left of every vendor, key and window, which keys rest, and which vendors are off."""
     from financehub_dagster.cli import prepare
+    from financehub_dagster.cli.home import Mode
     from financehub_dagster.cli.reports.usage import collect, show
 
-    home = prepare.act_on_home(console)
+    home = prepare.act_on_home(console, new=Mode.LIVE)
     used = prepare.is_set_up()
     if used:
         prepare.require_migrated()

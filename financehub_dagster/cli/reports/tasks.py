@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.home import Home, enter
+from financehub_dagster.cli.home import Home, enter, require_started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,9 +65,7 @@ def collect(home: Home) -> list[Task]:
     from financehub_dagster.storage.database.urls import is_embedded
     from financehub_dagster.storage.operations import job_statistics
 
-    if home.mode is None:
-        raise CommandError(f"{home.path}: nothing was ever started here: `financehub up` starts a platform")
-    enter(home, home.mode)
+    enter(home, require_started(home))
     if is_embedded() and not embedded.status(home.path).running:
         raise CommandError(f"{home.path}: the database is not running: `financehub up` starts it")
     prepare.require_migrated()
