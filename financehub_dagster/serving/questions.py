@@ -206,7 +206,12 @@ def known_at(text: date | str) -> datetime:
         with transaction() as connection:
             found = {each.name: each.as_of for each in vintages.listed(connection)}
         if text not in found:
-            raise unknown("vintage", text, found, "`financehub vintages list` shows what there is; or write a time")
+            raise unknown(
+                "vintage",
+                text,
+                found,
+                "`financehub vintages list` shows what there is; or write a day as 2026-11-01 or a time",
+            )
         return found[text]
     return _instant(_time("as_of", text) or datetime.now(UTC))
 
