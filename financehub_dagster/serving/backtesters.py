@@ -22,25 +22,22 @@ from financehub_dagster.market import calendars
 from financehub_dagster.market.adjustments import CASH
 from financehub_dagster.market.exchanges import exchanges
 from financehub_dagster.market.instruments import Instrument
-from financehub_dagster.serving import repairing
-from financehub_dagster.serving.adjusting import Adjuster
+from financehub_dagster.market.price_bases import PRICES
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.serving.questions import TableQuery, ask
+from financehub_dagster.serving.read import rows_within
 from financehub_dagster.storage.queries import arrow
 from financehub_dagster.tables import ACTIONS, BARS_OF, TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PRICES = ("open", "high", "low", "close")
 SYMBOLS_AT_ONCE = 100
-ALWAYS_OPEN = "24/7"
-"""exchange_calendars' name of the calendar of cryptos."""
 
 
 @dataclass(frozen=True)
 class _Bars:
-    """The bars of one instrument in order: days, what an engine takes of each, and its actions by day."""
+    """The bars of one instrument in order; columns: what an engine takes of each day."""
 
     symbol: str
     days: NDArray[np.datetime64]
@@ -133,7 +130,7 @@ def _calendar(question: TableQuery, symbols: Sequence[str]) -> NDArray[np.dateti
 def _rows(reader: arrow.Reader, question: TableQuery, table: str, basis: str) -> "pd.DataFrame":
     """Rows of `table` for the instruments and times of a question, on a basis."""
     asked = question.selection
-    columns = None if table == ACTIONS else [*PRICES, "volume", *(["adj_close"] if _has_adjusted(table) else [])]
+    columns = None if table == ACTIONS else [*PRICES, "adj_close", "volume"]
     chosen = ask(
         table,
         symbols=list(asked.symbols or ()),
@@ -141,20 +138,15 @@ def _rows(reader: arrow.Reader, question: TableQuery, table: str, basis: str) ->
         end=asked.end,
         columns=columns,
         as_of=asked.as_of,
-        adjust=basis if basis == "raw" or _has_adjusted(table) else "split",
+        adjust=basis,
         repaired=asked.repaired and table != ACTIONS,
     )
-    rows = repairing.repaired(reader, chosen) if repairing.concerned(chosen) else reader.table(chosen.selection)
-    found: pd.DataFrame = Adjuster(reader, chosen).apply(rows).to_pandas(date_as_object=False)
+    found: pd.DataFrame = rows_within(reader, chosen).to_pandas(date_as_object=False)
     return found
 
 
-def _has_adjusted(table: str) -> bool:
-    return any(column.name == "adj_close" for column in TABLES[table].columns)
-
-
 def _with_actions(rows: "pd.DataFrame", actions: "pd.DataFrame | None") -> dict[str, NDArray[np.float64]]:
-    """As traded, with what was paid on each day, and the old shares' worth of a new one: zipline divides by it."""
+    """As traded, with what was paid on each day, and how many new shares there were for an old one."""
     columns = {name: rows[name].to_numpy(np.float64) for name in (*PRICES, "volume")}
     paid, split = np.zeros(len(rows)), np.ones(len(rows))
     if actions is not None:
@@ -175,7 +167,7 @@ def _with_factor(traded: "pd.DataFrame", adjusted: "pd.DataFrame") -> dict[str, 
 
 
 def _require_one_calendar(members: Sequence[Instrument]) -> None:
-    found = sorted({exchanges()[each.exchange].calendar or ALWAYS_OPEN for each in members})
+    found = sorted({exchanges()[each.exchange].calendar for each in members})
     if len(found) > 1:
         raise ReadError(f"zipline keeps one calendar for a bundle, and these have {', '.join(found)}: choose --symbols")
 

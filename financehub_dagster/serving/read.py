@@ -101,16 +101,17 @@ def answer(question: TableQuery, tell: Callable[[str], None] = warn) -> pa.Table
     """
     with arrow.reading() as reader:
         require_kept(reader, question)
-        rows = _answer(reader, question)
+        rows = rows_within(reader, question)
         if lacking := _lacking(question, rows):
             present = with_present_symbols(reader, question, lacking, tell)
             if present is not question:
-                question, rows = present, _answer(reader, present)
+                question, rows = present, rows_within(reader, present)
             require_known(reader, _lacking(question, rows))
     return rows
 
 
-def _answer(reader: arrow.Reader, question: TableQuery) -> pa.Table:
+def rows_within(reader: arrow.Reader, question: TableQuery) -> pa.Table:
+    """The rows of `question` in the reader's snapshot, on its basis; raises ReadError, DatabaseError."""
     if repairing.concerned(question):
         stored = repairing.repaired(reader, question)
     else:
