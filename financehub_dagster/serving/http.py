@@ -1,7 +1,7 @@
 """The HTTP server: is the platform alive, is it healthy, its metrics, and the doors to its tables.
 
-Belongs here: routes and status codes. Does not belong here: what they show (operations, rows, udf), and who may see it
-(guard).
+Belongs here: routes and status codes. Does not belong here: what they show (operations, rows, udf, openbb), and who may
+see it (guard).
 """
 
 import asyncio

@@ -93,7 +93,7 @@ def config() -> dict[str, Any]:
 
 
 @router.get("/time")
-def now() -> PlainTextResponse:
+def server_time() -> PlainTextResponse:
     """The server's time."""
     return PlainTextResponse(str(int(time.time())))
 
@@ -122,8 +122,8 @@ def search(query: str = "", type: str = "", exchange: str = "", limit: int = MOS
 @router.get("/symbols")
 def symbols(symbol: str) -> dict[str, Any]:
     """What an instrument is, and when it trades."""
-    found = _instrument(symbol)
-    last = _last_bars(_daily(found), found.symbol, _EARLIEST, datetime.now(UTC), 1)
+    found, now = _instrument(symbol), datetime.now(UTC)
+    last = _last_bars(_daily(found), found.symbol, now, now, 1)
     within = [minutes for minutes, name in WITHIN_DAY.items() if found.asset_type in TABLES[name].instruments]
     return {
         "name": found.symbol,
