@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from financehub_dagster.storage.database import dagster_state
+from financehub_dagster.storage.database.array_parameters import insert_rows
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.errors import NotMigrated
 from financehub_dagster.storage.database.locks import lock_table
@@ -56,7 +57,8 @@ def take(connection: Connection, name: str, as_of: datetime | None = None, note:
     if kept is not None and as_of < kept:
         raise VintageRefused(f"revisions of before {_told(kept)} were deleted: name that time or a later one")
     row = {"name": name, "as_of": as_of, "note": note}
-    added = connection.execute(sa.insert(table).from_select(list(row), _unless_taken(row)).returning(*table.c)).first()
+    unless_taken = insert_rows(table, [row]).on_conflict_do_nothing()
+    added = connection.execute(unless_taken.returning(*table.c)).first()
     if added is None:
         raise VintageRefused(f"there is a vintage {name} already, and it stays as it is: choose another name")
     return Vintage(*added)
@@ -73,11 +75,6 @@ def remove(connection: Connection, name: str) -> Vintage:
     if gone is None:
         raise VintageRefused(f"there is no vintage {name}: `financehub vintages list` shows what there is")
     return Vintage(*gone)
-
-
-def _unless_taken(row: dict[str, object]) -> sa.Select[tuple[object, ...]]:
-    values = [sa.literal(value, table.c[name].type).label(name) for name, value in row.items()]
-    return sa.select(*values).where(~sa.exists().where(table.c.name == row["name"]))
 
 
 def _settled_until(connection: Connection) -> datetime:
