@@ -16,6 +16,7 @@ from financehub_dagster.cli.app import run
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.creation import autocommit
 from financehub_dagster.storage.database.urls import libpq_url
+from financehub_dagster_tests.end_to_end.asked import Asked
 from financehub_dagster_tests.end_to_end.conftest import loaded_by
 from financehub_dagster_tests.fixtures.eventually import eventually
 
@@ -27,21 +28,6 @@ UNIVERSE = """
 
 COMPUTED = ("levels_daily", "pivot_points", "signals")
 """What an update computes beside the indicators."""
-
-
-class Asked:
-    """Runs commands for their JSON; messages is what the last one wrote to stderr."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-        self.messages = ""
-
-    def __call__(self, *arguments: str, code: int = 0) -> Any:
-        ended = run([*arguments, "--json"])
-        told = self.capsys.readouterr()
-        self.messages = told.err
-        assert ended == code, told.err
-        return json.loads(told.out)
 
 
 @pytest.fixture

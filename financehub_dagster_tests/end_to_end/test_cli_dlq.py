@@ -1,17 +1,15 @@
 """`financehub dlq` on a live platform whose vendors are the sandbox."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from financehub_dagster.cli.app import run
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures
+from financehub_dagster_tests.end_to_end.asked import Asked
 from financehub_dagster_tests.end_to_end.conftest import prepared
 from financehub_dagster_tests.fixtures.broken_off import break_off_first_writes
 
@@ -19,23 +17,6 @@ UNIVERSE = """
 - {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}
 - {symbol: GE, name: General Electric, asset_type: stock, exchange: XNYS}
 """
-
-
-class Asked:
-    """Runs commands; answers their exit code and, of the right one, their JSON."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> Any:
-        found = run([*arguments, "--json"])
-        told = self.capsys.readouterr()
-        assert found == code, told.err
-        return json.loads(told.out)
-
-    def text(self, *arguments: str) -> str:
-        assert run(arguments) == 0
-        return self.capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
