@@ -24,8 +24,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from financehub_dagster.serving import archived, backtesters, file_formats, repairing
+from financehub_dagster.serving import archived, file_formats, repairing
 from financehub_dagster.serving.adjusting import Adjuster
+from financehub_dagster.serving.backtesting import engines
 from financehub_dagster.serving.errors import ExportFailed, ReadError
 from financehub_dagster.serving.questions import TableQuery, require_kept, require_known, with_present_symbols
 from financehub_dagster.storage.archive.files import sync
@@ -86,7 +87,7 @@ def export(question: TableQuery, output: Path, form: str, report: Report) -> Exp
     ExportFailed, for example where the disk is full; DatabaseError.
     """
     output = output.expanduser().resolve()
-    if form in backtesters.ENGINES:
+    if form in engines.ENGINES:
         return _written(_for_engine, question, output, form, report)
     if output.suffix != file_formats.SUFFIXES[form] and output.suffix in file_formats.SUFFIXES.values():
         raise ReadError(f"{output.name} does not end in {file_formats.SUFFIXES[form]}: change the name or the format")
@@ -152,7 +153,7 @@ def _into_folder(question: TableQuery, output: Path, form: str, report: Report) 
 
 
 def _for_engine(question: TableQuery, output: Path, form: str, report: Report) -> Exported:
-    backtesters.require_daily_bars(question.table)
+    engines.require_daily_bars(question.table)
     if output.suffix in file_formats.SUFFIXES.values():
         raise ReadError(f"the data of {form} are a folder: choose an --output that does not end in {output.suffix}")
     if question.basis != "split" or set(question.columns) != set(question.selection.table.c.keys()):
@@ -169,7 +170,7 @@ def _for_engine(question: TableQuery, output: Path, form: str, report: Report) -
             members = list_instruments(connection, kinds, symbols, active=None, all_known=False)
         _clear(growing)
         members = sorted(members, key=lambda each: each.symbol)
-        files = backtesters.ENGINES[form](question, members, growing, partial(report, question.table))
+        files = engines.ENGINES[form](question, members, growing, partial(report, question.table))
         _Notes(_told(question, form), datetime.now(UTC).isoformat(), files).save(growing)
         _replace_folder(growing, output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())

@@ -1,0 +1,1 @@
+"""Daily bars as the data of backtesting engines: one module for each engine, and the reading they share."""
