@@ -26,6 +26,7 @@ class Format(StrEnum):
     ARROW = "arrow"
     ZIPLINE = "zipline"
     QLIB = "qlib"
+    LEAN = "lean"
 
 
 class Adjust(StrEnum):

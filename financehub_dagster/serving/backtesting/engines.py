@@ -4,12 +4,13 @@ Belongs here: their names, and which tables they take. Does not belong here: wri
 half-written (`serving.export`), what each engine expects (its own module).
 """
 
+from financehub_dagster.serving.backtesting.lean import lean
 from financehub_dagster.serving.backtesting.qlib import qlib
 from financehub_dagster.serving.backtesting.zipline import zipline
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.tables import BARS_OF, TABLES
 
-ENGINES = {"zipline": zipline, "qlib": qlib}
+ENGINES = {"zipline": zipline, "qlib": qlib, "lean": lean}
 
 
 def require_daily_bars(table: str) -> None:

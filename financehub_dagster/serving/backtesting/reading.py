@@ -94,9 +94,14 @@ def _with_factor(traded: "pd.DataFrame", adjusted: "pd.DataFrame") -> dict[str, 
 def file_names(symbols: Sequence[str]) -> dict[str, str]:
     """A name for each symbol that is a file's name, and has no dot: zipline takes what is behind it for an ending."""
     names = {symbol: symbol.replace(".", "-").replace("/", "-") for symbol in symbols}
+    require_different(names)
+    return names
+
+
+def require_different(names: Mapping[str, str]) -> None:
+    """Raise ReadError if two symbols have the same name of a file."""
     of_name: dict[str, str] = {}
     for symbol, name in names.items():
         other = of_name.setdefault(name, symbol)
         if other != symbol:
             raise ReadError(f"{other} and {symbol} would be one file: export one of them with --symbols")
-    return names
