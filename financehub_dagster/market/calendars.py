@@ -122,15 +122,20 @@ def last_finished_session(of: Instrument | str, now: datetime) -> date | None:
 
 def finished(of: Instrument | str, dates: Days, now: datetime) -> NDArray[np.bool_]:
     """Whether each date's session had closed at `now` (aware); a date without a known one ends with its UTC day."""
+    return np.asarray(closes(of, dates) <= instant(now))
+
+
+def closes(of: Instrument | str, dates: Days) -> NDArray[np.datetime64]:
+    """When each date's session closes, in UTC (datetime64[s]); a date without a known one ends with its UTC day."""
     days = np.asarray(dates, dtype="datetime64[D]")
+    ends = (days + 1).astype("datetime64[s]")
     if not days.size:
-        return np.zeros(0, dtype=bool)
+        return ends
     around = known(of, days.min().item(), days.max().item())
-    closes = (days + 1).astype("datetime64[s]")
     if around.dates.size:
         place = np.searchsorted(around.dates, days).clip(max=around.dates.size - 1)
-        closes = np.where(around.dates[place] == days, around.closes[place], closes)
-    return np.asarray(closes <= instant(now))
+        ends = np.where(around.dates[place] == days, around.closes[place], ends)
+    return ends
 
 
 def session_close(of: Instrument | str, day: date) -> datetime:

@@ -27,6 +27,7 @@ class Format(StrEnum):
     ZIPLINE = "zipline"
     QLIB = "qlib"
     LEAN = "lean"
+    NAUTILUS = "nautilus"
 
 
 class Adjust(StrEnum):

@@ -5,12 +5,13 @@ half-written (`serving.export`), what each engine expects (its own module).
 """
 
 from financehub_dagster.serving.backtesting.lean import lean
+from financehub_dagster.serving.backtesting.nautilus import nautilus
 from financehub_dagster.serving.backtesting.qlib import qlib
 from financehub_dagster.serving.backtesting.zipline import zipline
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.tables import BARS_OF, TABLES
 
-ENGINES = {"zipline": zipline, "qlib": qlib, "lean": lean}
+ENGINES = {"zipline": zipline, "qlib": qlib, "lean": lean, "nautilus": nautilus}
 
 
 def require_daily_bars(table: str) -> None:

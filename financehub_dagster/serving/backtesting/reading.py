@@ -85,9 +85,13 @@ def _with_actions(rows: "pd.DataFrame", actions: "pd.DataFrame | None") -> dict[
 
 
 def _with_factor(traded: "pd.DataFrame", adjusted: "pd.DataFrame") -> dict[str, NDArray[np.float64]]:
-    """Fully adjusted, with the factor that leads back to what was traded."""
-    factor = adjusted["close"].to_numpy(np.float64) / traded["close"].to_numpy(np.float64)
-    prices = {name: adjusted[name].to_numpy(np.float64) for name in PRICES}
+    """Fully adjusted, with the factor that leads back to what was traded; unknown where it is not above zero.
+
+    Vendors' adjusted closes fall to zero and below before payments of more than the price.
+    """
+    ratio = adjusted["close"].to_numpy(np.float64) / traded["close"].to_numpy(np.float64)
+    factor = np.where(ratio > 0, ratio, np.nan)
+    prices = {name: np.where(ratio > 0, adjusted[name].to_numpy(np.float64), np.nan) for name in PRICES}
     return {**prices, "volume": traded["volume"].to_numpy(np.float64) / factor, "factor": factor}
 
 

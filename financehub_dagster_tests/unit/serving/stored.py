@@ -76,6 +76,30 @@ def remove(table: str, symbols: Sequence[str]) -> None:
 
 
 @contextmanager
+def listed(
+    instrument: Instrument, rows: dict[str, np.ndarray], actions: Sequence[tuple[str, str, float]] = ()
+) -> Iterator[None]:
+    """An instrument with these bars and actions for as long as the block lasts."""
+    of_kind = {"crypto": "crypto_prices_daily", "fx": "fx_prices_daily"}.get(
+        str(instrument.asset_type), "stock_prices_daily"
+    )
+    with transaction() as connection:
+        upsert_instruments(connection, [instrument])
+    store(schema.table(of_kind), rows)
+    if actions:
+        days, kinds, values = zip(*actions, strict=True)
+        symbols = np.array([instrument.symbol] * len(days), object)
+        keys = {"symbol": symbols, "date": np.array(days, "M8[D]"), "kind": np.array(kinds, object)}
+        origin = {name: rows[name][: len(days)] for name in ("source", "fetched_at")}
+        store(schema.table("corporate_actions"), {**keys, "value": np.array(values), **origin})
+    try:
+        yield
+    finally:
+        for name in (of_kind, "corporate_actions", "instruments"):
+            remove(name, [instrument.symbol])
+
+
+@contextmanager
 def one_in_pence(symbol: str, day: date) -> Iterator[None]:
     """The bar of that day a hundred times too small, and flagged so, for as long as the block lasts."""
     table = schema.table("stock_prices_daily")

@@ -5,8 +5,6 @@ The engine itself needs .NET: what it reads is known from its source (`LeanData`
 """
 
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -19,10 +17,8 @@ from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.serving.errors import ReadError
 from financehub_dagster.serving.export import Exported, export
 from financehub_dagster.serving.questions import ask
-from financehub_dagster.storage.database.engine import transaction
-from financehub_dagster.storage.database.schema import table
-from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.unit.serving import stored
+from financehub_dagster_tests.unit.serving.stored import listed
 
 BARS = "stock_prices_daily"
 PRICES = ["open", "high", "low", "close"]
@@ -58,26 +54,6 @@ def scaled(close: pd.Series, rows: list[tuple[date, float, float, float]]) -> li
     """What `CorporateFactorProvider.GetPriceFactor` makes of prices: the first row that is not before the day holds."""
     of_day = [next(row for row in rows if row[0] >= day.date()) for day in close.index]
     return [price * row[1] * row[2] for price, row in zip(close, of_day, strict=True)]
-
-
-@contextmanager
-def listed(instrument: Instrument, rows: dict[str, np.ndarray], actions: Sequence[tuple] = ()) -> Iterator[None]:
-    """An instrument with these bars and actions for as long as the block lasts."""
-    of_kind = {"crypto": "crypto_prices_daily", "fx": "fx_prices_daily"}.get(str(instrument.asset_type), BARS)
-    with transaction() as connection:
-        upsert_instruments(connection, [instrument])
-    stored.store(table(of_kind), rows)
-    if actions:
-        days, kinds, values = zip(*actions, strict=True)
-        symbols = np.array([instrument.symbol] * len(days), object)
-        keys = {"symbol": symbols, "date": np.array(days, "M8[D]"), "kind": np.array(kinds, object)}
-        origin = {name: rows[name][: len(days)] for name in ("source", "fetched_at")}
-        stored.store(table("corporate_actions"), {**keys, "value": np.array(values), **origin})
-    try:
-        yield
-    finally:
-        for name in (of_kind, "corporate_actions", "instruments"):
-            stored.remove(name, [instrument.symbol])
 
 
 def test_stocks_have_prices_as_traded_in_ten_thousandths(tmp_path: Path) -> None:
