@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 def dead_letter(context: dg.HookContext) -> None:
     """Write the failed step to task_failures, once per run, step and partition; repeats raise its attempts.
 
-    A step of a run that a person cancels has not failed. A replay settles its rows itself.
+    A step of a run that a person cancels has not failed. A replay settles its rows itself. Where no instrument could be
+    stored, each has its own row already.
     """
     from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, record_pieces
     from financehub_dagster.automation.run_facts import own_tag
+    from financehub_dagster.ingest.outcome import NothingStored
 
     error = context.op_exception
     record = context.instance.get_run_record_by_id(context.run_id)
-    if record is None or error is None:
+    if record is None or error is None or isinstance(error, NothingStored):
         return
     run = record.dagster_run
     if run.status is dg.DagsterRunStatus.CANCELING or own_tag(run, REPLAY_TAG):

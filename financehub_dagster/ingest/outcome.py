@@ -142,13 +142,17 @@ def _undone(outcome: Outcome) -> dict[str, dg.MetadataValue]:
     return found
 
 
+class NothingStored(dg.Failure):
+    """No instrument of a step could be stored: each has a dead letter of its own, or waits for a vendor's budget."""
+
+
 def raise_if_nothing_worked(outcome: Outcome) -> None:
-    """Fail the step when instruments failed and none is done; one line names how many and the first reason."""
+    """Raise NothingStored when instruments failed and none is done; one line names how many and the first reason."""
     if outcome.failures and not outcome.done:
         symbol, reason = next(iter(outcome.failures.items()))
         deferred = f", and {len(outcome.deferred)} more were deferred" if outcome.deferred else ""
         count = len(outcome.failures)
-        raise dg.Failure(
+        raise NothingStored(
             f"{outcome.table}: none of {count} instruments could be stored{deferred}; {symbol}: {reason}",
             metadata=_undone(outcome),
             allow_retries=False,

@@ -16,6 +16,8 @@ from dagster._core.definitions.run_status_sensor_definition import RunStatusSens
 from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, Piece, failures_of, pieces_of, write
 from financehub_dagster.automation.jobs.single_asset import STEPS_OVER_ONE_SYMBOL
 from financehub_dagster.automation.run_facts import contained, own_tag
+from financehub_dagster.ingest.outcome import NothingStored
+from financehub_dagster.tables import DERIVED
 
 if TYPE_CHECKING:
     from dagster._core.snap.execution_plan_snapshot import ExecutionPlanSnapshot, ExecutionStepSnap
@@ -98,21 +100,46 @@ def _failed_after(cursor: str | None, now: datetime) -> dg.RunStatusChangeRecord
 def _undone(
     instance: dg.DagsterInstance, run: dg.DagsterRun, plans: "dict[str, ExecutionPlanSnapshot]"
 ) -> Iterator[str]:
-    """The steps of a run that fill tables and did not succeed; `plans` are those read already."""
+    """The steps of a run that fill tables, did not succeed and need a row; `plans` are those read already.
+
+    A step that could store no instrument needs none, since each instrument has one. Neither do tables computed from
+    what it would have stored: healing and automation compute them once that is there.
+    """
     number = run.execution_plan_snapshot_id
     if number is None:
         return
     if number not in plans:
         plans[number] = instance.get_execution_plan_snapshot(number)
     plan = plans[number]
-    done = {
-        step.step_key
-        for step in instance.get_run_step_stats(run.run_id)
-        if step.status is not None and step.status.value == "SUCCESS"
-    }
+    status = {step.step_key: step.status.value for step in instance.get_run_step_stats(run.run_id) if step.status}
+    nothing_stored = _stored_nothing(instance, run) if "FAILURE" in status.values() else set()
+    without_input = _without_input(plan, nothing_stored, set(status))
     for step in plan.steps:
-        if step.key in plan.step_keys_to_execute and step.key not in done and _fills_tables(step):
-            yield step.key
+        key = step.key
+        undone = key in plan.step_keys_to_execute and status.get(key) != "SUCCESS" and _fills_tables(step)
+        if undone and key not in nothing_stored | without_input:
+            yield key
+
+
+def _stored_nothing(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """The steps of a run that failed because no instrument could be stored."""
+    found = set()
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        event = entry.dagster_event
+        error = event.step_failure_data.error if event else None
+        if event and event.step_key and error and error.cls_name == NothingStored.__name__:
+            found.add(event.step_key)
+    return found
+
+
+def _without_input(plan: "ExecutionPlanSnapshot", nothing_stored: set[str], begun: set[str]) -> set[str]:
+    """The steps that compute tables from those of `nothing_stored`, or from one another, and never began."""
+    inputs = {step.key: {key for each in step.inputs for key in each.upstream_step_keys} for step in plan.steps}
+    waiting = {key for key in inputs if key in DERIVED and key not in begun}
+    found: set[str] = set()
+    while more := {key for key in waiting - found if inputs[key] & (nothing_stored | found)}:
+        found |= more
+    return found
 
 
 def _fills_tables(step: "ExecutionStepSnap") -> bool:

@@ -153,19 +153,32 @@ def test_success_by_any_path_resolves_a_row_within_its_range(platform, sandbox):
     assert letters(platform) == [(STOCKS, "2015-03-01", "GE", 1, "resolved")]
 
 
-def test_jobs_on_one_symbol_leave_the_rows_of_their_tables(platform, repository, sandbox):
-    sandbox.delist("GE")
-    config = {"ops": {"seed_one": {"config": {"symbol": "GE", "days": 40}}}}
-    outcome = run_job(repository, "historical_seed", config, instance=platform.instance)
-    assert not outcome.success
+def seed(platform, repository, symbol: str) -> RunOutcome:
+    config = {"ops": {"seed_one": {"config": {"symbol": symbol, "days": 40}}}}
+    return run_job(repository, "historical_seed", config, instance=platform.instance)
+
+
+def test_jobs_on_one_symbol_leave_the_rows_of_their_tables(platform, repository):
+    broken_table(platform, INDICATORS)
+    assert not seed(platform, repository, "GE").success
     assert {(row[0], row[2]) for row in letters(platform)} == {
         (table, "GE") for table in (STOCKS, INDICATORS, "levels_daily", "pivot_points", "signals")
     }
     assert len({row[1] for row in letters(platform)}) == 1
-    sandbox.reset()
+    repaired_table(platform, INDICATORS)
     make_due(platform)
     replay(platform, repository)
     assert {row[-1] for row in letters(platform)} == {"resolved"}
+
+
+def test_jobs_on_one_symbol_that_cannot_be_fetched_leave_the_row_of_its_bars(platform, repository, sandbox):
+    sandbox.delist("GE")
+    assert not seed(platform, repository, "GE").success
+    assert [(row[0], row[2]) for row in letters(platform)] == [(STOCKS, "GE")]
+    sandbox.reset()
+    make_due(platform)
+    replay(platform, repository)
+    assert [row[-1] for row in letters(platform)] == ["resolved"]
 
 
 def test_a_symbol_that_no_instrument_has_leaves_no_dead_letter(platform, repository):

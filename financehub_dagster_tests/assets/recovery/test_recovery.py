@@ -136,15 +136,26 @@ def test_a_later_owner_of_the_same_pid_is_not_the_process_that_made_the_run(plat
     assert recovered(platform).lost_runs == [killed]
 
 
-def test_work_that_a_hook_wrote_down_is_not_written_again(platform, sandbox):
-    sandbox.delist("GE")
+def test_work_that_a_hook_wrote_down_is_not_written_again(platform):
+    platform.execute("alter table stock_prices_daily add constraint full_disk check (symbol <> 'GE')")
     outcome = platform.run([STOCKS, INDICATORS], "2015-03-01", symbols=["GE"])
-    before = letters(platform)
-    assert [row[:3] for row in before] == [(STOCKS, "2015-03-01", "GE"), (STOCKS, "2015-03-01", "")]
+    assert [row[:3] for row in letters(platform)] == [(STOCKS, "2015-03-01", "")]
     platform.execute("update task_failures set status = 'resolved'")
     assert recovered(platform).unfinished_steps == 2
-    rows = {row[0]: row for row in letters(platform) if row[2] == "" and row[5] == "open"}
+    rows = {row[0]: row for row in letters(platform) if row[5] == "open"}
     assert rows == {INDICATORS: (INDICATORS, "2015-03-01", "", ["GE"], 1, "open", outcome.run_id)}
+
+
+def test_an_unknown_symbol_has_one_row_alone_and_what_is_computed_from_it_has_none(platform, sandbox):
+    sandbox.delist("GE")
+    outcome = platform.run(
+        [STOCKS, INDICATORS, "levels_daily", "pivot_points", "signals"], "2015-03-01", symbols=["GE"]
+    )
+    assert not outcome.success
+    [row] = letters(platform)
+    assert (row[0], *row[2:6]) == (STOCKS, "GE", ["GE"], 1, "open")
+    assert recovered(platform).unfinished_steps == 0
+    assert letters(platform) == [row]
 
 
 def test_rows_that_were_committed_without_an_event_are_reported_once(platform):
