@@ -130,7 +130,7 @@ def test_an_instrument_of_other_days_has_its_place_in_the_calendar(tmp_path: Pat
     np.testing.assert_allclose(found, [90.0, 90.9, 91.8, np.nan, 92.7, 93.6], rtol=1e-6)
 
 
-@pytest.mark.parametrize("form", ["zipline", "qlib"])
+@pytest.mark.parametrize("form", ["zipline", "qlib", "lean", "nautilus"])
 def test_a_time_of_the_past_and_a_second_export_are_as_with_files(
     form: str, tmp_path: Path, before: object, capsys, monkeypatch
 ) -> None:
