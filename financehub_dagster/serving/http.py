@@ -23,6 +23,7 @@ from financehub_dagster.operations.metrics import render
 from financehub_dagster.operations.watch import Watcher
 from financehub_dagster.serving import guard, openbb, rows, udf
 from financehub_dagster.serving.errors import ReadError
+from financehub_dagster.serving.pieces import Kept
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.errors import DatabaseError
 
@@ -55,6 +56,17 @@ class _Shared[T]:
             if self._made is None or time.monotonic() - self._made[0] > FRESH_SECONDS:
                 self._made = (time.monotonic(), self._work())
             return self._made[1]
+
+
+class HeadAsGet:
+    """An ASGI application that answers HEAD as GET; the server leaves the body out, and the headers are GET's."""
+
+    def __init__(self, app: guard.App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: guard.Message, receive: guard.Receive, send: guard.Send) -> None:
+        """Answer one request."""
+        await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
 
 
 def create_app(*, looks: bool = True, origins: Sequence[str] = ()) -> FastAPI:
@@ -93,13 +105,16 @@ def create_app(*, looks: bool = True, origins: Sequence[str] = ()) -> FastAPI:
         return Response(metrics.get(), media_type=METRICS_TYPE)
 
     app.state.turns = asyncio.Semaphore(rows.READERS)
+    app.state.kept = Kept()
+    app.add_middleware(HeadAsGet)
     if origins:
         # Browsers ask besides whether a page of a public site may read from a private address, which loopback is.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
-            allow_headers=["Authorization"],
-            expose_headers=[rows.NOTE],
+            allow_methods=["GET", "HEAD"],
+            allow_headers=["Authorization", "Range"],
+            expose_headers=[rows.NOTE, "Content-Range", "ETag"],
             allow_private_network=True,
         )
     app.include_router(rows.router)

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from financehub_dagster.serving.errors import ReadError, unknown
+from financehub_dagster.serving.pieces import Kept, asked_for
 from financehub_dagster.tables import TABLES
 from financehub_dagster.tables.declaration import Table
 
@@ -97,6 +98,10 @@ def served() -> dict[str, Table]:
 @router.get("/tables/{table}")
 def get_rows(table: str, request: Request) -> Response:
     """Rows of a table in the order of its key, for the parameters that `read` takes too."""
+    kept: Kept = request.app.state.kept
+    whole = kept.for_piece(request)
+    if whole is not None:
+        return asked_for(request, whole)
     parameters = parameters_of(request)
     form = parameters.pop("format", "json")
     if form not in MEDIA:
@@ -104,7 +109,9 @@ def get_rows(table: str, request: Request) -> Response:
     notes: list[str] = []
     rows = answer(table, parameters, notes)
     headers = {NOTE: "; ".join(notes)} if notes else {}
-    return Response(encoded(rows, form), media_type=MEDIA[form], headers=headers)
+    made = Response(encoded(rows, form), media_type=MEDIA[form], headers=headers)
+    kept.keep(request, made)
+    return asked_for(request, made)
 
 
 def parameters_of(request: Request) -> dict[str, str]:

@@ -13,7 +13,6 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import requests
 import sqlalchemy as sa
 from pyarrow import ipc
 
@@ -207,7 +206,7 @@ def test_an_answer_in_json_takes_little_more_memory_than_its_text() -> None:
     assert rows.encoded(table.slice(0, 0), "json") == b"[]"
 
 
-def test_pandas_reads_an_address_and_polars_an_answer(port: int) -> None:
+def test_pandas_and_polars_read_an_address(port: int) -> None:
     address = f"http://127.0.0.1:{port}/tables/{STOCKS}?symbols=AAPL&adjust=adjusted"
     expected = read(STOCKS, symbols="AAPL", adjust="adjusted")["close"].tolist()
     readers: dict[str, Callable[[str], pd.DataFrame]] = {
@@ -217,5 +216,7 @@ def test_pandas_reads_an_address_and_polars_an_answer(port: int) -> None:
     }
     for form, reader in readers.items():
         assert reader(f"{address}&format={form}")["close"].tolist() == pytest.approx(expected), form
-    answer = requests.get(f"{address}&format=parquet", timeout=60).content
-    assert pl.read_parquet(io.BytesIO(answer))["close"].to_list() == expected
+    assert pl.read_parquet(f"{address}&format=parquet")["close"].to_list() == expected
+    assert pl.read_csv(f"{address}&format=csv")["close"].to_list() == pytest.approx(expected)
+    late = pl.scan_parquet(f"{address}&format=parquet").filter(pl.col("date") >= date(2024, 2, 1)).select("close")
+    assert late.collect()["close"].to_list() == expected[31:]
