@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -302,10 +302,14 @@ def _own_file(output: Path) -> Iterator[Path]:
 
 @contextmanager
 def _own_folder(growing: Path, output: Path) -> Iterator[None]:
-    """A hidden folder for this process alone; it stays if the export does not come to its end."""
+    """A hidden folder for this process alone; if the export does not come to its end it stays, unless it is empty."""
     growing.mkdir(exist_ok=True)
     with _locked(growing, os.O_RDONLY, output):
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                growing.rmdir()
 
 
 @contextmanager
