@@ -87,6 +87,34 @@ def test_factors_hold_up_to_the_session_before_a_split_or_a_dividend(tmp_path: P
     np.testing.assert_allclose(scaled(traded, factors(folder / "aapl.csv")), expected, rtol=1e-9)
 
 
+def test_factors_are_those_of_leans_own_sample(tmp_path: Path) -> None:
+    """Apple in 2014, from github.com/QuantConnect/Lean, Data/equity/usa/factor_files/aapl.csv.
+
+    Dividends of 3.29 on 8 May and 0.47 on 7 August, a split 7:1 on 9 June. Of the sample, what came after is taken out:
+    its row of 5 November.
+    """
+    sample = [
+        (date(2014, 5, 7), 0.8961764, 0.03571430, 592.33),
+        (date(2014, 6, 6), 0.9011818, 0.03571430, 645.57),
+        (date(2014, 8, 6), 0.9011818, 0.25, 94.97),
+    ]
+    days = ["2014-05-07", "2014-05-08", "2014-06-06", "2014-06-09", "2014-08-06", "2014-08-07"]
+    closes = np.array([592.33 / 7, 588.0 / 7, 645.57 / 7, 93.7, 94.97, 94.48])
+    rows = stored.bars(("APPLE",), days=len(days))
+    rows["date"] = np.array(days, "M8[D]")
+    for name in (*PRICES, "adj_close"):
+        rows[name] = closes
+    actions = [("2014-05-08", "dividend", 0.47), ("2014-06-09", "split", 7.0), ("2014-08-07", "dividend", 0.47)]
+    with listed(Instrument("APPLE", "Apple", AssetType.STOCK, "XNAS"), rows, actions):
+        made(tmp_path / "data", symbols="APPLE")
+    found = factors(tmp_path / "data/equity/usa/factor_files/apple.csv")
+    assert [row[0] for row in found] == [row[0] for row in sample] + [date(2050, 12, 31)]
+    for own, theirs in zip(found, sample, strict=False):
+        assert own[1] == pytest.approx(theirs[1] / 0.9056639, rel=1e-6)
+        assert own[2] == pytest.approx(theirs[2] / 0.25, rel=1e-5)
+        assert own[3] == theirs[3]
+
+
 def test_a_dividend_on_the_day_of_a_split_is_a_share_of_the_close_before_both(tmp_path: Path) -> None:
     """Two shares for one and 1.50 for each of them: 3 of the 208 that the old one cost."""
     rows = stored.bars(("BOTH",), days=10)
@@ -174,7 +202,7 @@ def test_what_lean_has_no_market_for_is_refused(instrument: Instrument, told: st
     name = {"crypto": "crypto_prices_daily", "fx": "fx_prices_daily"}.get(str(instrument.asset_type), BARS)
     with listed(instrument, stored.bars((instrument.symbol,), days=2)), pytest.raises(ReadError, match=told):
         made(tmp_path / "data", name, symbols=instrument.symbol)
-    assert not (tmp_path / "data").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_symbols_that_would_be_one_file_are_refused(tmp_path: Path) -> None:
