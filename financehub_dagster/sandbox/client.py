@@ -99,17 +99,21 @@ class Sandbox:
         """Declare `ratio` new shares per old one from `day` on; all earlier prices are then served divided by it."""
         self._control("POST", "splits", {"symbol": symbol, "date": day.isoformat(), "ratio": ratio})
 
-    def dividend(self, symbol: str, day: date, amount: float) -> None:
-        """Declare a dividend per share with ex-date `day`."""
-        self._control("POST", "dividends", {"symbol": symbol, "date": day.isoformat(), "amount": amount})
+    def dividend(self, symbol: str, day: date, amount: float, vendor: str | None = None) -> None:
+        """Declare a dividend per share with ex-date `day`, at one vendor or at all."""
+        body = {"symbol": symbol, "date": day.isoformat(), "amount": amount, "vendor": vendor}
+        self._control("POST", "dividends", body)
 
-    def set_bar(self, symbol: str, day: date, **values: float | None) -> None:
-        """Serve these values (open, high, low, close, volume) in one bar; None is served as a missing value."""
-        self._control("POST", "bars", {"symbol": symbol, "date": day.isoformat(), **values})
+    def set_bar(self, symbol: str, day: date, *, vendor: str | None = None, **values: float | None) -> None:
+        """Serve these values (open, high, low, close, volume) in one bar, at one vendor or at all.
 
-    def drop_bar(self, symbol: str, day: date) -> None:
-        """Serve no bar for this session."""
-        self._control("POST", "bars", {"symbol": symbol, "date": day.isoformat(), "drop": True})
+        None is served as a missing value; a day without a session gets a bar where all of them are given.
+        """
+        self._control("POST", "bars", {"symbol": symbol, "date": day.isoformat(), "vendor": vendor, **values})
+
+    def drop_bar(self, symbol: str, day: date, vendor: str | None = None) -> None:
+        """Serve no bar for this session, at one vendor or at all."""
+        self._control("POST", "bars", {"symbol": symbol, "date": day.isoformat(), "vendor": vendor, "drop": True})
 
     def set_minute(self, symbol: str, at: datetime, **values: float | None) -> None:
         """Serve these values in the minute that opens at `at`; None is served as a missing value."""

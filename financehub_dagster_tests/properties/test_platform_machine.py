@@ -142,7 +142,7 @@ class PlatformMachine(RuleBasedStateMachine):
             return
         bars = self.vendor.bars(KNOWN[symbol], day, self.world.began)
         values = {name: round(float(getattr(bars, name)[0]) * factor, 2) for name, factor in factors.items()}
-        self.world.sandbox.set_bar(symbol, day, **values)
+        self.world.sandbox.set_bar(symbol, day, vendor=None, **values)
         self.vendor.market.amendments.edit_bar(symbol, day, values)
 
     @rule(symbol=symbols, number=sessions)

@@ -47,8 +47,11 @@ class _Split(_Symbol):
 
 
 class _Dividend(_Symbol):
+    """A dividend; vendor: the one that alone reports it."""
+
     date: date
     amount: float = Field(gt=0)
+    vendor: str | None = None
 
 
 class _Values(_Symbol):
@@ -62,9 +65,10 @@ class _Values(_Symbol):
 
 
 class _Bar(_Values):
-    """New values of one bar; `drop` takes the whole bar away."""
+    """New values of one bar; `drop` takes the whole bar away. vendor: the one that alone serves it so."""
 
     date: date
+    vendor: str | None = None
     drop: bool = False
 
 
@@ -194,18 +198,19 @@ class Control:
         self.market.amendments.declare_split(self._known(split).symbol, split.date, split.ratio)
 
     def _dividend(self, dividend: _Dividend) -> None:
-        self.market.amendments.declare_dividend(self._known(dividend).symbol, dividend.date, dividend.amount)
+        symbol, vendor = self._known(dividend).symbol, self._named(dividend.vendor)
+        self.market.amendments.declare_dividend(symbol, dividend.date, dividend.amount, vendor)
 
     def _bar(self, bar: _Bar) -> None:
-        symbol = self._known(bar).symbol
+        symbol, vendor = self._known(bar).symbol, self._named(bar.vendor)
         if bar.drop:
-            self.market.amendments.drop_bar(symbol, bar.date)
+            self.market.amendments.drop_bar(symbol, bar.date, vendor)
             return
-        self.market.amendments.edit_bar(symbol, bar.date, _values(bar))
+        self.market.amendments.edit_bar(symbol, bar.date, _values(bar), vendor)
 
     def _minutes(self, asked: _Minutes) -> None:
         symbol, amendments = self._known(asked).symbol, self.market.amendments
-        vendor = None if asked.vendor is None else self._vendor(asked.vendor).name
+        vendor = self._named(asked.vendor)
         if asked.restore or asked.first is None:
             amendments.restore_minutes(symbol)
         elif asked.last is not None:
@@ -231,6 +236,10 @@ class Control:
         if instrument is None:
             raise SandboxError(f"{payload.symbol} is not listed in the sandbox")
         return instrument
+
+    def _named(self, vendor: str | None) -> str | None:
+        """The platform's name for a vendor; None: every one."""
+        return None if vendor is None else self._vendor(vendor).name
 
     def _vendor(self, name: str) -> Vendor:
         """A vendor by the platform's name for it or by its path."""

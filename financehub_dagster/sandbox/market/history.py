@@ -49,6 +49,13 @@ class History(Prices):
         prices = {name: getattr(self, name) * later for name in ("open", "high", "low", "close")}
         return replace(self, **prices, volume=self.volume / later)
 
+    def dividend_adjusted(self) -> Floats:
+        """Closes times the product of 1 - dividend / previous close over every later ex-date."""
+        kept = 1 - self.dividend[1:] / self.close[:-1]
+        factors = np.append(np.where(np.isfinite(kept) & (kept > 0), kept, 1.0), 1.0)
+        adjusted: Floats = self.close * np.cumprod(factors[::-1])[::-1] if len(self) else self.close
+        return adjusted
+
     @property
     def origin(self) -> str:
         """recorded, generated, mixed, or none where there are no rows."""

@@ -63,14 +63,14 @@ class Market:
         self.frozen_at = None if running else now
         self.ahead = now - self._clock() if running and now is not None else 0.0
 
-    def daily(self, instrument: Instrument) -> History:
-        """All sessions that have opened by now; the last one is unfinished where its market is still open."""
+    def daily(self, instrument: Instrument, vendor: str | None = None) -> History:
+        """All sessions that have opened by now, as `vendor` serves them; the last one is unfinished until its close."""
         now = self.now()
         full = full_history(instrument.symbol, instrument.asset_type, instrument.exchange)
         visible = int(np.searchsorted(full.opens, now, side="right"))
         if not visible:
             return full[:0]
-        history = self.amendments.apply(instrument.symbol, full[:visible])
+        history = self.amendments.apply(instrument.symbol, full[:visible], vendor)
         return unfinished(history, now, price_decimals(instrument.asset_type, float(full.close[visible - 1])))
 
     def intraday(

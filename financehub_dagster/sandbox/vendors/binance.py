@@ -163,7 +163,7 @@ class Binance(Vendor):
         start, end, limit = (_number(request, each) for each in ("startTime", "endTime", "limit"))
         limit = min(_DEFAULT_KLINES if limit is None else limit, _MAX_KLINES)
         if interval == "1d":
-            history = self.market.daily(instrument)
+            history = self.market.daily(instrument, self.name)
             history = _chosen(history, start, end, limit)
             rows, origin = _kline_rows(history, history.opens, INTERVALS[interval]), history.origin
         elif INTERVALS["1m"] <= INTERVALS[interval] < INTERVALS["1d"]:

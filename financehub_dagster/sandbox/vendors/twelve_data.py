@@ -179,7 +179,7 @@ class TwelveData(KeyedVendor):
             raise Refused(_error(400, _parameter("outputsize", size, f"a number from 1 to {_MOST_ROWS}")))
         bars: History | Bars
         if interval == "1day":
-            bars = _days(self.market.daily(instrument), first, last, int(size))
+            bars = _days(self.market.daily(instrument, self.name), first, last, int(size))
             labels = bars.date.astype(str).tolist()
         elif INTERVALS[interval] < INTERVALS["1day"]:
             span = (first or 0.0, last or self.market.now())

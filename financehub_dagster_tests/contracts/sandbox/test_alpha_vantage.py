@@ -68,8 +68,17 @@ def test_the_whole_history_is_for_customers_and_as_traded(paid: Sandbox) -> None
     adjusted = paid_query(paid, "TIME_SERIES_DAILY_ADJUSTED", symbol=symbol, outputsize="full")["Time Series (Daily)"]
     traded = paid_query(paid, "TIME_SERIES_DAILY", symbol=symbol, outputsize="full")["Time Series (Daily)"]
     before = max(each for each in traded if each < day)
-    assert float(traded[before]["4. close"]) == pytest.approx(ratio * float(adjusted[before]["5. adjusted close"]))
-    assert traded[day]["4. close"] == adjusted[day]["5. adjusted close"]
+
+    def taken_out(day: str) -> float:
+        return float(traded[day]["4. close"]) / float(adjusted[day]["5. adjusted close"])
+
+    assert taken_out(before) / taken_out(day) == pytest.approx(ratio, rel=1e-4)
+    newest = max(traded)
+    assert traded[newest]["4. close"] == adjusted[newest]["5. adjusted close"]
+    paid_on = max(each for each in adjusted if float(adjusted[each]["7. dividend amount"]))
+    before = max(each for each in traded if each < paid_on)
+    kept = 1 - float(adjusted[paid_on]["7. dividend amount"]) / float(traded[before]["4. close"])
+    assert taken_out(paid_on) / taken_out(before) == pytest.approx(kept, rel=1e-4)
     assert adjusted[day]["8. split coefficient"] == f"{ratio:.1f}"
     assert len(traded) > 3000
 
@@ -177,6 +186,23 @@ def test_a_bar_that_a_test_spoils_is_served_spoilt(sandbox: Sandbox) -> None:
     sandbox.set_bar("IBM", date(2018, 2, 6), close=None, high=1.0)
     row = query(sandbox, "TIME_SERIES_DAILY", symbol="IBM")["Time Series (Daily)"]["2018-02-06"]
     assert (row["4. close"], row["2. high"]) == ("nan", "1.0000")
+
+
+def test_what_one_vendor_has_otherwise_no_other_has(sandbox: Sandbox) -> None:
+    sandbox.freeze(FRESHLY_RECORDED)
+    saturday = date(2018, 2, 3)
+    sandbox.set_bar("IBM", date(2018, 2, 6), vendor="alpha_vantage", high=999.0)
+    sandbox.set_bar("IBM", saturday, vendor="alpha_vantage", open=1.0, high=3.0, low=1.0, close=2.0, volume=4.0)
+    sandbox.drop_bar("IBM", date(2018, 2, 5), vendor="alpha_vantage")
+    rows = query(sandbox, "TIME_SERIES_DAILY", symbol="IBM")["Time Series (Daily)"]
+    assert rows["2018-02-06"]["2. high"] == "999.0000"
+    assert (rows["2018-02-03"]["4. close"], rows["2018-02-03"]["5. volume"]) == ("2.0000", "4")
+    assert "2018-02-05" not in rows
+    question = {"symbol": "IBM", "interval": "1day", "start_date": "2018-02-02", "end_date": "2018-02-07"}
+    others = fresh(sandbox, "twelve_data", "/time_series", **question).json()["values"]
+    days = [each["datetime"] for each in others]
+    assert days == ["2018-02-06", "2018-02-05", "2018-02-02"]
+    assert float(others[0]["high"]) != 999.0
 
 
 def test_market_status_follows_the_clock(sandbox: Sandbox) -> None:

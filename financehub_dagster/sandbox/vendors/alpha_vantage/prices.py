@@ -25,11 +25,11 @@ _FIELDS = ("1. open", "2. high", "3. low", "4. close")
 def daily(symbol: str, history: History, size: str, adjusted: bool) -> dict[str, Any]:
     """TIME_SERIES_DAILY, or TIME_SERIES_DAILY_ADJUSTED with adjusted close, dividend and split coefficient."""
     days, raw = history.date.astype(str).tolist(), history.as_traded()
-    rows = _rows(days, raw)
+    rows, paid_out = _rows(days, raw), history.dividend_adjusted()
     for place, row in enumerate(rows.values()):
         if adjusted:
             row |= {
-                "5. adjusted close": f"{history.close[place]:.4f}",
+                "5. adjusted close": f"{paid_out[place]:.4f}",
                 "6. volume": whole_text(raw.volume[place]),
                 "7. dividend amount": f"{history.dividend[place]:.4f}",
                 "8. split coefficient": f"{history.split[place]:.1f}",

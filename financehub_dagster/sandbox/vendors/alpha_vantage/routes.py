@@ -145,7 +145,7 @@ class AlphaVantage(KeyedVendor):
         if adjusted:
             self.require_paid(request)
         instrument, size = self._known(request), self._size(request)
-        history = _shown(self.market.daily(instrument), size)
+        history = _shown(self.market.daily(instrument, self.name), size)
         document = prices.daily(request.query_params["symbol"].upper(), history, size, adjusted)
         return json_response(document, headers={ORIGIN_HEADER: history.origin})
 
@@ -156,7 +156,7 @@ class AlphaVantage(KeyedVendor):
         if instrument is None or instrument.asset_type is not AssetType.FX:
             return _invalid_call("FX_DAILY")
         size = self._size(request)
-        history = _shown(self.market.daily(instrument), size)
+        history = _shown(self.market.daily(instrument, self.name), size)
         return json_response(prices.fx_daily(base, quoted, history, size), headers={ORIGIN_HEADER: history.origin})
 
     def _intraday(self, request: Request) -> Response:

@@ -53,7 +53,7 @@ def chart_document(
     if interval != "1d" and interval not in _INTRADAY:
         description = f"Invalid input - interval={interval} is not supported. Valid intervals: {_VALID_INTERVALS}"
         raise _refused(400, "Bad Request", description)
-    history = market.daily(instrument)
+    history = market.daily(instrument, "yahoo")
     start, end = _window(query, history, market.now())
     meta = chart_meta(instrument, history, market.sessions(instrument), market.now())
     meta |= {"dataGranularity": interval, "range": query.get("range", "")}
@@ -116,7 +116,7 @@ def _daily(
     if bars.closes[-1] > now and instrument.asset_type is not AssetType.FX:
         # The running session is labelled by the time of its last trade, not by its open.
         stamps[-1] = int(now) if instrument.asset_type is not AssetType.CRYPTO else int(now) // 60 * 60
-    adjusted = _dividend_adjusted(history)[chosen]
+    adjusted = history.dividend_adjusted()[chosen]
     result: dict[str, Any] = {"meta": meta, "timestamp": stamps}
     if found := _events(bars, events):
         result["events"] = found
@@ -129,14 +129,6 @@ def _daily(
 def _with_nulls(column: Any) -> list[Any]:
     """Every seventh row without a value, as Yahoo writes minutes in which it saw no trade."""
     return [None if row % 7 == 3 else value for row, value in enumerate(list(column))]
-
-
-def _dividend_adjusted(history: History) -> Floats:
-    """Closes times the product of 1 - dividend / previous close over every later ex-date."""
-    kept = 1 - history.dividend[1:] / history.close[:-1]
-    factors = np.append(np.where(np.isfinite(kept) & (kept > 0), kept, 1.0), 1.0)
-    adjusted: Floats = history.close * np.cumprod(factors[::-1])[::-1]
-    return adjusted
 
 
 def _events(bars: History, asked: str) -> dict[str, dict[str, dict[str, object]]]:
