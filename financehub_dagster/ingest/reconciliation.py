@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.request_context import counting
+from financehub_dagster.ingest.vendor_errors import Compared, measure
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers import listings
 from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.budgets import budgets
 from financehub_dagster.providers.routing import DailyBarsRouter
-from financehub_dagster.storage import discrepancies
-from financehub_dagster.storage.database.engine import market_engine, transaction
+from financehub_dagster.storage import discrepancies, measured_bars
+from financehub_dagster.storage.database.engine import Connection, market_engine, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries import checks
 from financehub_dagster.storage.rate_limits.availability import unavailable
@@ -35,6 +36,8 @@ SPARE = 0.5
 """The share of every budget of an account that must be left before it is asked."""
 SESSIONS = 40
 """Sessions compared: two months, one request at every vendor."""
+BEFORE = timedelta(days=100)
+"""Earlier bars that are requested with them: what is usual of an instrument tells which of its bars are doubtful."""
 SETTLED = timedelta(days=3)
 """Sessions this young are left out: vendors correct closes and volumes within days."""
 
@@ -103,7 +106,7 @@ class _Work:
             return
         others = self._others(instrument, set(stored["source"]))
         span = stored["date"].iloc[0].date(), stored["date"].iloc[-1].date()
-        second = self._ask(others, instrument, *span)
+        second = self._ask(others, instrument, span[0] - BEFORE, span[1])
         if second is None:
             result.skipped["no other vendor could be asked"] += 1
             return
@@ -112,15 +115,20 @@ class _Work:
         for column, count in compared.items():
             result.values[second.source, column] += count
         later = others[others.index(second.source) + 1 :]
-        third = self._ask(later, instrument, *span) if found else None
+        third = self._ask(later, instrument, span[0] - BEFORE, span[1]) if found else None
         rows = [_row(each, stored, second, third) for each in found]
         for row in rows:
             result.found[second.source, row.column_name, row.kind] += 1
             result.off.update([row.off] if row.off else [])
         vendor, symbol = second.source, instrument.symbol
-        in_transaction(
-            lambda connection: discrepancies.replace(connection, self.table, symbol, vendor, span, rows, self.run_id)
-        )
+        pair = Compared(self.table, instrument, stored, second, third)
+
+        def keep(connection: Connection) -> None:
+            discrepancies.replace(connection, self.table, symbol, vendor, span, rows, self.run_id)
+            for name, measured in measure(connection, pair).items():
+                measured_bars.replace(connection, self.table, symbol, name, pair.span, measured, self.run_id)
+
+        in_transaction(keep)
 
     def _others(self, instrument: Instrument, sources: set[str]) -> list[str]:
         """The vendors that have not sent any of the stored bars, and know the instrument, in the router's order."""

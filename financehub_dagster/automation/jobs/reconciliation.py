@@ -14,7 +14,7 @@ from financehub_dagster.providers.table_sources import bound_router, resources_o
 from financehub_dagster.tables import BARS_OF
 
 KEEP_DAYS = 365
-"""A discrepancy that was not found again for so long belongs to an instrument that is not compared any more."""
+"""What was not found again for so long belongs to an instrument, or a vendor, that is not compared any more."""
 
 
 class Sample(dg.Config):
@@ -29,7 +29,9 @@ def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
     from financehub_dagster.ingest import reconciliation
     from financehub_dagster.ingest.run_config import Universe
     from financehub_dagster.market.quality.reconciliation import rotation
-    from financehub_dagster.storage import discrepancies
+    from financehub_dagster.operations import vendor_errors
+    from financehub_dagster.storage import discrepancies, measured_bars
+    from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.database.transactions import in_transaction
 
     today, skipped, off = datetime.now(UTC).date(), Counter[str](), Counter[str]()
@@ -45,11 +47,15 @@ def compare_vendors(context: dg.OpExecutionContext, config: Sample) -> None:
         for name, count in zip(numbers, (found.instruments, found.found.total(), found.calls), strict=True):
             numbers[name] += count
     in_transaction(lambda connection: discrepancies.forget(connection, KEEP_DAYS))
+    in_transaction(lambda connection: measured_bars.forget(connection, KEEP_DAYS))
+    with transaction() as connection:
+        measured = vendor_errors.as_markdown(vendor_errors.rates(connection))
     shape = {"table": "string", "vendor": "string", "column": "string", "kind": "string"}
     columns = {**shape, "compared": "int", "differ": "int", "rate": "string"}
     context.add_output_metadata(
         {
             **numbers,
+            "errors of vendors": dg.MetadataValue.md(measured),
             "rates": record_table(columns, rates),
             "off by majority": record_table(
                 {"vendor": "string", "values": "int"},

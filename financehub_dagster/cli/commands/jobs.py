@@ -24,7 +24,7 @@ _FILLS = {
     "update_single_asset": _DAILY,
     "historical_seed": f"{_DAILY}; or its minutes and longer bars",
     "rank_instruments": "`instruments.importance`",
-    "reconcile_prices": "`discrepancies`",
+    "reconcile_prices": "`discrepancies`, `measured_bars`",
     "replay_dead_letters": "the tables of the failed work",
     "cleanup_failed_tasks": "deletes from `task_failures`",
     "cleanup_old_data": "deletes from whatever grows",

@@ -11,7 +11,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+type Floats = NDArray[np.float64]
 type Kind = Literal["value", "basis", "unit"]
 
 TOLERANCES = {"open": 0.01, "high": 0.01, "low": 0.01, "close": 0.005, "volume": 1.0}
@@ -43,12 +45,9 @@ def compare(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[list[Discrepancy]
 
     Both have date and the columns of TOLERANCES; sessions that only one of them has are left out.
     """
-    names = list(TOLERANCES)
-    both = stored[["date", *names]].merge(told[["date", *names]], on="date", suffixes=("", "_told")).sort_values("date")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = {name: np.log((both[f"{name}_told"] / both[name]).to_numpy(np.float64)) for name in names}
+    both, ratios = aligned(stored, told)
     compared = {name: int(np.isfinite(ratio).sum()) for name, ratio in ratios.items()}
-    kind = _basis(ratios["close"])
+    kind = basis(ratios["close"])
     if kind is not None:
         last = both.iloc[-1]
         found = Discrepancy(last["date"].date(), "close", kind, float(last["close"]), float(last["close_told"]))
@@ -62,15 +61,28 @@ def compare(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[list[Discrepancy]
     return found_all, compared
 
 
-def _basis(ratios: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Kind | None:
+def aligned(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
+    """The sessions that both have, in order, with what is told as `…_told`; and the log ratios of each column."""
+    names = list(TOLERANCES)
+    both = stored.merge(told[["date", *names]], on="date", suffixes=("", "_told")).sort_values("date")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return both, {name: np.log((both[f"{name}_told"] / both[name]).to_numpy(np.float64)) for name in names}
+
+
+def basis(ratios: Floats) -> Kind | None:
+    """The kind of the one factor, if there is one, by which all closes differ."""
     known = ratios[np.isfinite(ratios)]
     if len(known) < FEWEST:
         return None
     middle = float(np.median(known))
     if abs(middle) <= SAME_BASIS or float(np.median(np.abs(known - middle))) > STEADY:
         return None
-    near = any(abs(abs(middle) - np.log(unit)) <= UNIT_ROOM for unit in UNITS)
-    return "unit" if near else "basis"
+    return "unit" if near_unit(np.array([middle]))[0] else "basis"
+
+
+def near_unit(ratios: Floats) -> NDArray[np.bool_]:
+    """Which log ratios are about that of two units."""
+    return np.asarray(np.logical_or.reduce([np.abs(np.abs(ratios) - np.log(unit)) <= UNIT_ROOM for unit in UNITS]))
 
 
 def odd_one_out(column: str, stored: float, second: float, third: float) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, DATEMULTIRANGE, JSONB
 
-from financehub_dagster.market.bar_arrays import DAILY_VALUES
+from financehub_dagster.storage import quality_tables
 from financehub_dagster.storage.database import as_of_functions, repaired_views
 from financehub_dagster.tables import ACTIONS, DATA, TABLES
 from financehub_dagster.tables.declaration import ColumnType, Table
@@ -147,49 +147,10 @@ vintages = sa.Table(
     comment="Named times as of which tables are read; revisions that one of them needs are kept.",
 )
 
-rejected_rows = sa.Table(
-    "rejected_rows",
-    metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("table_name", sa.Text, nullable=False),
-    sa.Column("symbol", sa.Text, nullable=False),
-    sa.Column("date", sa.Date, nullable=False),
-    sa.Column("rule", sa.Text, nullable=False, comment="the quality rule it broke"),
-    sa.Column("row", JSONB, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("rejected_at", Instant, nullable=False, server_default=sa.func.now()),
-    sa.Column("run_id", sa.Text),
-    sa.UniqueConstraint("table_name", "symbol", "date", "rule", "source", name="rejected_rows_once_key"),
-    comment="Rows a vendor sent that no table accepts; one row per rule and source, however often it is sent.",
-)
-
-discrepancies = sa.Table(
-    "discrepancies",
-    metadata,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("symbol", sa.Text, primary_key=True),
-    sa.Column("date", sa.Date, primary_key=True),
-    sa.Column("column_name", sa.Text, primary_key=True),
-    sa.Column("vendor", sa.Text, primary_key=True, comment="the provider that was compared with"),
-    sa.Column("kind", sa.Text, nullable=False, comment="value; basis or unit: of all closes, the newest is named"),
-    sa.Column("source", sa.Text, nullable=False, comment="the provider of the stored value"),
-    sa.Column("stored", Double, nullable=False),
-    sa.Column("told", Double, nullable=False, comment="the value of the provider that was compared with"),
-    sa.Column("off", sa.Text, comment="the provider that two others disagree with; NULL: not known"),
-    sa.Column("compared_at", Instant, nullable=False, server_default=sa.func.now()),
-    sa.Column("run_id", sa.Text),
-    comment="Values that another vendor has otherwise than they are stored, as last compared.",
-)
-
-repaired_bars = sa.Table(
-    "repaired_bars",
-    metadata,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("symbol", sa.Text, primary_key=True),
-    sa.Column("date", sa.Date, primary_key=True),
-    *(sa.Column(name, Double, nullable=name == "adj_close") for name in DAILY_VALUES),
-    comment="Daily bars with the repairs that have one right answer, where a bar has one or is moved by one.",
-)
+rejected_rows = quality_tables.rejected_rows(metadata)
+discrepancies = quality_tables.discrepancies(metadata)
+measured_bars = quality_tables.measured_bars(metadata)
+repaired_bars = quality_tables.repaired_bars(metadata)
 
 dirty_marks = sa.Table(
     "dirty_marks",

@@ -37,6 +37,7 @@ from financehub_dagster.storage.dead_letters.dead_letters import (
 )
 from financehub_dagster.storage.dead_letters.deferred_work import Deferral
 from financehub_dagster.storage.lineage.stale_inputs import Mark
+from financehub_dagster.storage.measured_bars import Example, Measured
 from financehub_dagster.storage.operations.alerts import Due
 from financehub_dagster.storage.operations.freshness import Freshness
 from financehub_dagster.storage.operations.health_checks import Checked
@@ -97,6 +98,7 @@ ONE: dict[object, Callable[[int], object]] = {
     discrepancies.Row: lambda number: discrepancies.Row(
         START + timedelta(days=number), "close", "value", "yahoo", 1.0, 2.0, None
     ),
+    Measured: lambda number: Measured(f"kind {number}", True, [START], Example(START, "close", 1.0, 2.0, "yahoo")),
 }
 """A value of each type, by its number."""
 NAMED: dict[str, Callable[[int], object]] = {

@@ -1,0 +1,201 @@
+"""What two vendors' bars of an instrument tell of either's errors, and of which kind these are.
+
+Belongs here: gathering what is known of both vendors (stored flags, refused rows, empty answers, the answer at hand)
+and turning findings into what is kept. Does not belong here: kinds and comparisons (market.quality.vendor_errors),
+whom to ask (`reconciliation`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from financehub_dagster.market.bar_arrays import DAILY_VALUES
+from financehub_dagster.market.instruments import Instrument
+from financehub_dagster.providers.base import DailyBars
+from financehub_dagster.storage.database.engine import Connection
+from financehub_dagster.storage.measured_bars import COMPARED, Example, Measured
+from financehub_dagster.storage.queries import vendor_answers
+from financehub_dagster.tables import ACTIONS, TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from financehub_dagster.market.quality.vendor_errors import Finding
+
+type Broken = tuple[date, str, str, float | None]
+"""The day of a bar, the rule it breaks, a column that shows it, and what that has."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The bars of one instrument: stored ones, the answers of a second vendor and, if it was asked, of a third."""
+
+    table: str
+    instrument: Instrument
+    stored: "pd.DataFrame"
+    second: DailyBars
+    third: DailyBars | None
+
+    @property
+    def span(self) -> tuple[date, date]:
+        """The first and last session compared: of those stored, as far back as the second vendor answered for."""
+        days = self.stored["date"].dt.date
+        since = [each for each in (self.second.told_since, self.second.listed_since) if each is not None]
+        return max([days.iloc[0], *since]), days.iloc[-1]
+
+
+def measure(connection: Connection, of: Compared) -> dict[str, list[Measured]]:
+    """What is to be kept of each vendor for the sessions of `of.span`: those compared, and those with errors."""
+    from financehub_dagster.market.quality import vendor_errors
+
+    symbol, span = of.instrument.symbol, of.span
+    stored = _within(of.stored, span)
+    if not len(stored):
+        return {}
+    told, refused = _judged(of)
+    answers = vendor_answers.refused(connection, of.table, symbol, span)
+    answers += [
+        each for each in vendor_answers.refused(connection, ACTIONS, symbol, span) if each[2].startswith("split")
+    ]
+    splits = vendor_answers.actions(connection, symbol, (span[0], None), "split")
+    third = None if of.third is None else of.third.bars
+    rules = vendor_errors.by_rules(of.second.source, refused, stored, _usual(stored))
+    for vendor in sorted({*stored["source"], *(each[0] for each in answers)} - {of.second.source}):
+        broken = _broken(vendor, stored, answers)
+        rules += vendor_errors.by_rules(vendor, broken, told, of.second.source)
+    compared = vendor_errors.by_comparison(stored, of.second.source, told, third, splits)
+    rules += _absent(connection, of, stored, told, refused)
+    found = vendor_errors.together(rules, compared)
+    if of.second.all_actions:
+        found += _payments(connection, of)
+    days = [(str(source), day) for source, day in zip(stored["source"], stored["date"].dt.date, strict=True)]
+    days += [(of.second.source, day) for day in told["date"].dt.date]
+    return _kept(days, found)
+
+
+def _within(bars: "pd.DataFrame", span: tuple[date, date]) -> "pd.DataFrame":
+    days = bars["date"].dt.date
+    within: pd.DataFrame = bars[(days >= span[0]) & (days <= span[1])].reset_index(drop=True)
+    return within
+
+
+def _usual(stored: "pd.DataFrame") -> str:
+    """The vendor of most of the stored bars."""
+    return str(stored["source"].mode().iloc[0])
+
+
+def _judged(of: Compared) -> "tuple[pd.DataFrame, list[Broken]]":
+    """The second vendor's bars that a table would take, and what all of its bars break, within the span.
+
+    The bars before the span are what doubtful ones are judged by.
+    """
+    import numpy as np
+
+    from financehub_dagster.market.quality import acceptance, doubts, series_arrays, vendor_errors
+
+    symbol, declared = of.instrument.symbol, TABLES[of.table]
+    good, rejected, unread = acceptance.judge(declared.limits, declared.rules, of.second.bars)
+    actions = of.second.actions.assign(symbol=symbol)
+    complete = {symbol} if of.second.all_actions else set()
+    bits = doubts.judge(series_arrays.arrange(good.assign(symbol=symbol), actions, complete))
+    broken = [_of_row(row, row["rule"]) for frame in (rejected, unread) for row in frame.to_dict("records")]
+    for row in np.flatnonzero(bits).tolist():
+        bar = good.iloc[row]
+        for flag in doubts.names(int(bits[row])):
+            column = vendor_errors.column_of(flag)
+            broken.append((bar["date"].date(), flag, column, _number(bar[column])))
+    first, last = of.span
+    return _within(good, of.span), [each for each in broken if first <= each[0] <= last]
+
+
+def _of_row(row: Mapping[Any, Any], rule: str) -> Broken:
+    """A refused row by the column that its rule names, or by the first that has no price."""
+    column = next((name for name in DAILY_VALUES if rule.startswith(f"{name}_")), None)
+    if column is None:
+        amiss = (name for name in ("close", "open", "high", "low") if not (_number(row.get(name)) or 0) > 0)
+        column = next(amiss, "volume" if rule == "finite" else "close")
+    return row["date"].date(), rule, column, _number(row.get(column))
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if isfinite(number) else None
+
+
+def _broken(vendor: str, stored: "pd.DataFrame", answers: Sequence[vendor_answers.Refused]) -> Iterator[Broken]:
+    """What a vendor's stored bars, and those that were refused and that it has not corrected since, break."""
+    from financehub_dagster.market.quality import vendor_errors
+
+    own = stored[stored["source"] == vendor]
+    known = dict(zip(own["date"].dt.date, own.to_dict("records"), strict=True))
+    for day, row in known.items():
+        for flag in row["flags"]:
+            column = vendor_errors.column_of(flag)
+            yield day, flag, column, _number(row[column])
+    for source, day, rule, refused, at in answers:
+        corrected = day in known and known[day]["fetched_at"] > at and not rule.startswith("split")
+        if source == vendor and not corrected:
+            yield _of_row({**refused, "date": datetime.combine(day, time())}, rule)
+
+
+def _absent(
+    connection: Connection, of: Compared, stored: "pd.DataFrame", told: "pd.DataFrame", refused: Iterable[Broken]
+) -> "list[Finding]":
+    """Bars that one vendor lacks at a session, and that one has on a day without."""
+    from financehub_dagster.market import calendars
+    from financehub_dagster.market.quality.vendor_errors import Finding
+
+    second, usual = of.second.source, _usual(stored)
+    sessions = set(calendars.known(of.instrument, *of.span).dates.tolist())
+    mine, theirs = (dict(zip(bars["date"].dt.date, bars["close"], strict=True)) for bars in (stored, told))
+    sources = dict(zip(stored["date"].dt.date, stored["source"].astype(str), strict=True))
+    sent = theirs.keys() | {day for day, *_ in refused}
+    lacking = [(second, day, mine[day], sources[day]) for day in (mine.keys() & sessions) - sent]
+    for vendor, day in vendor_answers.empty(connection, of.table, of.instrument.symbol, of.span):
+        if vendor != second and day in sessions and sources.get(day) != vendor and (day in mine or day in theirs):
+            lacking.append((vendor, day, mine.get(day, theirs.get(day)), sources.get(day, second)))
+    missing = [Finding(name, "missing", day, True, "close", None, close, by) for name, day, close, by in lacking]
+    if not sessions:
+        return missing
+    beside = [(sources[day], day, mine[day], second) for day in mine.keys() - sessions]
+    beside += [(second, day, theirs[day], usual) for day in theirs.keys() - sessions]
+    return missing + [Finding(name, "no_session", day, True, "close", has, None, by) for name, day, has, by in beside]
+
+
+def _payments(connection: Connection, of: Compared) -> "list[Finding]":
+    from financehub_dagster.market.adjustments import CASH
+    from financehub_dagster.market.quality import vendor_errors
+
+    first = vendor_answers.actions(connection, of.instrument.symbol, of.span, *CASH)
+    first = first[first["source"] != of.second.source]
+    third = of.third.actions if of.third is not None and of.third.all_actions else None
+    return vendor_errors.payments_on_other_days(first, of.second.source, _within(of.second.actions, of.span), third)
+
+
+def _kept(days: Iterable[tuple[str, date]], found: "Sequence[Finding]") -> dict[str, list[Measured]]:
+    """What was compared and found by vendor: a bar with an error was compared too."""
+    compared: dict[str, set[date]] = {}
+    for vendor, day in [*days, *((each.vendor, each.date) for each in found)]:
+        compared.setdefault(vendor, set()).add(day)
+    kinds: dict[str, dict[tuple[str, bool], list[Finding]]] = {}
+    for each in found:
+        kinds.setdefault(each.vendor, {}).setdefault((each.kind, each.decided), []).append(each)
+    return {
+        vendor: [
+            Measured(COMPARED, True, own),
+            *(
+                Measured(kind, decided, {each.date for each in those}, _example(max(those, key=lambda each: each.date)))
+                for (kind, decided), those in kinds.get(vendor, {}).items()
+            ),
+        ]
+        for vendor, own in compared.items()
+    }
+
+
+def _example(of: "Finding") -> Example:
+    return Example(of.date, of.column, of.told, of.other, of.against)
