@@ -41,7 +41,7 @@ def opened(answer: IntradayBars) -> list[int]:
 
 
 def test_a_thousand_minutes_take_one_request_and_one_more_the_next(sandbox: Sandbox) -> None:
-    for minutes, requests in ((1000, 1), (1001, 2), (2500, 3)):
+    for minutes, requests in ((1000, 1), (1001, 2), (2000, 2)):
         sandbox.clear_calls()
         answer = binance().intraday_bars(BTC, 1, TEN, TEN + timedelta(minutes=minutes))
         assert (len(answer.bars), answer.calls, sandbox.calls()["total"]) == (minutes, requests, requests)
@@ -129,6 +129,12 @@ def test_klines_of_another_question_are_refused_after_one_try(vendor: ScriptedVe
     with pytest.raises(Malformed, match="asked for klines"):
         ask(vendor, Answer(rows, headers=AGES_AGO))
     assert len(vendor.asked) == 1
+
+
+def test_a_minute_that_maintenance_cut_short_is_one(vendor: ScriptedVendor) -> None:
+    cut = minute(TEN)
+    cut[6] = cut[0] + 14_838
+    assert opened(ask(vendor, Answer([cut, minute(TEN + timedelta(minutes=9))], headers=AGES_AGO))) == [0, 9]
 
 
 def test_no_bars_are_an_answer_that_is_complete(vendor: ScriptedVendor) -> None:
