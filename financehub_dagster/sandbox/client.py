@@ -48,7 +48,8 @@ class Sandbox:
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables that point the platform's providers here."""
-        return {f"{vendor.upper()}_BASE_URL": self.base_url(vendor) for vendor in VENDORS}
+        addresses = {f"{vendor.upper()}_BASE_URL": self.base_url(vendor) for vendor in VENDORS}
+        return {**addresses, "BINANCE_BULK_BASE_URL": self.binance_url}
 
     @property
     def keys(self) -> dict[str, str]:
@@ -60,9 +61,9 @@ class Sandbox:
         """Spoil requests.
 
         Kinds: status, error, timeout, reset, slow, trickle, truncated, garbage, empty, html, wrong_symbol, shuffled,
-        duplicated, strings, nan; closing_bar, extended_hours, exchange_time, microseconds, null_rows of vendors that do
-        so. Options: vendor, path (part of it), symbol (ours), status, situation, in_200,
-        retry_after, retry_after_as, seconds, times, after.
+        duplicated, strings, nan; closing_bar, extended_hours, exchange_time, microseconds, null_rows, bad_checksum,
+        corrupt_zip, bulk_gap of vendors that do so. Options: vendor, path (part of it), symbol (ours), status,
+        situation, in_200, retry_after, retry_after_as, seconds, times, after.
         """
         self._control("POST", "faults", {"kind": kind, **options})
 

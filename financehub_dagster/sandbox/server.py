@@ -30,7 +30,7 @@ from financehub_dagster.sandbox.faults.distortions import asking_for
 from financehub_dagster.sandbox.faults.faults import TRANSPORT, Fault, Wire
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.vendors.alpha_vantage.routes import AlphaVantage
-from financehub_dagster.sandbox.vendors.binance import Binance
+from financehub_dagster.sandbox.vendors.binance.routes import Binance
 from financehub_dagster.sandbox.vendors.coingecko import CoinGecko
 from financehub_dagster.sandbox.vendors.coinmarketcap import CoinMarketCap
 from financehub_dagster.sandbox.vendors.finnhub import Finnhub

@@ -22,6 +22,7 @@ Kind = Literal[
     "status", "error", "timeout", "reset", "slow", "trickle", "truncated", "garbage", "empty", "html",
     "wrong_symbol", "shuffled", "duplicated", "strings", "nan",
     "closing_bar", "extended_hours", "exchange_time", "microseconds", "null_rows",
+    "bad_checksum", "corrupt_zip", "bulk_gap",
 ]  # fmt: skip
 
 _HTML = b"<!doctype html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"

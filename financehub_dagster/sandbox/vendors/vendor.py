@@ -28,7 +28,10 @@ Situation = Literal["bad_key", "burst", "day_quota", "month_quota", "not_in_plan
 
 
 #: What a vendor does now and then although nobody asked for it.
-Quirk = Literal["closing_bar", "extended_hours", "exchange_time", "microseconds", "null_rows"]
+Quirk = Literal[
+    "closing_bar", "extended_hours", "exchange_time", "microseconds", "null_rows",
+    "bad_checksum", "corrupt_zip", "bulk_gap",
+]  # fmt: skip
 #: Key under which the server leaves the quirk of a request in its ASGI scope.
 QUIRK = "financehub.quirk"
 

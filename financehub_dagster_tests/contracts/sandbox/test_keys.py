@@ -203,7 +203,8 @@ def test_vendors_answer_to_their_name_and_to_their_path(sandbox: Sandbox) -> Non
 
 
 def test_environment_and_keys_name_every_vendor(sandbox: Sandbox) -> None:
-    assert set(sandbox.environment) == {f"{vendor.upper()}_BASE_URL" for vendor in VENDORS}
+    addresses = {f"{vendor.upper()}_BASE_URL" for vendor in VENDORS}
+    assert set(sandbox.environment) == addresses | {"BINANCE_BULK_BASE_URL"}
     assert set(sandbox.keys) == {f"{vendor.upper()}_API_KEYS" for vendor in EXAMPLES}
     for vendor in EXAMPLES:
         assert sandbox.environment[f"{vendor.upper()}_BASE_URL"] == f"{sandbox.url}/{vendor.replace('_', '')}"

@@ -135,8 +135,10 @@ def test_the_sandbox_address_stands_in_for_every_vendor(folder):
     block = homes.block_for(home, Mode.SANDBOX, "http://127.0.0.1:9")
     assert block["YAHOO_BASE_URL"] == "http://127.0.0.1:9/yahoo"
     assert block["BINANCE_BASE_URL"] == "http://127.0.0.1:9/binance"
+    assert block["BINANCE_BULK_BASE_URL"] == "http://127.0.0.1:9/binance"
     assert {name for name in block if name.endswith("_BASE_URL")} == {
-        f"{vendor.upper()}_BASE_URL" for vendor in VENDORS
+        *(f"{vendor.upper()}_BASE_URL" for vendor in VENDORS),
+        "BINANCE_BULK_BASE_URL",
     }
 
 

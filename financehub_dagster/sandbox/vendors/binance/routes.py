@@ -1,19 +1,21 @@
 """Binance spot market data as python-binance meets it: klines, the tickers of all pairs, exchange information, weights.
 
 Belongs here: the REST interface without orders and accounts, its limits, refusals and documents. Does not belong here:
-the market's figures (`sandbox.market`). Endpoints, weights, error codes and messages follow
-github.com/binance/binance-spot-api-docs (rest-api.md, errors.md, enums.md). Prices and quantities are strings of eight
-decimals, times are epoch milliseconds, a bar closes one millisecond before the next opens.
+the market's figures (`sandbox.market`), and the files that stand beside the interface (`bulk_files`). Endpoints,
+weights, error codes and messages follow github.com/binance/binance-spot-api-docs (rest-api.md, errors.md, enums.md).
+Prices and quantities are strings of eight decimals, times are epoch milliseconds, a bar closes one millisecond before
+the next opens.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, override
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.continuation import price_decimals
@@ -21,6 +23,7 @@ from financehub_dagster.sandbox.market.history import History, common_origin
 from financehub_dagster.sandbox.market.market import Market
 from financehub_dagster.sandbox.market.recordings import Floats, Prices
 from financehub_dagster.sandbox.vendors.accounts import Accounts
+from financehub_dagster.sandbox.vendors.binance import bulk_files
 from financehub_dagster.sandbox.vendors.limits import RateWindow
 from financehub_dagster.sandbox.vendors.vendor import (
     ORIGIN_HEADER,
@@ -57,12 +60,12 @@ _PAGES = {403: _PAGE.format("403 Forbidden"), 502: _PAGE.format("502 Bad Gateway
 
 
 class Binance(Vendor):
-    """Public market data; weight is counted per address."""
+    """Public market data; weight is counted per address, and bulk files have none."""
 
     name = "binance"
     prefix = "/api/v3"
     plans = ((WEIGHT,),)
-    quirks: tuple[Quirk, ...] = ("microseconds",)
+    quirks: tuple[Quirk, ...] = ("microseconds", *bulk_files.QUIRKS)
     situations = ("burst", "banned", "unknown_symbol")
 
     def __init__(self, market: Market) -> None:
@@ -81,14 +84,22 @@ class Binance(Vendor):
             "/ticker/24hr": self._tickers,
         }
 
+    @property
+    @override
+    def routes(self) -> Sequence[BaseRoute]:
+        """The interface, and the bulk files beside it."""
+        return [*super().routes, Route(bulk_files.PATH, self.answering(self._bulk_file))]
+
     @override
     def symbols_of(self, request: Request) -> Iterable[str]:
-        """`symbol`."""
-        return [request.query_params.get("symbol", "")]
+        """`symbol`, or the pair in the path of a bulk file."""
+        return [bulk_files.pair_of(request.url.path) or request.query_params.get("symbol", "")]
 
     @override
     def weight_of(self, request: Request) -> int:
         """The documented one."""
+        if bulk_files.pair_of(request.url.path) is not None:
+            return 0
         return WEIGHTS.get(request.url.path.rsplit("/", 1)[-1], 1)
 
     @override
@@ -99,6 +110,8 @@ class Binance(Vendor):
     @override
     def admit(self, identity: Identity, at: float) -> Response | None:
         """6,000 weight per UTC minute; 429 above, 418 for two minutes for those who go on regardless."""
+        if not identity.weight:
+            return None
         if at < self._banned_until:
             return self.refusal(418, int(self._banned_until - at) + 1)
         refusal = super().admit(identity, at)
@@ -109,7 +122,9 @@ class Binance(Vendor):
 
     @override
     def headers(self, identity: Identity, at: float) -> dict[str, str]:
-        """The used weight, on every answer."""
+        """The used weight, on every answer of the interface."""
+        if not identity.weight:
+            return {}
         used = str(self.accounts.used(None, WEIGHT.seconds, at))
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 
@@ -180,6 +195,20 @@ class Binance(Vendor):
         if quirk_of(request) == "microseconds":
             rows = [[row[0] * 1000, *row[1:6], row[6] * 1000 + 999, *row[7:]] for row in rows]
         return json_response(rows, headers={ORIGIN_HEADER: origin})
+
+    def _bulk_file(self, request: Request) -> Response:
+        """Of intervals below a day."""
+
+        def klines(pair: str, interval: str, first: float, last: float) -> tuple[list[list[Any]], str]:
+            instrument, seconds = self.carried().get(pair), INTERVALS.get(interval, 0)
+            if instrument is None or not seconds:
+                return [], "none"
+            if not INTERVALS["1m"] <= seconds < INTERVALS["1d"]:
+                raise Refused(_error(501, -1000, f"The sandbox has no files of {interval} bars."))
+            bars = self.market.intraday(instrument, seconds, first, last, vendor=self.name)
+            return _kline_rows(bars, bars.open_time, seconds), bars.origin
+
+        return bulk_files.answer(request, klines, self.market.now())
 
     def _tickers(self, request: Request) -> Response:
         """Of type MINI; the sandbox's day is the running UTC day."""

@@ -1,0 +1,1 @@
+"""Binance in the sandbox."""
