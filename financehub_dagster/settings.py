@@ -120,6 +120,10 @@ class Settings(BaseSettings):
     financehub_archive: bool = Field(
         True, description="Whether they are written to Parquet files under FINANCEHUB_HOME/archive first: on or off."
     )
+    financehub_bulk_files: bool = Field(
+        True,
+        description="Whether minutes of long ago come from vendors' bulk files first, before their APIs: on or off.",
+    )
     financehub_keep_health_days: int = Field(
         90, ge=1, description="Days for which health, SLA breaches and alerts that are over are kept."
     )
@@ -146,6 +150,9 @@ class Settings(BaseSettings):
     )
     yahoo_base_url: HttpUrl | None = Field(None, description="Base URL override of https://*.yahoo.com.")
     binance_base_url: HttpUrl | None = Field(None, description="Base URL override of https://api.binance.com.")
+    binance_bulk_base_url: HttpUrl | None = Field(
+        None, description="Base URL override of https://data.binance.vision, where Binance's bulk files are."
+    )
     alpha_vantage_base_url: HttpUrl | None = Field(
         None, description="Base URL override of https://www.alphavantage.co."
     )
@@ -200,6 +207,7 @@ class Settings(BaseSettings):
     def configured_vendors(self) -> tuple[str, ...]:
         """The providers that are on: those that need no key, and those whose key is set."""
         every = (name.removesuffix("_base_url") for name in type(self).model_fields if name.endswith("_base_url"))
+        every = (name for name in every if not name.endswith("_bulk"))  # a vendor's second address is no other vendor
         off = self.missing_keys()
         return tuple(name for name in every if name not in off)
 

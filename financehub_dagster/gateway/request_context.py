@@ -69,7 +69,7 @@ class Call:
         return self.reply.json()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Sent:
     """Requests that left for a run, those that brought no answer included."""
 
@@ -109,6 +109,11 @@ def counting() -> Iterator[Sent]:
         yield sent
     finally:
         _sent.reset(token)
+
+
+def counted_by() -> Sent | None:
+    """What counts this thread's requests, which lives as long as the run that they are for; None outside of one."""
+    return _sent.get()
 
 
 def current_call() -> Call:

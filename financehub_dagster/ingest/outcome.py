@@ -37,12 +37,13 @@ class Outcome:
 
     failures maps a symbol to its one-line reason, deferred one that waits for a vendor's budget, off one that nobody
     has a key for. sources counts the rows that each provider sent, where several may have, answered_by the instruments.
-    calls counts requests to vendors, those that brought no answer included, ignored bars outside of trading hours,
-    doubtful stored bars that break a rule by a plausible margin, replaced those that another vendor had a better one
-    for, withdrawn rows that the provider no longer tells. unclaimed lists instruments whose provider may not have told
-    all there is, taken_back those whose rows the first choice among the providers replaced after another one had
-    answered, restated and readjusted those whose whole history was fetched again after a split and after a dividend,
-    applied those with a split that was taken out here, doubted those whose answer lacks too much to be believed.
+    calls counts requests to vendors, those that brought no answer included, from_bulk_files bars that came from files
+    of vendors instead of their APIs, ignored bars outside of trading hours, doubtful stored bars that break a rule by a
+    plausible margin, replaced those that another vendor had a better one for, withdrawn rows that the provider no
+    longer tells. unclaimed lists instruments whose provider may not have told all there is, taken_back those whose rows
+    the first choice among the providers replaced after another one had answered, restated and readjusted those whose
+    whole history was fetched again after a split and after a dividend, applied those with a split that was taken out
+    here, doubted those whose answer lacks too much to be believed.
     """
 
     table: str
@@ -50,6 +51,7 @@ class Outcome:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+    from_bulk_files: int = 0
     ignored: int = 0
     doubtful: int = 0
     replaced: int = 0
@@ -103,6 +105,7 @@ def run_metadata(outcome: Outcome, first: str, last: str) -> dict[str, dg.Metada
         "vendor_calls": outcome.calls,
     }
     sometimes = {
+        "bars_from_bulk_files": outcome.from_bulk_files,
         "rows_outside_trading_hours": outcome.ignored,
         "rows_doubtful": outcome.doubtful,
         "rows_from_next_vendor": outcome.replaced,

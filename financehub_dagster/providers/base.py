@@ -52,7 +52,7 @@ class IntradayBars:
     known. It lies before the start of the range where nothing of that is confirmed. told_since is the first instant
     this plan or vendor reaches back to, where that is within the range. fetched_at is by our clock, or by the vendor's
     where ours is more than a minute off; clock_offset is how many seconds the vendor's clock is ahead of ours. calls
-    counts HTTP requests, those of a batch with its first instrument.
+    counts HTTP requests, those of a batch with its first instrument, from_bulk_files the bars that came from files.
     """
 
     symbol: str
@@ -64,6 +64,7 @@ class IntradayBars:
     complete_to: datetime
     told_since: datetime | None = None
     clock_offset: float = 0.0
+    from_bulk_files: int = 0
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,7 @@ def in_hours(answers: Iterable[tuple[Instrument, IntradayBars]], outcome: Outcom
     found = [(instrument, got) for instrument, got in answers if len(got.bars)]
     if not found:
         return None
+    outcome.from_bulk_files += sum(got.from_bulk_files for _, got in found)
     counts = [len(got.bars) for _, got in found]
     numbers = np.repeat(np.arange(len(found)), counts)
     values = {

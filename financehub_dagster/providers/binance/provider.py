@@ -1,17 +1,20 @@
 """Binance spot, by way of python-binance: daily and intraday bars and quotes of cryptos against USDT.
 
 Belongs here: the resource, its limits, paging, symbols and parsing. Does not belong here: what an answer on the wire
-means (errors) and the client library (client).
+means (errors), the client library (client) and the files beside the API (bulk_files).
 """
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from financehub_dagster.gateway.addresses import host_of, place_of
 from financehub_dagster.gateway.client import VendorClient
 from financehub_dagster.gateway.errors import BadRequest, Malformed, UnknownSymbol
 from financehub_dagster.gateway.policy import Meaning
@@ -19,10 +22,12 @@ from financehub_dagster.gateway.request_context import Call, calling
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers import intraday
 from financehub_dagster.providers.base import Answers, DailyBars, IntradayBars
-from financehub_dagster.providers.binance import errors
+from financehub_dagster.providers.binance import bulk_files, errors
+from financehub_dagster.providers.binance.bulk_files import PAGE, BulkFiles
 from financehub_dagster.providers.frames import actions_table, table
 from financehub_dagster.providers.reading import batches
 from financehub_dagster.providers.resource import CRYPTOS, Vendor
+from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.rate_limits.limiter import Limit
 
 if TYPE_CHECKING:
@@ -34,8 +39,8 @@ NAME = "binance"
 BASE_URL = "https://api.binance.com"
 DOLLARS = ("USDT", "USDC", "FDUSD", "TUSD", "USDP", "BUSD", "USD")
 """Quote assets that stand for the dollar; the first is the one that pairs are looked up by."""
-PAGE = 1000
-"""Most klines in one answer (Binance, market data endpoints)."""
+OWN_HOSTS = re.compile(r"api[a-z0-9-]*\.binance\.com|data-api\.binance\.vision")
+"""Hosts with the prices of the bulk files; its test network and Binance.US have others."""
 
 
 class BinanceProvider(Vendor):
@@ -49,10 +54,18 @@ class BinanceProvider(Vendor):
     }
 
     weight_per_minute: int = Field(default=6000, ge=80, description="Most request weight per minute from this address.")
+    bulk_base_url: str | None = Field(
+        default=None,
+        description="Stands in for the address of the bulk files; default: BINANCE_BULK_BASE_URL, else Binance's.",
+    )
+    bulk_requests_per_second: int = Field(
+        default=20, ge=1, description="Most requests per second for bulk files; Binance states no limit."
+    )
 
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _listing: Any = PrivateAttr(default_factory=threading.Lock)
     _client: Any = PrivateAttr(default=None)
+    _bulk: BulkFiles | None = PrivateAttr(default=None)
     _pairs: dict[tuple[str, str], tuple[str, bool]] | None = PrivateAttr(default=None)
 
     def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
@@ -71,19 +84,28 @@ class BinanceProvider(Vendor):
     def intraday_bars(self, instrument: Instrument, interval: int, start: datetime, end: datetime) -> IntradayBars:
         """Finished bars of `interval` minutes that open in [start, end); raises ProviderError.
 
-        One request per 1,000 bars. Binance keeps all of them since a pair was listed, those without a trade included.
+        Binance keeps all of them since a pair was listed, those without a trade included. Bulk files come first where
+        they are worth it; the API is asked for what they lack, one request per 1,000 bars, and has the last word.
         """
         self.check("intraday_bars", instrument)
         of = intraday.asked(NAME, instrument, interval, start, end)
-        step = errors.STEPS[interval]
+        step, bulk = errors.STEPS[interval], self._bulk_files()
         with calling(self._call("intraday_bars", instrument.symbol, step)) as call:
             pair = self._pair_of(instrument)
-            rows = self._klines(call, pair, step, of.first * 1000, of.last * 1000 - 1, running=True)
-        found = intraday.Minutes.of(
+            if bulk is None:
+                filed = bulk_files.Found(intraday.Minutes.joined([]), [(of.first, of.last)], 0)
+            else:
+                filed = bulk.bars(pair.upper(), of, intraday.our_clock())
+            parts = [(first * 1000, stop * 1000 - 1) for first, stop in filed.lacking]
+            rows = [row for part in parts for row in self._klines(call, pair, step, *part, running=True)]
+        told = intraday.Minutes.of(
             [row[0] // 1000 for row in rows],
             [[errors.decimal(row[place]) for row in rows] for place in range(1, 6)],
         )
-        return intraday.answer(of, found, NAME, call.requests, call.reply, settles=timedelta())
+        found = intraday.Minutes.joined([filed.bars, told])
+        requests = call.requests + filed.requests
+        answer = intraday.answer(of, found, NAME, requests, call.reply, settles=timedelta())
+        return replace(answer, from_bulk_files=len(set(filed.bars.opens.tolist()).difference(told.opens.tolist())))
 
     def quotes(self, instruments: Sequence[Instrument]) -> Answers:
         """The last price of each and its last 24 hours, all in one request; raises ProviderError.
@@ -170,6 +192,21 @@ class BinanceProvider(Vendor):
             if self._client is None:
                 self._client = BinanceClient(self.override() or BASE_URL)
             return self._client  # type: ignore[no-any-return]
+
+    def _bulk_files(self) -> BulkFiles | None:
+        """The files beside the API; None where they are off, or would have other prices than an API elsewhere."""
+        settings, override = get_settings(), self.override()
+        stated = self.bulk_base_url or settings.base_url(bulk_files.NAME)
+        elsewhere = override is not None and OWN_HOSTS.fullmatch(host_of(override)) is None
+        if not settings.financehub_bulk_files or (stated is None and elsewhere):
+            return None
+        with self._lock:
+            if self._bulk is None:
+                limit = Limit("requests", self.bulk_requests_per_second, 1.0)
+                own = self.policy(Meaning(bulk_files.refusal))
+                policy = replace(own, provider=bulk_files.NAME, limits=(limit,), place=place_of(stated))
+                self._bulk = BulkFiles(policy, (stated or bulk_files.ADDRESS).rstrip("/"))
+            return self._bulk
 
     def limits(self) -> tuple[Limit, ...]:
         """What Binance allows one address."""
