@@ -7,7 +7,7 @@ has more than half of each of its budgets left.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from logging import Logger
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,7 @@ class _Work:
             return
         others = self._others(instrument, set(stored["source"]))
         span = stored["date"].iloc[0].date(), stored["date"].iloc[-1].date()
-        second = self._ask(others, instrument, span[0] - BEFORE, span[1])
+        second = self._ask(others, instrument, span, stored)
         if second is None:
             result.skipped["no other vendor could be asked"] += 1
             return
@@ -115,7 +115,7 @@ class _Work:
         for column, count in compared.items():
             result.values[second.source, column] += count
         later = others[others.index(second.source) + 1 :]
-        third = self._ask(later, instrument, span[0] - BEFORE, span[1]) if found else None
+        third = self._ask(later, instrument, span, stored) if found else None
         rows = [_row(each, stored, second, third) for each in found]
         for row in rows:
             result.found[second.source, row.column_name, row.kind] += 1
@@ -138,20 +138,24 @@ class _Work:
             if name not in sources and listings.symbol_at(name, instrument) is not None
         ]
 
-    def _ask(self, names: Sequence[str], instrument: Instrument, first: date, last: date) -> DailyBars | None:
-        """The bars of the first of these vendors that has budget to spare and answers."""
+    def _ask(
+        self, names: Sequence[str], instrument: Instrument, span: tuple[date, date], stored: "pd.DataFrame"
+    ) -> DailyBars | None:
+        """The bars of the first of these vendors that has budget to spare and answers, volumes as `stored` has them."""
+        from financehub_dagster.market.quality import reconciliation
+
         for name in names:
             if not self._has_spare(name):
                 self.result.skipped[f"{name} has no budget to spare"] += 1
                 continue
             try:
-                answer: DailyBars = self.router.vendor(name).daily_bars(instrument, first, last)
+                answer: DailyBars = self.router.vendor(name).daily_bars(instrument, span[0] - BEFORE, span[1])
             except ProviderError as error:
                 self.result.skipped[f"{name} did not answer"] += 1
                 self.log.info(f"{instrument.symbol}: not compared with {name}: {error}")
                 continue
             if len(answer.bars):
-                return answer
+                return replace(answer, bars=reconciliation.in_units(stored, answer.bars))
         return None
 
     def _has_spare(self, name: str) -> bool:

@@ -71,8 +71,8 @@ def _rate(kind: str, wrong: Total | None, undecided: Total | None, compared: int
     )
 
 
-_IN_WORDS = {"dividend": "its payment", "disordered": "low, high, open and close"}
-"""What is wrong about a bar of these kinds, whose close may well be right."""
+_IN_WORDS = {"disordered": "open, high or low"}
+"""What is wrong about a bar of these kinds whose close is right."""
 
 
 def example_of(rate: KindRate) -> str:
@@ -81,8 +81,10 @@ def example_of(rate: KindRate) -> str:
     if shown is None:
         return ""
     bar, other = f"{rate.symbol} {shown.date}", f"{shown.against} has {_number(shown.other)}"
-    if rate.kind in _IN_WORDS:
+    if rate.kind in _IN_WORDS and shown.told == shown.other:
         return f"{bar}: {_IN_WORDS[rate.kind]}"
+    if rate.kind == "dividend":
+        return f"{bar}: its payment"
     if rate.kind == "missing":
         return f"{bar}: no bar; {other}"
     told = f"{bar}: {shown.column} {_number(shown.told)}"

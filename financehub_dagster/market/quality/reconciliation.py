@@ -69,6 +69,22 @@ def aligned(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[pd.DataFrame, dic
         return both, {name: np.log((both[f"{name}_told"] / both[name]).to_numpy(np.float64)) for name in names}
 
 
+def in_units(stored: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """`told` with volumes as the stored ones are counted: in units or in money, as Yahoo counts cryptos'."""
+    both, ratios = aligned(stored, told)
+    volume, price = ratios["volume"], np.log(both["close"].to_numpy(np.float64))
+
+    def differ(ratio: Floats) -> bool:
+        known = ratio[np.isfinite(volume)]
+        return len(known) < FEWEST or float(np.median(np.abs(known))) > TOLERANCES["volume"]
+
+    if not differ(volume):
+        return told
+    if not differ(volume - price):
+        return told.assign(volume=told["volume"] / told["close"])
+    return told if differ(volume + price) else told.assign(volume=told["volume"] * told["close"])
+
+
 def basis(ratios: Floats) -> Kind | None:
     """The kind of the one factor, if there is one, by which all closes differ."""
     known = ratios[np.isfinite(ratios)]
