@@ -114,7 +114,8 @@ def _of_row(row: Mapping[Any, Any], rule: str) -> Broken:
     """A refused row by the column that its rule names, or by the first that has no price."""
     column = next((name for name in DAILY_VALUES if rule.startswith(f"{name}_")), None)
     if column is None:
-        amiss = (name for name in ("close", "open", "high", "low") if not (_number(row.get(name)) or 0) > 0)
+        known = (name for name in ("close", "open", "high", "low") if name in row)
+        amiss = (name for name in known if not (_number(row[name]) or 0) > 0)
         column = next(amiss, "volume" if rule == "finite" else "close")
     return row["date"].date(), rule, column, _number(row.get(column))
 

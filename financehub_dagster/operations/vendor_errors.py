@@ -6,6 +6,7 @@ Belongs here: rates, and the tables as Markdown. Does not belong here: measuring
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isclose
 
 from financehub_dagster.storage import measured_bars
 from financehub_dagster.storage.database.engine import Connection
@@ -71,8 +72,8 @@ def _rate(kind: str, wrong: Total | None, undecided: Total | None, compared: int
     )
 
 
-_IN_WORDS = {"disordered": "open, high or low"}
-"""What is wrong about a bar of these kinds whose close is right."""
+_IN_WORDS = {"disordered": "open, high or low", "split": "its split"}
+"""What is wrong about a bar of these kinds whose close is that of the other vendor."""
 
 
 def example_of(rate: KindRate) -> str:
@@ -81,7 +82,7 @@ def example_of(rate: KindRate) -> str:
     if shown is None:
         return ""
     bar, other = f"{rate.symbol} {shown.date}", f"{shown.against} has {_number(shown.other)}"
-    if rate.kind in _IN_WORDS and shown.told == shown.other:
+    if rate.kind in _IN_WORDS and isclose(shown.told or 0, shown.other or 0, rel_tol=0.005):
         return f"{bar}: {_IN_WORDS[rate.kind]}"
     if rate.kind == "dividend":
         return f"{bar}: its payment"
