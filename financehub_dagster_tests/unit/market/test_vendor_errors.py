@@ -17,6 +17,8 @@ from financehub_dagster.market.quality.vendor_errors import (
     payments_on_other_days,
     together,
 )
+from financehub_dagster.operations.vendor_errors import kinds_as_markdown
+from financehub_dagster_tests.fixtures.folder import REPOSITORY
 from financehub_dagster_tests.unit.market.test_reconciliation import bars
 
 NO_SPLITS = pd.DataFrame({"date": np.array([], "datetime64[s]"), "value": []})
@@ -48,6 +50,10 @@ def test_every_rule_about_bars_is_of_a_kind_but_for_what_a_double_cannot_hold() 
         "negative", "unreadable", "negative", None,
     ]  # fmt: skip
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_the_page_on_quality_has_every_kind_as_it_is_declared() -> None:
+    assert kinds_as_markdown() in (REPOSITORY / "docs/quality.md").read_text()
 
 
 @pytest.mark.parametrize(
