@@ -23,7 +23,7 @@ from financehub_dagster.operations.metrics import render
 from financehub_dagster.operations.watch import Watcher
 from financehub_dagster.serving import guard, openbb, rows, udf
 from financehub_dagster.serving.errors import ReadError
-from financehub_dagster.serving.pieces import Kept
+from financehub_dagster.serving.pieces import IS_HEAD, Kept
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.errors import DatabaseError
 
@@ -66,7 +66,8 @@ class HeadAsGet:
 
     async def __call__(self, scope: guard.Message, receive: guard.Receive, send: guard.Send) -> None:
         """Answer one request."""
-        await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+        is_head = scope.get("method") == "HEAD"
+        await self._app({**scope, "method": "GET", IS_HEAD: True} if is_head else scope, receive, send)
 
 
 def create_app(*, looks: bool = True, origins: Sequence[str] = ()) -> FastAPI:
@@ -113,7 +114,7 @@ def create_app(*, looks: bool = True, origins: Sequence[str] = ()) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "HEAD"],
-            allow_headers=["Authorization", "Range"],
+            allow_headers=["Authorization", "Range", "If-Match", "If-Range"],
             expose_headers=[rows.NOTE, "Content-Range", "ETag"],
             allow_private_network=True,
         )

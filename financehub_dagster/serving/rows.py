@@ -110,8 +110,7 @@ def get_rows(table: str, request: Request) -> Response:
     rows = answer(table, parameters, notes)
     headers = {NOTE: "; ".join(notes)} if notes else {}
     made = Response(encoded(rows, form), media_type=MEDIA[form], headers=headers)
-    kept.keep(request, made)
-    return asked_for(request, made)
+    return asked_for(request, kept.keep(request, made))
 
 
 def parameters_of(request: Request) -> dict[str, str]:

@@ -11,6 +11,7 @@ from financehub_dagster_tests.unit.serving import stored
 from financehub_dagster_tests.unit.serving.test_guard import serving
 
 ROWS = "/tables/stock_prices_daily?symbols=AAPL,MSFT"
+ONE = "/tables/stock_prices_daily?symbols=MSFT"
 PARQUET = f"{ROWS}&format=parquet"
 
 
@@ -104,29 +105,63 @@ def test_every_format_has_pieces(connection: HTTPConnection, form: str) -> None:
     assert b"".join(body for _, body, _ in parts) == whole
 
 
-def test_all_pieces_are_of_one_answer_and_a_whole_answer_is_a_new_one(connection: HTTPConnection) -> None:
+@pytest.mark.parametrize("between", [{}, {"method": "HEAD"}, {"range": "bytes=0-"}])
+def test_pieces_are_of_one_answer_whatever_others_ask_meanwhile(connection: HTTPConnection, between) -> None:
     size = int(ask(connection, PARQUET, "HEAD")[2]["content-length"])
     first = ask(connection, PARQUET, range="bytes=0-999")[1]
     whole = ask(connection, PARQUET)[1]
-    ask(connection, PARQUET, "HEAD")
     with stored.one_in_pence("MSFT", date(2024, 1, 15)):
+        ask(connection, PARQUET, **between)
         rest = ask(connection, PARQUET, range="bytes=1000-")[1]
         assert first + rest == whole
         assert len(whole) == size
-        changed = ask(connection, PARQUET)[1]
-        assert changed != whole
-        assert ask(connection, PARQUET, range="bytes=0-")[1] == changed
 
 
-@pytest.mark.parametrize(("name", "value"), [("KEPT_SECONDS", -1.0), ("MOST_KEPT", 100)])
-def test_an_answer_that_is_not_kept_is_made_anew(
-    connection: HTTPConnection, name: str, value: float, monkeypatch
-) -> None:
-    monkeypatch.setattr(pieces, name, value)
+def test_a_whole_answer_is_a_new_one(connection: HTTPConnection) -> None:
+    before = ask(connection, PARQUET, range="bytes=0-")[1]
+    with stored.one_in_pence("MSFT", date(2024, 1, 15)):
+        assert ask(connection, PARQUET)[1] != before
+    assert ask(connection, PARQUET)[1] == before
+
+
+def test_an_answer_that_is_still_read_is_kept_for_longer(connection: HTTPConnection, monkeypatch) -> None:
+    monkeypatch.setattr(pieces, "KEPT_SECONDS", -1.0)
+    before = ask(connection, PARQUET, range="bytes=0-")[1]
+    with stored.one_in_pence("MSFT", date(2024, 1, 15)):
+        assert ask(connection, PARQUET, range="bytes=0-")[1] == before
+        monkeypatch.setattr(pieces, "LONGEST_SECONDS", -1.0)
+        assert ask(connection, PARQUET, range="bytes=0-")[1] != before
+    assert ask(connection, PARQUET, range="bytes=0-")[1] == before
+
+
+@pytest.mark.parametrize("bounds", [{"KEPT_SECONDS": -1, "LONGEST_SECONDS": -1}, {"MOST_KEPT": 100}])
+def test_an_answer_that_is_not_kept_is_made_anew(connection: HTTPConnection, bounds, monkeypatch) -> None:
+    for name, bound in bounds.items():
+        monkeypatch.setattr(pieces, name, bound)
     whole = ask(connection, PARQUET)[1]
     with stored.one_in_pence("MSFT", date(2024, 1, 15)):
         assert ask(connection, PARQUET, range="bytes=0-")[1] != whole
     assert ask(connection, PARQUET, range="bytes=0-")[1] == whole
+
+
+def test_an_answer_that_is_too_long_to_be_kept_takes_no_place_of_others(
+    connection: HTTPConnection, monkeypatch
+) -> None:
+    one = f"{ONE}&format=parquet"
+    before = ask(connection, one, range="bytes=0-")[1]
+    monkeypatch.setattr(pieces, "MOST_KEPT", len(before))
+    ask(connection, f"{ROWS}&format=json", range="bytes=0-")
+    with stored.one_in_pence("MSFT", date(2024, 1, 15)):
+        assert ask(connection, one, range="bytes=0-")[1] == before
+
+
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-3"}])
+def test_who_wants_another_answer_alone_gets_none(connection: HTTPConnection, headers: dict[str, str]) -> None:
+    etag = ask(connection, PARQUET, "HEAD")[2]["etag"]
+    status, body, told = ask(connection, PARQUET, if_match='"of another answer"', **headers)
+    assert (status, body, told["etag"]) == (412, b"", etag)
+    for own in ("*", etag, f'"of another answer", {etag}'):
+        assert ask(connection, PARQUET, if_match=own, **headers)[0] == (206 if headers else 200)
 
 
 def test_pages_of_other_sites_may_ask_for_pieces(port: int) -> None:
