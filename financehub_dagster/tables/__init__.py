@@ -7,6 +7,7 @@ Does not belong here: SQL, Dagster, and tables for the platform's own book-keepi
 FINANCEHUB_TABLES names modules with further declarations: each has a `TABLE`, as the files here do.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,31 @@ DERIVED = {name: table.filled for name, table in TABLES.items() if isinstance(ta
 """How each table is filled that is computed from others."""
 FOLLOWING = tuple(name for name, filled in DERIVED.items() if filled.follows)
 """The computed tables that follow their inputs by declarative automation."""
+
+
+def catching_up(tables: Mapping[str, Table]) -> frozenset[str]:
+    """Those computed tables among `tables` that get what they lack as soon as their inputs have it.
+
+    By healing, by following their inputs, or by a scheduled job, which writes every row that a changed input asks for
+    where the table is sparse or within the day, and else those of its window alone.
+    """
+    on_schedule = {
+        each for name, table in tables.items() for job in table.jobs if job.cron for each in (name, *job.also)
+    }
+    return frozenset(
+        name
+        for name, table in tables.items()
+        if isinstance(table.filled, Derived)
+        and (
+            table.ledger
+            or table.filled.follows
+            or (name in on_schedule and (table.filled.sparse or table.time == "ts"))
+        )
+    )
+
+
+CATCHING_UP = catching_up(TABLES)
+"""The computed tables that nobody has to be told of whose inputs could not be stored."""
 ACTIONS = corporate_actions.TABLE.name
 """The table of dividends and splits, which move the prices in tables of bars."""
 LEDGER_TABLES = tuple(name for name, table in TABLES.items() if table.ledger)

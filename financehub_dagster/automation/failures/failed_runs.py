@@ -17,7 +17,7 @@ from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, Piec
 from financehub_dagster.automation.jobs.single_asset import STEPS_OVER_ONE_SYMBOL
 from financehub_dagster.automation.run_facts import contained, own_tag
 from financehub_dagster.ingest.outcome import NothingStored
-from financehub_dagster.tables import DERIVED
+from financehub_dagster.tables import CATCHING_UP
 
 if TYPE_CHECKING:
     from dagster._core.snap.execution_plan_snapshot import ExecutionPlanSnapshot, ExecutionStepSnap
@@ -133,9 +133,9 @@ def _stored_nothing(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str
 
 
 def _without_input(plan: "ExecutionPlanSnapshot", nothing_stored: set[str], begun: set[str]) -> set[str]:
-    """The steps that compute tables from those of `nothing_stored`, or from one another, and never began."""
+    """The steps that compute tables from those of `nothing_stored`, or from one another, never began, and catch up."""
     inputs = {step.key: {key for each in step.inputs for key in each.upstream_step_keys} for step in plan.steps}
-    waiting = {key for key in inputs if key in DERIVED and key not in begun}
+    waiting = {key for key in inputs if key in CATCHING_UP and key not in begun}
     found: set[str] = set()
     while more := {key for key in waiting - found if inputs[key] & (nothing_stored | found)}:
         found |= more

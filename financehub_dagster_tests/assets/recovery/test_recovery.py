@@ -18,6 +18,7 @@ from dagster._core.storage.tags import (
     ROOT_RUN_ID_TAG,
 )
 
+from financehub_dagster.automation.failures import failed_runs
 from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG
 from financehub_dagster.automation.failures.lost_runs import PROCESS_TAG, tags_of_this_process
 from financehub_dagster.automation.failures.recovery import Recovered, recover
@@ -26,6 +27,7 @@ from financehub_dagster.automation.sensors import dead_letter_failed_runs, repla
 from financehub_dagster.automation.sensors import recovery as recovery_sensor
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.lineage.pending_materializations import note_write
+from financehub_dagster.tables import CATCHING_UP
 
 STOCKS, INDICATORS = "stock_prices_daily", "indicators_daily"
 RANGE = {ASSET_PARTITION_RANGE_START_TAG: "2015-02-01", ASSET_PARTITION_RANGE_END_TAG: "2015-04-01"}
@@ -156,6 +158,27 @@ def test_an_unknown_symbol_has_one_row_alone_and_what_is_computed_from_it_has_no
     assert (row[0], *row[2:6]) == (STOCKS, "GE", ["GE"], 1, "open")
     assert recovered(platform).unfinished_steps == 0
     assert letters(platform) == [row]
+
+
+def test_what_is_computed_of_others_in_such_a_run_is_computed_by_the_next_of_its_job(platform, sandbox):
+    """Bitcoin's months lie years back, and neither a dead letter nor the ledger tells of their signals."""
+    sandbox.delist("GE")
+    tables = [STOCKS, "crypto_prices_daily", INDICATORS, "signals"]
+    assert not platform.run(tables, "2014-06-01", "2015-03-01", symbols=["GE", "BTC"]).success
+    assert {row[0] for row in letters(platform)} == {STOCKS}
+    assert recovered(platform).unfinished_steps == 0
+    assert platform.scalar("select count(*) from signals") == 0
+    assert platform.run([INDICATORS, "signals"], f"{datetime.now(UTC):%Y-%m}-01").success
+    first, last = platform.rows("select min(date), max(date) from signals where symbol = 'BTC'")[0]
+    assert (first.isoformat()[:7], last.isoformat()[:7]) == ("2014-06", "2015-03")
+
+
+def test_a_table_that_does_not_catch_up_by_itself_has_a_row(platform, sandbox, monkeypatch):
+    monkeypatch.setattr(failed_runs, "CATCHING_UP", CATCHING_UP - {INDICATORS})
+    sandbox.delist("GE")
+    assert not platform.run([STOCKS, INDICATORS, "levels_daily"], "2015-03-01", symbols=["GE"]).success
+    assert recovered(platform).unfinished_steps == 1
+    assert {row[0] for row in letters(platform)} == {STOCKS, INDICATORS}
 
 
 def test_rows_that_were_committed_without_an_event_are_reported_once(platform):
