@@ -13,6 +13,7 @@ from financehub_dagster.assets.checks.bars import SHOWN, Check, Evidence, Findin
 from financehub_dagster.assets.tables import kept
 from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.tables import BARS_OF, DERIVED, LEDGER_TABLES
+from financehub_dagster.wording import counted
 
 NAME = "coverage"
 
@@ -32,7 +33,7 @@ def coverage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "heat_map": heat_map("daily bars", gaps.shares_by_month(connection, list(BARS_OF))),
             "heat_map_indicators": heat_map("computed tables", gaps.shares_by_month(connection, list(DERIVED))),
         }
-    context.log.info(f"{NAME}: {changed} rows were brought up to now")
+    context.log.info(f"{NAME}: {counted(changed, 'row was', 'rows were')} brought up to now")
     metadata = {
         **_numbers(counts),
         "sessions": _sessions(counts),
@@ -87,7 +88,7 @@ def _no_open_gaps(evidence: Evidence) -> Finding:
     counts = gaps.sessions_by_state(evidence.connection)
     expected = sum(states["expected"] for states in counts.values())
     open_ = sum(states[state] for states in counts.values() for state in ("gap", "dead_lettered", "deferred"))
-    lacking = f"{open_:,} of {expected:,} sessions are missing, failed or deferred"
+    lacking = f"sessions missing, failed or deferred: {open_:,} of {expected:,}"
     message = lacking if open_ else f"{expected:,} accounted for"
     return Finding(expected, open_, message, gaps.open_gaps(evidence.connection, SHOWN))
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from financehub_dagster.assets.tables import kept
 from financehub_dagster.ingest.record_table import record_table
+from financehub_dagster.wording import counted
 
 NAME = "holdings"
 
@@ -23,7 +24,7 @@ def holdings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     shown = (
         {name: "-" if getattr(each, name) is None else str(getattr(each, name)) for name in columns} for each in found
     )
-    context.log.info(f"{NAME}: {len(found)} lots")
+    context.log.info(f"{NAME}: {counted(len(found), 'lot')}")
     return dg.MaterializeResult(
         asset_key=NAME,
         metadata={"dagster/row_count": len(found), "lots": record_table(dict.fromkeys(columns, "string"), shown)},

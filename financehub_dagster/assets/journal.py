@@ -13,6 +13,7 @@ from pydantic import Field
 from financehub_dagster.assets.tables import OWNERS
 from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.tables import ACTIONS, BARS_OF
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.serving.journal.writing import Written
@@ -61,9 +62,8 @@ def journal(context: dg.AssetExecutionContext, config: Journals) -> dg.Materiali
     for each in written:
         lacking = [position.symbol for position in each.journal.account.positions if position.problems]
         if lacking:
-            context.log.warning(
-                f"{NAME}: {each.journal.account.name}: something is missing of {len(lacking)} positions"
-            )
+            positions = counted(len(lacking), "position")
+            context.log.warning(f"{NAME}: {each.journal.account.name}: something is missing of {positions}")
     shown = {
         f"journal of {each.journal.account.name}": dg.MetadataValue.md(each.shortened())
         for each in written[:MOST_ACCOUNTS]

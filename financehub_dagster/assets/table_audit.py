@@ -17,6 +17,7 @@ from financehub_dagster.assets.checks.bars import Finding
 from financehub_dagster.assets.checks.steps import CHECKS
 from financehub_dagster.assets.tables import OWNERS
 from financehub_dagster.ingest.record_table import record_table
+from financehub_dagster.wording import counted
 
 NAME = "table_audit"
 MAINTENANCE_POOL = "maintenance"
@@ -66,7 +67,7 @@ def table_audit(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResu
         offending = sum(finding.offending for finding in findings.values())
         seconds = round(perf_counter() - began)
         summary.append({"table": table, "rows": rows, "findings": offending, "seconds": seconds})
-        context.log.info(f"{table}: {rows:,} rows read, {offending:,} findings")
+        context.log.info(f"{table}: {counted(rows, 'row')} read, {counted(offending, 'finding')}")
         yield _result(table, rows, findings)
     if dg.AssetKey(NAME) in context.selected_asset_keys:
         columns = {"table": "string", "rows": "int", "findings": "int", "seconds": "int"}
@@ -90,7 +91,7 @@ def _result(table: str, rows: int, findings: Mapping[str, Finding]) -> dg.AssetC
         check_name=table,
         passed=not found,
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
-        description=said or f"{rows:,} rows read, none amiss",
+        description=said or f"{counted(rows, 'row')} read, none amiss",
         metadata={
             "rows": rows,
             **{name: finding.offending for name, finding in findings.items()},

@@ -33,7 +33,7 @@ def dead_letter_failed_runs(context: dg.SensorEvaluationContext) -> dg.SkipReaso
     found = catch_up(context.instance, context.cursor, datetime.now(UTC))
     if found.cursor is not None:
         context.update_cursor(found.cursor)
-    return dg.SkipReason(f"{found.runs} runs failed; {found.steps} of their steps were undone.")
+    return dg.SkipReason(f"Failed runs: {found.runs}; steps left undone: {found.steps}.")
 
 
 @dg.sensor(
@@ -69,7 +69,7 @@ def replay_dead_letters_sensor(context: dg.SensorEvaluationContext) -> dg.RunReq
     if not due:
         return dg.SkipReason("No dead letter is due.")
     if is_unfinished(context.instance, replay.JOB):
-        return dg.SkipReason(f"{due} dead letters are due; a replay is running.")
+        return dg.SkipReason(f"Dead letters due: {due}; a replay is running.")
     return dg.RunRequest()
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from financehub_dagster.wording import counted
+
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
 
@@ -35,12 +37,14 @@ class FirstFetch:
         if not self.instruments:
             return
         asked = ", ".join(
-            f"{vendor} for {count} ({self.requests[vendor]:,} requests)" for vendor, count in self.instruments.items()
+            f"{vendor} for {count} ({counted(self.requests[vendor], 'request')})"
+            for vendor, count in self.instruments.items()
         )
-        yield f"{sum(self.instruments.values()):,} instruments have no bars yet. From now on vendors are asked: {asked}"
+        new = counted(sum(self.instruments.values()), "instrument has", "instruments have")
+        yield f"{new} no bars yet. From now on vendors are asked: {asked}"
         minutes = max(1, round(max(self.seconds.values()) / 60))
         yield (
-            f"about {self.bars:,} daily bars since {self.since}, in {minutes} min or more; {CADENCES}. "
+            f"about {counted(self.bars, 'daily bar')} since {self.since}, in {minutes} min or more; {CADENCES}. "
             "`financehub gaps` shows what is still missing, FINANCEHUB_HISTORY_START sets the beginning"
         )
 

@@ -20,6 +20,7 @@ from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.operations import probes
 from financehub_dagster.tables import TABLES
 from financehub_dagster.tables.declaration import Queue
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -76,7 +77,7 @@ def run_in_parts(
         launched = [_launch(webserver, replace(order, symbols=group), "low") for group in groups]
     except probes.Trouble as trouble:
         raise CommandError(f"{webserver}: {trouble}; look at `financehub status`") from None
-    console.note(f"{len(launched)} runs were launched; they go on if this command is stopped")
+    console.note(f"{counted(len(launched), 'run')} launched, which will go on if this command is stopped")
     with event_log(console), dg.DagsterInstance.get() as instance, console.progress("runs") as report:
         while True:
             last = [last_run(instance, run_id) for run_id in launched]

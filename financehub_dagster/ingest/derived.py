@@ -28,6 +28,7 @@ from financehub_dagster.storage.lineage import stale_inputs
 from financehub_dagster.storage.queries import bars, history
 from financehub_dagster.storage.upsert import withdrawals
 from financehub_dagster.tables import BARS_OF, DERIVED, TABLES, period_of
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,7 @@ def update_derived(name: str, window: Window, universe: Universe, run_id: str, l
     with closing(at_once(update, batches, ABREAST)) as parts:
         for part in parts:
             outcome.include(part)
-            log.info(f"{name}: {len(outcome.done)} instruments done, {len(outcome.failures)} failed")
+            log.info(f"{name}: {counted(len(outcome.done), 'instrument')} done, {len(outcome.failures)} failed")
     return outcome
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from financehub_dagster.ingest.record_table import record_table
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.upsert.upsert import WriteResult
@@ -79,10 +80,10 @@ class Outcome:
 
     def include(self, part: "Outcome") -> None:
         """Count what was done to some of the instruments as part of this."""
-        for counted in fields(self):
-            own, other = getattr(self, counted.name), getattr(part, counted.name)
-            if counted.name != "table":  # a Counter is a dict too, and its counts add up
-                setattr(self, counted.name, own | other if type(own) is dict else own + other)
+        for each in fields(self):
+            own, other = getattr(self, each.name), getattr(part, each.name)
+            if each.name != "table":  # a Counter is a dict too, and its counts add up
+                setattr(self, each.name, own | other if type(own) is dict else own + other)
 
 
 def _reasons(failures: Mapping[str, str]) -> dg.TableMetadataValue:
@@ -153,10 +154,10 @@ def raise_if_nothing_worked(outcome: Outcome) -> None:
     """Raise NothingStored when instruments failed and none is done; one line names how many and the first reason."""
     if outcome.failures and not outcome.done:
         symbol, reason = next(iter(outcome.failures.items()))
-        deferred = f", and {len(outcome.deferred)} more were deferred" if outcome.deferred else ""
-        count = len(outcome.failures)
+        deferred = f", {len(outcome.deferred)} deferred" if outcome.deferred else ""
+        failed = counted(len(outcome.failures), "instrument")
         raise NothingStored(
-            f"{outcome.table}: none of {count} instruments could be stored{deferred}; {symbol}: {reason}",
+            f"{outcome.table}: nothing stored, {failed} failed{deferred}; {symbol}: {reason}",
             metadata=_undone(outcome),
             allow_retries=False,
         )

@@ -27,6 +27,7 @@ from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.partition_keys import ends_of
 from financehub_dagster.tables import SNAPSHOTS
+from financehub_dagster.wording import counted
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ def update_answers(work: SnapshotRun, instruments: Sequence[Instrument], log: Lo
         outcome.calls += sent.requests
         outcome.include(in_transaction(partial(_store, work, batch, answers, errors)))
         done, failed = len(outcome.done), len(outcome.failures)
-        log.info(f"{work.table}: {done} of {len(instruments)} instruments done, {failed} failed")
+        log.info(f"{work.table}: {done} of {counted(len(instruments), 'instrument')} done, {failed} failed")
     if outcome.off:
-        log.warning(f"{work.table}: {len(outcome.off)} instruments not asked about, {next(iter(outcome.off.values()))}")
+        off = counted(len(outcome.off), "instrument")
+        log.warning(f"{work.table}: {off} not asked about, {next(iter(outcome.off.values()))}")
     return outcome
 
 

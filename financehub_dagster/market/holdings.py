@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from financehub_dagster.wording import counted
+
 COLUMNS = ("account", "symbol", "quantity", "cost", "opened_on")
 
 
@@ -70,7 +72,8 @@ def _lots(name: str, text: str) -> Iterator[tuple[int, Lot]]:
                     raise HoldingsError(f"{name}: line {reader.line_num}: the header must be {','.join(COLUMNS)}")
                 continue
             if len(cells) != len(header):
-                raise HoldingsError(f"{name}: line {reader.line_num}: {len(cells)} cells under {len(header)} columns")
+                found = f"{counted(len(cells), 'cell')} under {counted(len(header), 'column')}"
+                raise HoldingsError(f"{name}: line {reader.line_num}: {found}")
             values = {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
             yield reader.line_num, _lot(f"{name}: line {reader.line_num}", values)
     except csv.Error as error:

@@ -24,6 +24,7 @@ from financehub_dagster.market.instruments import (
     InstrumentError,
     instrument_from_text,
 )
+from financehub_dagster.wording import counted
 
 _OTHER_NAMES = {
     "type": "asset_type",
@@ -115,7 +116,8 @@ def _csv_rows(text: str) -> Iterator[_Row]:
             elif header is None:
                 header = _header(line, [cell.strip() for cell in cells])
             elif len(cells) != len(header):
-                raise _Complaint(line, f"has {len(cells)} fields, the header names {len(header)} columns")
+                found = counted(len(cells), "field")
+                raise _Complaint(line, f"has {found}, the header names {counted(len(header), 'column')}")
             else:
                 yield _Row(line, dict(zip(header, cells, strict=True)))
             line = reader.line_num + 1

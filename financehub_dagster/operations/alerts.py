@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.operations.health import ESSENTIAL, FOR_A_PERSON
 from financehub_dagster.settings import get_settings
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,8 +99,8 @@ def text(due: "Sequence[Due]") -> tuple[str, str]:
     begun = [each for each in due if each.ended_at is None]
     lines = [_line(each) for each in (*begun, *(each for each in due if each.ended_at is not None))]
     more = [f"... and {len(lines) - MOST_LINES} more: `financehub health`"] if len(lines) > MOST_LINES else []
-    counted = f"{len(begun)} new problems, {len(lines) - len(begun)} over"
-    title = f"FinanceHub: {lines[0] if len(lines) == 1 else counted}"
+    numbers = f"{counted(len(begun), 'new problem')}, {len(lines) - len(begun)} over"
+    title = f"FinanceHub: {lines[0] if len(lines) == 1 else numbers}"
     return title[:200], "\n".join([*lines[:MOST_LINES], *more])
 
 
@@ -108,7 +109,7 @@ def _line(due: "Due") -> str:
         again = f" (again, {due.recurrence + 1} times of late)" if due.recurrence else ""
         return f"{due.message}{again}"
     lasted = (due.ended_at - due.opened_at).total_seconds() / 60
-    return f"over after {lasted:.0f} minutes: {due.message}"
+    return f"over after {counted(round(lasted), 'minute')}: {due.message}"
 
 
 def send(title: str, body: str) -> None:
@@ -119,7 +120,7 @@ def send(title: str, body: str) -> None:
         return
     taken = [_sent(number, url, title, body) for number, url in enumerate(urls, 1)]
     if not any(taken):
-        raise DeliveryFailed(f"none of the {len(urls)} addresses in FINANCEHUB_ALERT_URLS took it")
+        raise DeliveryFailed("no address in FINANCEHUB_ALERT_URLS took it")
 
 
 def _sent(number: int, url: str, title: str, body: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from financehub_dagster.settings import Settings
+from financehub_dagster.wording import counted
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ def archive_old(settings: Settings, log: Callable[[str], object], now: datetime 
             log(f"{table} {month:%Y-%m} stays in the database: {'; '.join(done.reasons)}")
         elif isinstance(done, int):
             left.append(Left(table, month, done, None))
-            log(f"{table} {month:%Y-%m}: {done:,} rows dropped; the archive is off")
+            log(f"{table} {month:%Y-%m}: {counted(done, 'row')} dropped; the archive is off")
         else:
             left.append(Left(table, month, done.rows, done.bytes))
-            log(f"{table} {month:%Y-%m}: {done.rows:,} rows archived in {done.bytes:,} bytes and dropped: {done.path}")
+            rows = counted(done.rows, "row")
+            log(f"{table} {month:%Y-%m}: {rows} archived in {done.bytes:,} bytes and dropped: {done.path}")
     return left
 
 

@@ -23,6 +23,7 @@ from financehub_dagster.operations.parts import Parts, parts
 from financehub_dagster.settings import Settings, get_settings
 from financehub_dagster.storage.database.upgrade import revisions
 from financehub_dagster.storage.operations.health_checks import Checked, Status
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,7 +180,8 @@ def runs() -> list[Checked]:
     found, (succeeded, failed) = activity(), ended_within(WINDOW)
     waiting = f"{found.queued} queued, {found.running} in progress"
     late = found.oldest_queued > LONG_WAIT_SECONDS
-    longest = f"; the oldest has waited for {found.oldest_queued / 60:.0f} minutes" if found.queued else ""
+    minutes = counted(round(found.oldest_queued / 60), "minute")
+    longest = f"; the oldest has waited for {minutes}" if found.queued else ""
     bad = failed >= FEWEST_FAILURES and failed > MOST_FAILED * (succeeded + failed)
     return [
         Checked("queue", "degraded" if late else "ok", waiting + longest),
@@ -212,7 +214,7 @@ def vendors(settings: Settings) -> list[Checked]:
     found = []
     for state in states:
         last = "no calls yet" if state.last_at is None else f"last call {state.outcome} {_ago(now, state.last_at)}"
-        today = f"{state.calls} calls today, {state.failures} failed"
+        today = f"{counted(state.calls, 'call')} today, {state.failures} failed"
         shut = state.open_until is not None
         why = f"no calls until {state.open_until:%H:%M:%S} UTC ({state.reason}); " if shut else ""
         found.append(Checked(f"vendor:{state.provider}", "degraded" if shut else "ok", f"{why}{last}; {today}"))
@@ -277,7 +279,7 @@ def _offsets(states: "Iterable[VendorState]", now: datetime) -> list[float]:
 def clock(offsets: Sequence[float]) -> Checked:
     """Our clock, given how many seconds the vendors' clocks were ahead of it; the database's where none is known."""
     if offsets:
-        by, whose = median(offsets), f"the clocks of {len(offsets)} vendors"
+        by, whose = median(offsets), f"the clocks of {counted(len(offsets), 'vendor')}"
     else:
         by, whose = _database_ahead(), "the database's clock"
     status: Status = "failed" if abs(by) > CLOCK_WRONG else "degraded" if abs(by) > CLOCK_OFF else "ok"

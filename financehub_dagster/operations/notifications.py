@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.operations import alerts
 from financehub_dagster.settings import SettingsError, get_settings
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
@@ -124,7 +125,7 @@ def text(claimed: "Sequence[Claimed]") -> tuple[str, str]:
     """Title and body of the message about these signals."""
     lines = [line(each) for each in claimed]
     if len(claimed) > 1:
-        return f"FinanceHub: {len(claimed)} signals", "\n".join(lines)
+        return f"FinanceHub: {counted(len(claimed), 'signal')}", "\n".join(lines)
     return f"FinanceHub: {lines[0]}"[:200], lines[0]
 
 

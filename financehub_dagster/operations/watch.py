@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from financehub_dagster.operations import alerts, sla
 from financehub_dagster.operations.health import Health, check
 from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.wording import counted
 
 FRESH_SECONDS = 45.0
 """A look that is younger than this is not repeated."""
@@ -34,7 +35,7 @@ class Looked:
         if self.health is None:
             return "Another process has just looked."
         bad = [f"{each.component}: {each.detail}" for each in self.health.components if each.status != "ok"]
-        return f"{self.health.status}: {'; '.join(bad) or f'{len(self.health.components)} components'}"
+        return f"{self.health.status}: {'; '.join(bad) or counted(len(self.health.components), 'component')}"
 
 
 def look(*, always: bool = False) -> Looked:

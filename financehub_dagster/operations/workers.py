@@ -12,6 +12,7 @@ from typing import Any
 from financehub_dagster.operations import probes
 from financehub_dagster.settings import Settings
 from financehub_dagster.storage.operations.health_checks import Checked, Status
+from financehub_dagster.wording import counted
 
 QUESTION = "financehub_worker"
 """The remote control command that each worker answers with its version and problem."""
@@ -65,7 +66,7 @@ def judge(answers: Mapping[str, Mapping[str, Any]], own: str, now: float) -> Che
     if not right:
         return Checked("workers", "failed", f"{told}; {START}" if others else f"none answers: {START}")
     if idle:
-        told += f"; {len(idle)} take no runs, {min(idle)} until {answers[min(idle)]['problem']}"
+        told += f"; {counted(len(idle), 'takes', 'take')} no runs, {min(idle)} until {answers[min(idle)]['problem']}"
     ahead = {name: answers[name]["clock"] - now for name in right if "clock" in answers[name]}
     wrong = {name: by for name, by in ahead.items() if abs(by) > CLOCK_OFF}
     for name, by in sorted(wrong.items()):

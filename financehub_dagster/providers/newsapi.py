@@ -23,6 +23,7 @@ from financehub_dagster.providers.resource import EVERY_KIND, Parts
 from financehub_dagster.providers.rest import RestProvider
 from financehub_dagster.providers.values import instant, member, text
 from financehub_dagster.storage.rate_limits.quotas import Quota
+from financehub_dagster.wording import counted
 
 NAME = "newsapi"
 LONGEST_QUERY = 500
@@ -106,7 +107,7 @@ def read_everything(document: Any, of: Sequence[Instrument], since: datetime) ->
 
 def read_sources(document: Any) -> str:
     """/top-headlines/sources in one line; it costs one call."""
-    return f"{len(member(document, 'sources'))} sources"
+    return counted(len(member(document, "sources")), "source")
 
 
 class NewsApiProvider(RestProvider):

@@ -4,8 +4,8 @@ Belongs here: which piece of an answer a request means, and keeping answers for 
 here: making answers (`rows`).
 
 The pieces that a client puts together must be of one answer, and making it anew for each would cost as often. So
-answers are kept for a minute, in memory, for HEAD and requests for pieces alone: a whole answer is always a new one, and
-does not take the place of one that others are reading.
+answers are kept for a minute, in memory, for HEAD and requests for pieces alone: a whole answer is always a new one,
+and does not take the place of one that others are reading.
 """
 
 import hashlib

@@ -18,6 +18,7 @@ from financehub_dagster.serving.errors import ReadError, unknown
 from financehub_dagster.serving.pieces import Kept, asked_for
 from financehub_dagster.tables import TABLES
 from financehub_dagster.tables.declaration import Table
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -143,7 +144,9 @@ def answer(table: str, filters: Mapping[str, str], notes: list[str], *, most: in
     question = replace(question, selection=replace(question.selection, limit=most + 1))
     rows = read_rows(question, notes.append)
     if rows.num_rows > most:
-        raise TooManyRows(f"more than {most:,} rows: narrow symbols, start or end, or `financehub export {table}`")
+        raise TooManyRows(
+            f"more than {counted(most, 'row')}: narrow symbols, start or end, or `financehub export {table}`"
+        )
     return rows
 
 

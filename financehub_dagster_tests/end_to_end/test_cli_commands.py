@@ -54,7 +54,7 @@ def counts(answer) -> dict[str, tuple[int, int, int]]:
 def test_filling_a_table_twice_stores_nothing_the_second_time(ask, sandbox):
     fill = ("backfill", "stock_prices_daily", "--from", "2015-03", "--to", "2015-04-20", "--symbols", "aapl,msft")
     first = ask(*fill)
-    assert "stock_prices_daily: freshness: 2 of 2 instruments lack" in ask.messages
+    assert "stock_prices_daily: freshness: instruments lack their last finished session: 2 of 2" in ask.messages
     assert "instruments: AAPL, MSFT" in ask.messages
     second = ask(*fill)
     assert counts(first)["stock_prices_daily"] == (2 * 43, 0, 0)  # 22 sessions in March 2015, 21 in April
@@ -105,7 +105,7 @@ def test_when_nothing_could_be_stored_the_command_fails_with_the_reason(ask, san
     assert run(fill) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("financehub: run ")
-    assert "stock_prices_daily: none of 1 instruments could be stored; MSFT: yahoo" in line
+    assert "stock_prices_daily: nothing stored, 1 instrument failed; MSFT: yahoo" in line
 
 
 def test_instruments_are_added_changed_removed_and_listed(ask):

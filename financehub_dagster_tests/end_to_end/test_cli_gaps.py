@@ -74,10 +74,8 @@ def test_an_instrument_that_cannot_be_filled_is_a_dead_letter_and_the_others_are
 def test_when_nothing_can_be_filled_the_command_fails_with_the_reason(ask, sandbox):
     sandbox.delist("MSFT")
     error = ask("gaps", "--heal", "--table", STOCKS, "--symbols", "MSFT", code=1)["error"]
-    assert error.startswith(
-        "1 of 1 runs failed: stock_prices_daily: none of 1 instruments could be stored; MSFT: yahoo"
-    )
-    assert error.endswith("their work waits as dead letters")
+    assert error.startswith("1 of 1 run failed: stock_prices_daily: nothing stored, 1 instrument failed; MSFT: yahoo")
+    assert error.endswith("the work waits in the dead letters")
 
 
 def test_a_ledger_edited_by_hand_is_computed_anew(ask, database):

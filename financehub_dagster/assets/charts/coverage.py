@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from financehub_dagster.assets.charts.bars import as_markdown, png_of
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +68,8 @@ def heat_map(title: str, found: "Shares") -> dg.MarkdownMetadataValue | None:
     drawn = states[chosen]
     axes.imshow(drawn, aspect="auto", cmap=colours, vmin=-0.5, vmax=len(STATES) - 0.5, interpolation="nearest")
     _label(axes, [found.symbols[row] for row in chosen], found)
-    shown = f"{rows} of {len(found.symbols)} instruments, those that lack most" if rows < len(found.symbols) else ""
+    known = counted(len(found.symbols), "instrument")
+    shown = f"{rows} of {known}, those that lack most" if rows < len(found.symbols) else ""
     axes.set_title(f"{title}, by instrument and month{': ' if shown else ''}{shown}", fontsize=9, loc="left")
     _explain(axes, np.bincount(states.ravel(), minlength=len(STATES)).tolist())
     return as_markdown(png_of(figure, "tight"), title)
@@ -78,7 +80,7 @@ def _explain(axes: "Axes", counts: list[int]) -> None:
     from matplotlib.patches import Patch
 
     patches = [
-        Patch(facecolor=colour, edgecolor="#9e9e9e", linewidth=0.5, label=f"{name} ({count:,} months)")
+        Patch(facecolor=colour, edgecolor="#9e9e9e", linewidth=0.5, label=f"{name} ({counted(count, 'month')})")
         for (name, colour), count in zip(STATES, counts, strict=True)
         if count
     ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.tables import DERIVED, TABLES, period_of
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,9 +99,13 @@ class Check:
 
 def finding(examined: int, offending: int, what: str, rows: Sequence[Mapping[str, object]]) -> Finding:
     """What was found, in one line; `rows` are the offending ones, or the first of them."""
-    first = "" if not rows else "; first: " + " ".join(str(value) for value in rows[0].values())
-    message = f"{offending:,} of {examined:,} {what}{first}" if offending else f"{examined:,} examined, none amiss"
+    found = f"{what}: {offending:,} of {examined:,}{_first(rows)}"
+    message = found if offending else f"{examined:,} examined, none amiss"
     return Finding(examined, offending, message, rows[:SHOWN], what=what)
+
+
+def _first(rows: Sequence[Mapping[str, object]]) -> str:
+    return "" if not rows else "; first: " + " ".join(str(value) for value in rows[0].values())
 
 
 def merge(findings: Sequence[Finding]) -> Finding:
@@ -233,7 +238,7 @@ def _no_open_failures(evidence: Evidence) -> Finding:
     parked = sum(row["status"] == "parked" for row in rows)
     runs = dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"])
     told = [{name: row[name] for name in ("symbol", "partition_key", "exception") if row[name]} for row in rows[:1]]
-    message = _waiting("as dead letters", len(rows), told, f", {parked} of them parked")
+    message = _waiting("in the dead letters", len(rows), told, f", {parked} parked")
     return Finding(len(rows), len(rows), message, rows[:SHOWN], {"parked": parked}, list(runs)[:RUNS_SHOWN])
 
 
@@ -251,13 +256,15 @@ def _no_discrepancies(evidence: Evidence) -> Finding:
 
     count, newest = discrepancies.open_rows(evidence.connection, evidence.table, evidence.symbols, SHOWN)
     rows = [{**row, "off": row["off"] or "not known"} for row in newest]
-    return finding(len(evidence.symbols), count, "instruments, values that another vendor has otherwise", rows)
+    of = counted(len(evidence.symbols), "instrument")
+    message = f"values that another vendor has otherwise: {count:,}, of {of}{_first(rows)}"
+    return Finding(len(evidence.symbols), count, message if count else f"{of} examined, none amiss", rows)
 
 
 def _waiting(how: str, count: int, rows: Sequence[Mapping[str, object]], more: str = "") -> str:
     if not count:
         return f"no work waits {how}"
-    return f"{count:,} pieces of work wait {how}{more}; first: {' '.join(str(value) for value in rows[0].values())}"
+    return f"{counted(count, 'piece of work waits', 'pieces of work wait')} {how}{more}{_first(rows)}"
 
 
 NO_DISCREPANCIES = Check(

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from financehub_dagster.assets.table_audit import MAINTENANCE_POOL
 from financehub_dagster.automation.queues import queue_tags
+from financehub_dagster.wording import counted
 
 
 class Keep(dg.Config):
@@ -25,7 +26,7 @@ def delete_settled_failures(context: dg.OpExecutionContext, config: Keep) -> Non
     from financehub_dagster.storage.dead_letters.dead_letters import delete_settled
 
     deleted = in_transaction(lambda connection: delete_settled(connection, timedelta(days=config.days)))
-    context.log.info(f"{deleted} settled dead letters deleted")
+    context.log.info(f"{counted(deleted, 'settled dead letter')} deleted")
     context.add_output_metadata({"deleted": deleted})
 
 

@@ -19,6 +19,7 @@ from financehub_dagster.automation.failures.replay_groups import Group, Row, gro
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.runs import run_tables
 from financehub_dagster.ingest.partitions import is_of_now, partition_at
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
@@ -160,7 +161,7 @@ def _settle(run_id: str, group: Group, error: str | None) -> None:
 def replay_rows(context: dg.OpExecutionContext, config: Replay) -> None:
     """Try the rows again; one that fails again waits on, and fails nothing here."""
     taken = replay(context.repository_def, context.instance, context.run_id, config.ids)
-    context.log.info(f"{taken} dead letters tried again")
+    context.log.info(f"{counted(taken, 'dead letter')} tried again")
 
 
 @dg.job(

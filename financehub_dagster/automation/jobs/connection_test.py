@@ -11,6 +11,7 @@ import dagster as dg
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.gateway.errors import BadKey, NotConfigured, ProviderError
 from financehub_dagster.providers import all_providers
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +33,9 @@ def ask_everyone(context: dg.OpExecutionContext) -> None:
     from financehub_dagster.storage.rate_limits import api_keys
 
     with transaction() as connection:
-        context.log.info(f"database: {row_count(connection, 'instruments')} instruments")
+        context.log.info(f"database: {counted(row_count(connection, 'instruments'), 'instrument')}")
         if released := api_keys.release(connection, BadKey.__name__):
-            context.log.info(f"{released} keys that vendors refused are used again")
+            context.log.info(f"keys that vendors refused and that are used again: {released}")
     providers: Mapping[str, Vendor] = {name: getattr(context.resources, name) for name in VENDORS}
     silent = []
     for name, provider in providers.items():

@@ -72,7 +72,7 @@ def take_closes(context: dg.OpExecutionContext) -> None:
             "not_closed": ", ".join(closes.waiting) or "none",
         }
     )
-    context.log.info(f"{len(due)} instruments have closed and are asked for; {len(closes.waiting)} have not closed")
+    context.log.info(f"instruments closed and asked for: {len(due)}; not closed yet: {len(closes.waiting)}")
     run_parts(context, _parts(closes.due), None)
 
 

@@ -39,5 +39,5 @@ def send_notifications_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequ
     if not waiting:
         return dg.SkipReason("No signal waits to be announced.")
     if is_unfinished(context.instance, JOB):
-        return dg.SkipReason(f"{waiting} signals wait; a run is sending.")
+        return dg.SkipReason(f"Signals that wait: {waiting}; a run is sending.")
     return dg.RunRequest()

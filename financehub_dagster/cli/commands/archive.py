@@ -11,6 +11,7 @@ import typer
 from financehub_dagster.cli import arguments
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.archive.files import ArchivedMonth
@@ -49,7 +50,7 @@ def restore(
     name = arguments.table(table, partitions.table_names(), "is not archived by months")
     open_home(console)
     done = moving.restore_month(name, first_day)
-    console.result(_facts(done), lambda: console.say(f"{name} {first_day:%Y-%m}: {done.rows:,} rows restored"))
+    console.result(_facts(done), lambda: console.say(f"{name} {first_day:%Y-%m}: {counted(done.rows, 'row')} restored"))
 
 
 def _facts(month: "ArchivedMonth") -> dict[str, Any]:

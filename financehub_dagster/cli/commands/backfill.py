@@ -12,6 +12,7 @@ from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,8 +167,9 @@ def _run_in_parts(console: Console, home: "Home", order: "TableRun", symbols: li
         console.warn(line)
     broken = [f"run {part.run_id[:8]}: {part.error}" for part in done if part.broken]
     if broken:
-        stored = f"{whole.instruments_done} of {len(symbols)} instruments are done"
-        raise CommandError(f"{len(broken)} of {len(done)} runs did not end well, {stored}; {'; '.join(broken)}")
+        stored = f"instruments done: {whole.instruments_done} of {len(symbols)}"
+        runs = f"{len(broken)} of {counted(len(done), 'run')}"
+        raise CommandError(f"{runs} did not end well, {stored}; {'; '.join(broken)}")
     report.require_stored([whole])
     console.result({"runs": done}, lambda: _show_parts(console, done, whole))
 
@@ -178,7 +180,7 @@ def _show_parts(console: Console, parts: "Sequence[PartOfBackfill]", whole: "Tab
     rows: list[list[Cell]] = [
         [p.run_id[:8], len(p.symbols), p.status, p.table.rows_inserted, p.table.rows_updated] for p in parts
     ]
-    console.table(f"{len(parts)} runs", ["run", "symbols", "status", "inserted", "updated"], rows)
+    console.table(counted(len(parts), "run"), ["run", "symbols", "status", "inserted", "updated"], rows)
     show_tables(console, f"together, {whole.span}", [whole])
 
 

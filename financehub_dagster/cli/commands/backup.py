@@ -12,6 +12,7 @@ import typer
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.backup.file import Description
@@ -42,7 +43,7 @@ def create(
     size = path.stat().st_size
     console.result(
         {"file": path, "bytes": size, **_facts(done)},
-        lambda: console.say(f"{done.total_rows:,} rows, {size:,} bytes: {path}"),
+        lambda: console.say(f"{counted(done.total_rows, 'row')}, {size:,} bytes: {path}"),
     )
 
 
@@ -82,7 +83,8 @@ def restore(
     console.result(
         {**_facts(before), "revision": done.revision, "revision_of_backup": before.revision},
         lambda: console.say(
-            f"restored {before.total_rows:,} rows as of {before.created}; the database is at revision {done.revision}"
+            f"restored {counted(before.total_rows, 'row')} as of {before.created}; "
+            f"the database is at revision {done.revision}"
         ),
     )
 

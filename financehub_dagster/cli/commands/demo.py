@@ -18,6 +18,7 @@ from financehub_dagster.cli.commands.platform import Port, tell_of_others
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, home_to_start
 from financehub_dagster.cli.reports.demo import show_next_steps
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.cli.signals import StopSignals
@@ -137,7 +138,7 @@ def _hold_samples(console: Console) -> None:
     with as_file(files("financehub_dagster.sandbox").joinpath("data/holdings.csv")) as path:
         lots = parse(path)
     in_transaction(lambda connection: replace_lots(connection, lots))
-    console.note(f"holdings: {len(lots)} invented lots in the account {lots[0].account}")
+    console.note(f"holdings: {counted(len(lots), 'invented lot')} in the account {lots[0].account}")
 
 
 def _rank(console: Console, pages: _Pages) -> None:

@@ -13,6 +13,7 @@ from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.serving.export import Exported
@@ -92,7 +93,7 @@ def export(
     except ExportFailed as error:
         raise CommandError(str(error)) from None
     facts = {"table": table, "format": chosen.value, **_facts(done)}
-    console.result(facts, lambda: console.say(f"{done.rows:,} rows, {done.bytes:,} bytes: {done.output}"))
+    console.result(facts, lambda: console.say(f"{counted(done.rows, 'row')}, {done.bytes:,} bytes: {done.output}"))
 
 
 def _facts(done: "Exported") -> dict[str, object]:

@@ -11,6 +11,7 @@ from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
+from financehub_dagster.wording import counted
 
 app = new_app()
 
@@ -64,5 +65,6 @@ def gaps(
         raise CommandError(f"nothing was filled: {healed.nothing_done}")
     if healed is not None and failed:
         raise CommandError(
-            f"{healed.runs_failed} of {healed.runs} runs failed: {healed.errors[0]}; their work waits as dead letters"
+            f"{healed.runs_failed} of {counted(healed.runs, 'run')} failed: {healed.errors[0]}; the work waits in the "
+            "dead letters"
         )

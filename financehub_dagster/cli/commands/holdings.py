@@ -12,6 +12,7 @@ import typer
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.queries.holdings import Position
@@ -41,7 +42,8 @@ def import_(
     replaced = in_transaction(lambda connection: replace_lots(connection, lots))
     accounts = sorted({lot.account for lot in lots})
     data = {"accounts": accounts, "lots": len(lots), "replaced": replaced}
-    console.result(data, lambda: console.say(f"{len(lots)} lots in {', '.join(accounts)}; {replaced} replaced"))
+    stored = f"{counted(len(lots), 'lot')} in {', '.join(accounts)}; {replaced} replaced"
+    console.result(data, lambda: console.say(stored))
 
 
 @command(app, "list", example="financehub holdings list --account main")
@@ -64,7 +66,7 @@ def list_(
     rows = [_row(each) for each in found]
     console.result(
         {"holdings": [{**asdict(each), "value": each.value, "profit": each.profit} for each in found]},
-        lambda: console.table(f"{len(rows)} lots", COLUMNS, rows),
+        lambda: console.table(counted(len(rows), "lot"), COLUMNS, rows),
     )
 
 

@@ -17,6 +17,7 @@ from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.market.exchanges import NO_MARKET, exchanges
 from financehub_dagster.market.instruments import AssetType, FieldError, instrument_from_text
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
@@ -46,7 +47,7 @@ def list_(
     rows = [_row(instrument, removed=removed, ended=ended) for instrument in found]
     console.result(
         {"instruments": found},
-        lambda: console.table(f"{len(rows)} instruments", columns, rows),
+        lambda: console.table(counted(len(rows), "instrument"), columns, rows),
     )
 
 
@@ -177,7 +178,7 @@ def delist(
 def _delisted(done: "Delisting") -> str:
     if done.delisted_on is None:
         return f"{done.symbol} is listed: " + ("its sessions are expected again" if done.changed else "nothing changed")
-    work = f"; {done.ended} pieces of failed or deferred work on later days were closed" if done.ended else ""
+    work = f"; failed or deferred work on later days was closed ({done.ended})" if done.ended else ""
     told = "no later session is expected" if done.changed else "that was known"
     return f"{done.symbol} was delisted on {done.delisted_on}: {told}{work}"
 
@@ -256,7 +257,7 @@ def exchanges_(
     rows = [[exchange.mic, exchange.name, exchange.currency, exchange.timezone] for exchange in found]
     console.result(
         {"exchanges": found},
-        lambda: console.table(f"{len(rows)} exchanges", ["mic", "name", "currency", "timezone"], rows),
+        lambda: console.table(counted(len(rows), "exchange"), ["mic", "name", "currency", "timezone"], rows),
     )
 
 

@@ -169,4 +169,4 @@ def as_markdown(rows: Sequence[JobRow]) -> str:
 def show(console: Console, rows: Sequence[JobRow]) -> None:
     """Print the jobs to the terminal."""
     cells: list[list[Cell]] = [[row.job, "; ".join(row.started_by).replace("`", ""), row.queue] for row in rows]
-    console.table(f"{len(rows)} jobs and sensors", ["job", "started by", "class"], cells)
+    console.table(f"jobs and sensors: {len(rows)}", ["job", "started by", "class"], cells)

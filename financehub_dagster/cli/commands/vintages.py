@@ -11,6 +11,7 @@ import typer
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ def list_(console: Console) -> None:
     rows: list[list[Cell]] = [[each.name, each.as_of, each.note, each.taken_at] for each in found]
     console.result(
         {"vintages": [asdict(each) for each in found]},
-        lambda: console.table(f"{len(rows)} vintages", ["name", "as of", "note", "taken at"], rows),
+        lambda: console.table(counted(len(rows), "vintage"), ["name", "as of", "note", "taken at"], rows),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.market.former_aliases import OWN
 from financehub_dagster.serving.explain import Explanation
+from financehub_dagster.wording import counted
 
 SHOWN = 5
 """Inputs and actions that are printed; --json has more."""
@@ -90,8 +91,9 @@ def _formula(found: Explanation) -> Iterator[str]:
         given = ", ".join(f"{name}={value}" for name, value in formula["parameters"].items())
         yield f"  {formula['description']} ({formula['unit']}): {formula['engine']} {formula['function']}({given})"
         yield f"  defined by {formula['source']}"
+    bars = counted(formula["input_rows"], "bar")
     yield (
-        f"  from {', '.join(formula['inputs'])} of {formula['input_rows']:,} bars in {formula['inputs_table']}, "
+        f"  from {', '.join(formula['inputs'])} of {bars} in {formula['inputs_table']}, "
         f"{formula['first_input']} to {formula['last_input']}, newest fetched {_instant(formula['newest_input_at'])}"
     )
     if formula["stale"]:
@@ -110,7 +112,7 @@ def _basis(found: Explanation) -> Iterator[str]:
         told = f"{action['kind']} {_number(action['value'])} from {action['source']}"
         yield f"  {action['date']} {told} {touched}"
     if len(found.actions) > SHOWN:
-        yield f"  and {len(found.actions) - SHOWN} later actions"
+        yield f"  and {counted(len(found.actions) - SHOWN, 'later action')}"
 
 
 def _history(found: Explanation) -> Iterator[str]:
@@ -138,7 +140,7 @@ def _ledger(found: Explanation) -> Iterator[str]:
     for answer in ledger["empty_responses"]:
         due = answer["next_ask_at"]
         then = "confirmed" if due is None else f"next request {_instant(due)}"
-        times = f"{answer['asked']} times, last {_instant(answer['last_asked_at'])}"
+        times = f"{counted(answer['asked'], 'time')}, last {_instant(answer['last_asked_at'])}"
         yield f"  {answer['provider']} had nothing {times}; {then}"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.cli.signals import StopSignals
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.cli.reports.runs import RunResult
@@ -151,9 +152,9 @@ def show(console: Console, found: Gaps) -> None:
     for each in found.unknown:
         console.warn(_unknown(each))
     if found.rebuilt is not None:
-        console.say(f"ledger computed anew: {found.rebuilt:,} rows were wrong")
+        console.say(f"ledger computed anew: {counted(found.rebuilt, 'row was', 'rows were')} wrong")
     if found.healed is not None:
-        console.say(f"{found.healed.runs} runs stored {found.healed.rows_stored:,} rows")
+        console.say(f"{counted(found.healed.runs, 'run')} stored {counted(found.healed.rows_stored, 'row')}")
     rows: list[list[Cell]] = [[name, *(counts[state] for state in STATES)] for name, counts in found.tables.items()]
     console.table("sessions", ["table", *STATES], rows)
     if not found.open:

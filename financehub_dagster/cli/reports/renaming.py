@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from financehub_dagster.cli.console import Console
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from financehub_dagster.market.instruments import Instrument
@@ -24,7 +25,7 @@ def show(console: Console, done: "Renaming") -> None:
     if not done.changed:
         console.say(f"{done.old} is {done.symbol} since {done.since} already: nothing changed")
         return
-    moved = f"{sum(done.rows.values()):,} rows in {len(done.rows)} tables moved"
+    moved = f"{counted(sum(done.rows.values()), 'row')} in {counted(len(done.rows), 'table')} moved"
     console.say(f"{done.old} is {done.symbol} since {done.since}: {moved}; {done.old} still finds it")
 
 

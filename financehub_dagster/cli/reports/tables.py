@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from financehub_dagster.cli.console import Cell, Console
 from financehub_dagster.tables import TABLES
 from financehub_dagster.tables.declaration import Derived, FilledWith, Maintained, Table
+from financehub_dagster.wording import counted
 
 
 @dataclass(frozen=True)
@@ -59,4 +60,4 @@ def as_markdown(rows: Sequence[TableRow]) -> str:
 def show(console: Console, rows: Sequence[TableRow]) -> None:
     """Print the table to the terminal."""
     cells: list[list[Cell]] = [[row.table, row.holds, row.source, row.partitions] for row in rows]
-    console.table(f"{len(rows)} tables", ["table", "holds", "rows come from", "partitions"], cells)
+    console.table(counted(len(rows), "table"), ["table", "holds", "rows come from", "partitions"], cells)

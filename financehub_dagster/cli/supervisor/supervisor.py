@@ -32,6 +32,7 @@ from financehub_dagster.cli.supervisor.processes import (
 from financehub_dagster.cli.supervisor.services import Database, Service, nothing_to_wait_for
 from financehub_dagster.operations.probes import Trouble
 from financehub_dagster.storage.database.upgrade import revisions
+from financehub_dagster.wording import counted
 
 WATCH_SECONDS = 0.2
 TOLD_SECONDS = 60.0
@@ -266,7 +267,9 @@ class Supervisor:
             self.failure = f"{name} ended with exit code {code} before it was ready: {last_line(log)} (see {log})"
             return
         if len(child.deaths) > self._restarts.most and child.service.essential:
-            self.failure = f"{name} ended {len(child.deaths)} times, the last time with exit code {code}: see {log}"
+            self.failure = (
+                f"{name} ended {counted(len(child.deaths), 'time')}, the last time with exit code {code}: see {log}"
+            )
             return
         self._start_again(child, f"{name} ended with exit code {code}", len(child.deaths))
 

@@ -34,6 +34,7 @@ from financehub_dagster.storage.queries import history
 from financehub_dagster.storage.queries.history import Surroundings
 from financehub_dagster.storage.upsert import rejected_rows, withdrawals
 from financehub_dagster.tables import ACTIONS, derived_from
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,7 @@ def update_prices(work: HistoryRun, instruments: Sequence[Instrument], log: Logg
             for each in batch:
                 _warn(each, log)
             counts = f"{len(bars.failures)} failed, {len(bars.deferred)} deferred"
-            log.info(f"{work.table}: {len(bars.done)} of {len(instruments)} instruments done, {counts}")
+            log.info(f"{work.table}: {len(bars.done)} of {counted(len(instruments), 'instrument')} done, {counts}")
     bars.calls = sent.requests
     actions.failures, actions.deferred = bars.failures, bars.deferred
     return bars, actions

@@ -27,6 +27,7 @@ from financehub_dagster.providers.items import (
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
 from financehub_dagster.providers.reading import AnswerRows, Verdict, quota_spent, unknown_symbol
 from financehub_dagster.providers.values import OtherQuestion, day, instant, maybe, maybe_price, member, text
+from financehub_dagster.wording import counted
 
 NAME = "alpha_vantage"
 TRADED = ("1. open", "2. high", "3. low", "4. close", "5. volume")
@@ -284,7 +285,7 @@ def _published(value: Any) -> datetime:
 def read_market_status(document: Any) -> str:
     """MARKET_STATUS in one line; it costs one of the day's requests."""
     markets = member(document, "markets")
-    return f"{len(markets)} markets, the first is {member(markets[0], 'current_status')}"
+    return f"{counted(len(markets), 'market')}, the first is {member(markets[0], 'current_status')}"
 
 
 def _check(symbol: Any, of: Instrument) -> None:

@@ -25,6 +25,7 @@ from financehub_dagster.market.bars import shortest_float32
 from financehub_dagster.market.currencies import scaled, scaled_all, unit_of
 from financehub_dagster.providers.items import known
 from financehub_dagster.providers.yahoo.errors import EARLIEST, is_time
+from financehub_dagster.wording import counted
 
 PRICES = ("open", "high", "low", "close", "adj_close")
 FUNDS = ("ETF", "MUTUALFUND")
@@ -211,7 +212,7 @@ def _rows(result: Mapping[str, Any], zone: ZoneInfo, start: int, end: int) -> tu
     order = np.argsort(stamps, kind="stable")
     if len(stamps) > FEW and not ((stamps >= start - DAY) & (stamps < end + DAY)).any():
         told = date.fromordinal(int(stamps[order[0]]) // DAY + _EPOCH)
-        raise ValueError(f"asked for another range than that of its {len(stamps)} bars from {told} on")
+        raise ValueError(f"asked for another range than that of its {counted(len(stamps), 'bar')} from {told} on")
     columns, unread = zip(*(numbers(quote[name]) for name in (*PRICES[:4], "volume")), strict=True)
     closes = numbers(adjusted[0]["adjclose"])[0] if adjusted else np.full(len(columns[0]), nan)
     # Yahoo has no volume of what is not traded by number, and says null; 0, as everywhere.

@@ -12,6 +12,7 @@ from financehub_dagster.market.signals.rules import title
 from financehub_dagster.serving.journal import charts
 from financehub_dagster.serving.journal.blocks import Block, Cell, Facts, Grid, Heading, Items, Page, Paragraph, Picture
 from financehub_dagster.serving.journal.reading import WEEKS, Journal
+from financehub_dagster.wording import counted
 
 MOST_OPEN = 100
 """Entries without an exit that are listed, newest first; all of them are counted."""
@@ -38,10 +39,11 @@ def _head(journal: Journal, _most: int | None) -> Iterator[Block]:
     if journal.sample_market:
         yield Paragraph("Prices of the sample market: recorded or generated, not to be traded on.", notice=True)
     if not account.positions:
-        yield Paragraph(f"Nothing was held yet at the end of this week: {len(account.later)} lots were opened later.")
+        later = counted(len(account.later), "lot was", "lots were")
+        yield Paragraph(f"Nothing was held yet at the end of this week: {later} opened later.")
         return
     lacking = len(account.lacking("value"))
-    count = f"without {lacking} of {len(account.positions)}" if lacking else f"{len(account.positions)} positions"
+    count = f"without {lacking} of {len(account.positions)}" if lacking else counted(len(account.positions), "position")
     yield Facts(
         [
             ("Value", Cell(f"{account.total('value'):,.2f}", under=count)),
@@ -156,7 +158,9 @@ def _became(signal: Signal, entered: dict[Signal, Outcome], ended: Sequence[Outc
     if not known:
         return NONE
     first = f"entry of {ended[0].entry.date}"
-    return _change(sum(known) / len(known), first if len(ended) == 1 else f"mean of {len(ended)} entries")
+    return _change(
+        sum(known) / len(known), first if len(ended) == 1 else f"mean of {counted(len(ended), 'entry', 'entries')}"
+    )
 
 
 def _earlier(journal: Journal, most: int | None) -> Iterator[Block]:

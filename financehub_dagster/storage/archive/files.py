@@ -168,7 +168,9 @@ class MonthWriter:
         done = ArchivedMonth(self._table, self._month, self._temporary, self.rows, size, written, checksum)
         counted = sum(part.num_rows for part in read_verified(done))
         if counted != self.rows:
-            raise BadArchive(f"{self._temporary}: {counted:,} rows instead of {self.rows:,}; nothing was dropped")
+            raise BadArchive(
+                f"{self._temporary}: rows read back: {counted:,} instead of {self.rows:,}; nothing was dropped"
+            )
         self._temporary.replace(self._path)
         sync(self._path.parent)
         return ArchivedMonth(self._table, self._month, self._path, self.rows, size, written, checksum)

@@ -121,7 +121,7 @@ def _write(table: sa.Table, month: date, counts: Mapping[str, int], earlier: Arc
                 wanted = sum(counts.get(symbol, 0) for symbol in some)
                 if rows.num_rows != wanted:
                     raise ArchiveError(
-                        f"{table.name} {month:%Y-%m}: {rows.num_rows:,} rows read instead of {wanted:,}; "
+                        f"{table.name} {month:%Y-%m}: rows read: {rows.num_rows:,} instead of {wanted:,}; "
                         "nothing was dropped: try again"
                     )
                 if earlier is not None:

@@ -25,6 +25,7 @@ from financehub_dagster.storage.database.errors import DatabaseError
 from financehub_dagster.storage.database.refusals import describe
 from financehub_dagster.storage.database.upgrade.requirements import check, require_direct
 from financehub_dagster.storage.database.urls import dagster_database
+from financehub_dagster.wording import counted
 
 type Report = Callable[[str, int, int], None]
 
@@ -107,7 +108,8 @@ def _target(part: str, url: URL, description: Description, *, replace: bool) -> 
         if not tables:
             return _Target(part, url, version, (), (), ())
         if not replace:
-            raise BackupError(f"{describe(url)} holds {len(tables)} tables: --replace drops them and all their rows")
+            there = counted(len(tables), "table")
+            raise BackupError(f"{describe(url)} holds {there}: --replace drops what is there")
         foreign = sorted(set(tables) - set(description.rows[part]) - _known_tables(part))
         if foreign:
             raise BackupError(

@@ -68,7 +68,7 @@ def test_pounds_among_pence_are_told_and_so_is_the_way_back_in_the_next_month(sc
     warned = told(scripted, STOCKS, MARCH, MARCH)
     assert set(warned) == {"one_unit", "no_doubtful_bars"}
     assert warned["one_unit"] == (
-        "2 of 20 closes differ from the one before by about 100 or 1,000 times;"
+        "closes differ from the one before by about 100 or 1,000 times: 2 of 20;"
         " first: CASE 2024-03-01 0.06 2024-02-29 6.0"
     )
     flagged = f"select date from {STOCKS} where 'unit_100x' = any(flags) order by date"
@@ -83,7 +83,7 @@ def test_a_split_that_was_not_applied_is_told(scripted, vendor):
     vendor.will_answer(case(DAYS, closes, events=split))
     warned = told(scripted, STOCKS, FEBRUARY, MARCH)
     assert set(warned) == {"splits_applied"}
-    assert "1 of 1 splits show in the prices as a step; first: CASE 2024-03-06" in warned["splits_applied"]
+    assert "splits show in the prices as a step: 1 of 1; first: CASE 2024-03-06" in warned["splits_applied"]
 
 
 def test_rows_of_weekends_and_holidays_are_told_and_no_indicator_is_made_of_them(scripted, vendor):
@@ -95,7 +95,7 @@ def test_rows_of_weekends_and_holidays_are_told_and_no_indicator_is_made_of_them
     vendor.will_answer(case(days, closes, volume=[0 if day in strays else 1000 for day in days]))
     warned = told(scripted, STOCKS, FEBRUARY, MARCH)
     assert set(warned) == {"in_session", "no_doubtful_bars"}
-    assert warned["in_session"].startswith("2 of 42 bars are of days without session; first: CASE 2024-02-19 50.0")
+    assert warned["in_session"].startswith("bars are of days without session: 2 of 42; first: CASE 2024-02-19 50.0")
     names = ("sma_20", "rsi_14", "obv", "donchian_lower")
     stored = {row[0]: row[1:] for row in scripted.rows(f"select date, {', '.join(names)} from {INDICATORS}")}
     assert len(stored) == 42, "every bar has its row"

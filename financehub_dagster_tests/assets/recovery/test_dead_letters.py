@@ -139,7 +139,7 @@ def test_the_check_of_each_table_says_how_many_are_parked_and_links_their_runs(p
         assert (check.metadata["offending"].value, check.metadata["parked"].value) == (2, 1)
         assert check.metadata["run_1"] == dg.MetadataValue.dagster_run(failed.run_id)
         waiting, first = (check.description or "").split("; first: ")
-        assert waiting == "2 pieces of work wait as dead letters, 1 of them parked"
+        assert waiting == "2 pieces of work wait in the dead letters, 1 parked"
         assert first.split()[1:4] == ["2015-02-01", "UnknownSymbol:", "yahoo:"]
         assert first.split()[0] in {"GE", "MSFT"}
     assert platform.checks(later, "instruments")["no_open_failures"].passed

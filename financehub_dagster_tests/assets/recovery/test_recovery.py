@@ -230,7 +230,7 @@ def test_the_sensors_recover_and_replay_one_at_a_time(platform):
     [lost] = platform.instance.get_run_records()
     context = dg.build_sensor_context(instance=platform.instance)
     assert f"lost_runs=['{lost.dagster_run.run_id}']" in str(recovery_sensor(context).skip_message)
-    assert follow(platform)[0] == "1 runs failed; 1 of their steps were undone."
+    assert follow(platform)[0] == "Failed runs: 1; steps left undone: 1."
     assert recovery_sensor(context).skip_message == "Nothing was left behind."
     assert isinstance(replay_dead_letters_sensor(context), dg.SkipReason)
     platform.execute("update task_failures set next_retry_at = now()")
@@ -252,14 +252,14 @@ def follow(platform, cursor: str | None = None) -> tuple[str, str | None]:
 
 
 def test_a_sensor_writes_what_hooks_could_not(platform):
-    assert follow(platform) == ("0 runs failed; 0 of their steps were undone.", None)
+    assert follow(platform) == ("Failed runs: 0; steps left undone: 0.", None)
     killed = started(platform, [STOCKS, INDICATORS], {}, ["GE"])
     platform.instance.report_run_failed(platform.instance.get_run_by_id(killed))
     said, cursor = follow(platform)
-    assert said == "1 runs failed; 2 of their steps were undone."
+    assert said == "Failed runs: 1; steps left undone: 2."
     assert sorted(row[0] for row in letters(platform)) == [INDICATORS, STOCKS]
-    assert follow(platform, cursor) == ("0 runs failed; 0 of their steps were undone.", cursor)
-    assert follow(platform)[0] == "1 runs failed; 0 of their steps were undone.", "as if it looked for the first time"
+    assert follow(platform, cursor) == ("Failed runs: 0; steps left undone: 0.", cursor)
+    assert follow(platform)[0] == "Failed runs: 1; steps left undone: 0.", "as if it looked for the first time"
     assert not recovered(platform)
 
 
@@ -270,5 +270,5 @@ def test_the_sensor_goes_on_from_where_its_predecessor_ended(platform):
         platform.instance.report_run_failed(run)
     events = platform.instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=2, ascending=True)
     cursor = RunStatusSensorCursor(record_id=events.records[0].storage_id, record_timestamp=None).to_json()
-    assert follow(platform, cursor)[0] == "1 runs failed; 1 of their steps were undone."
+    assert follow(platform, cursor)[0] == "Failed runs: 1; steps left undone: 1."
     assert [row[-1] for row in letters(platform)] == [run.run_id]

@@ -114,7 +114,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path, enco
         (APPLE + "Yahoo=AAPL", "column aliases: 'Yahoo=AAPL' is not provider=symbol"),
         (APPLE + "yahoo=A;yahoo=B", "column aliases: yahoo is named twice"),
         (APPLE + ",", "has 10 fields, the header names 9 columns"),
-        ("AAPL", "has 1 fields, the header names 9 columns"),
+        ("AAPL", "has 1 field, the header names 9 columns"),
         ('AAPL,"Apple', "is not CSV: unexpected end of data"),
     ],
 )

@@ -118,10 +118,10 @@ def test_a_vendor_that_was_called_tells_its_clock_and_its_last_outcome(dagster_t
     BinanceProvider(base_url=sandbox.binance_url).test_connection()
     checked = found()
     assert checked["clock"].status == "ok"
-    assert "the clocks of 1 vendors" in checked["clock"].detail
+    assert "the clocks of 1 vendor" in checked["clock"].detail
     assert "last call ok" in checked["vendor:binance"].detail
     assert "last call Transient" in checked["vendor:yahoo"].detail
-    assert "1 calls today, 1 failed" in checked["vendor:yahoo"].detail
+    assert "1 call today, 1 failed" in checked["vendor:yahoo"].detail
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_failed_delivery_is_a_dead_letter_until_a_retry_delivers_it(signals: S
     assert set(deliver("one").failed) == {"AAPL"}
     [(task, symbol, status, attempts, reason)] = letters(signals)
     assert (task, symbol, status, attempts) == ("notifications", "AAPL", "open", 1)
-    assert "none of the 1 addresses" in reason
+    assert "no address in FINANCEHUB_ALERT_URLS took it" in reason
     assert inbox.password not in reason
     inbox.status = 200
     assert deliver("a new tick").delivered == 0, "what has failed waits for its retry"

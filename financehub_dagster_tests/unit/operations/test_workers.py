@@ -28,14 +28,14 @@ IDLE = {"version": OWN, "problem": "the database answers"}
         (
             {"a": {"version": OWN, "problem": None}, "b": IDLE},
             "degraded",
-            "2 of version 1.2.0; 1 take no runs, b until the database answers",
+            "2 of version 1.2.0; 1 takes no runs, b until the database answers",
         ),
         (
             {"a": {"version": OWN, "problem": None, "clock": NOW + 61}, "b": {"version": OWN, "clock": NOW - 2}},
             "degraded",
             "2 of version 1.2.0; the clock of a is 61 s ahead of this machine's",
         ),
-        ({"b": IDLE}, "failed", "1 of version 1.2.0; 1 take no runs, b until the database answers"),
+        ({"b": IDLE}, "failed", "1 of version 1.2.0; 1 takes no runs, b until the database answers"),
     ],
 )
 def test_workers_are_judged_by_version_and_by_whether_they_take_runs(answers, status, told):

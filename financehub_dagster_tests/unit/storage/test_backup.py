@@ -137,7 +137,7 @@ def test_a_database_with_tables_is_overwritten_only_with_replace(
     with autocommit(target) as connection:
         connection.exec_driver_sql(REJECTED)
     before = content(target)
-    with pytest.raises(BackupError, match="holds .* tables: --replace drops them"):
+    with pytest.raises(BackupError, match="holds .* tables: --replace drops what is there"):
         restore(target, backup, "live", replace=False, report=quiet)
     assert content(target) == before
     restore(target, backup, "live", replace=True, report=quiet)
