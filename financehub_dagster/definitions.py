@@ -29,10 +29,10 @@ from financehub_dagster.automation.jobs.cleanup_old_data import cleanup_repeated
 from financehub_dagster.automation.jobs.healing import heal_gaps_sensor
 from financehub_dagster.automation.jobs.health_check import health_check_sensor
 from financehub_dagster.automation.jobs.notifying import send_notifications_sensor
-from financehub_dagster.automation.run_processes import fork_runs
+from financehub_dagster.automation.run_processes import fork_runs, is_code_server
 from financehub_dagster.automation.schedules import SCHEDULES
 from financehub_dagster.automation.sensors import SENSORS
-from financehub_dagster.garbage_collection import collect_seldom
+from financehub_dagster.garbage_collection import collect_regularly, collect_seldom
 from financehub_dagster.providers import all_providers
 from financehub_dagster.providers.table_sources import all_routers
 
@@ -84,4 +84,6 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
 
 defs = build_definitions()
 collect_seldom()
-fork_runs()
+if is_code_server():
+    collect_regularly()
+    fork_runs()

@@ -14,14 +14,18 @@ CODE_SERVER = ["api", "grpc"]
 """What Dagster's program is told where it is a code server."""
 
 
+def is_code_server() -> bool:
+    """Whether this process is one."""
+    return sys.argv[1:3] == CODE_SERVER
+
+
 def fork_runs() -> None:
-    """Where this process is a code server, begin its runs as forks of one process, which starts with the first of them.
+    """Begin the runs of this code server as forks of one process, which starts with the first of them.
 
     Dagster starts a new Python for each, which imports for two seconds of CPU time before it works. There is no setting
     for that: it asks multiprocessing to "spawn".
     """
-    if sys.argv[1:3] == CODE_SERVER:
-        preloaded = ["financehub_dagster.definitions", "financehub_dagster.automation.loaded_once"]
-        multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
-        multiprocessing.get_context("spawn").Process = ForkServerProcess  # type: ignore[misc, assignment]
-        leave_to(ForkServerProcess)
+    preloaded = ["financehub_dagster.definitions", "financehub_dagster.automation.loaded_once"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
+    multiprocessing.get_context("spawn").Process = ForkServerProcess  # type: ignore[misc, assignment]
+    leave_to(ForkServerProcess)

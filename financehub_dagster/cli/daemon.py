@@ -14,7 +14,7 @@ from typing import NoReturn
 from dagster._daemon import controller
 from dagster._daemon.cli import cli
 
-from financehub_dagster.garbage_collection import collect_seldom
+from financehub_dagster.garbage_collection import collect_regularly, collect_seldom
 
 BACKFILL_SECONDS = 5
 """How often backfills are looked after, instead of every 30 s.
@@ -70,6 +70,7 @@ def main() -> None:
 
     set_pace()
     collect_seldom()
+    collect_regularly()
     quiet = SayOnce()
     for part in ("Asset", "Monitoring", "QueuedRunCoordinator", "Scheduler", "Sensor"):
         logging.getLogger(f"dagster.daemon.{part}Daemon").addFilter(quiet)
