@@ -24,8 +24,8 @@ USAGE_AGE = timedelta(days=400)
 """The longest window of a plan is a month, and a year is what people compare."""
 TICKS = 200
 """Ticks with a run kept of each schedule and sensor."""
-TICKS_WITHOUT_RUN = 60
-"""Ticks without a run kept of each: half an hour of what looks every 30 seconds, two months of what does every day."""
+TICKS_WITHOUT_RUN = 20
+"""Ticks without a run kept of each: ten minutes of what looks every 30 seconds, three weeks of what does every day."""
 _JOURNAL = re.compile(r"\d{4}-W\d{2}\.(md|html)")
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
