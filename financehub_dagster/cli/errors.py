@@ -5,7 +5,6 @@ Belongs here: which failures are a person's to fix, and how they read. Does not 
 
 import re
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,15 +12,21 @@ if TYPE_CHECKING:
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
-# The product's own errors, by home: looked up only among modules that are already loaded, so that nothing is imported
-# for the sake of an error that cannot have been raised.
+# The product's own errors with their exit codes, by home: looked up only among modules that are already loaded, so that
+# nothing is imported for the sake of an error that cannot have been raised.
 _OWN_ERRORS = {
-    "financehub_dagster.settings": ("SettingsError",),
-    "financehub_dagster.storage.database.errors": ("DatabaseError",),
-    "financehub_dagster.storage.archive.errors": ("ArchiveError",),
-    "financehub_dagster.gateway.errors": ("ProviderError",),
-    "financehub_dagster.market.instruments": ("InstrumentError",),
-    "financehub_dagster.sandbox.errors": ("SandboxError",),
+    ("financehub_dagster.settings", "SettingsError"): FAILED,
+    ("financehub_dagster.storage.database.errors", "DatabaseError"): FAILED,
+    ("financehub_dagster.storage.archive.errors", "ArchiveError"): FAILED,
+    ("financehub_dagster.storage.vintages", "VintageRefused"): FAILED,
+    ("financehub_dagster.gateway.errors", "ProviderError"): FAILED,
+    ("financehub_dagster.market.instruments", "InstrumentError"): FAILED,
+    ("financehub_dagster.market.holdings", "HoldingsError"): WRONG_USAGE,
+    ("financehub_dagster.serving.errors", "ReadError"): WRONG_USAGE,
+    ("financehub_dagster.serving.errors", "ExportFailed"): FAILED,
+    ("financehub_dagster.serving.guard", "Unguarded"): FAILED,
+    ("financehub_dagster.serving.http", "PortTaken"): FAILED,
+    ("financehub_dagster.sandbox.errors", "SandboxError"): FAILED,
 }
 
 # Distributions whose compiled wheels do not exist for every platform, by the module that fails to import.
@@ -56,8 +61,9 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "interrupted", FAILED
     if isinstance(error, ImportError):
         return _missing(error), FAILED
-    if isinstance(error, _own_errors()):
-        return _one_line(error), FAILED
+    for (module, name), code in _OWN_ERRORS.items():
+        if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):
+            return _one_line(error), code
     if type(error).__name__ == "DagsterPostgresException":  # of a module that is not imported for the sake of its name
         return f"Dagster's database: {_one_line(error)}; `financehub status` says what runs", FAILED
     if isinstance(error, OSError) and error.strerror:
@@ -71,11 +77,6 @@ def _usage(error: "typer.TyperException") -> str:
     line = " ".join(error.format_message().split()).replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     return f"{line} See `{context.command_path} --help`." if line and context else line
-
-
-def _own_errors() -> tuple[type[BaseException], ...]:
-    loaded = (name for name in _OWN_ERRORS if name in sys.modules)
-    return tuple(getattr(import_module(name), error) for name in loaded for error in _OWN_ERRORS[name])
 
 
 def _missing(error: ImportError) -> str:

@@ -38,12 +38,8 @@ def explain(
     open_home(console)
     from financehub_dagster.cli.reports import explain as report
     from financehub_dagster.serving import explain as work
-    from financehub_dagster.serving.errors import ReadError
 
-    try:
-        found = work.explain(symbol, session, column=column, table=table)
-    except ReadError as error:
-        raise WrongUsage(str(error)) from None
+    found = work.explain(symbol, session, column=column, table=table)
     if found.asked_as != found.symbol:
         console.note(f"{found.asked_as} is {found.symbol} now")
     console.result(found, lambda: report.show(console, found))

@@ -12,7 +12,6 @@ import typer
 from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
@@ -70,28 +69,22 @@ def export(
     open_home(console)
     from financehub_dagster.serving import export as work
     from financehub_dagster.serving import file_formats
-    from financehub_dagster.serving.errors import ExportFailed, ReadError
     from financehub_dagster.serving.questions import ask
 
     target = Path(output or table)
     chosen = form or _format_of(target, file_formats.SUFFIXES)
-    try:
-        question = ask(
-            table,
-            symbols=symbols,
-            start=first,
-            end=last,
-            columns=columns,
-            as_of=as_of,
-            adjust=adjust.value,
-            repaired=repaired,
-        )
-        with console.progress(table) as report:
-            done = work.export(question, target, chosen.value, report)
-    except ReadError as error:
-        raise WrongUsage(str(error)) from None
-    except ExportFailed as error:
-        raise CommandError(str(error)) from None
+    question = ask(
+        table,
+        symbols=symbols,
+        start=first,
+        end=last,
+        columns=columns,
+        as_of=as_of,
+        adjust=adjust.value,
+        repaired=repaired,
+    )
+    with console.progress(table) as report:
+        done = work.export(question, target, chosen.value, report)
     facts = {"table": table, "format": chosen.value, **_facts(done)}
     console.result(facts, lambda: console.say(f"{counted(done.rows, 'row')}, {done.bytes:,} bytes: {done.output}"))
 

@@ -30,14 +30,11 @@ def import_(
     ],
 ) -> None:
     """Replace all that the accounts in a file hold; one mistake in it and nothing is changed."""
-    from financehub_dagster.market.holdings import HoldingsError, parse
+    from financehub_dagster.market.holdings import parse
     from financehub_dagster.storage.database.transactions import in_transaction
     from financehub_dagster.storage.queries.holdings import replace_lots
 
-    try:
-        lots = parse(file)
-    except HoldingsError as error:
-        raise WrongUsage(str(error)) from None
+    lots = parse(file)
     open_home(console)
     replaced = in_transaction(lambda connection: replace_lots(connection, lots))
     accounts = sorted({lot.account for lot in lots})

@@ -45,16 +45,12 @@ def journal(
     chosen = _week(week, datetime.now(UTC))
     open_home(console)
     from financehub_dagster.cli.reports import journal as report
-    from financehub_dagster.serving.errors import ReadError
     from financehub_dagster.serving.journal.reading import journals
     from financehub_dagster.serving.journal.writing import on_terminal, write
     from financehub_dagster.serving.questions import known_at
 
-    try:
-        at = None if as_of is None else known_at(as_of)
-        found = journals(chosen, only=None if account is None else [account], as_of=at)
-    except ReadError as error:
-        raise WrongUsage(str(error)) from None
+    at = None if as_of is None else known_at(as_of)
+    found = journals(chosen, only=None if account is None else [account], as_of=at)
     if not found:
         raise CommandError("nothing is held: store it with `financehub holdings import` first")
     if form is Format.HTML and len(found) > 1 and not console.as_json:

@@ -24,19 +24,14 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Serve health, metrics, tables and charts over HTTP until Ctrl-C; `up` does so by itself."""
-    from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.serving import http
-    from financehub_dagster.serving.guard import Unguarded
 
     open_home(console)
-    try:
-        http.serve(
-            http.DEFAULT_PORT if port is None else port,
-            lambda url: console.result({"url": url}, lambda: console.say(f"{url}/health, /metrics, /tables and /udf")),
-            host=host,
-        )
-    except (http.PortTaken, Unguarded) as error:
-        raise CommandError(str(error)) from None
+    http.serve(
+        http.DEFAULT_PORT if port is None else port,
+        lambda url: console.result({"url": url}, lambda: console.say(f"{url}/health, /metrics, /tables and /udf")),
+        host=host,
+    )
 
 
 @command(app, "mcp", example="financehub mcp")

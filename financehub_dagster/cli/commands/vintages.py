@@ -4,20 +4,13 @@ Belongs here: these commands' options and messages. Does not belong here: which 
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Cell, Console
-from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.wording import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from financehub_dagster.storage.database.engine import Connection
-    from financehub_dagster.storage.vintages import Vintage
 
 Name = Annotated[str, typer.Argument(help="What it is called wherever a time is asked for.", metavar="NAME")]
 
@@ -35,15 +28,12 @@ def take(
 ) -> None:
     """Name a time, and keep the revisions that it is read from."""
     open_home(console)
-    from financehub_dagster.serving.errors import ReadError
     from financehub_dagster.serving.questions import known_at
     from financehub_dagster.storage import vintages
+    from financehub_dagster.storage.database.transactions import in_transaction
 
-    try:
-        at = None if as_of is None else known_at(as_of)
-    except ReadError as error:
-        raise WrongUsage(str(error)) from None
-    taken = _changed(lambda connection: vintages.take(connection, name, at, note))
+    at = None if as_of is None else known_at(as_of)
+    taken = in_transaction(lambda connection: vintages.take(connection, name, at, note))
     console.result(asdict(taken), lambda: console.say(f"{taken.name}: as of {taken.as_of.isoformat()}"))
 
 
@@ -68,16 +58,7 @@ def remove(console: Console, name: Name) -> None:
     """Forget a name; what only it was read from goes with the next clean-up, where revisions are not kept for ever."""
     open_home(console)
     from financehub_dagster.storage import vintages
-
-    gone = _changed(lambda connection: vintages.remove(connection, name))
-    console.result(asdict(gone), lambda: console.say(f"{gone.name} is removed; it was as of {gone.as_of.isoformat()}"))
-
-
-def _changed(work: "Callable[[Connection], Vintage]") -> "Vintage":
     from financehub_dagster.storage.database.transactions import in_transaction
-    from financehub_dagster.storage.vintages import VintageRefused
 
-    try:
-        return in_transaction(work)
-    except VintageRefused as error:
-        raise CommandError(str(error)) from None
+    gone = in_transaction(lambda connection: vintages.remove(connection, name))
+    console.result(asdict(gone), lambda: console.say(f"{gone.name} is removed; it was as of {gone.as_of.isoformat()}"))
