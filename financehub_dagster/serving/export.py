@@ -8,6 +8,7 @@ target that is renamed at the end; a run that finds such a folder of the same ex
 export into a file is written to a hidden file and renamed.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -39,6 +40,8 @@ from financehub_dagster.tables import BARS_OF
 
 SYMBOLS_PER_PART = 100
 """252,000 rows of ten years of daily bars: a part takes half a second, so an interruption loses little."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""How the system refuses to write where there is no room."""
 NOTES = "_export.json"
 """What an export is of, and which parts it has; readers of data sets pass over names that begin with an underscore."""
 
@@ -99,8 +102,9 @@ def _written(into: Into, question: TableQuery, output: Path, form: str, report: 
     try:
         return into(question, output, form, report)
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise ExportFailed(f"{output} cannot be written: {reason}; make room, or choose another --output") from None
+        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        remedy = "make room, or choose another --output" if error.errno in FULL else "choose another --output"
+        raise ExportFailed(f"{output} cannot be written: {reason}; {remedy}") from None
 
 
 def _into_file(question: TableQuery, output: Path, form: str, report: Report) -> Exported:

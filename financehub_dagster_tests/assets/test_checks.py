@@ -1,5 +1,6 @@
 """Asset checks: each finds what it is for in the database, names the rows, and blocks where it must."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -92,6 +93,12 @@ def test_freshness_names_what_is_due(one_month):
     fresh = recheck(one_month)["freshness"]
     assert not fresh.passed
     assert "AAPL" in offending(fresh)
+
+
+def test_freshness_of_an_instrument_without_any_bar_says_so(one_month):
+    one_month.execute(f"delete from {STOCKS}")
+    fresh = recheck(one_month)["freshness"]
+    assert re.search(r": (\d+) of \1; first: \S+ none \d{4}-\d\d-\d\d$", str(fresh.description))
 
 
 def test_a_wrong_stored_bar_keeps_indicators_from_being_computed_in_the_same_run(one_month):

@@ -40,6 +40,8 @@ def test_a_value_is_explained_down_to_its_run_an_indicator_down_to_its_inputs_an
     assert "  Relative strength index (number): talib RSI(timeperiod=14)" in lines
     assert any("from close of 35 bars in stock_prices_daily, 2015-03-02 to 2015-04-20" in line for line in lines)
     assert any(line.split()[0] == "2015-04-20" for line in lines if line.strip())
+    assert run(["explain", "AAPL", "2015-04-20"]) == 0
+    assert "  no later split" in capsys.readouterr().out.splitlines()
     assert run(["explain", "AAPL", "2015-04-03"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "AAPL 2015-04-03 in stock_prices_daily: no row is stored"

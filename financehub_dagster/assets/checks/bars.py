@@ -218,7 +218,7 @@ def _freshness(evidence: Evidence) -> Finding:
         due = calendars.last_finished_session(instrument, evidence.now)
         last = newest.get(instrument.symbol)
         if due is not None and (last is None or last < period_start(period_of(evidence.table), due)):
-            late.append({"symbol": instrument.symbol, "newest": last, "due": due})
+            late.append({"symbol": instrument.symbol, "newest": last or "none", "due": due})
     return finding(len(evidence.members), len(late), "instruments lack their last finished session", late)
 
 

@@ -102,9 +102,9 @@ def _formula(found: Explanation) -> Iterator[str]:
 
 def _basis(found: Explanation) -> Iterator[str]:
     if "split" in found.factors:
-        factor = found.factors["split"]
-        raw = "" if factor == 1 else f"; as traded, prices were {_number(factor)} times as high"
-        yield f"  later splits divide prices by {_number(factor)}{raw}"
+        factor = _number(found.factors["split"])
+        divided = f"later splits divide prices by {factor}; as traded, prices were {factor} times as high"
+        yield f"  {'no later split' if factor == '1' else divided}"
     if "dividends" in found.factors:
         yield f"  later payments scale the adjusted close by {_number(found.factors['dividends'])}"
     for action in found.actions[:SHOWN]:

@@ -182,6 +182,15 @@ def test_targets_that_are_no_exports_are_left_alone(tmp_path: Path) -> None:
         export(tmp_path / "bars", symbols="APPL")
 
 
+@pytest.mark.parametrize("form", ["csv", "lean", "nautilus"])
+def test_where_nobody_may_write_room_is_no_remedy(tmp_path: Path, form: str) -> None:
+    (tmp_path / "a file").touch()
+    output = tmp_path / "a file" / "bars"
+    with pytest.raises(ExportFailed) as failed:
+        export(output, form)
+    assert re.fullmatch(rf"{output} cannot be written: [A-Z][a-z ]+; choose another --output", str(failed.value))
+
+
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: the system refuses in the same way."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
