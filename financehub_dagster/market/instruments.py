@@ -38,7 +38,8 @@ class Instrument:
     symbol is unique and upper case; exchange is an ISO 10383 MIC (XXXX, "no market", for cryptos); currency is
     ISO 4217; timezone an IANA name; market_cap in units of currency; aliases map a provider's name to its symbol;
     delisted_on is the last day on which it was traded, None while it is; former_aliases are names it had until a day.
-    importance is computed every night (`market.importance`), None before, and belongs to no file.
+    importance is computed every night (`market.importance`), None before, and belongs to no file; nor does
+    permanent_id, which an instrument gets when it is stored and keeps whatever symbol it has.
     """
 
     symbol: str
@@ -53,6 +54,7 @@ class Instrument:
     delisted_on: date | None = None
     former_aliases: tuple[FormerAlias, ...] = ()
     importance: float | None = field(default=None, compare=False)
+    permanent_id: str | None = field(default=None, compare=False)
 
     def symbol_at(self, provider: str) -> str:
         """The symbol under which `provider` knows this instrument."""

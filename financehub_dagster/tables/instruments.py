@@ -35,6 +35,12 @@ TABLE = Table(
             "names given up: provider (financehub: ours) -> list of symbol, from (null: the beginning), until",
             default="'{}'::jsonb",
         ),
+        Column(
+            "permanent_id",
+            "text",
+            "made when it is added; stays when its symbol changes",
+            default="(gen_random_uuid())::text",
+        ),
     ),
     grain="none",
     filled=Maintained(),

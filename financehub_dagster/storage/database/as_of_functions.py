@@ -1,4 +1,4 @@
-"""One SQL function per table that keeps revisions: its rows as they were at a time, `stock_prices_daily_as_of(at)`.
+"""SQL functions of what was so at a time: `stock_prices_daily_as_of(at)` and its like, and `symbol_history()`.
 
 Belongs here: which tables have such a function, its text, creating and dropping all of them. Does not belong here:
 keeping revisions (`storage.upsert`). Every upgrade of the database creates the functions anew from the declared tables,
@@ -80,9 +80,30 @@ BEGIN
 END
 """
 """The text of vintage(name): the time that has this name (`storage.vintages`), or an error."""
+SYMBOLS = "symbol_history"
+_SYMBOLS = """
+BEGIN
+    RETURN QUERY
+    WITH names AS (
+        SELECT i.permanent_id AS id, each ->> 'symbol' AS name, (each ->> 'from')::date AS since,
+            (each ->> 'until')::date AS until
+        FROM instruments AS i CROSS JOIN LATERAL jsonb_array_elements(i.former_aliases -> 'financehub') AS each
+        UNION ALL
+        SELECT i.permanent_id, i.symbol, (
+            SELECT max((each ->> 'until')::date) + 1
+            FROM jsonb_array_elements(i.former_aliases -> 'financehub') AS each
+        ), i.delisted_on FROM instruments AS i
+    )
+    SELECT id, name, greatest(since, lag(until) OVER (PARTITION BY name ORDER BY until) + 1), until
+    FROM names ORDER BY name, until;
+END
+"""
+"""The text of symbol_history(): which instrument had which symbol from when until when, both included; NULL: always, or
+still. A symbol that another instrument had before begins when that one gave it up."""
 _HELPERS = {
     KNOWN: (f"{KNOWN}(text, timestamp with time zone) RETURNS boolean", _KNOWN),
     VINTAGE: (f"{VINTAGE}(text) RETURNS timestamp with time zone", _VINTAGE),
+    SYMBOLS: (f"{SYMBOLS}() RETURNS TABLE (permanent_id text, symbol text, first_day date, last_day date)", _SYMBOLS),
 }
 """The functions that belong to no table, by name: their signatures and texts."""
 
@@ -117,7 +138,7 @@ def drop(connection: sa.Connection) -> None:
 
 _BODIES = sa.text(
     "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())::oid"
-    " AND (proname LIKE '%\\_as\\_of' OR proname IN ('as_of_is_known', 'vintage'))"
+    " AND (proname LIKE '%\\_as\\_of' OR proname IN ('as_of_is_known', 'vintage', 'symbol_history'))"
 )
 _THERE = sa.text("""
     SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_type AS t ON t.oid = p.prorettype
@@ -125,7 +146,8 @@ _THERE = sa.text("""
     WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname = c.relname || '_as_of'
     UNION ALL
     SELECT p.oid::regprocedure::text FROM pg_proc AS p
-    WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname IN ('as_of_is_known', 'vintage')
+    WHERE p.pronamespace = to_regnamespace(current_schema())::oid
+        AND p.proname IN ('as_of_is_known', 'vintage', 'symbol_history')
 """)
 
 

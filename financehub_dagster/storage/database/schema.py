@@ -37,7 +37,7 @@ _TYPES: dict[ColumnType, sa.types.TypeEngine[Any]] = {
 }
 
 
-def _from_declaration(declared: Table, *constraints: sa.CheckConstraint | sa.Index) -> sa.Table:
+def _from_declaration(declared: Table, *constraints: sa.CheckConstraint | sa.UniqueConstraint | sa.Index) -> sa.Table:
     columns = (
         sa.Column(
             column.name,
@@ -71,9 +71,10 @@ def _time_index(declared: Table) -> list[sa.Index]:
     return [sa.Index(name, declared.time, postgresql_using=declared.time_index)]
 
 
-_CONSTRAINTS: dict[str, tuple[sa.CheckConstraint | sa.Index, ...]] = {
+_CONSTRAINTS: dict[str, tuple[sa.CheckConstraint | sa.UniqueConstraint | sa.Index, ...]] = {
     "instruments": (
         sa.CheckConstraint("asset_type in ('stock','crypto','etf','index','fx')", name="instruments_asset_type_check"),
+        sa.UniqueConstraint("permanent_id", name="instruments_permanent_id_key"),
         sa.Index("instruments_renamed_idx", "symbol", postgresql_where=sa.text("former_aliases <> '{}'::jsonb")),
     ),
 }

@@ -153,7 +153,8 @@ def _row(instrument: Instrument) -> dict[str, object]:
 def _instrument(row: sa.Row[tuple[object, ...]]) -> Instrument:
     values = {name: getattr(row, name) for name in _COLUMNS}
     kind, former = AssetType(values["asset_type"]), from_json(values["former_aliases"])
-    return Instrument(**{**values, "asset_type": kind, "former_aliases": former, "importance": row.importance})
+    own = {"asset_type": kind, "former_aliases": former}
+    return Instrument(**{**values, **own, "importance": row.importance, "permanent_id": row.permanent_id})
 
 
 RANK = "importance desc nulls last, market_cap desc nulls last, symbol"

@@ -52,7 +52,7 @@ def instruments() -> pd.DataFrame:
     columns = [column.name for column in schema.instruments.c if column.name not in computed]
     rows = [{name: getattr(instrument, name) for name in columns} for instrument in default_universe()]
     former = pd.Series([to_json(instrument.former_aliases) for instrument in default_universe()], dtype=object)
-    return pd.DataFrame(rows).assign(updated_at=NOW, importance=5.0, former_aliases=former)
+    return pd.DataFrame(rows).assign(updated_at=NOW, importance=5.0, former_aliases=former, permanent_id="an id")
 
 
 def actions() -> pd.DataFrame:

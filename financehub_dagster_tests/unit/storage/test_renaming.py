@@ -137,6 +137,28 @@ def test_the_old_symbol_finds_the_instrument_until_another_one_takes_it(stored: 
         assert deactivate_instruments(connection, ["META"]) == 1
 
 
+def test_an_instrument_keeps_its_permanent_id_and_a_symbol_belongs_to_one_at_a_time(database: Database) -> None:
+    with transaction() as connection:
+        upsert_instruments(connection, [FB, OTHER])
+        [before] = list_instruments(connection, symbols=["FB"])
+    renamed()
+    renamed("META", "METV", date(2030, 1, 1))
+    with transaction() as connection:
+        upsert_instruments(connection, [replace(FB, name="Another company"), replace(OTHER, name="Ford Motor")])
+        found = {each.symbol: each.permanent_id for each in list_instruments(connection)}
+        rows = connection.execute(sa.text("select * from symbol_history()")).all()
+    facebook, another, ford = found["METV"], found["FB"], found["F"]
+    assert before.permanent_id == facebook
+    assert len({facebook, another, ford, None}) == 4
+    assert [tuple(row) for row in rows] == [
+        (ford, "F", None, None),
+        (facebook, "FB", None, date(2022, 6, 8)),
+        (another, "FB", SINCE, None),
+        (facebook, "META", SINCE, date(2029, 12, 31)),
+        (facebook, "METV", date(2030, 1, 1), None),
+    ]
+
+
 def test_work_that_waits_names_it_anew(database: Database) -> None:
     with transaction() as connection:
         upsert_instruments(connection, [FB, OTHER])
