@@ -133,7 +133,7 @@ def _into_folder(question: TableQuery, output: Path, form: str, report: Report) 
     _require_ours(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     growing = output.with_name(f".{output.name}.new")
-    with _own_folder(growing, output), arrow.reading() as reader:
+    with _own_folder(growing, output, goes_on=True), arrow.reading() as reader:
         question = _of_present(reader, question)
         groups = _groups(reader, question)
         notes, resumed = _begin(growing, question, form)
@@ -165,7 +165,7 @@ def _for_engine(question: TableQuery, output: Path, form: str, report: Report) -
     _require_ours(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     growing = output.with_name(f".{output.name}.new")
-    with _own_folder(growing, output):
+    with _own_folder(growing, output, goes_on=False):
         with arrow.reading() as reader:
             question = _of_present(reader, question)
             require_known(reader, question.selection.symbols or ())
@@ -182,7 +182,7 @@ def _for_engine(question: TableQuery, output: Path, form: str, report: Report) -
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an interrupted export of something else has left in its folder."""
+    """Remove what an export has left in its folder that nobody goes on with."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -295,25 +295,32 @@ def _replace_folder(growing: Path, output: Path) -> None:
 
 @contextmanager
 def _own_file(output: Path) -> Iterator[Path]:
-    """A hidden file beside `output` for this process alone; gone at the end, unless it was renamed."""
+    """A hidden file beside `output` for this process alone, which puts it in its place, or fails and leaves nothing."""
     temporary = output.with_name(f".{output.name}.new")
     with _locked(temporary, os.O_WRONLY | os.O_CREAT, output):
         try:
             yield temporary
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
-def _own_folder(growing: Path, output: Path) -> Iterator[None]:
-    """A hidden folder for this process alone; if the export does not come to its end it stays, unless it is empty."""
+def _own_folder(growing: Path, output: Path, *, goes_on: bool) -> Iterator[None]:
+    """A hidden folder for this process alone, which puts it in its place.
+
+    If the export does not come to its end, what there is stays for one that goes on from there, and goes otherwise.
+    """
     growing.mkdir(exist_ok=True)
     with _locked(growing, os.O_RDONLY, output):
         try:
             yield
-        finally:
+        except BaseException:
             with suppress(OSError):
+                if not goes_on:
+                    _clear(growing)
                 growing.rmdir()
+            raise
 
 
 @contextmanager

@@ -182,6 +182,23 @@ def test_targets_that_are_no_exports_are_left_alone(tmp_path: Path) -> None:
         export(tmp_path / "bars", symbols="APPL")
 
 
+@pytest.mark.parametrize("name", ["bars.csv", "bars"])
+def test_an_export_leaves_alone_what_the_next_one_has_begun(tmp_path: Path, name: str, monkeypatch) -> None:
+    """The next one begins as soon as this one has put its own in its place."""
+    began = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        done = began(self, target)
+        if target == tmp_path / name:
+            self.mkdir()
+        return done
+
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "replace", rename)
+    export(tmp_path / name, "csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".{name}.new", name]
+
+
 @pytest.mark.parametrize("form", ["csv", "lean", "nautilus"])
 def test_where_nobody_may_write_room_is_no_remedy(tmp_path: Path, form: str) -> None:
     (tmp_path / "a file").touch()

@@ -146,6 +146,17 @@ def test_a_time_of_the_past_and_a_second_export_are_as_with_files(
     assert not list((tmp_path / "data").rglob("half.csv"))
 
 
+@pytest.mark.parametrize("form", ["zipline", "qlib", "lean", "nautilus"])
+def test_one_that_is_broken_off_leaves_nothing(form: str, tmp_path: Path) -> None:
+    def broken_off(what: str, done: int, total: int) -> None:
+        assert any((tmp_path / ".data.new").iterdir())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(ask(BARS), tmp_path / "data", form, broken_off)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "asked", "output", "told"),
     [
