@@ -35,7 +35,7 @@ def materialized(
         return
     with transaction() as connection:
         rows = rows_of(connection, outcome.table, window)
-        total = history.estimated_rows(connection, outcome.table)
+        total = history.estimates(connection, [outcome.table])[outcome.table]
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
     counted = {} if total is None else {ROWS: dg.MetadataValue.int(total)}
     yield reported(context, outcome.table, rows, {**metadata, **counted, **shown})
@@ -43,8 +43,7 @@ def materialized(
 
 def rows_of(connection: Connection, table: str, window: Window) -> dict[str, int]:
     """The rows of each partition of `table` within the window that has any."""
-    rows_by = history.rows_by_day if by_day(table) else history.rows_by_month
-    return rows_by(connection, table, window.start, window.end)
+    return history.rows_by("day" if by_day(table) else "month", connection, table, window.start, window.end)
 
 
 def reported(

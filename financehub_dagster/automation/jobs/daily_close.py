@@ -36,13 +36,13 @@ def closes_at(now: datetime) -> Closes:
     """What a daily close at `now` (aware) has to ask for; a close counts once vendors have had LATE to report it."""
     from financehub_dagster.market.levels import newest_sessions
     from financehub_dagster.storage.database.engine import transaction
-    from financehub_dagster.storage.queries.bars import newest_dates
+    from financehub_dagster.storage.queries.history import newest_times
 
     found = Closes({}, [])
     for table, kinds in BARS_OF.items():
         members = active(kinds)
         with transaction() as connection:
-            newest = newest_dates(connection, table, [each.symbol for each in members])
+            newest = newest_times(connection, table, [each.symbol for each in members])
         closed, _ = newest_sessions(members, now - LATE)
         _, pending = newest_sessions(members, now)
         symbols = [each.symbol for each in members]

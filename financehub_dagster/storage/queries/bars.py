@@ -57,16 +57,6 @@ def read_bars(
     )
 
 
-def newest_dates(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, date]:
-    """The newest stored session of each of `symbols` in a daily table; those without any are left out."""
-    query = sa.text(f"""
-        select s.symbol, newest.date from unnest(cast(:symbols as text[])) as s(symbol) cross join lateral (
-            select date from {schema.table(table).name} where symbol = s.symbol order by date desc limit 1
-        ) newest
-    """)
-    return {row.symbol: row.date for row in connection.execute(query, {"symbols": list(symbols)})}
-
-
 def fetch_packed(connection: Connection, query: sa.Select[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     """One packed value per symbol, by way of the driver's binary cursor: SQLAlchemy's text is twice the bytes."""
     compiled = query.compile(dialect=connection.dialect)

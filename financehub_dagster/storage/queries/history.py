@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
@@ -194,13 +194,8 @@ MANY = 1_000_000
 """Rows that are counted in a tenth of a second."""
 
 
-def estimated_rows(connection: Connection, table: str) -> int | None:
-    """About how many rows a table has, as PostgreSQL last counted or sampled it; None where it has not yet."""
-    return estimates(connection, [table])[table]
-
-
 def estimates(connection: Connection, names: Sequence[str]) -> dict[str, int | None]:
-    """The same of each of these tables."""
+    """About how many rows each table has, as PostgreSQL last counted or sampled it; None where it has not yet."""
     query = sa.text(
         "select name, cast(sum(reltuples) as bigint), bool_or(reltuples < 0) from unnest(cast(:names as text[])) name"
         " join pg_class on relkind = 'r' and oid in (select cast(name as regclass)"
@@ -212,17 +207,10 @@ def estimates(connection: Connection, names: Sequence[str]) -> dict[str, int | N
     return {name: found.get(name) for name in names}
 
 
-def rows_by_month(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
-    """Stored rows per monthly partition key from `start` to `end`, for a table whose rows have a time."""
-    return _rows_by(connection, table, start, end, "month")
-
-
-def rows_by_day(connection: Connection, table: str, start: date, end: date) -> dict[str, int]:
-    """Stored rows per daily partition key from `start` to `end`, for a table whose rows have a time."""
-    return _rows_by(connection, table, start, end, "day")
-
-
-def _rows_by(connection: Connection, table: str, start: date, end: date, unit: str) -> dict[str, int]:
+def rows_by(
+    unit: Literal["day", "month"], connection: Connection, table: str, start: date, end: date
+) -> dict[str, int]:
+    """Stored rows per partition key of a day or a month from `start` to `end`, for a table whose rows have a time."""
     declared = schema.table(table)
     column = days.require_time(declared)
     period = sa.cast(sa.func.date_trunc(unit, days.day_of(column)), sa.Date)
