@@ -184,14 +184,17 @@ def _written(folder: Path) -> float:
 
 
 def _sizes(settings: Settings, compute_logs: Path | None) -> dict[str, int]:
-    from financehub_dagster.storage.database import dagster_retention
+    from financehub_dagster.storage.database.creation import autocommit
+    from financehub_dagster.storage.database.dagster_retention import TABLES
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.database.schema import metadata
-    from financehub_dagster.storage.operations import retention
+    from financehub_dagster.storage.database.urls import dagster_database
+    from financehub_dagster.storage.operations.retention import sizes
 
     with transaction() as connection:
-        found = retention.sizes(connection, list(metadata.tables))
-    found |= dagster_retention.sizes()
+        found = sizes(connection, list(metadata.tables))
+    with autocommit(dagster_database()) as connection:
+        found |= {f"dagster {name}": size for name, size in sizes(connection, TABLES).items()}
     if compute_logs is not None:
         found["compute logs"] = _bytes_in(compute_logs)
     found["journal files"] = _bytes_in(settings.home / "journal")

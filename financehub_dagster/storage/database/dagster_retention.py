@@ -86,11 +86,6 @@ _REPEATED_TICKS = sa.text("""
 SETTLED = timedelta(hours=1)
 """Runs that ended later than this ago are left alone: statistics, SLA and recovery may not have looked at them."""
 
-_SIZES = sa.text("""
-    select relname, pg_total_relation_size(oid) from pg_class
-    where relkind = 'r' and relname = any(:names) and relnamespace = cast(current_schema() as regnamespace)
-    """)
-
 
 @dataclass(frozen=True)
 class Deleted:
@@ -183,9 +178,3 @@ def in_batches(
         go_on = work(most)
         took = time.monotonic() - began
         most = max(1, most // 2) if took > LONGEST_SECONDS else min(largest, most * 2)
-
-
-def sizes() -> dict[str, int]:
-    """Bytes on disk of each of Dagster's tables that grow, with their indexes; raises DatabaseError."""
-    with autocommit(dagster_database()) as connection:
-        return {f"dagster {name}": int(size) for name, size in connection.execute(_SIZES, {"names": list(TABLES)})}

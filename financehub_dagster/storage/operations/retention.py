@@ -4,6 +4,7 @@ Belongs here: the statements, each small enough for its locks not to be noticed.
 are kept (operations.retention).
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -152,6 +153,6 @@ _SIZES = sa.text("""
     """)
 
 
-def sizes(connection: Connection, tables: list[str]) -> dict[str, int]:
+def sizes(connection: Connection, tables: Sequence[str]) -> dict[str, int]:
     """Bytes on disk of each of these tables with its indexes."""
-    return {name: int(size) for name, size in connection.execute(_SIZES, {"names": tables})}
+    return {name: int(size) for name, size in connection.execute(_SIZES, {"names": list(tables)})}
