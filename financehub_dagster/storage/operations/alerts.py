@@ -31,11 +31,9 @@ class Due:
     """A message that is due: the beginning of an incident, its end, or both where it was over before it was told."""
 
     id: int
-    incident: str
     message: str
     opened_at: datetime
     ended_at: datetime | None
-    announced: bool
     recurrence: int
 
 
@@ -75,7 +73,7 @@ _TAKE = sa.text("""
         select id from alerts where next_attempt_at <= now() order by id limit :most for update skip locked
     )
     update alerts a set next_attempt_at = now() + cast(:lease as interval) from due where a.id = due.id
-    returning a.id, a.incident, a.message, a.opened_at, a.ended_at, a.announced_at is not null, a.recurrence
+    returning a.id, a.message, a.opened_at, a.ended_at, a.recurrence
     """)
 
 _DELIVERED = sa.text("""

@@ -89,7 +89,7 @@ ONE: dict[object, Callable[[int], object]] = {
     Deferral: lambda number: Deferral(TABLE, f"{START}", f"S{number:05d}", "yahoo", NOW, "spent"),
     Instrument: lambda number: Instrument(f"S{number:05d}", "New", AssetType.STOCK, "XNYS"),
     Checked: lambda number: Checked(f"part:{number}", "ok", "it answers", 0.1),
-    Due: lambda number: Due(number, f"health/{number}", "it failed", NOW, NOW, announced=True, recurrence=0),
+    Due: lambda number: Due(number, "it failed", NOW, NOW, recurrence=0),
     Breach: lambda number: Breach(f"table-{number}", "XNAS", 1.0, 2.0, "late"),
     Freshness: lambda number: Freshness(f"table-{number}", "XNAS", NOW, NOW, 1.0, 0.0),
     Claimed: lambda number: Claimed(f"S{number:05d}", START, "macd_zero", "entry", 1.0, "New", "USD"),
