@@ -197,9 +197,9 @@ def clock_of(reply: Reply | None) -> datetime:
     told = None if reply is None else reply.told_time
     if told is not None:
         return told
-    from financehub_dagster.storage.database.engine import database_now, market_engine
+    from financehub_dagster.storage.database.engine import database_now
 
-    return database_now(market_engine())
+    return database_now()
 
 
 def _table(of: Range, found: Minutes, clock: datetime) -> "pd.DataFrame":

@@ -90,7 +90,7 @@ def replay(
     from financehub_dagster.cli.home import home_in_use
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.cli.signals import stop_signals
-    from financehub_dagster.storage.database.engine import database_now, market_engine, transaction
+    from financehub_dagster.storage.database.engine import database_now, transaction
     from financehub_dagster.storage.dead_letters import replays
 
     if sum((bool(ids), everything, due)) != 1:
@@ -105,7 +105,7 @@ def replay(
     rows, waiting = [], {}
     if chosen:
         prepare.require_vendors(home_in_use())
-        began = database_now(market_engine())
+        began = database_now()
         with stop_signals() as stop:
             rows = dlq.replay(console, stop, chosen)
         waiting = dlq.deferred_since(rows, began)

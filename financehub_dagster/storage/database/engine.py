@@ -109,9 +109,9 @@ def database_time(connection: sa.Connection) -> datetime:
     return found
 
 
-def database_now(engine: sa.Engine) -> datetime:
-    """The database's time, aware."""
-    with engine.connect() as connection:
+def database_now() -> datetime:
+    """The same, in a transaction of its own."""
+    with transaction() as connection:
         return database_time(connection)
 
 

@@ -8,11 +8,10 @@ upgrade drops one, since other people's views may be made of it: a migration tha
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from financehub_dagster.market.bar_arrays import DAILY_VALUES
+from financehub_dagster.storage.database.sql_text import quoted
 
-_QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 _VIEW = """
     CREATE VIEW {view} AS SELECT {columns}, r.symbol IS NOT NULL AND ({kept}) IS DISTINCT FROM ({stored}) AS repaired
     FROM {table} AS t
@@ -36,8 +35,8 @@ def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
         if view_name(table) not in existing:
             connection.exec_driver_sql(_text(table))
             comment = f"{table.comment} With the repairs that have one right answer; `repaired` says of which rows."
-            quoted = comment.replace("'", "''")
-            connection.exec_driver_sql(f"COMMENT ON VIEW {_QUOTE(view_name(table))} IS '{quoted}'")
+            text = comment.replace("'", "''")
+            connection.exec_driver_sql(f"COMMENT ON VIEW {quoted(view_name(table))} IS '{text}'")
 
 
 def there(connection: sa.Connection, metadata: sa.MetaData) -> list[str]:
@@ -54,13 +53,13 @@ def tables(metadata: sa.MetaData) -> list[sa.Table]:
 
 
 def _text(table: sa.Table) -> str:
-    own = {column.name: f"t.{_QUOTE(column.name)}" for column in table.c}
+    own = {column.name: f"t.{quoted(column.name)}" for column in table.c}
     repaired = {name: f"CASE WHEN r.symbol IS NULL THEN t.{name} ELSE r.{name} END AS {name}" for name in DAILY_VALUES}
     return _VIEW.format(
-        view=_QUOTE(view_name(table)),
+        view=quoted(view_name(table)),
         columns=", ".join((own | repaired).values()),
         kept=", ".join(f"r.{name}" for name in DAILY_VALUES),
         stored=", ".join(f"t.{name}" for name in DAILY_VALUES),
-        table=_QUOTE(table.name),
+        table=quoted(table.name),
         name=table.name,
     )

@@ -44,24 +44,22 @@ class Position:
         return None if self.close is None else self.quantity * (self.close - self.cost)
 
 
-_POSITIONS = """
+_OWN_CLOSES = (
+    f"(select date, close from {name} where symbol = h.symbol order by date desc limit 1)" for name in BARS_OF
+)
+_POSITIONS = sa.text(f"""
     select h.account, h.symbol, h.opened_on, h.quantity * coalesce(s.ratio, 1) as quantity,
         h.cost / coalesce(s.ratio, 1) as cost, i.currency, c.close, c.date as session
     from holdings h join instruments i using (symbol)
     left join lateral (
-        select exp(sum(ln(a.value))) as ratio from {actions} a
+        select exp(sum(ln(a.value))) as ratio from {ACTIONS} a
         where a.symbol = h.symbol and a.kind = 'split' and a.date > h.opened_on
     ) s on true
     left join lateral (
-        select date, close from ({closes}) b order by date desc limit 1
+        select date, close from ({" union all ".join(_OWN_CLOSES)}) b order by date desc limit 1
     ) c on true
     order by h.account, h.symbol, h.opened_on
-"""
-
-
-def _positions(tables: Sequence[str]) -> sa.TextClause:
-    own = (f"(select date, close from {name} where symbol = h.symbol order by date desc limit 1)" for name in tables)
-    return sa.text(_POSITIONS.format(closes=" union all ".join(own), actions=ACTIONS))
+""")
 
 
 def replace_lots(connection: Connection, lots: Sequence[Lot]) -> int:
@@ -88,7 +86,7 @@ def replace_lots(connection: Connection, lots: Sequence[Lot]) -> int:
 
 def positions(connection: Connection) -> list[Position]:
     """Every lot as it is now, by account, symbol and day."""
-    return [Position(**row) for row in connection.execute(_positions(list(BARS_OF))).mappings()]
+    return [Position(**row) for row in connection.execute(_POSITIONS).mappings()]
 
 
 def accounts(connection: Connection) -> list[str]:

@@ -109,32 +109,31 @@ type Field = Fixed | Coded
 def encode(fields: Sequence[Field], rows: int) -> Iterator[bytes | bytearray]:
     """The bytes of a binary COPY of `rows` rows, in pieces."""
     yield HEADER
-    yield from encode_rows(fields, 0, rows)
+    yield from encode_rows(fields, rows)
     yield TRAILER
 
 
-def encode_rows(fields: Sequence[Field], start: int, stop: int) -> Iterator[bytes | bytearray]:
-    """The bytes of the rows from `start` until before `stop` alone, in pieces.
+def encode_rows(fields: Sequence[Field], rows: int) -> Iterator[bytes | bytearray]:
+    """The bytes of so many rows alone, in pieces.
 
     Rows of the same lengths lie alike and are written together; where those change too often, all are at once.
     """
-    lengths = [field.lengths(slice(start, stop)) for field in fields]
+    lengths = [field.lengths(slice(0, rows)) for field in fields]
     widths, kinds = tuple(field.width for field in fields), tuple(field.kind for field in fields)
-    starts = _starts(lengths, stop - start)
-    if len(starts) * SHORTEST_RUN > stop - start:
+    starts = _starts(lengths, rows)
+    if len(starts) * SHORTEST_RUN > rows:
         layout = _layout(kinds, widths)
-        for piece in _pieces(start, stop, widths):
-            own = slice(piece.start - start, piece.stop - start)
-            yield _encode_mixed(fields, layout, piece, [None if each is None else each[own] for each in lengths])
+        for piece in _pieces(0, rows, widths):
+            yield _encode_mixed(fields, layout, piece, [None if each is None else each[piece] for each in lengths])
     else:
         shapes = [
             np.full(len(starts), width) if own is None else own[starts]
             for width, own in zip(widths, lengths, strict=True)
         ]
-        ends = [*starts[1:], stop - start]
+        ends = [*starts[1:], rows]
         for first, end, shape in zip(starts, ends, np.stack(shapes, axis=1).tolist(), strict=True):
             layout = _layout(kinds, tuple(shape))
-            for piece in _pieces(start + first, start + end, shape):
+            for piece in _pieces(first, end, shape):
                 yield _encode_alike(fields, layout, piece)
 
 

@@ -99,7 +99,7 @@ def split(connection: Connection, table: sa.Table, batch: Batch) -> Split:
 def _encoded(fields: Sequence[Field], rows: int) -> tuple[bytearray, NDArray[np.int64]]:
     """The rows as COPY encodes them, and where each begins, and the last ends."""
     encoded = bytearray()
-    for piece in encode_rows(fields, 0, rows):
+    for piece in encode_rows(fields, rows):
         encoded += piece
     return encoded, np.append(0, np.cumsum(row_sizes(fields, rows)))
 
