@@ -180,8 +180,8 @@ def runs() -> list[Checked]:
     found, (succeeded, failed) = activity(), ended_within(WINDOW)
     waiting = f"{found.queued} queued, {found.running} in progress"
     late = found.oldest_queued > LONG_WAIT_SECONDS
-    minutes = counted(round(found.oldest_queued / 60), "minute")
-    longest = f"; the oldest has waited for {minutes}" if found.queued else ""
+    minutes = round(found.oldest_queued / 60)
+    longest = f"; the oldest has waited for {counted(minutes, 'minute')}" if minutes else ""
     bad = failed >= FEWEST_FAILURES and failed > MOST_FAILED * (succeeded + failed)
     return [
         Checked("queue", "degraded" if late else "ok", waiting + longest),
@@ -234,7 +234,7 @@ def keys(settings: Settings) -> Checked:
     with transaction() as connection:
         refused = api_keys.refused(connection, accounts, BadKey.__name__)
     if not refused:
-        return Checked("keys", "ok", f"none of {len(accounts)} is refused")
+        return Checked("keys", "ok", f"none of {len(accounts)} is refused" if accounts else "no key is set")
     told = "; ".join(f"{scope.split('@')[0]}: {reason}" for _, scope, reason in refused)
     remedy = "replace it, or put it right at the vendor and launch `test_connection`"
     return Checked("keys", "degraded", f"{len(refused)} of {len(accounts)} refused ({told}): {remedy}")

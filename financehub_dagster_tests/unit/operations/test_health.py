@@ -77,6 +77,7 @@ def test_an_open_circuit_breaker_degrades_its_vendor_only(dagster_tables, databa
 def test_a_refused_key_is_shown_until_it_is_replaced_or_used_again(dagster_tables, database, monkeypatch):
     """A spent quota comes back by itself and a key that was replaced is nobody's concern."""
     monkeypatch.delenv("FINNHUB_BASE_URL", raising=False)
+    assert found()["keys"].detail == "no key is set"
     monkeypatch.setenv("FINNHUB_API_KEYS", "canary-key-of-mine,canary-key-of-yours")
     get_settings.cache_clear()
     mine, yours = (fingerprint("finnhub", key) for key in get_settings().api_keys("finnhub"))
@@ -150,6 +151,12 @@ def test_failing_runs_and_a_queue_that_stands_still_degrade_the_platform(dagster
         "degraded",
         "1 queued, 0 in progress; the oldest has waited for 17 minutes",
     )
+
+
+@pytest.mark.parametrize(("ago", "told"), [(5, ""), (61, "; the oldest has waited for 1 minute")])
+def test_how_long_the_oldest_run_has_waited_is_told_in_minutes(dagster_tables, ago: int, told: str) -> None:
+    dagster_tables.run("waits", "QUEUED", ago=ago)
+    assert found()["queue"].detail == f"1 queued, 0 in progress{told}"
 
 
 def test_the_code_location_is_judged_by_a_call(dagster_tables, tmp_path: Path, monkeypatch):
