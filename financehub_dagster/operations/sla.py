@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from financehub_dagster.storage.operations.sla_breaches import Breach
 from financehub_dagster.tables import TABLES
+from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ def slow_steps(steps: "Iterable[RunningStep]") -> list[Breach]:
             step.run_id,
             allowed[step.table].total_seconds(),
             step.seconds,
-            f"run {step.run_id[:8]} of {step.job_name} has taken {step.seconds / 60:.0f} minutes",
+            f"run {step.run_id[:8]} of {step.job_name} has taken {counted(round(step.seconds / 60), 'minute')}",
         )
         for step in steps
         if step.table in allowed and step.seconds > allowed[step.table].total_seconds()

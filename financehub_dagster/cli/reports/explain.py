@@ -63,7 +63,7 @@ def _lines(found: Explanation) -> Iterator[str]:
         state = f"computed {_instant(each['computed_at'])}" if each["computed_at"] else "no row"
         stale = ", stale: its bars changed since, and the next run computes it again" if each["stale"] else ""
         known = sum(value is not None for value in each["values"].values())
-        yield f"  {each['table']}: {state}, {known} values{stale}; --column NAME explains one"
+        yield f"  {each['table']}: {state}, {counted(known, 'value')}{stale}; --column NAME explains one"
 
 
 def _identity(found: Explanation) -> Iterator[str]:

@@ -14,6 +14,7 @@ from financehub_dagster.gateway.errors import BadKey, BadRequest, Malformed, Pro
 from financehub_dagster.gateway.response import Reply, burst_limit, refusal_of_status
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.items import known
+from financehub_dagster.wording import counted
 
 CHART = "/v8/finance/chart/"
 INTERVAL = "1d"
@@ -198,7 +199,7 @@ def _ragged(result: Any) -> str | None:
     columns += [part["adjclose"] for part in result["indicators"].get("adjclose") or []]
     rows = len(result["timestamp"])
     if any(len(column) != rows for column in columns):
-        return f"its columns are of different length ({rows} timestamps)"
+        return f"its columns are of different length ({counted(rows, 'timestamp')})"
     if not any(is_time(stamp) for stamp in result["timestamp"]):
         return "its timestamps are not in seconds"
     prices = [row for row in zip(*columns[:4], strict=True) if any(price is not None for price in row)]
