@@ -26,7 +26,7 @@ KEYS = ("symbol", "date", "ts", "quoted_at", "url")
 # Rows a check result shows; the count next to them is always complete.
 SHOWN = 50
 RUNS_SHOWN = 5
-_EVER = (date(1900, 1, 1), date(2200, 1, 1))
+EVER = (date(1900, 1, 1), date(2200, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _no_missing_rows(evidence: Evidence) -> Finding:
     from financehub_dagster.storage.queries import checks
 
     total, count, rows = 0, 0, []
-    first, last = evidence.window or _EVER
+    first, last = evidence.window or EVER
     window = max(first, first_period(period_of(evidence.table), start_of(evidence.table))), last
     for table in DERIVED[evidence.table].inputs:
         symbols = [each.symbol for each in evidence.members if each.asset_type in TABLES[table].instruments]

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import batched
 from typing import TYPE_CHECKING
 
-from financehub_dagster.assets.checks.bars import Check, Evidence, Finding, merge
+from financehub_dagster.assets.checks.bars import EVER, Check, Evidence, Finding, merge
 from financehub_dagster.tables import SNAPSHOTS, TABLES
 from financehub_dagster.tables.declaration import Table
 
@@ -27,7 +27,6 @@ MEMBERS = 50
 """Instruments whose rows are compared with those of another table at once, on the server: some 500,000 bars."""
 LONGEST = 11_000
 """Days of the longest history that is likely to be stored of one instrument: thirty years, without weekends off."""
-EVER = (date(1900, 1, 1), date(2200, 1, 1))
 
 
 def _adds_one(table: str) -> bool:

@@ -18,37 +18,13 @@ from financehub_dagster.assets.checks.scope import scope_of
 from financehub_dagster.ingest.record_table import record_table
 from financehub_dagster.tables import TABLES
 
-_BY_NAME: dict[str, Check] = {
-    **{
-        check.name: check
-        for check in (
-            bars.SCHEMA,
-            bars.NO_OPEN_FAILURES,
-            bars.NO_DEFERRED_WORK,
-            bars.BAR_SANITY,
-            bars.NO_DOUBTFUL_BARS,
-            bars.NO_DISCREPANCIES,
-            bars.NO_MISSING_SESSIONS,
-            bars.NO_MISSING_ROWS,
-            bars.FRESHNESS,
-            intraday.FINAL_BARS,
-            levels.NO_MISSING_LEVELS,
-            bars.SESSIONS_KNOWN,
-            series.ONE_UNIT,
-            series.ONE_SECURITY,
-            series.SPLITS_APPLIED,
-            series.IN_SESSION,
-            snapshots.SANITY,
-            snapshots.LINKED,
-            coverage.NO_OPEN_GAPS,
-        )
-    },
-    "quotes_fresh": snapshots.QUOTES_FRESH,
-    "markets_fresh": snapshots.MARKETS_FRESH,
-    "fundamentals_fresh": snapshots.FUNDAMENTALS_FRESH,
-    "news_fresh": snapshots.NEWS_FRESH,
+_BY_NAME = {
+    constant.lower(): check
+    for module in (bars, intraday, levels, series, snapshots, coverage)
+    for constant, check in vars(module).items()
+    if isinstance(check, Check)
 }
-"""The checks by the names under which tables declare them."""
+"""The checks by the names under which tables declare them, which are those of the constants."""
 
 CHECKS: dict[str, Sequence[Check]] = {
     name: [_BY_NAME[check] for check in table.checks] for name, table in TABLES.items() if table.checks
