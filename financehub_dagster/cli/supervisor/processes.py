@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,8 @@ class Leader:
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> "Leader":
-        """The one that `as_dict` described; raises KeyError and ValueError."""
+        """The one that was written down as these fields; raises KeyError and ValueError."""
         return cls(str(data["name"]), int(data["pid"]), str(data.get("start", "")))
-
-    def as_dict(self) -> dict[str, str | int]:
-        """For a state file."""
-        return asdict(self)
 
     def alive(self) -> bool:
         """Whether this very process still runs."""

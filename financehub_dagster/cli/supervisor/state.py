@@ -5,7 +5,7 @@ Belongs here: the state file and the lock. Does not belong here: starting or end
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -43,10 +43,6 @@ class State:
     children: tuple[Leader, ...] = ()
     restarts: tuple[Restart, ...] = ()
 
-    def with_children(self, children: Sequence[Leader]) -> "State":
-        """The same supervisor with these children."""
-        return replace(self, children=tuple(children))
-
     def with_restart(self, name: str, why: str) -> "State":
         """The same, and one restart more: now, of `name`."""
         restart = Restart(name, datetime.now(UTC).isoformat(timespec="seconds"), why)
@@ -54,14 +50,7 @@ class State:
 
     def write(self, path: Path) -> None:
         """Replace the state file in one step, so that no reader sees half of it."""
-        data = {
-            "supervisor": self.supervisor.as_dict(),
-            "urls": self.urls,
-            "revision": self.revision,
-            "children": [child.as_dict() for child in self.children],
-            "restarts": [asdict(restart) for restart in self.restarts],
-        }
-        whole_files.replace(path, json.dumps(data, indent=2))
+        whole_files.replace(path, json.dumps(asdict(self), indent=2))
 
     @classmethod
     def read(cls, path: Path) -> "State | None":

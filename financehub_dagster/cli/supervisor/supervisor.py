@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from financehub_dagster.cli.console import Console
@@ -182,7 +182,7 @@ class Supervisor:
     def _tell_guard(self, leader: Leader) -> None:
         if self._guard is not None and self._guard.stdin is not None:
             with suppress(BrokenPipeError):  # it has died: the next one is told of all children
-                self._guard.stdin.write(json.dumps(leader.as_dict()) + "\n")
+                self._guard.stdin.write(json.dumps(asdict(leader)) + "\n")
                 self._guard.stdin.flush()
 
     def _close_guard(self) -> None:
@@ -219,8 +219,8 @@ class Supervisor:
         return found if self._database is None else {**found, self._database.database.name: self._database.judge}
 
     def _write_state(self) -> None:
-        leaders = [child.leader for child in self._children.values()]
-        self._state.with_children(leaders).write(self.home.state_file)
+        leaders = tuple(child.leader for child in self._children.values())
+        replace(self._state, children=leaders).write(self.home.state_file)
 
     def _watch(self) -> None:
         while not self._leaving.wait(WATCH_SECONDS) and self.failure is None:

@@ -106,6 +106,7 @@ def test_a_process_is_known_and_ended_after_the_clock_was_set(family, monkeypatc
 def test_the_guard_ends_what_a_killed_supervisor_left(tmp_path):
     supervisor = """
 import json, os, subprocess, sys, time
+from dataclasses import asdict
 from pathlib import Path
 from financehub_dagster.cli.supervisor.processes import Leader, spawn
 folder, log = Path(sys.argv[1]), Path(sys.argv[1], "log")
@@ -113,7 +114,7 @@ command = [sys.executable, "-m", "financehub_dagster.cli.supervisor.guard", str(
 guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 children = [spawn([sys.executable, "-c", sys.argv[2]], os.environ, folder, log) for _ in range(2)]
 for child in children:
-    guard.stdin.write(json.dumps(Leader.of("child", child.pid).as_dict()) + "\\n")
+    guard.stdin.write(json.dumps(asdict(Leader.of("child", child.pid))) + "\\n")
 guard.stdin.flush()
 while len(grandchildren := log.read_text().split()) < 2:
     os.sched_yield()
