@@ -12,10 +12,9 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
-from financehub_dagster.assets.charts import PICTURES_TAG
 from financehub_dagster.automation.failures.lost_runs import tags_of_this_process
 from financehub_dagster.ingest.partitions import range_tags
-from financehub_dagster.storage.queries.partition_keys import ends_of, key_of
+from financehub_dagster.storage.queries.partition_keys import ends_of
 
 type Progress = Callable[[dg.DagsterEvent], None]
 
@@ -35,33 +34,6 @@ class RunOutcome:
     error: str | None = None
     steps: dict[str, str | None] = field(default_factory=dict)
     interrupted: bool = False
-
-
-def materialize(
-    definitions: dg.Definitions,
-    tables: Sequence[str],
-    first: str,
-    last: str,
-    symbols: Sequence[str] | None = None,
-    on_event: Progress | None = None,
-    instance: dg.DagsterInstance | None = None,
-    drawn: bool = False,
-) -> RunOutcome:
-    """Run `tables` with their checks over the partitions `first` to `last` as one run in this process.
-
-    `symbols` limits the instruments of every table that takes such a config. drawn: with pictures in the metadata.
-    Never raises for a failed step: the outcome says so.
-    """
-    config = {} if symbols is None else {"symbols": list(symbols)}
-    return run_tables(
-        definitions.get_repository_def(),
-        tables,
-        key_of(first, last),
-        config,
-        instance=instance or dg.DagsterInstance.get(),
-        tags=None if drawn else {PICTURES_TAG: "none"},
-        on_event=on_event,
-    )
 
 
 def run_tables(

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from financehub_dagster.automation.runs import RunOutcome, materialize
+from financehub_dagster.automation.runs import RunOutcome
 from financehub_dagster.definitions import build_definitions
 from financehub_dagster.market.instrument_files import default_universe
 from financehub_dagster.providers.binance.provider import BinanceProvider
@@ -20,6 +20,7 @@ from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.assets.snapshots.answers import generous_providers, make_room
 from financehub_dagster_tests.fixtures.database import Database, chosen
+from financehub_dagster_tests.fixtures.runs import materialize
 from financehub_dagster_tests.fixtures.sandbox import as_new
 
 

@@ -14,7 +14,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from financehub_dagster.automation.jobs.healing import due_orders, tables_of
-from financehub_dagster.automation.runs import RunOutcome, materialize
+from financehub_dagster.automation.runs import RunOutcome
 from financehub_dagster.cli.reports import gaps as gaps_report
 from financehub_dagster.cli.reports import tables as tables_report
 from financehub_dagster.definitions import build_definitions
@@ -27,6 +27,7 @@ from financehub_dagster.storage.coverage import gaps, ledger
 from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.queries.instruments import upsert_instruments
+from financehub_dagster_tests.fixtures.runs import materialize
 
 DAILY, WEEKLY, QUOTES = "stock_prices_daily", "stock_prices_weekly", "crypto_quotes"
 WEEKS = """

@@ -16,8 +16,8 @@ bars = ["crypto_prices_daily", "indicators_daily", "signals"]
 today = datetime.now(UTC).date().isoformat()
 with dg.DagsterInstance.ephemeral() as instance:
     for tables, partition in ((bars, "2024-01-01"), (["quotes"], today)):
-        done = financehub_dagster.automation.runs.materialize(
-            defs, tables, partition, partition, ["BTC"], instance=instance, drawn=True
+        done = financehub_dagster.automation.runs.run_tables(
+            defs.get_repository_def(), tables, partition, {"symbols": ["BTC"]}, instance=instance
         )
         assert done.success, done.error
 print(json.dumps(sorted(name for name in set(sys.modules) - known)))

@@ -45,7 +45,7 @@ def make_run(environment: dict[str, str], log: Path) -> None:
     os.environ.update(environment)
     get_settings.cache_clear()
 
-    from financehub_dagster.automation.runs import materialize
+    from financehub_dagster_tests.fixtures.runs import materialize
     from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
     with dg.DagsterInstance.get() as instance:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from financehub_dagster.automation.failures import recovery, replay
 from financehub_dagster.automation.jobs import healing
-from financehub_dagster.automation.runs import RunOutcome, materialize, run_job
+from financehub_dagster.automation.runs import RunOutcome, run_job
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.sandbox.client import Sandbox
@@ -27,6 +27,7 @@ from financehub_dagster.storage.queries.instruments import deactivate_instrument
 from financehub_dagster_tests.faults.kill import kill_switch
 from financehub_dagster_tests.faults.kill.kill_points import Point
 from financehub_dagster_tests.fixtures.eventually import eventually
+from financehub_dagster_tests.fixtures.runs import materialize
 
 type Instant = Point | int
 """When a process is killed: at a named point, or after so many signs of life."""

@@ -90,7 +90,8 @@ def _perform(run: Run, started: Callable[[], None]) -> "RunOutcome | None":
 
     from financehub_dagster.automation.failures.recovery import recover
     from financehub_dagster.automation.failures.replay import JOB, STEP
-    from financehub_dagster.automation.runs import materialize, run_job
+    from financehub_dagster.automation.runs import run_job
+    from financehub_dagster_tests.fixtures.runs import materialize
     from financehub_dagster_tests.fixtures.warm import DEFINITIONS
 
     def seen(event: dg.DagsterEvent) -> None:
