@@ -66,19 +66,14 @@ def works(probe: Probe) -> bool:
     return True
 
 
-def get(url: str, timeout: float = SECONDS) -> None:
-    """A GET of `url` succeeds."""
-    _fetch(url, timeout)
-
-
 def sandbox(url: str, timeout: float = SECONDS) -> None:
     """The sample market tells of its faults."""
-    get(f"{url}/_control/faults", timeout)
+    _fetch(f"{url}/_control/faults", timeout)
 
 
 def http_server(url: str, timeout: float = SECONDS) -> None:
     """The server of health and metrics answers."""
-    get(f"{url}/livez", timeout)
+    _fetch(f"{url}/livez", timeout)
 
 
 def code_server(url: str, timeout: float = SECONDS) -> None:

@@ -47,11 +47,6 @@ heal_minutes = _job(MINUTES_JOB, [table for table in LEDGER_TABLES if by_day(tab
 JOBS = (heal_gaps, heal_minutes)
 
 
-def job_of(table: str) -> str:
-    """The job whose runs fill the gaps of `table`."""
-    return MINUTES_JOB if by_day(table) else JOB
-
-
 def tables_of(order: "HealingBatch") -> tuple[str, ...]:
     """The tables that a run of `order` fills."""
     return (order.table, *filled_together(order.table))
@@ -160,7 +155,7 @@ def _request(order: "HealingBatch") -> dg.RunRequest:
     tables = tables_of(order)
     config = {"config": {"symbols": list(order.symbols)}}
     return dg.RunRequest(
-        job_name=job_of(order.table),
+        job_name=MINUTES_JOB if by_day(order.table) else JOB,
         asset_selection=[dg.AssetKey(table) for table in tables],
         run_config={"ops": {table: config for table in tables if TABLES[table].filled_by == table}},
         tags={

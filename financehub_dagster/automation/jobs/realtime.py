@@ -70,13 +70,14 @@ def plan_tick(router: IntradayRouter, now: datetime) -> Tick:
     from financehub_dagster.storage.coverage import minute_rows
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.instruments import list_instruments
+    from financehub_dagster.storage.rate_limits import availability
 
     at = np.datetime64(now.replace(tzinfo=None), "s")
     with transaction() as connection:
         waiting = _waiting(connection, now)
         members = [each for each in list_instruments(connection, listed_on=now.date()) if each.symbol not in waiting]
         settled = minute_rows.read(connection)
-        shut = _shut(connection)
+        shut = availability.unavailable(connection, router.capability)
     groups = _by_vendor(router, members, shut)
     vendors = {vendor: router.vendor(vendor) for vendor in groups}
     budgets = _budgets(vendors, now)
@@ -132,12 +133,6 @@ def _by_vendor(
         for vendor in router.askable(each, shut)[:1]:
             found.setdefault(vendor, []).append(each)
     return found
-
-
-def _shut(connection: "Connection") -> Mapping[str, datetime]:
-    from financehub_dagster.storage.rate_limits import availability
-
-    return availability.unavailable(connection, IntradayRouter.capability)
 
 
 def _waiting(connection: "Connection", now: datetime) -> set[str]:
