@@ -76,7 +76,10 @@ def _usage(error: "typer.TyperException") -> str:
     """What is wrong with the arguments and where to read on; empty when the help was shown already."""
     line = " ".join(error.format_message().split()).replace("Value error, ", "")
     context = getattr(error, "ctx", None)
-    return f"{line} See `{context.command_path} --help`." if line and context else line
+    if not line or context is None:
+        return line
+    stop = "" if line.endswith((".", "?")) else "."
+    return f"{line}{stop} See `{context.command_path} --help`."
 
 
 def _missing(error: ImportError) -> str:

@@ -48,6 +48,10 @@ WRONG_USAGE = {
         "--from Q1: not a month; write it as 2024-03 or 2024-03-15",
     ),
     "missing option": (["backfill", "stock_prices_daily"], "Missing option '--from'. See `financehub backfill --help`"),
+    "argument too many": (
+        ["update", "AAPL", "MSFT", "now"],
+        "Got unexpected extra argument(s) (MSFT now). See `financehub update --help`",
+    ),
     "unknown command": (["backfil"], "No such command 'backfil'"),
     "seed at an unknown interval": (
         ["seed", "BTC", "--interval", "2m"],
