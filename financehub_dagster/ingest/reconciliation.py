@@ -7,7 +7,7 @@ has more than half of each of its budgets left.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from logging import Logger
 from typing import TYPE_CHECKING, Any
@@ -106,16 +106,17 @@ class _Work:
             return
         others = self._others(instrument, set(stored["source"]))
         span = stored["date"].iloc[0].date(), stored["date"].iloc[-1].date()
-        second = self._ask(others, instrument, span, stored)
+        second = self._ask(others, instrument, span)
         if second is None:
             result.skipped["no other vendor could be asked"] += 1
             return
-        found, compared = reconciliation.compare(stored, second.bars)
+        volumes = instrument.asset_type not in reconciliation.OWN_VOLUMES
+        found, compared = reconciliation.compare(stored, second.bars, volumes=volumes)
         result.instruments += 1
         for column, count in compared.items():
             result.values[second.source, column] += count
         later = others[others.index(second.source) + 1 :]
-        third = self._ask(later, instrument, span, stored) if found else None
+        third = self._ask(later, instrument, span) if found else None
         rows = [_row(each, stored, second, third) for each in found]
         for row in rows:
             result.found[second.source, row.column_name, row.kind] += 1
@@ -138,12 +139,8 @@ class _Work:
             if name not in sources and listings.symbol_at(name, instrument) is not None
         ]
 
-    def _ask(
-        self, names: Sequence[str], instrument: Instrument, span: tuple[date, date], stored: "pd.DataFrame"
-    ) -> DailyBars | None:
-        """The bars of the first of these vendors that has budget to spare and answers, volumes as `stored` has them."""
-        from financehub_dagster.market.quality import reconciliation
-
+    def _ask(self, names: Sequence[str], instrument: Instrument, span: tuple[date, date]) -> DailyBars | None:
+        """The bars of the first of these vendors that has budget to spare and answers."""
         for name in names:
             if not self._has_spare(name):
                 self.result.skipped[f"{name} has no budget to spare"] += 1
@@ -155,7 +152,7 @@ class _Work:
                 self.log.info(f"{instrument.symbol}: not compared with {name}: {error}")
                 continue
             if len(answer.bars):
-                return replace(answer, bars=reconciliation.in_units(stored, answer.bars))
+                return answer
         return None
 
     def _has_spare(self, name: str) -> bool:

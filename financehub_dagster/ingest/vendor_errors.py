@@ -5,7 +5,7 @@ and turning findings into what is kept. Does not belong here: kinds and comparis
 whom to ask (`reconciliation`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from math import isfinite
@@ -48,7 +48,7 @@ class Compared:
 
 def measure(connection: Connection, of: Compared) -> dict[str, list[Measured]]:
     """What is to be kept of each vendor for the sessions of `of.span`: those compared, and those with errors."""
-    from financehub_dagster.market.quality import vendor_errors
+    from financehub_dagster.market.quality import reconciliation, vendor_errors
 
     symbol, span = of.instrument.symbol, of.span
     stored = _within(of.stored, span)
@@ -61,12 +61,14 @@ def measure(connection: Connection, of: Compared) -> dict[str, list[Measured]]:
     ]
     splits = vendor_answers.actions(connection, symbol, (span[0], None), "split")
     third = None if of.third is None else of.third.bars
-    rules = vendor_errors.by_rules(of.second.source, refused, stored, _usual(stored))
-    for vendor in sorted({*stored["source"], *(each[0] for each in answers)} - {of.second.source}):
+    rules = vendor_errors.by_rules(of.second.source, refused, stored, _usual(stored), third)
+    for vendor in sorted(set(stored["source"])):
         broken = _broken(vendor, stored, answers)
-        rules += vendor_errors.by_rules(vendor, broken, told, of.second.source)
-    compared = vendor_errors.by_comparison(stored, of.second.source, told, third, splits)
-    rules += _absent(connection, of, stored, told, refused)
+        rules += vendor_errors.by_rules(vendor, broken, told, of.second.source, third)
+    volumes = of.instrument.asset_type not in reconciliation.OWN_VOLUMES
+    compared = vendor_errors.by_comparison(stored, of.second.source, told, third, splits, volumes=volumes)
+    amiss = {(each.vendor, each.date) for each in rules if each.kind != "dividend"}
+    rules += _absent(connection, of, stored, told, {day for day, *_ in refused}, amiss)
     found = vendor_errors.together(rules, compared)
     if of.second.all_actions:
         found += _payments(connection, of)
@@ -145,27 +147,48 @@ def _broken(vendor: str, stored: "pd.DataFrame", answers: Sequence[vendor_answer
 
 
 def _absent(
-    connection: Connection, of: Compared, stored: "pd.DataFrame", told: "pd.DataFrame", refused: Iterable[Broken]
+    connection: Connection,
+    of: Compared,
+    stored: "pd.DataFrame",
+    told: "pd.DataFrame",
+    refused: Collection[date],
+    amiss: Collection[tuple[str, date]],
 ) -> "list[Finding]":
-    """Bars that one vendor lacks at a session, and that one has on a day without."""
+    """Bars that one vendor lacks at a session, and that it alone has on a day without.
+
+    refused: days of the second vendor's other bars. amiss: bars with an error, which no other vendor has to have.
+    """
     from financehub_dagster.market import calendars
     from financehub_dagster.market.quality.vendor_errors import Finding
 
-    second, usual = of.second.source, _usual(stored)
+    second, known_to = of.second.source, calendars.known_to(of.instrument)
     sessions = set(calendars.known(of.instrument, *of.span).dates.tolist())
-    mine, theirs = (dict(zip(bars["date"].dt.date, bars["close"], strict=True)) for bars in (stored, told))
-    sources = dict(zip(stored["date"].dt.date, stored["source"].astype(str), strict=True))
-    sent = theirs.keys() | {day for day, *_ in refused}
-    lacking = [(second, day, mine[day], sources[day]) for day in (mine.keys() & sessions) - sent]
-    for vendor, day in vendor_answers.empty(connection, of.table, of.instrument.symbol, of.span):
-        if vendor != second and day in sessions and sources.get(day) != vendor and (day in mine or day in theirs):
-            lacking.append((vendor, day, mine.get(day, theirs.get(day)), sources.get(day, second)))
-    missing = [Finding(name, "missing", day, True, "close", None, close, by) for name, day, close, by in lacking]
-    if not sessions:
-        return missing
-    beside = [(sources[day], day, mine[day], second) for day in mine.keys() - sessions]
-    beside += [(second, day, theirs[day], usual) for day in theirs.keys() - sessions]
-    return missing + [Finding(name, "no_session", day, True, "close", has, None, by) for name, day, has, by in beside]
+    mine = {row["date"].date(): row for row in stored.to_dict("records")}
+    theirs = {row["date"].date(): {**row, "source": second} for row in told.to_dict("records")}
+    sent = theirs.keys() | refused
+    lacks = [(second, day) for day in mine.keys() - sent]
+    empty = vendor_answers.empty(connection, of.table, of.instrument.symbol, of.span)
+    lacks += [(name, day) for name, day in empty if name != second and mine.get(day, {}).get("source") != name]
+    has = _with_trades(theirs) | _with_trades(mine)
+    missing = [
+        Finding(name, "missing", day, True, "close", None, has[day]["close"], has[day]["source"])
+        for name, day in lacks
+        if day in sessions and day in has and (has[day]["source"], day) not in amiss
+    ]
+    beside = [(mine[day], second) for day in mine.keys() - sent] + [
+        (theirs[day], _usual(stored)) for day in theirs.keys() - mine.keys()
+    ]
+    return missing + [
+        Finding(str(bar["source"]), "no_session", day, True, "close", bar["close"], None, by)
+        for bar, by in beside
+        if sessions and (day := bar["date"].date()) not in sessions and day <= known_to
+    ]
+
+
+def _with_trades(bars: Mapping[date, Mapping[Any, Any]]) -> dict[date, Mapping[Any, Any]]:
+    """Without bars that have no volume, unless none has: they may be filled where nobody traded."""
+    counted = any(bar["volume"] > 0 for bar in bars.values())
+    return {day: bar for day, bar in bars.items() if bar["volume"] > 0 or not counted}
 
 
 def _payments(connection: Connection, of: Compared) -> "list[Finding]":
@@ -179,10 +202,13 @@ def _payments(connection: Connection, of: Compared) -> "list[Finding]":
 
 
 def _kept(days: Iterable[tuple[str, date]], found: "Sequence[Finding]") -> dict[str, list[Measured]]:
-    """What was compared and found by vendor: a bar with an error was compared too."""
+    """What was compared and found by vendor, of those who have bars: a bar with an error was compared too."""
     compared: dict[str, set[date]] = {}
-    for vendor, day in [*days, *((each.vendor, each.date) for each in found)]:
+    for vendor, day in days:
         compared.setdefault(vendor, set()).add(day)
+    found = [each for each in found if each.vendor in compared]
+    for each in found:
+        compared[each.vendor].add(each.date)
     kinds: dict[str, dict[tuple[str, bool], list[Finding]]] = {}
     for each in found:
         kinds.setdefault(each.vendor, {}).setdefault((each.kind, each.decided), []).append(each)

@@ -13,12 +13,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from financehub_dagster.market.instruments import AssetType
+
 type Floats = NDArray[np.float64]
 type Kind = Literal["value", "basis", "unit"]
 
 TOLERANCES = {"open": 0.01, "high": 0.01, "low": 0.01, "close": 0.005, "volume": 1.0}
 """How far two vendors' values of one session may differ, as a log ratio. Vendors take open, high and low from one
 exchange or from all, close from the auction or the last trade, and count volumes by half or double."""
+OWN_VOLUMES = frozenset({AssetType.CRYPTO, AssetType.FX})
+"""Kinds of instruments of which vendors count the trades of different markets, in units or in money: those of one
+exchange, as Binance, or of all, as Yahoo."""
 SAME_BASIS = 0.02
 """Log ratio from which on all closes together are on another basis: more than any vendor's rounding."""
 STEADY = 0.005
@@ -40,12 +45,14 @@ class Discrepancy:
     told: float
 
 
-def compare(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[list[Discrepancy], dict[str, int]]:
+def compare(
+    stored: pd.DataFrame, told: pd.DataFrame, *, volumes: bool = True
+) -> tuple[list[Discrepancy], dict[str, int]]:
     """What differs beyond tolerance, and how many values were compared, by column.
 
     Both have date and the columns of TOLERANCES; sessions that only one of them has are left out.
     """
-    both, ratios = aligned(stored, told)
+    both, ratios = aligned(stored, told, volumes=volumes)
     compared = {name: int(np.isfinite(ratio).sum()) for name, ratio in ratios.items()}
     kind = basis(ratios["close"])
     if kind is not None:
@@ -61,28 +68,18 @@ def compare(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[list[Discrepancy]
     return found_all, compared
 
 
-def aligned(stored: pd.DataFrame, told: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
-    """The sessions that both have, in order, with what is told as `…_told`; and the log ratios of each column."""
+def aligned(
+    stored: pd.DataFrame, told: pd.DataFrame, *, volumes: bool = True
+) -> tuple[pd.DataFrame, dict[str, Floats]]:
+    """The sessions that both have, in order, with what is told as `…_told`; and the log ratios of each column.
+
+    volumes: are they counted alike? Otherwise their ratios are NaN.
+    """
     names = list(TOLERANCES)
     both = stored.merge(told[["date", *names]], on="date", suffixes=("", "_told")).sort_values("date")
     with np.errstate(divide="ignore", invalid="ignore"):
-        return both, {name: np.log((both[f"{name}_told"] / both[name]).to_numpy(np.float64)) for name in names}
-
-
-def in_units(stored: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
-    """`told` with volumes as the stored ones are counted: in units or in money, as Yahoo counts cryptos'."""
-    both, ratios = aligned(stored, told)
-    volume, price = ratios["volume"], np.log(both["close"].to_numpy(np.float64))
-
-    def differ(ratio: Floats) -> bool:
-        known = ratio[np.isfinite(volume)]
-        return len(known) < FEWEST or float(np.median(np.abs(known))) > TOLERANCES["volume"]
-
-    if not differ(volume):
-        return told
-    if not differ(volume - price):
-        return told.assign(volume=told["volume"] / told["close"])
-    return told if differ(volume + price) else told.assign(volume=told["volume"] * told["close"])
+        ratios = {name: np.log((both[f"{name}_told"] / both[name]).to_numpy(np.float64)) for name in names}
+    return both, ratios if volumes else {**ratios, "volume": np.full(len(both), np.nan)}
 
 
 def basis(ratios: Floats) -> Kind | None:

@@ -4,13 +4,15 @@ Belongs here: the kinds, and telling them from quality rules and from the compar
 belong here: the rules (`bar_rules`, `doubts`), tolerances (`reconciliation`), asking vendors (ingest.reconciliation).
 Imports numpy and pandas: import it inside functions.
 
-A rule about one vendor's bars decides by itself, unless another vendor has the same price. A difference of two vendors
-is decided where a third agrees with one of them; otherwise it counts as undecided for both.
+A rule about one vendor's bars decides by itself; one that presumes an error among a price's neighbours does so where
+another vendor has another price. A difference of two vendors is decided where a third agrees with one of them;
+otherwise it counts as undecided for both.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +87,8 @@ NAMES = tuple(kind.name for kind in KINDS)
 _KIND_OF = {rule: kind.name for kind in KINDS for rule in kind.rules}
 _PRESUMED = {"unit": TOLERANCES["close"], "spike": TOLERANCES["close"], "stale": 1e-4}
 """Kinds that a rule presumes of a price among its neighbours: another vendor's close that is as near, as a log ratio,
-disproves it. A close that repeats the last one is often near the right one."""
+disproves it, and where no other has one it is not decided. A close that repeats the last one is often near the right
+one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +118,20 @@ def kind_of(rule: str) -> str | None:
 
 
 def by_comparison(
-    stored: pd.DataFrame, vendor: str, told: pd.DataFrame, third: pd.DataFrame | None, splits: pd.DataFrame
+    stored: pd.DataFrame,
+    vendor: str,
+    told: pd.DataFrame,
+    third: pd.DataFrame | None,
+    splits: pd.DataFrame,
+    *,
+    volumes: bool = True,
 ) -> list[Finding]:
     """What differs between stored bars, each of its `source`, and those that `vendor` told, at most once for a bar.
 
-    third: the bars of a vendor that judges, if there is one. splits: date and value of those that are known.
+    third: the bars of a vendor that judges, if there is one. splits: date and value of those that are known. volumes:
+    are they counted alike?
     """
-    both, ratios = reconciliation.aligned(stored, told)
+    both, ratios = reconciliation.aligned(stored, told, volumes=volumes)
     if not len(both):
         return []
     kinds = _kinds(both, ratios, splits)
@@ -195,24 +205,37 @@ def _is_split(days: Days, ratio: Floats, differs: NDArray[np.bool_], splits: pd.
 
 
 def by_rules(
-    vendor: str, broken: Iterable[tuple[date, str, str, float | None]], other: pd.DataFrame, against: str
+    vendor: str,
+    broken: Iterable[tuple[date, str, str, float | None]],
+    other: pd.DataFrame,
+    against: str,
+    third: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """What rules tell of bars of `vendor`: of each the day, the rule, a column and what it has there.
 
-    other: the bars of the vendor compared with, by whose closes and volumes what is merely doubtful is no error.
+    other: the bars of the vendor compared with, `against`, and third those of another, if one was asked: by their
+    closes and volumes what is merely doubtful is no error.
     """
-    bars = {day.date(): row for day, row in zip(other["date"], other.to_dict("records"), strict=True)}
+    bars = [_by_day(each) for each in (other, third) if each is not None]
     found: dict[tuple[str, date], Finding] = {}
     for day, rule, column, told in broken:
         kind = kind_of(rule)
-        value = bars[day][column] if day in bars else None
+        if kind is None:
+            continue
+        values = [each[day][column] for each in bars if day in each and np.isfinite(each[day][column])]
+        if kind in _PRESUMED and any(_are_near(told, value, _PRESUMED[kind]) for value in values):
+            continue
+        if kind == "volume" and any(not value > 0 for value in values):
+            continue
+        value = bars[0][day][column] if day in bars[0] else None
         value = value if value is not None and np.isfinite(value) else None
-        if kind is None or (kind in _PRESUMED and _are_near(told, value, _PRESUMED[kind])):
-            continue
-        if kind == "volume" and value is not None and not value > 0:
-            continue
-        found[kind, day] = Finding(vendor, kind, day, True, column, told, value, against)
+        decided = bool(values) or kind not in (*_PRESUMED, "volume")
+        found[kind, day] = Finding(vendor, kind, day, decided, column, told, value, against)
     return list(found.values())
+
+
+def _by_day(bars: pd.DataFrame) -> dict[date, dict[Any, Any]]:
+    return {day.date(): row for day, row in zip(bars["date"], bars.to_dict("records"), strict=True)}
 
 
 def _are_near(told: float | None, other: float | None, room: float) -> bool:
@@ -244,7 +267,7 @@ def payments_on_other_days(
         if not len(near):
             continue
         other = near["date"].iloc[0]
-        days = None if third is None else set(third["date"])
+        days = None if third is None else set(third["date"][third["kind"].isin(CASH)])
         off = None if days is None or (day in days) == (other in days) else day not in days
         for name, its, decided, against in ((source, day, off is True, vendor), (vendor, other, off is False, source)):
             if decided or off is None:

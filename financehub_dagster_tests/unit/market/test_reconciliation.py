@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from financehub_dagster.market.quality.reconciliation import compare, in_units, odd_one_out, rotation
+from financehub_dagster.market.quality.reconciliation import compare, odd_one_out, rotation
 
 
 def bars(days: int = 20, **changes: float) -> pd.DataFrame:
@@ -56,14 +56,11 @@ def test_sessions_that_one_vendor_lacks_and_volumes_of_nothing_are_not_compared(
     assert compare(bars(), bars().iloc[:0])[1]["close"] == 0
 
 
-def test_volumes_counted_in_money_are_brought_to_units_and_one_that_is_off_stays_off() -> None:
-    money = bars(volume=5.0).assign(volume=lambda told: told["volume"] * told["close"])
-    for stored, told in ((bars(), money), (money, bars())):
-        found, _ = compare(stored, in_units(stored, told))
-        assert [(each.date, each.column) for each in found] == [(date(2024, 1, 8), "volume")]
-    assert in_units(bars(), bars(volume=5.0)).equals(bars(volume=5.0))
-    cheap = bars().assign(volume=3000.0)
-    assert in_units(bars(), cheap) is cheap
+def test_volumes_that_vendors_count_of_different_markets_are_not_compared() -> None:
+    told = bars(close=1.02).assign(volume=30_000.0)
+    found, compared = compare(bars(), told, volumes=False)
+    assert [each.column for each in found] == ["close"]
+    assert (compared["close"], compared["volume"]) == (20, 0)
 
 
 @pytest.mark.parametrize(

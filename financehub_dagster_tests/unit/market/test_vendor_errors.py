@@ -87,8 +87,24 @@ def test_what_a_rule_presumes_is_disproved_by_another_vendor_with_the_same_price
     crash = [(date(2024, 1, 8), "spike", "close", 107.0)]
     assert by_rules("other", crash, bars(), "yahoo") == []
     assert [each.kind for each in by_rules("other", crash, bars(close=1.4), "yahoo")] == ["spike"]
+    assert by_rules("other", crash, bars(close=1.4), "yahoo", bars()) == []
     outside = [(date(2024, 1, 8), "outside_range", "close", 107.0)]
     assert [each.kind for each in by_rules("other", outside, bars(), "yahoo")] == ["disordered"]
+
+
+def test_what_a_rule_presumes_is_not_decided_where_no_other_vendor_has_the_bar() -> None:
+    without = bars().drop(index=7)
+    for rule, decided in (("spike", False), ("stale", False), ("no_volume", False), ("split_not_applied", True)):
+        [found] = by_rules("other", [(date(2024, 1, 8), rule, "close", 107.0)], without, "yahoo")
+        assert (found.decided, found.told, found.other) == (decided, 107.0, None)
+    [found] = by_rules("other", [(date(2024, 1, 8), "spike", "close", 150.0)], without, "yahoo", bars())
+    assert (found.decided, found.other) == (True, None)
+
+
+def test_volumes_that_vendors_count_of_different_markets_are_no_errors() -> None:
+    told = bars(close=1.03).assign(volume=30_000.0)
+    found = by_comparison(bars().assign(source="binance"), "yahoo", told, bars(), NO_SPLITS, volumes=False)
+    assert summary(found) == {("yahoo", "close", True, 1)}
 
 
 def test_a_bar_with_an_error_by_a_rule_is_no_second_difference_of_either_vendor() -> None:
@@ -106,6 +122,8 @@ def test_a_payment_on_two_days_is_the_error_of_whom_a_third_vendor_contradicts()
 
     first, other = paid("2024-01-08"), paid("2024-01-10")
     assert payments_on_other_days(first, "other", paid("2024-01-08"), None) == []
+    split = paid("2024-01-08").assign(kind="split", value=2.0)
+    assert {each.decided for each in payments_on_other_days(first, "other", other, split)} == {False}
     for third, vendors in ((None, ["yahoo", "other"]), (first, ["other"]), (other, ["yahoo"])):
         found = payments_on_other_days(first, "other", other, third)
         assert [each.vendor for each in found] == vendors
