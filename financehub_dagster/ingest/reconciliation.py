@@ -21,9 +21,11 @@ from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.budgets import budgets
 from financehub_dagster.providers.routing import DailyBarsRouter
 from financehub_dagster.storage import discrepancies, measured_bars
+from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.engine import Connection, market_engine, transaction
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries import checks
+from financehub_dagster.storage.queries.given_up import given_up, replaced
 from financehub_dagster.storage.rate_limits.availability import unavailable
 from financehub_dagster.storage.rate_limits.usage import usage_report
 
@@ -124,12 +126,18 @@ class _Work:
         vendor, symbol = second.source, instrument.symbol
         pair = Compared(self.table, instrument, stored, second, third)
 
-        def keep(connection: Connection) -> None:
+        def keep(connection: Connection) -> bool:
+            for kept in (schema.discrepancies, schema.measured_bars):
+                locks.lock_table(connection, kept, [symbol])
+            if replaced(given_up(connection), [symbol]):
+                return False
             discrepancies.replace(connection, self.table, symbol, vendor, span, rows, self.run_id)
             for name, measured in measure(connection, pair).items():
                 measured_bars.replace(connection, self.table, symbol, name, pair.span, measured, self.run_id)
+            return True
 
-        in_transaction(keep)
+        if not in_transaction(keep):
+            result.skipped["it was renamed meanwhile"] += 1
 
     def _others(self, instrument: Instrument, sources: set[str]) -> list[str]:
         """The vendors that have not sent any of the stored bars, and know the instrument, in the router's order."""

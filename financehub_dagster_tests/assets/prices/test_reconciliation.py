@@ -1,19 +1,24 @@
 """`reconcile_prices`: a second vendor's bars against the stored ones, within the budget, and what comes of it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
 
 from financehub_dagster.definitions import build_definitions
+from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.market.quality.reconciliation import rotation
+from financehub_dagster.providers.base import DailyBars
 from financehub_dagster.providers.twelve_data.provider import TwelveDataProvider
 from financehub_dagster.settings import get_settings
+from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.identity.renaming import rename
 from financehub_dagster_tests.assets.conftest import Platform
 
 STOCKS = "stock_prices_daily"
 SYMBOLS = ["AAPL", "MSFT"]
+SINCE = date(2026, 1, 2)
 
 
 def month_before_last() -> tuple[str, str]:
@@ -100,6 +105,21 @@ def test_a_vendor_is_left_alone_once_half_of_its_budget_is_used(stocked: Platfor
     assert metadata["instruments compared"].value == 1
     reasons = {row["why"]: row["times"] for row in table(metadata["not compared"])}
     assert reasons == {"twelve_data has no budget to spare": 1, "no other vendor could be asked": 1}
+
+
+def test_what_was_compared_of_an_instrument_that_is_renamed_meanwhile_is_not_kept(stocked: Platform) -> None:
+    class Renames(TwelveDataProvider):
+        def daily_bars(self, instrument: Instrument, start: date, end: date) -> DailyBars:
+            if instrument.symbol == "AAPL":
+                in_transaction(lambda connection: rename(connection, "AAPL", "APPLE", SINCE, {"twelve_data": "AAPL"}))
+            return super().daily_bars(instrument, start, end)
+
+    overrides = {**stocked.overrides, "twelve_data": Renames(credits_per_minute=10_000, credits_per_day=10_000)}
+    platform = replace(stocked, definitions=build_definitions(resource_overrides=overrides))
+    metadata = reconcile(platform)
+    reasons = {row["why"]: row["times"] for row in table(metadata["not compared"])}
+    assert reasons == {"it was renamed meanwhile": 1}
+    assert platform.rows("select distinct symbol from measured_bars") == [("MSFT",)]
 
 
 def table(value: object) -> list[dict]:
