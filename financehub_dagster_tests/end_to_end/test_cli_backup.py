@@ -28,7 +28,7 @@ def test_a_platform_moves_to_another_database_with_its_first_day(
     assert (made["file"], made["first_day"]) == (str(folder / "one.backup"), "2026-03-01")
     assert made["rows"]["market"]["stock_prices_daily"] == 120
     assert run(["backup", "restore", "one.backup", "--home", str(old)]) == 1
-    assert "--replace drops them" in capsys.readouterr().err
+    assert "--replace drops what is there" in capsys.readouterr().err
 
     url = database_server.url(f"moved_{database.engine.url.database}")
     monkeypatch.setenv("FINANCEHUB_DATABASE_URL", url.set(drivername="postgresql").render_as_string())
