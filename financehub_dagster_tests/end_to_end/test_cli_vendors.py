@@ -16,8 +16,9 @@ WRONG = Measured("unit", True, DAYS[:1], Example(DAYS[0], "close", 250.0, 2.5, "
 
 
 def test_rates_are_printed_as_a_table_as_json_and_as_markdown(
-    folder: Path, database: Database, capsys: pytest.CaptureFixture[str]
+    folder: Path, database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     (folder / "mine.yaml").write_text("- {symbol: AAPL, name: Apple Inc., asset_type: stock, exchange: XNAS}\n")
     assert run(["instruments", "import", "mine.yaml"]) == 0
     capsys.readouterr()
