@@ -12,14 +12,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from financehub_dagster.market.exchanges import NO_MARKET, exchanges
 from financehub_dagster.market.instruments import AssetType, Instrument
 
 _FIRST_DAY = date(2009, 1, 1)
 _LAST_DAY = date(2035, 12, 31)
-_DAY_SECONDS = 86_400
-
-#: ISO 10383: "no market", the exchange of every crypto in the universe.
-NO_MARKET = "XXXX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +31,7 @@ class Sessions:
 @cache
 def sessions_of(exchange: str) -> Sessions:
     """All sessions of a market identifier code from 2009 to 2035; raises ValueError for an unknown exchange."""
-    if exchange == NO_MARKET:
-        return _every_day()
-    from financehub_dagster.market import calendars
-
-    found = calendars.schedule(exchange, _FIRST_DAY, _LAST_DAY, assume=True)
-    return Sessions(found.dates, found.opens.astype(np.int64), found.closes.astype(np.int64))
+    return _sessions(exchange)
 
 
 def is_open(exchange: str, now: float) -> bool:
@@ -51,28 +43,21 @@ def is_open(exchange: str, now: float) -> bool:
 @cache
 def currency_sessions() -> Sessions:
     """Monday to Friday; a session begins at 17:00 in New York on the day before, Monday's on Sunday."""
-    from financehub_dagster.market import calendars
-
-    pair = Instrument("EURUSD", "Euro / US Dollar", AssetType.FX, NO_MARKET)
-    found = calendars.schedule(pair, _FIRST_DAY, _LAST_DAY, assume=True)
-    return Sessions(found.dates, found.opens.astype(np.int64), found.closes.astype(np.int64))
+    return _sessions(Instrument("EURUSD", "Euro / US Dollar", AssetType.FX, NO_MARKET))
 
 
 @cache
 def breaks_of(exchange: str) -> tuple[tuple[time, time], ...]:
     """The lunch breaks of an exchange by its clock on the wall."""
-    if exchange == NO_MARKET:
-        return ()
     import exchange_calendars
-
-    from financehub_dagster.market.exchanges import exchanges
 
     made = exchange_calendars.get_calendar(exchanges()[exchange].calendar, start="2025-01-06", end="2025-01-31")
     starts, ends = made.break_start_times, made.break_end_times
     return () if not starts or not ends else ((starts[-1][1], ends[-1][1]),)
 
 
-def _every_day() -> Sessions:
-    days = np.arange(np.datetime64(_FIRST_DAY, "D"), np.datetime64(_LAST_DAY, "D") + 1)
-    opens = days.astype("datetime64[s]").astype(np.int64)
-    return Sessions(days, opens, opens + _DAY_SECONDS)
+def _sessions(of: Instrument | str) -> Sessions:
+    from financehub_dagster.market import calendars
+
+    found = calendars.schedule(of, _FIRST_DAY, _LAST_DAY, assume=True)
+    return Sessions(found.dates, found.opens.astype(np.int64), found.closes.astype(np.int64))

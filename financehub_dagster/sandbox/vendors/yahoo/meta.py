@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from financehub_dagster.market.exchanges import NO_MARKET
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.sandbox.market.history import History
-from financehub_dagster.sandbox.market.sessions import NO_MARKET, Sessions
+from financehub_dagster.sandbox.market.sessions import Sessions
 
 #: MIC to (exchangeName, fullExchangeName), as seen in recorded charts.
 EXCHANGE_NAMES = {
