@@ -5,7 +5,7 @@ Sandbox prices never share a home with real ones: the mode is written into the h
 """
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -146,27 +146,27 @@ def chosen_home(folder: str | None) -> Iterator[None]:
         _CHOICE.folder = before
 
 
-def home_to_start(mode: Mode, environment: Mapping[str, str] = os.environ) -> Home:
+def home_to_start(mode: Mode) -> Home:
     """The home that `up` and `demo` use: FINANCEHUB_HOME, or ./.financehub/live and ./.financehub/demo."""
-    chosen = _CHOICE.folder or _given("FINANCEHUB_HOME", environment) or f".financehub/{DEFAULT_FOLDER[mode]}"
-    return _home(chosen, _given("DAGSTER_HOME", environment))
+    chosen = _CHOICE.folder or _given("FINANCEHUB_HOME") or f".financehub/{DEFAULT_FOLDER[mode]}"
+    return _home(chosen, _given("DAGSTER_HOME"))
 
 
-def home_in_use(environment: Mapping[str, str] = os.environ) -> Home:
+def home_in_use() -> Home:
     """The home every other command acts on: what was last started in this folder, unless FINANCEHUB_HOME says else.
 
     Raises WrongUsage when the two disagree: Dagster's own commands would follow `.env`, ours the environment. A folder
     that the command line names is meant, and not refused.
     """
     if _CHOICE.folder is not None:
-        return _named(_CHOICE.folder, environment)
-    home, dagster = (_agreed(name, environment) for name in ("FINANCEHUB_HOME", "DAGSTER_HOME"))
+        return _named(_CHOICE.folder)
+    home, dagster = (_agreed(name) for name in ("FINANCEHUB_HOME", "DAGSTER_HOME"))
     return _home(home or f".financehub/{DEFAULT_FOLDER[Mode.LIVE]}", dagster)
 
 
-def is_home_chosen(environment: Mapping[str, str] = os.environ) -> bool:
+def is_home_chosen() -> bool:
     """Whether somebody named the home, instead of following `.env`."""
-    return (_CHOICE.folder or _given("FINANCEHUB_HOME", environment)) is not None
+    return (_CHOICE.folder or _given("FINANCEHUB_HOME")) is not None
 
 
 def relative(home: Home) -> Path:
@@ -184,23 +184,23 @@ def require_started(home: Home) -> Mode:
     return home.mode
 
 
-def home_to_look_at(environment: Mapping[str, str] = os.environ) -> Home:
+def home_to_look_at() -> Home:
     """The home that `status` and `down` act on: the named one even where `.env` leads to another."""
-    named = _CHOICE.folder or _given("FINANCEHUB_HOME", environment)
-    return home_in_use(environment) if named is None else _named(named, environment)
+    named = _CHOICE.folder or _given("FINANCEHUB_HOME")
+    return home_in_use() if named is None else _named(named)
 
 
-def _named(folder: str, environment: Mapping[str, str]) -> Home:
+def _named(folder: str) -> Home:
     """The home in `folder`, with the DAGSTER_HOME that `.env` keeps for it if it was started here last."""
-    home = _home(folder, _given("DAGSTER_HOME", environment))
+    home = _home(folder, _given("DAGSTER_HOME"))
     block = env_file().block
     if block.get("FINANCEHUB_HOME") == str(home.path) and "DAGSTER_HOME" in block:
         return _home(folder, block["DAGSTER_HOME"])
     return home
 
 
-def _agreed(name: str, environment: Mapping[str, str]) -> str | None:
-    given, started = _given(name, environment), env_file().block.get(name)
+def _agreed(name: str) -> str | None:
+    given, started = _given(name), env_file().block.get(name)
     if given and started and _absolute(name, given) != _absolute(name, started):
         raise WrongUsage(
             f"{name} is {given} but .env here leads to {started}: unset {name}, or run `financehub up` to point .env "
@@ -209,15 +209,15 @@ def _agreed(name: str, environment: Mapping[str, str]) -> str | None:
     return given or started
 
 
-def enter(home: Home, mode: Mode, environment: MutableMapping[str, str] = os.environ) -> list[str]:
+def enter(home: Home, mode: Mode) -> list[str]:
     """Make this process act on `home`: export `.env`'s own lines and the home's variables; returns notes to show."""
     for name, value in env_file().own.items():
-        if not environment.get(name):
-            environment[name] = value
-    environment.update(home.variables())
+        if not os.environ.get(name):
+            os.environ[name] = value
+    os.environ.update(home.variables())
     if _CHOICE.folder is not None and env_file().block.get("FINANCEHUB_HOME") != str(home.path):
-        environment[NO_ENV_FILE] = "1"  # its block has the vendors and the database of another home
-    unused = [name for name in DATABASES if environment.pop(name, "")] if mode is Mode.SANDBOX else []
+        os.environ[NO_ENV_FILE] = "1"  # its block has the vendors and the database of another home
+    unused = [name for name in DATABASES if os.environ.pop(name, "")] if mode is Mode.SANDBOX else []
     return [f"{name} is set and not used: sandbox prices stay in the embedded database" for name in unused]
 
 
@@ -239,8 +239,8 @@ def sandbox_variables(sandbox_url: str) -> dict[str, str]:
     return sandbox.environment | sandbox.keys
 
 
-def _given(name: str, environment: Mapping[str, str]) -> str | None:
-    return environment.get(name) or env_file().own.get(name) or None
+def _given(name: str) -> str | None:
+    return os.environ.get(name) or env_file().own.get(name) or None
 
 
 def _home(chosen: str, dagster: str | None) -> Home:

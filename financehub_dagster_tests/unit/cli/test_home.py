@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -13,56 +14,63 @@ from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
+    for name in ("FINANCEHUB_HOME", "DAGSTER_HOME", "FINNHUB_API_KEYS", *homes.DATABASES):
+        monkeypatch.setenv(name, "")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def started(folder: Path, mode: Mode) -> Home:
-    home = homes.home_to_start(mode, {})
+    home = homes.home_to_start(mode)
     home.prepare(mode)
     homes.env_file().write_block(homes.block_for(home, mode))
     return home
 
 
 def test_real_and_sample_prices_have_homes_of_their_own(folder):
-    assert homes.home_to_start(Mode.LIVE, {}).path == folder / ".financehub/live"
-    assert homes.home_to_start(Mode.SANDBOX, {}).path == folder / ".financehub/demo"
+    assert homes.home_to_start(Mode.LIVE).path == folder / ".financehub/live"
+    assert homes.home_to_start(Mode.SANDBOX).path == folder / ".financehub/demo"
 
 
 def test_commands_act_on_what_was_last_started_in_the_folder(folder):
-    assert homes.home_in_use({}).path == folder / ".financehub/live"
+    assert homes.home_in_use().path == folder / ".financehub/live"
     demo = started(folder, Mode.SANDBOX)
-    assert homes.home_in_use({}) == demo
+    assert homes.home_in_use() == demo
     live = started(folder, Mode.LIVE)
-    assert homes.home_in_use({}) == live
+    assert homes.home_in_use() == live
 
 
 def test_starting_ignores_where_env_leads(folder):
     started(folder, Mode.SANDBOX)
-    assert homes.home_to_start(Mode.LIVE, {}).path == folder / ".financehub/live"
+    assert homes.home_to_start(Mode.LIVE).path == folder / ".financehub/live"
 
 
-def test_a_home_of_the_users_choice_is_taken_from_the_environment_and_from_env(folder):
+def test_a_home_of_the_users_choice_is_taken_from_the_environment_and_from_env(folder, monkeypatch):
     (folder / ".env").write_text("FINANCEHUB_HOME=mine\n")
-    assert homes.home_to_start(Mode.LIVE, {}).path == folder / "mine"
-    assert homes.home_to_start(Mode.LIVE, {"FINANCEHUB_HOME": "/other"}).path == Path("/other")
-    assert homes.home_in_use({}).path == folder / "mine"
+    assert homes.home_to_start(Mode.LIVE).path == folder / "mine"
+    assert homes.home_in_use().path == folder / "mine"
+    monkeypatch.setenv("FINANCEHUB_HOME", "/other")
+    assert homes.home_to_start(Mode.LIVE).path == Path("/other")
 
 
-def test_an_environment_that_contradicts_env_is_refused(folder):
+def test_an_environment_that_contradicts_env_is_refused(folder, monkeypatch):
     started(folder, Mode.SANDBOX)
+    monkeypatch.setenv("FINANCEHUB_HOME", "/other")
     with pytest.raises(WrongUsage, match=r"FINANCEHUB_HOME is /other but \.env here leads to"):
-        homes.home_in_use({"FINANCEHUB_HOME": "/other"})
+        homes.home_in_use()
 
 
-def test_dagsters_home_of_the_environment_is_kept_for_later_commands(folder):
-    home = homes.home_to_start(Mode.LIVE, {"DAGSTER_HOME": str(folder / "theirs")})
+def test_dagsters_home_of_the_environment_is_kept_for_later_commands(folder, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(folder / "theirs"))
+    home = homes.home_to_start(Mode.LIVE)
     homes.env_file().write_block(homes.block_for(home, Mode.LIVE))
-    assert homes.home_in_use({}) == home
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert homes.home_in_use() == home
+    monkeypatch.setenv("DAGSTER_HOME", "/other")
     with pytest.raises(
         WrongUsage, match=r"DAGSTER_HOME is /other but \.env here leads to .*/theirs: unset DAGSTER_HOME"
     ):
-        homes.home_in_use({"DAGSTER_HOME": "/other"})
+        homes.home_in_use()
 
 
 @pytest.mark.parametrize("name", ["FINANCEHUB_HOME", "DAGSTER_HOME"])
@@ -75,12 +83,13 @@ def test_dagsters_home_of_the_environment_is_kept_for_later_commands(folder):
         ("loop", "is loop, which leads to no folder"),
     ],
 )
-@pytest.mark.parametrize("choose", [homes.home_in_use, lambda environment: homes.home_to_start(Mode.LIVE, environment)])
-def test_what_can_be_no_folder_is_refused_by_the_variables_name(folder, name, value, message, choose):
+@pytest.mark.parametrize("choose", [homes.home_in_use, lambda: homes.home_to_start(Mode.LIVE)])
+def test_what_can_be_no_folder_is_refused_by_the_variables_name(folder, monkeypatch, name, value, message, choose):
     (folder / "a_file").touch()
     (folder / "loop").symlink_to("loop")
+    monkeypatch.setenv(name, value)
     with pytest.raises(WrongUsage, match=f"^{name} {message}"):
-        choose({name: value})
+        choose()
 
 
 @pytest.mark.parametrize(("first", "second"), [(Mode.LIVE, Mode.SANDBOX), (Mode.SANDBOX, Mode.LIVE)])
@@ -99,12 +108,12 @@ def test_an_unreadable_mode_is_an_error_and_not_a_guess(folder):
         _ = home.mode
 
 
-def test_the_sandbox_never_gets_the_address_of_a_database(folder):
+def test_the_sandbox_never_gets_the_address_of_a_database(folder, monkeypatch):
     (folder / ".env").write_text("FINANCEHUB_DATABASE_URL=postgresql://u:secret@h/d\n")
     home = started(folder, Mode.SANDBOX)
-    environment = {"FINANCEHUB_DATABASE_URL": "postgresql://u:secret@h/other"}
-    [note] = homes.enter(home, Mode.SANDBOX, environment)
-    assert "FINANCEHUB_DATABASE_URL" not in environment
+    monkeypatch.setenv("FINANCEHUB_DATABASE_URL", "postgresql://u:secret@h/other")
+    [note] = homes.enter(home, Mode.SANDBOX)
+    assert "FINANCEHUB_DATABASE_URL" not in os.environ
     assert "not used" in note
     assert "secret" not in note
     assert homes.env_file().block["FINANCEHUB_DATABASE_URL"] == ""
@@ -112,12 +121,11 @@ def test_the_sandbox_never_gets_the_address_of_a_database(folder):
 
 def test_a_live_platform_gets_the_users_own_lines_but_not_a_stale_block(folder):
     (folder / ".env").write_text("FINNHUB_API_KEYS=k\nFINANCEHUB_DATABASE_URL=postgresql://h/d\n")
-    demo = homes.home_to_start(Mode.SANDBOX, {})
+    demo = homes.home_to_start(Mode.SANDBOX)
     homes.env_file().write_block(homes.block_for(demo, Mode.SANDBOX, "http://127.0.0.1:1"))
-    environment: dict[str, str] = {}
-    home = homes.home_to_start(Mode.LIVE, environment)
-    assert homes.enter(home, Mode.LIVE, environment) == []
-    assert environment == {
+    home, before = homes.home_to_start(Mode.LIVE), dict(os.environ)
+    assert homes.enter(home, Mode.LIVE) == []
+    assert {name: value for name, value in os.environ.items() if before.get(name) != value} == {
         "FINNHUB_API_KEYS": "k",
         "FINANCEHUB_DATABASE_URL": "postgresql://h/d",
         "FINANCEHUB_HOME": str(home.path),
