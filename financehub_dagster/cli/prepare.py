@@ -26,7 +26,8 @@ from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.cli.supervisor.state import running
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage import whole_files
-from financehub_dagster.storage.database.urls import is_embedded
+from financehub_dagster.storage.database.errors import NotMigrated
+from financehub_dagster.storage.database.urls import is_embedded, market_url
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
@@ -111,7 +112,6 @@ def migrate() -> tuple[str | None, str | None]:
     """
     from financehub_dagster.storage.database import migrations
     from financehub_dagster.storage.database.upgrade import requirements
-    from financehub_dagster.storage.database.urls import market_url
 
     market = market_url()
     requirements.require(market)
@@ -168,7 +168,6 @@ def _require_extra_tables() -> None:
 
 def _revision() -> str | None:
     from financehub_dagster.storage.database import migrations
-    from financehub_dagster.storage.database.errors import NotMigrated
 
     try:
         return migrations.current()

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.storage.database.urls import is_embedded
+from financehub_dagster.storage.operations import daemons
 from financehub_dagster.storage.operations.daemons import LEASE, Daemon
 
 RENEW_SECONDS = 5.0
@@ -23,15 +25,12 @@ _logger = logging.getLogger("financehub.daemon.claim")
 
 def is_shared() -> bool:
     """Whether others can reach the database: the embedded one belongs to a home, which has one supervisor anyway."""
-    from financehub_dagster.storage.database.urls import is_embedded
-
     return not is_embedded()
 
 
 def claim(token: str) -> Daemon | None:
     """Take or renew the claim; returns who else holds it. Raises DatabaseError."""
     from financehub_dagster.storage.database.transactions import in_transaction
-    from financehub_dagster.storage.operations import daemons
 
     home = str(get_settings().home)
     return in_transaction(lambda connection: daemons.claim(connection, token, home))
@@ -40,7 +39,6 @@ def claim(token: str) -> Daemon | None:
 def release(token: str) -> None:
     """Give up the claim, if this process took it; a database that does not answer sees it end by itself."""
     from financehub_dagster.storage.database.transactions import in_transaction
-    from financehub_dagster.storage.operations import daemons
 
     try:
         in_transaction(lambda connection: daemons.release(connection, token))

@@ -21,7 +21,9 @@ from financehub_dagster.gateway.errors import BadKey
 from financehub_dagster.operations import probes, workers
 from financehub_dagster.operations.parts import Parts, parts
 from financehub_dagster.settings import Settings, get_settings
+from financehub_dagster.storage.database.engine import database_time, transaction
 from financehub_dagster.storage.database.upgrade import revisions
+from financehub_dagster.storage.database.urls import is_embedded
 from financehub_dagster.storage.operations.health_checks import Checked, Status
 from financehub_dagster.wording import counted
 
@@ -112,7 +114,6 @@ def overall(components: Sequence[Checked]) -> Status:
 def check_database() -> Checked:
     """A new connection is made and answers; an embedded server that is not running is not started for it."""
     from financehub_dagster.storage.database import embedded
-    from financehub_dagster.storage.database.urls import is_embedded
 
     if is_embedded() and not embedded.status(get_settings().home).running:
         return Checked("database", "failed", "it is not running: `financehub up` starts it")
@@ -166,7 +167,6 @@ def daemon(found: Parts | None) -> Checked:
 
 def _driving() -> "tuple[list[Daemon], Daemon | None]":
     """The daemons that drive at the same time, and the one that may."""
-    from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.operations import daemons
 
     with transaction() as connection:
@@ -205,7 +205,6 @@ def disk_bytes(settings: Settings) -> tuple[int, int]:
 
 def vendors(settings: Settings) -> list[Checked]:
     """Every vendor that has the key it needs, and our clock against theirs."""
-    from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.rate_limits.usage import vendor_states
 
     now = datetime.now(UTC)
@@ -223,7 +222,6 @@ def vendors(settings: Settings) -> list[Checked]:
 
 def keys(settings: Settings) -> Checked:
     """No vendor refuses one of the keys in use; a refused one is left out for a day, and fallback vendors hide that."""
-    from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.rate_limits import api_keys
 
     accounts = [
@@ -242,7 +240,6 @@ def keys(settings: Settings) -> Checked:
 
 def dead_letters() -> Checked:
     """No failed work waits for a person: what was parked is not tried again by itself."""
-    from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.dead_letters.replays import parked_by_task
 
     with transaction() as connection:
@@ -287,8 +284,6 @@ def clock(offsets: Sequence[float]) -> Checked:
 
 
 def _database_ahead() -> float:
-    from financehub_dagster.storage.database.engine import database_time, transaction
-
     with transaction() as connection:
         before = datetime.now(UTC)
         found = database_time(connection)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from financehub_dagster.market.signals.rules import FAMILIES, RULES, title
 from financehub_dagster.operations import alerts
 from financehub_dagster.settings import SettingsError, get_settings
 from financehub_dagster.wording import counted
@@ -36,8 +37,6 @@ class Sent:
 
 def rules_to_announce() -> list[str]:
     """The rules that FINANCEHUB_NOTIFY names, by name or by family; raises SettingsError for an unknown word."""
-    from financehub_dagster.market.signals.rules import FAMILIES, RULES
-
     words = get_settings().notify_words()
     unknown = [word for word in words if word not in FAMILIES and all(word != rule.name for rule in RULES)]
     if unknown:
@@ -131,8 +130,6 @@ def text(claimed: "Sequence[Claimed]") -> tuple[str, str]:
 
 def line(claimed: "Claimed") -> str:
     """`AAPL 2026-11-27: golden cross (sma_50_200 entry), close 123.45 USD`."""
-    from financehub_dagster.market.signals.rules import title
-
     what = title(claimed.rule, claimed.direction)
     price = f"{claimed.price:,.6g} {claimed.currency}"
     return f"{claimed.symbol} {claimed.date}: {what} ({claimed.rule} {claimed.direction}), close {price}"

@@ -9,6 +9,8 @@ import dagster as dg
 
 from financehub_dagster.assets.table_audit import MAINTENANCE_POOL
 from financehub_dagster.automation.queues import queue_tags
+from financehub_dagster.ingest.record_table import record_table
+from financehub_dagster.settings import get_settings
 
 REPEATED_EVERY_SECONDS = 600
 REPEATED_SECONDS = 20.0
@@ -18,9 +20,7 @@ REPEATED_SECONDS = 20.0
 @dg.op(pool=MAINTENANCE_POOL)
 def delete_old_data(context: dg.OpExecutionContext) -> None:
     """Delete and thin what is old, in small transactions; the metadata has each table's size before and after."""
-    from financehub_dagster.ingest.record_table import record_table
     from financehub_dagster.operations.retention import clean_up
-    from financehub_dagster.settings import get_settings
 
     found = clean_up(get_settings(), _compute_logs(context.instance), context.log.info)
     columns = {"what": "string", "deleted": "int", "mb_before": "string", "mb_after": "string"}
@@ -70,7 +70,6 @@ def cleanup_old_data() -> None:
 def cleanup_repeated_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Launches nothing: in one night the runs of every minute would fill 0.2 GB."""
     from financehub_dagster.operations.retention import delete_repeated
-    from financehub_dagster.settings import get_settings
 
     found = delete_repeated(get_settings(), _compute_logs(context.instance), REPEATED_SECONDS)
     return dg.SkipReason(", ".join(f"{count:,} {what}" for what, count in found.items()) + " deleted.")

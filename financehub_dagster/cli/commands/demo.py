@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from financehub_dagster.cli import arguments
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.commands.backfill import Symbols
 from financehub_dagster.cli.commands.platform import Port, tell_of_others
 from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode, home_to_start
-from financehub_dagster.cli.reports.demo import show_next_steps
+from financehub_dagster.cli.reports.demo import collect, show, show_next_steps
 from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ def demo(
     symbols: Symbols = None,
 ) -> None:
     """Fill every table from the sample market through Dagster runs, then show the webserver. Needs no network."""
-    from financehub_dagster.cli import arguments
     from financehub_dagster.cli.signals import stop_signals
     from financehub_dagster.cli.supervisor import launch
     from financehub_dagster.cli.supervisor.state import sole_supervisor
@@ -102,9 +103,7 @@ def _fill(
     console: Console, home: Home, pages: _Pages, months: tuple[date, date], symbols: list[str] | None, began: float
 ) -> str | None:
     """Make the runs and print their summary; returns the address of the webserver."""
-    from financehub_dagster.cli import arguments
     from financehub_dagster.cli.demo_runs import TABLES, orders
-    from financehub_dagster.cli.reports.demo import collect, show
     from financehub_dagster.cli.reports.runs import require_success, warnings
     from financehub_dagster.cli.runs import code_location, run_order, universe
     from financehub_dagster.tables import BARS_OF
@@ -143,7 +142,6 @@ def _hold_samples(console: Console) -> None:
 
 def _rank(console: Console, pages: _Pages) -> None:
     """Compute how important each instrument is, as the platform does every night."""
-    from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.cli.runs import run_one_job
 
     ranked, _ = run_one_job(console, pages.stop, "rank_instruments", {})
@@ -165,7 +163,6 @@ def _serve(console: Console, supervisor: "Supervisor", stop: "StopSignals", url:
 
 
 def _months(first: str | None, last: str | None) -> tuple[date, date]:
-    from financehub_dagster.cli import arguments
     from financehub_dagster.settings import get_settings
 
     today, start = datetime.now(UTC).date(), get_settings().financehub_history_start

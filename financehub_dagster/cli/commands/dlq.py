@@ -12,6 +12,7 @@ from financehub_dagster.cli import arguments
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError, WrongUsage
+from financehub_dagster.cli.home import home_in_use
 
 if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
@@ -67,7 +68,6 @@ def list_(
 @command(app, "show", example="financehub dlq show 3")
 def show(console: Console, number: Annotated[int, typer.Argument(help="Which one.", metavar="ID")]) -> None:
     """Show all that is known of one: arguments, error, traceback and the run that failed."""
-    from financehub_dagster.cli.home import home_in_use
     from financehub_dagster.cli.reports import dlq
 
     open_home(console)
@@ -87,7 +87,6 @@ def replay(
 ) -> None:
     """Do failed work again now; what fails again waits longer."""
     from financehub_dagster.cli import prepare
-    from financehub_dagster.cli.home import home_in_use
     from financehub_dagster.cli.reports import dlq
     from financehub_dagster.cli.signals import stop_signals
     from financehub_dagster.storage.database.engine import database_now, transaction

@@ -9,9 +9,12 @@ from typing import Annotated
 
 import typer
 
+from financehub_dagster.cli import arguments
 from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import FAILED
+from financehub_dagster.cli.home import Mode, enter, home_to_look_at, require_started
 
 app = new_app()
 
@@ -19,8 +22,6 @@ app = new_app()
 @command(app, "health", example="financehub health --json")
 def health(console: Console) -> None:
     """Check database, daemon, code location, queue, vendors, disk and clock; exit 1 when the platform is unhealthy."""
-    from financehub_dagster.cli.errors import FAILED
-    from financehub_dagster.cli.home import enter, home_to_look_at, require_started
     from financehub_dagster.operations.health import check
     from financehub_dagster.settings import get_settings
 
@@ -39,7 +40,6 @@ def health(console: Console) -> None:
 def usage(console: Console) -> None:
     """Show used and left of every vendor, key and window, which keys rest, and which vendors are off."""
     from financehub_dagster.cli import prepare
-    from financehub_dagster.cli.home import Mode
     from financehub_dagster.cli.reports.usage import collect, show
 
     home = prepare.act_on_home(console, new=Mode.LIVE)
@@ -62,8 +62,6 @@ def vendors(
     ] = False,
 ) -> None:
     """Show how many of each vendor's daily bars are wrong, by kind of error, as measured against other vendors."""
-    from financehub_dagster.cli import arguments
-    from financehub_dagster.cli.home import Mode
     from financehub_dagster.cli.reports.vendors import show
     from financehub_dagster.operations.vendor_errors import PER, rates
     from financehub_dagster.storage.database.engine import transaction

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from financehub_dagster.cli.console import Cell, Console
-from financehub_dagster.cli.errors import WrongUsage
+from financehub_dagster.cli.errors import CommandError, WrongUsage
 from financehub_dagster.cli.home import Home
 from financehub_dagster.cli.signals import StopSignals
 from financehub_dagster.serving.errors import meant
@@ -76,7 +76,6 @@ def replay(console: Console, stop: StopSignals, ids: Sequence[int]) -> list[Row]
     Raises StopRequested when interrupted.
     """
     from financehub_dagster.automation.failures.replay import JOB, STEP
-    from financehub_dagster.cli.errors import CommandError
     from financehub_dagster.cli.runs import run_one_job
 
     outcome, _ = run_one_job(console, stop, JOB, {"ops": {STEP: {"config": {"ids": list(ids)}}}})

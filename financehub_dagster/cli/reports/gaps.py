@@ -5,7 +5,7 @@ Belongs here: the command's work and its tables. Does not belong here: options a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from financehub_dagster.cli.console import Cell, Console
@@ -174,8 +174,6 @@ def _unknown(problem: Mapping[str, object]) -> str:
 
 
 def _cell(value: object) -> Cell:
-    from datetime import date
-
     if isinstance(value, date):
         return f"{value:%Y-%m}"
     return value if isinstance(value, int | str) else str(value)

@@ -15,7 +15,9 @@ from financehub_dagster.cli.home import Home, Mode, enter
 from financehub_dagster.cli.supervisor.processes import Leader
 from financehub_dagster.cli.supervisor.state import State, running
 from financehub_dagster.operations import probes
+from financehub_dagster.storage.database.errors import NotMigrated
 from financehub_dagster.storage.database.processes import since
+from financehub_dagster.storage.database.urls import is_embedded, market_url
 
 ASK_SECONDS = 5.0
 STARTING_SECONDS = 60.0
@@ -122,9 +124,7 @@ def _trouble(status: Status, state: State, beats: dict[str, datetime], child: Le
 def _database(status: Status, home: Home) -> None:
     from financehub_dagster.storage.database import embedded, migrations
     from financehub_dagster.storage.database.creation import answers
-    from financehub_dagster.storage.database.errors import NotMigrated
     from financehub_dagster.storage.database.refusals import describe
-    from financehub_dagster.storage.database.urls import is_embedded, market_url
 
     status.head = migrations.head()
     if is_embedded() and not embedded.status(home.path).running:
@@ -155,7 +155,6 @@ def _stored(status: Status) -> None:
 def _dagster(status: Status) -> dict[str, datetime]:
     """Read heartbeats and runs; a database in which Dagster never ran has none."""
     from financehub_dagster.storage.database.dagster_state import heartbeats_and_runs
-    from financehub_dagster.storage.database.errors import NotMigrated
 
     try:
         beats, runs = heartbeats_and_runs(IN_PROGRESS)
