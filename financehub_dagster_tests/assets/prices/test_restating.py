@@ -52,7 +52,8 @@ def test_an_upgrade_has_a_stale_history_fetched_again_and_leaves_a_sound_one_alo
     yahoo.tells(series)
     yahoo.run("01", "03")
     for table in ("instruments", TABLE, "corporate_actions"):
-        copy = "(jsonb_populate_record(row, jsonb_build_object('symbol', 'SOUND'))).*"
+        own = "jsonb_build_object('symbol', 'SOUND', 'permanent_id', gen_random_uuid())"
+        copy = f"(jsonb_populate_record(row, {own})).*"
         yahoo.platform.execute(f"insert into {table} select {copy} from {table} row where symbol = '{SYMBOL}'")
     url = yahoo.platform.engine.url
     migrations.downgrade(url, "0009")
