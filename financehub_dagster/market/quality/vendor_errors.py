@@ -9,7 +9,7 @@ another vendor has another price. A difference of two vendors is decided where a
 otherwise it counts as undecided for both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -222,15 +222,14 @@ def by_rules(
         kind = kind_of(rule)
         if kind is None:
             continue
-        values = [each[day][column] for each in bars if day in each and np.isfinite(each[day][column])]
-        if kind in _PRESUMED and any(_are_near(told, value, _PRESUMED[kind]) for value in values):
+        others = [_number(each, day, column) for each in bars]
+        known = [value for value in others if value is not None]
+        if kind in _PRESUMED and any(_are_near(told, value, _PRESUMED[kind]) for value in known):
             continue
-        if kind == "volume" and any(not value > 0 for value in values):
+        if kind == "volume" and any(value <= 0 for value in known):
             continue
-        value = bars[0][day][column] if day in bars[0] else None
-        value = value if value is not None and np.isfinite(value) else None
-        decided = bool(values) or kind not in (*_PRESUMED, "volume")
-        found[kind, day] = Finding(vendor, kind, day, decided, column, told, value, against)
+        decided = bool(known) or kind not in (*_PRESUMED, "volume")
+        found[kind, day] = Finding(vendor, kind, day, decided, column, told, others[0], against)
     return list(found.values())
 
 
@@ -238,10 +237,14 @@ def _by_day(bars: pd.DataFrame) -> dict[date, dict[Any, Any]]:
     return {day.date(): row for day, row in zip(bars["date"], bars.to_dict("records"), strict=True)}
 
 
-def _are_near(told: float | None, other: float | None, room: float) -> bool:
-    if told is None or other is None or not (told > 0 and other > 0):
-        return False
-    return bool(abs(np.log(told / other)) <= room)
+def _number(bars: Mapping[date, Mapping[Any, Any]], day: date, column: str) -> float | None:
+    """What a vendor has there; None for no bar and for what is no number."""
+    value = bars[day][column] if day in bars else None
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _are_near(told: float | None, other: float, room: float) -> bool:
+    return told is not None and told > 0 and other > 0 and bool(abs(np.log(told / other)) <= room)
 
 
 def column_of(rule: str) -> str:

@@ -101,6 +101,18 @@ def test_what_a_rule_presumes_is_not_decided_where_no_other_vendor_has_the_bar()
     assert (found.decided, found.other) == (True, None)
 
 
+def test_a_vendor_without_adjusted_closes_has_none_to_show() -> None:
+    none = pd.Series([None] * 20, dtype=object)
+    [found] = by_rules(
+        "other",
+        [(date(2024, 1, 8), "dividend_mismatch", "adj_close", 107.0)],
+        bars().assign(adj_close=none),
+        "yahoo",
+        bars().assign(adj_close=np.nan),
+    )
+    assert (found.kind, found.decided, found.told, found.other) == ("dividend", True, 107.0, None)
+
+
 def test_volumes_that_vendors_count_of_different_markets_are_no_errors() -> None:
     told = bars(close=1.03).assign(volume=30_000.0)
     found = by_comparison(bars().assign(source="binance"), "yahoo", told, bars(), NO_SPLITS, volumes=False)
