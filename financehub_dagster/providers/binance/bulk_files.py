@@ -51,13 +51,15 @@ DAY_APPEARS = DAY
 MONTH_APPEARS = timedelta(days=10)
 """A month's file appears on the first Monday of the next month; those of its days are there already."""
 SECONDS = 30.0
-"""What a file may take, even while another vendor could be asked: the API could, too."""
+"""What a request for a file may take, even while another vendor could be asked: the API could, too."""
 AT_ONCE = 3
 """Files that are fetched and read at once: each takes 23 MB meanwhile."""
 KEPT = 8
 """Months that a run keeps once read, 2 MB each: it asks for them in weeks."""
 MOST_ZIPPED, MOST_UNZIPPED = 8 * 2**20, 32 * 2**20
 """Bytes. A month of minutes takes 2 to 3 MB zipped and 7 MB unzipped."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How the CSV may be compressed: other methods take memory as the file says, and have errors of their own."""
 
 _logger = logging.getLogger("financehub.providers")
 
@@ -318,8 +320,12 @@ def read(file: BulkFile, zipped: bytes) -> Minutes:
 def _text(file: BulkFile, zipped: bytes) -> str:
     """The CSV in the zip; no more of it is unzipped than a file may have."""
     try:
-        with zipfile.ZipFile(io.BytesIO(zipped)) as packed, packed.open(f"{file.name}.csv") as stream:
-            text = stream.read(MOST_UNZIPPED + 1)
+        with zipfile.ZipFile(io.BytesIO(zipped)) as packed:
+            about = packed.getinfo(f"{file.name}.csv")
+            if about.compress_type not in METHODS:
+                raise Unusable("is not compressed as zips usually are")
+            with packed.open(about) as stream:
+                text = stream.read(MOST_UNZIPPED + 1)
         if len(text) > MOST_UNZIPPED:
             raise Unusable(f"holds more than {MOST_UNZIPPED:,} bytes")
         return text.decode("ascii")
@@ -335,7 +341,7 @@ def _require_own(file: BulkFile, opens: "NDArray[np.int64]", closes: "NDArray[np
 
     first, stop = (int(at.timestamp() * 1000) for at in (file.first, file.stop))
     wrong = (opens < first) | (opens >= stop) | (opens % file.step.millis != 0)
-    wrong |= (closes <= opens) | (closes - opens >= file.step.millis)
+    wrong |= (closes < opens) | (closes - opens >= file.step.millis)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise Unusable(f"has a kline that opens at {opens[row]} and closes at {closes[row]}")

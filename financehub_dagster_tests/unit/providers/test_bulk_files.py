@@ -84,11 +84,20 @@ def row(minute: int = 0, numbers: str = "1.1,2.2,0.5,1.5,10.25", unit: int = 100
     return f"{opened},{numbers},{opened + length * unit - 1},15.0,3,5.0,7.5,0\n"
 
 
-def zipped(text: str, name: str = "BTCUSDT-1m-2024-02-29.csv") -> bytes:
+def zipped(text: str, name: str = "BTCUSDT-1m-2024-02-29.csv", method: int = zipfile.ZIP_DEFLATED) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("../README.txt", "other members do not matter")
         archive.writestr(name, text)
     return packed.getvalue()
+
+
+def encrypted(text: str) -> bytes:
+    """As zip marks it in the local header and in the directory."""
+    content = bytearray(zipped(text))
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.rindex(signature) + flags] |= 1
+    return bytes(content)
 
 
 def minutes_of(text: str) -> list[int]:
@@ -114,6 +123,8 @@ def test_a_bar_that_breaks_a_rule_is_left_to_the_api(numbers: str) -> None:
 
 def test_a_minute_that_maintenance_cut_short_is_one() -> None:
     assert minutes_of(row(0, length=14) + row(1)) == [0, 1]
+    opened = row(0).split(",")[0]
+    assert minutes_of(f"{opened},1.1,2.2,0.5,1.5,10.25,{opened},15.0,3,5.0,7.5,0\n" + row(1)) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -128,10 +139,26 @@ def test_a_minute_that_maintenance_cut_short_is_one() -> None:
         (zipped(row(0), "ETHUSDT-1m-2024-02-29.csv"), "holds no BTCUSDT-1m-2024-02-29.csv"),
         (zipped("0" * (MOST_UNZIPPED + 1)), "holds more than"),
         (zipped(row(0))[:-9], "cannot be unzipped"),
+        (encrypted(row(0)), "cannot be unzipped"),
+        (zipped(row(0), method=zipfile.ZIP_LZMA), "is not compressed as zips usually are"),
         (b"<html>", "cannot be unzipped"),
         (b"", "cannot be unzipped"),
     ],
-    ids=["before", "after", "longer", "mixed", "html", "huge", "other", "bomb", "truncated", "page", "empty"],
+    ids=[
+        "before",
+        "after",
+        "longer",
+        "mixed",
+        "html",
+        "huge",
+        "other",
+        "bomb",
+        "truncated",
+        "encrypted",
+        "lzma",
+        "page",
+        "empty",
+    ],
 )
 def test_a_file_that_is_another_or_broken_is_not_used(content: bytes, problem: str) -> None:
     with pytest.raises(Unusable, match=problem):
