@@ -24,7 +24,6 @@ from financehub_dagster.cli.commands import (
     explain,
     export,
     gaps,
-    health,
     holdings,
     instruments,
     jobs,
@@ -33,6 +32,7 @@ from financehub_dagster.cli.commands import (
     sandbox,
     serve,
     tables,
+    vendors,
     vintages,
     worker,
 )
@@ -42,7 +42,7 @@ app = new_app(
     "FinanceHub: market data as Dagster assets: complete, within every vendor limit, and explained.", completion=True
 )
 for _module in (
-    demo, platform, journal, backfill, gaps, explain, export, tables, jobs, health, serve, worker, sandbox,
+    demo, platform, journal, backfill, gaps, explain, export, tables, jobs, vendors, serve, worker, sandbox,
 ):  # fmt: skip
     app.add_typer(_module.app)
 for _name, _module in {

@@ -1,6 +1,7 @@
-"""`up`, `down` and `status`: the platform as running processes.
+"""`up`, `down`, `status` and `health`: the platform as running processes, and whether it works.
 
-Belongs here: these commands' options and messages. Does not belong here: how processes are kept alive (supervisor).
+Belongs here: these commands' options and messages. Does not belong here: how processes are kept alive (supervisor), and
+the checks (operations.health).
 """
 
 import os
@@ -11,8 +12,17 @@ import typer
 
 from financehub_dagster.cli.command import command, new_app
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.errors import WrongUsage
-from financehub_dagster.cli.home import Home, Mode, home_to_look_at, home_to_start, is_home_chosen, relative
+from financehub_dagster.cli.errors import FAILED, WrongUsage
+from financehub_dagster.cli.home import (
+    Home,
+    Mode,
+    enter,
+    home_to_look_at,
+    home_to_start,
+    is_home_chosen,
+    relative,
+    require_started,
+)
 
 Port = Annotated[
     int | None,
@@ -161,3 +171,20 @@ def status(
         return
     found = collect(home, others_running(home))
     console.result(found, lambda: show(console, found))
+
+
+@command(app, "health", example="financehub health --json")
+def health(console: Console) -> None:
+    """Check database, daemon, code location, queue, vendors, disk and clock; exit 1 when the platform is unhealthy."""
+    from financehub_dagster.operations.health import check
+    from financehub_dagster.settings import get_settings
+
+    home = home_to_look_at()
+    enter(home, require_started(home))
+    get_settings.cache_clear()
+    found = check()
+    columns = ["component", "status", "detail"]
+    rows = [[each.component, each.status, each.detail] for each in found.components]
+    console.result(found.as_dict(), lambda: console.table(f"platform: {found.status}", columns, rows))
+    if found.status == "failed":
+        raise typer.Exit(FAILED)

@@ -1,7 +1,7 @@
-"""`health`, `usage` and `vendors`: whether the platform works, what is left of vendors' budgets, how right vendors are.
+"""`usage` and `vendors`: what is left of vendors' budgets, and how right vendors are.
 
-Belongs here: the commands. Does not belong here: the checks (operations.health), the tables (reports.usage,
-reports.vendors).
+Belongs here: the commands. Does not belong here: the tables (reports.usage, reports.vendors), and whether vendors
+answer (`health` of `platform`).
 """
 
 from dataclasses import asdict
@@ -13,27 +13,9 @@ from financehub_dagster.cli import arguments
 from financehub_dagster.cli.arguments import tables_like
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
-from financehub_dagster.cli.errors import FAILED
-from financehub_dagster.cli.home import Mode, enter, home_to_look_at, require_started
+from financehub_dagster.cli.home import Mode
 
 app = new_app()
-
-
-@command(app, "health", example="financehub health --json")
-def health(console: Console) -> None:
-    """Check database, daemon, code location, queue, vendors, disk and clock; exit 1 when the platform is unhealthy."""
-    from financehub_dagster.operations.health import check
-    from financehub_dagster.settings import get_settings
-
-    home = home_to_look_at()
-    enter(home, require_started(home))
-    get_settings.cache_clear()
-    found = check()
-    columns = ["component", "status", "detail"]
-    rows = [[each.component, each.status, each.detail] for each in found.components]
-    console.result(found.as_dict(), lambda: console.table(f"platform: {found.status}", columns, rows))
-    if found.status == "failed":
-        raise typer.Exit(FAILED)
 
 
 @command(app, "usage", example="financehub usage --json")
