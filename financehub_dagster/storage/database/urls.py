@@ -81,7 +81,7 @@ def embedded_url() -> URL:
     return URL.create(
         MARKET_DRIVER,
         username="postgres",
-        port=server.port,
+        port=embedded.PORT,
         database=EMBEDDED_DATABASE,
         query={"host": str(server.socket_folder)},
     )

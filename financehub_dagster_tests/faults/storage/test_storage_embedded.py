@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from financehub_dagster.storage.database import embedded
-from financehub_dagster.storage.database.embedded.server import EmbeddedServer
+from financehub_dagster.storage.database.embedded.cluster import EmbeddedServer
 from financehub_dagster.storage.database.errors import EmbeddedFailed, UnsupportedPlatform
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 

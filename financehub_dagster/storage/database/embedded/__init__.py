@@ -5,13 +5,7 @@
 into the shared temporary folder, takes any living process for the server and opens parent folders for reading.
 """
 
-from financehub_dagster.storage.database.embedded.server import (
-    EmbeddedServer,
-    ServerStatus,
-    ensure_running,
-    release,
-    status,
-    stop,
-)
+from financehub_dagster.storage.database.embedded.cluster import PORT
+from financehub_dagster.storage.database.embedded.server import ensure_running, release, status, stop
 
-__all__ = ["EmbeddedServer", "ServerStatus", "ensure_running", "release", "status", "stop"]
+__all__ = ["PORT", "ensure_running", "release", "status", "stop"]

@@ -77,27 +77,31 @@ _SETTINGS_FILE = "financehub.conf"
 
 
 @dataclass(frozen=True)
-class Postmaster:
-    """A live server: its process and the folder of its socket."""
+class EmbeddedServer:
+    """A running embedded server; superuser `postgres` without a password on a socket only its owner can reach."""
 
     pid: int
     start: str
     socket_folder: Path
 
+    def is_alive(self) -> bool:
+        """Whether this very process still runs."""
+        return is_alive(self.pid, self.start)
 
-def find(data: Path) -> Postmaster | None:
+
+def find(data: Path) -> EmbeddedServer | None:
     """The live server on `data`, or None; a pid file left by a dead server never counts, whoever has its pid now."""
     lines = _pid_file_lines(data)
     if len(lines) < 8 or not lines[0].isdigit() or lines[7].strip() != "ready":
         return None
     process = _server_process(int(lines[0]), data, float(lines[2]))
     try:
-        return None if process is None else Postmaster(process.pid, start_of(process.pid), Path(lines[4]))
+        return None if process is None else EmbeddedServer(process.pid, start_of(process.pid), Path(lines[4]))
     except psutil.NoSuchProcess:
         return None
 
 
-def start(data: Path) -> Postmaster:
+def start(data: Path) -> EmbeddedServer:
     """Start the server on `data`, creating the folder if needed; raises EmbeddedFailed with the server's own reason."""
     owner = server_owner(data)
     try:
@@ -131,10 +135,10 @@ def _pg_ctl_start(data: Path, owner: Owner | None) -> str:
     return run("pg_ctl", arguments, owner, START_SECONDS + 10, data)[1]
 
 
-def stop(data: Path, server: Postmaster, timeout: float = 60) -> None:
+def stop(data: Path, server: EmbeddedServer, timeout: float = 60) -> None:
     """Stop the server as `pg_ctl stop -m fast` does, and at once (with recovery at the next start) after `timeout`."""
     for request, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
-        if not is_alive(server.pid, server.start) or _ends(server.pid, request, patience):
+        if not server.is_alive() or _ends(server.pid, request, patience):
             if server.socket_folder != data:
                 shutil.rmtree(server.socket_folder, ignore_errors=True)
             return

@@ -14,26 +14,10 @@ from pathlib import Path
 
 import filelock
 
-from financehub_dagster.storage.database import processes
 from financehub_dagster.storage.database.embedded import cluster, holders
 from financehub_dagster.storage.database.errors import DatabaseError, EmbeddedFailed
 
 LOCK_SECONDS = cluster.START_SECONDS + 60
-
-
-@dataclass(frozen=True)
-class EmbeddedServer:
-    """A running embedded server; superuser `postgres` without a password on a socket only its owner can reach."""
-
-    home: Path
-    pid: int
-    start: str
-    socket_folder: Path
-    port: int = cluster.PORT
-
-    def is_alive(self) -> bool:
-        """Whether this very process still runs."""
-        return processes.is_alive(self.pid, self.start)
 
 
 @dataclass(frozen=True)
@@ -50,7 +34,7 @@ class ServerStatus:
         return self.pid is not None
 
 
-_held: dict[Path, EmbeddedServer] = {}
+_held: dict[Path, cluster.EmbeddedServer] = {}
 _in_process = threading.RLock()
 
 if hasattr(os, "register_at_fork"):
@@ -64,7 +48,7 @@ def data_folder(home: Path) -> Path:
     return home / "postgres"
 
 
-def ensure_running(home: Path) -> EmbeddedServer:
+def ensure_running(home: Path) -> cluster.EmbeddedServer:
     """Start the server of `home` unless it runs, and hold it until this process ends; raises DatabaseError."""
     home = home.resolve()
     with _in_process:
@@ -73,10 +57,9 @@ def ensure_running(home: Path) -> EmbeddedServer:
             return held
         with _locked(home):
             data = data_folder(home)
-            found = cluster.find(data) or cluster.start(data)
+            server = cluster.find(data) or cluster.start(data)
             if held is None:
                 holders.add(_holders_folder(home))
-        server = EmbeddedServer(home, found.pid, found.start, found.socket_folder)
         if not _held:
             atexit.register(release)
         _held[home] = server
