@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 from financehub_dagster.storage.backup import contents
 from financehub_dagster.storage.backup.file import CHUNK, PARTS, BackupError, Description, writing
 from financehub_dagster.storage.backup.programs import Programs, environment, failure, programs_for
+from financehub_dagster.storage.backup.script import quote
 from financehub_dagster.storage.database import migrations
 from financehub_dagster.storage.database.engine import Connection, make_engine
 from financehub_dagster.storage.database.session_settings import LOCK_SECONDS
@@ -89,12 +90,11 @@ def _snapshot(connection: Connection) -> str:
 
 def _dump(programs: Programs, url: URL, schema: str, snapshot: str, target: IO[bytes]) -> None:
     """Dump one schema, without owners and rights: those belong to a server's roles."""
-    quoted = schema.replace('"', '""')
     command = programs.command(
         "pg_dump",
         "--format=custom",
-        f'--schema="{quoted}"',
-        f'--exclude-table-data="{quoted}".{LEFT_EMPTY}',
+        f"--schema={quote(schema)}",
+        f"--exclude-table-data={quote(schema)}.{LEFT_EMPTY}",
         f"--snapshot={snapshot}",
         "--no-owner",
         "--no-privileges",
