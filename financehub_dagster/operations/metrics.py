@@ -83,16 +83,12 @@ def render() -> bytes:
 
 def _stored(connection: Connection) -> Iterator[Metric]:
     counts = measurements.counts(connection)
-    for key, (name, help_text, labels) in _GAUGES.items():
-        family = GaugeMetricFamily(name, help_text, labels=labels)
-        for count in counts[key]:
-            family.add_metric(count.about, count.value)
-        yield family
-    for key, (name, help_text, labels) in _COUNTERS.items():
-        counter = CounterMetricFamily(name, help_text, labels=labels)
-        for count in counts[key]:
-            counter.add_metric(count.about, count.value)
-        yield counter
+    for kind, metrics in ((GaugeMetricFamily, _GAUGES), (CounterMetricFamily, _COUNTERS)):
+        for key, (name, help_text, labels) in metrics.items():
+            family = kind(name, help_text, labels=labels)
+            for count in counts[key]:
+                family.add_metric(count.about, count.value)
+            yield family
     yield from _tables(connection)
     yield from _jobs(connection)
     yield from _health(connection)
