@@ -43,5 +43,5 @@ def scaled_all(values: Iterable[float], power: int) -> "NDArray[np.float64]":
     numbers = np.asarray(values, np.float64)
     if not power:
         return numbers
-    made = [float(Decimal(repr(value)).scaleb(power)) for value in numbers.ravel().tolist()]
+    made = [scaled(value, power) for value in numbers.ravel().tolist()]
     return np.array(made, np.float64).reshape(numbers.shape)
