@@ -61,17 +61,21 @@ def measure(connection: Connection, of: Compared) -> dict[str, list[Measured]]:
     ]
     splits = vendor_answers.actions(connection, symbol, (span[0], None), "split")
     third = None if of.third is None else of.third.bars
-    rules = vendor_errors.by_rules(of.second.source, refused, stored, _usual(stored), third)
+    payments = _payments(connection, of)
+    paid = vendor_errors.same_payments(payments, of.second.actions)
+    rules = vendor_errors.by_rules(of.second.source, refused, stored, _usual(stored), third, paid)
     for vendor in sorted(set(stored["source"])):
         broken = _broken(vendor, stored, answers)
-        rules += vendor_errors.by_rules(vendor, broken, told, of.second.source, third)
+        rules += vendor_errors.by_rules(vendor, broken, told, of.second.source, third, paid)
     volumes = of.instrument.asset_type not in reconciliation.OWN_VOLUMES
     compared = vendor_errors.by_comparison(stored, of.second.source, told, third, splits, volumes=volumes)
     amiss = {(each.vendor, each.date) for each in rules if each.kind != "dividend"}
     rules += _absent(connection, of, stored, told, {day for day, *_ in refused}, amiss)
     found = vendor_errors.together(rules, compared)
     if of.second.all_actions:
-        found += _payments(connection, of)
+        others = of.third.actions if of.third is not None and of.third.all_actions else None
+        actions = _within(of.second.actions, span)
+        found += vendor_errors.payments_on_other_days(payments, of.second.source, actions, others)
     days = [(str(source), day) for source, day in zip(stored["source"], stored["date"].dt.date, strict=True)]
     days += [(of.second.source, day) for day in told["date"].dt.date]
     return _kept(days, found)
@@ -191,14 +195,12 @@ def _with_trades(bars: Mapping[date, Mapping[Any, Any]]) -> dict[date, Mapping[A
     return {day: bar for day, bar in bars.items() if bar["volume"] > 0 or not counted}
 
 
-def _payments(connection: Connection, of: Compared) -> "list[Finding]":
+def _payments(connection: Connection, of: Compared) -> "pd.DataFrame":
+    """The stored payments that other vendors than the second one reported."""
     from financehub_dagster.market.adjustments import CASH
-    from financehub_dagster.market.quality import vendor_errors
 
-    first = vendor_answers.actions(connection, of.instrument.symbol, of.span, *CASH)
-    first = first[first["source"] != of.second.source]
-    third = of.third.actions if of.third is not None and of.third.all_actions else None
-    return vendor_errors.payments_on_other_days(first, of.second.source, _within(of.second.actions, of.span), third)
+    stored = vendor_answers.actions(connection, of.instrument.symbol, of.span, *CASH)
+    return stored[stored["source"] != of.second.source]
 
 
 def _kept(days: Iterable[tuple[str, date]], found: "Sequence[Finding]") -> dict[str, list[Measured]]:

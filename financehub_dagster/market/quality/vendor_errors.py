@@ -9,7 +9,7 @@ another vendor has another price. A difference of two vendors is decided where a
 otherwise it counts as undecided for both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -210,17 +210,19 @@ def by_rules(
     other: pd.DataFrame,
     against: str,
     third: pd.DataFrame | None = None,
+    paid: Collection[date] = (),
 ) -> list[Finding]:
     """What rules tell of bars of `vendor`: of each the day, the rule, a column and what it has there.
 
     other: the bars of the vendor compared with, `against`, and third those of another, if one was asked: by their
-    closes and volumes what is merely doubtful is no error.
+    closes and volumes what is merely doubtful is no error. paid: the days of payments that both vendors have: these
+    were paid, whether or not the price fell.
     """
     bars = [_by_day(each) for each in (other, third) if each is not None]
     found: dict[tuple[str, date], Finding] = {}
     for day, rule, column, told in broken:
         kind = kind_of(rule)
-        if kind is None:
+        if kind is None or (rule == "dividend_not_in_price" and day in paid):
             continue
         others = [_number(each, day, column) for each in bars]
         known = [value for value in others if value is not None]
@@ -251,6 +253,14 @@ def column_of(rule: str) -> str:
     """The column that shows how a bar breaks a rule."""
     kind = kind_of(rule)
     return "volume" if kind == "volume" else "adj_close" if kind == "dividend" else "close"
+
+
+def same_payments(one: pd.DataFrame, other: pd.DataFrame) -> set[date]:
+    """The days of payments that both of these actions have in the same amount."""
+    first, second = (frame[frame["kind"].isin(CASH)][["date", "value"]] for frame in (one, other))
+    both = first.merge(second, on="date", suffixes=("", "_other"))
+    same = np.abs(both["value_other"] / both["value"] - 1) <= SAME_PAYMENT
+    return set(both["date"][same].dt.date)
 
 
 def payments_on_other_days(

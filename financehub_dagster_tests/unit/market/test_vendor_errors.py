@@ -15,6 +15,7 @@ from financehub_dagster.market.quality.vendor_errors import (
     by_rules,
     kind_of,
     payments_on_other_days,
+    same_payments,
     together,
 )
 from financehub_dagster.operations.vendor_errors import kinds_as_markdown
@@ -99,6 +100,21 @@ def test_what_a_rule_presumes_is_not_decided_where_no_other_vendor_has_the_bar()
         assert (found.decided, found.told, found.other) == (decided, 107.0, None)
     [found] = by_rules("other", [(date(2024, 1, 8), "spike", "close", 150.0)], without, "yahoo", bars())
     assert (found.decided, found.other) == (True, None)
+
+
+def test_a_payment_that_two_vendors_have_was_paid_though_the_price_did_not_fall() -> None:
+    days = pd.to_datetime(["2024-01-08", "2024-01-09", "2024-01-10"])
+    one = pd.DataFrame({"date": days, "kind": ["dividend", "dividend", "split"], "value": [0.5, 0.5, 2.0]})
+    other = one.assign(value=[0.501, 0.6, 2.0])
+    paid = same_payments(one, other)
+    assert paid == {date(2024, 1, 8)}
+    assert same_payments(one, one.iloc[:0]) == set()
+    broken = [(day.date(), "dividend_not_in_price", "adj_close", 107.0) for day in days[:2]]
+    broken += [(date(2024, 1, 8), "dividend_not_adjusted", "adj_close", 107.0)]
+    found = by_rules("other", broken, bars().assign(adj_close=1.0), "yahoo", None, paid)
+    assert [each.date for each in found] == [date(2024, 1, 9), date(2024, 1, 8)]
+    [shown] = by_rules("other", broken[:1], bars().assign(adj_close=1.0), "yahoo")
+    assert shown.kind == "dividend"
 
 
 def test_a_vendor_without_adjusted_closes_has_none_to_show() -> None:
