@@ -66,6 +66,7 @@ def test_files_cost_no_weight_even_where_the_api_has_none_left(sandbox: Sandbox)
         ("monthly/klines/NONEUSDT/15m/NONEUSDT-15m-2024-01", "2024-03-02T06:00:00", 404),
         ("monthly/klines/BTCUSDT/15m/ETHUSDT-15m-2024-01", "2024-03-02T06:00:00", 404),
         ("monthly/klines/BTCUSDT/15m/BTCUSDT-15m-2024-13", "2024-03-02T06:00:00", 404),
+        ("monthly/klines/BTCUSDT/15m/BTCUSDT-15m-9999-12", "2024-03-02T06:00:00", 404),
         ("daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-01", "2024-03-02T06:00:00", 404),
         ("monthly/klines/BTCUSDT/1d/BTCUSDT-1d-2024-01", "2024-03-02T06:00:00", 501),
     ],

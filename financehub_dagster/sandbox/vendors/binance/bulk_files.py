@@ -82,15 +82,13 @@ def _file(period: str, pair: str, interval: str, stem: str) -> _File | None:
     written = stem.removeprefix(prefix)
     try:
         first = datetime.strptime(written, form).replace(tzinfo=UTC)
-    except ValueError:
+        day, month = first + timedelta(days=1), (first + timedelta(days=31)).replace(day=1)
+    except (ValueError, OverflowError):
         return None
     if first.strftime(form) != written:
         return None
-    if period == "daily":
-        stop = first + timedelta(days=1)
-        return _File(stem, first, stop, stop + _DAY_APPEARS)
-    stop = (first + timedelta(days=31)).replace(day=1)
-    return _File(stem, first, stop, stop + _MONTH_APPEARS)
+    stop, appears = (day, _DAY_APPEARS) if period == "daily" else (month, _MONTH_APPEARS)
+    return _File(stem, first, stop, stop + appears)
 
 
 def _zipped(file: _File, rows: Sequence[list[Any]], quirk: Quirk | None) -> bytes:
