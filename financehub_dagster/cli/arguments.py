@@ -96,6 +96,7 @@ def exchange(text: str, symbol: str) -> str:
         return mic
     words = mic.lower().split()
     named = [code for code, each in known.items() if words and all(word in each.name.lower() for word in words)]
+    named.sort(key=lambda code: code not in OFTEN_MEANT)
     likely = named[:CLOSE] or get_close_matches(mic, list(known), n=3) or OFTEN_MEANT
     choice = ", ".join(f"{code} ({known[code].name})" for code in likely)
     problem = f"--exchange {text}: not a known MIC." if mic else f"--exchange is missing: where is {symbol} listed?"

@@ -4,12 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 from financehub_dagster.cli.app import run
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import list_instruments, upsert_instruments
 from financehub_dagster_tests.fixtures.eventually import eventually
 from financehub_dagster_tests.unit.serving import stored
 
@@ -45,12 +48,29 @@ def test_people_are_told_rows_files_and_place(filled: Path, capsys: pytest.Captu
     assert lines == ['"symbol","date","close"', '"AAPL",2024-01-02,405', '"AAPL",2024-01-03,409']
 
 
+def test_only_instruments_of_an_exchange(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def exported(*words: str) -> set[str]:
+        assert run(["export", BARS, *words, "--output", "some.parquet", "--json"]) == 0
+        capsys.readouterr()
+        return set(parquet.read_table(filled / "some.parquet")["symbol"].to_pylist())
+
+    with transaction() as connection:
+        brk = list_instruments(connection, symbols=["BRK.B"])[0]
+        upsert_instruments(connection, [replace(brk, exchange="XNYS", is_active=False)])
+    assert exported("--exchange", "xnas") == {"AAPL", "MSFT"}
+    assert exported("--exchange", "XNYS") == {"BRK.B"}, "its bars are there, removed or not"
+    assert exported("--exchange", "XNYS", "--exchange", "XNAS") == {"AAPL", "BRK.B", "MSFT"}
+    assert exported("--exchange", "XNAS", "--symbols", "aapl,BRK.B") == {"AAPL"}
+
+
 def test_what_cannot_be_exported_is_wrong_usage(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(filled.iterdir())
     for words, line in (
         (["stock_price_daily"], "unknown table stock_price_daily: did you mean stock_prices_daily"),
         ([BARS, "--columns", "klose"], "unknown column klose of stock_prices_daily"),
         ([BARS, "--symbols", "APPL"], "unknown symbol APPL: did you mean AAPL?"),
+        ([BARS, "--exchange", "NASDAQ"], "--exchange NASDAQ: not a known MIC. Choose from XNAS"),
+        ([BARS, "--exchange", "XTKS"], "no such instrument at XTKS: "),
         ([BARS, "--from", "monday"], "start monday: write a day as"),
         ([BARS, "--format", "csv", "--output", "x.parquet"], "x.parquet does not end in .csv"),
         (["indicators_daily", "--repaired"], "indicators_daily has no flags: repaired works for tables of daily bars"),
@@ -65,6 +85,9 @@ def test_what_cannot_be_exported_is_wrong_usage(filled: Path, capsys: pytest.Cap
 SLOW = """
 import sys, time
 from financehub_dagster.cli.app import run
+from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import list_instruments, upsert_instruments
 from financehub_dagster.serving import export
 export.SYMBOLS_PER_PART = 1
 whole, export._write_part = export._write_part, lambda path, *rest, **more: (

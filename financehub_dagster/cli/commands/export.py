@@ -3,15 +3,17 @@
 Belongs here: the command's options and messages. Does not belong here: its work (serving.export).
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from financehub_dagster.cli.arguments import tables_like
+from financehub_dagster.cli.arguments import exchange, exchanges_like, split_symbols, tables_like
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
+from financehub_dagster.cli.errors import WrongUsage
 from financehub_dagster.wording import counted
 
 if TYPE_CHECKING:
@@ -48,6 +50,15 @@ def export(
     symbols: Annotated[
         list[str] | None, typer.Option("--symbols", help="Only these, separated by commas.", metavar="A,B")
     ] = None,
+    exchanges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exchange",
+            help="Only instruments of this exchange; may be repeated.",
+            metavar="MIC",
+            autocompletion=exchanges_like,
+        ),
+    ] = None,
     first: Annotated[str | None, typer.Option("--from", help="First day.", metavar="YYYY-MM-DD")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day, included.", metavar="YYYY-MM-DD")] = None,
     columns: Annotated[
@@ -75,7 +86,7 @@ def export(
     chosen = form or _format_of(target, file_formats.SUFFIXES)
     question = ask(
         table,
-        symbols=symbols,
+        symbols=symbols if exchanges is None else symbols_at(exchanges, symbols),
         start=first,
         end=last,
         columns=columns,
@@ -87,6 +98,23 @@ def export(
         done = work.export(question, target, chosen.value, report)
     facts = {"table": table, "format": chosen.value, **_facts(done)}
     console.result(facts, lambda: console.say(f"{counted(done.rows, 'row')}, {done.bytes:,} bytes: {done.output}"))
+
+
+def symbols_at(mics: Sequence[str], symbols: Sequence[str] | None) -> list[str]:
+    """The symbols of the instruments at these exchanges, removed ones included; of `symbols` alone where given.
+
+    Raises WrongUsage for an exchange that does not exist, and where no instrument is left.
+    """
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
+
+    wanted = {exchange(mic, "the instrument") for mic in mics}
+    with transaction() as connection:
+        found = list_instruments(connection, symbols=split_symbols(symbols), active=None)
+    chosen = sorted(each.symbol for each in found if each.exchange in wanted)
+    if not chosen:
+        raise WrongUsage(f"no such instrument at {', '.join(sorted(wanted))}: `financehub instruments list` shows them")
+    return chosen
 
 
 def _facts(done: "Exported") -> dict[str, object]:

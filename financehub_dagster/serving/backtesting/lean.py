@@ -80,7 +80,8 @@ def _place(of: Instrument) -> _Place:
     market = MARKETS.get(exchanges()[of.exchange].calendar)
     if market is None:
         raise ReadError(
-            f"LEAN has no market for {of.symbol} at {of.exchange}, only for the USA and India: choose with --symbols"
+            f"LEAN has no market for {of.symbol} at {of.exchange}, only for the USA and India: choose with --exchange "
+            "or --symbols"
         )
     ticker = of.symbol.replace("/", ".").strip("^").lower()
     return _Place("index" if of.asset_type is AssetType.INDEX else "equity", market, ticker)

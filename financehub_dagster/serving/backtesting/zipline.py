@@ -43,4 +43,7 @@ def zipline(question: TableQuery, members: Sequence[Instrument], folder: Path, r
 def _require_one_calendar(members: Sequence[Instrument]) -> None:
     found = sorted({exchanges()[each.exchange].calendar for each in members})
     if len(found) > 1:
-        raise ReadError(f"zipline keeps one calendar for a bundle, and these have {', '.join(found)}: choose --symbols")
+        calendar = ", ".join(found)
+        raise ReadError(
+            f"zipline keeps one calendar for a bundle, and these have {calendar}: choose with --exchange or --symbols"
+        )

@@ -104,7 +104,7 @@ def test_a_shell_completes_commands_tables_exchanges_and_choices(monkeypatch, ca
         ([], "--exchange is missing: where is VOD listed? Choose from XNAS (Nasdaq), XNYS"),
         (
             ["--exchange", "London"],
-            "--exchange London: not a known MIC. Choose from AIMX (London Stock Exchange AIM), X",
+            "--exchange London: not a known MIC. Choose from XLON (London Stock Exchange), AIMX (London",
         ),
         (["--exchange", "XLOM"], "XLON (London Stock Exchange)"),
         (["--exchange", "?"], "`financehub instruments exchanges` lists all"),

@@ -189,7 +189,7 @@ def test_a_bundle_of_two_calendars_is_refused_with_their_names(tmp_path: Path) -
     with transaction() as connection:
         upsert_instruments(connection, [Instrument("7203", "Toyota", AssetType.STOCK, "XTKS", "JPY", "Asia/Tokyo")])
     try:
-        with pytest.raises(ReadError, match=r"these have XNYS, XTKS: choose --symbols"):
+        with pytest.raises(ReadError, match=r"these have XNYS, XTKS: choose with --exchange"):
             made("zipline", tmp_path / "bundle")
     finally:
         stored.remove("instruments", ["7203"])
