@@ -24,7 +24,6 @@ LOCK_SECONDS = cluster.START_SECONDS + 60
 class ServerStatus:
     """What `status` found: pid is None when nothing runs; holders are the pids of the processes that use the server."""
 
-    data: Path
     pid: int | None
     holders: tuple[int, ...]
 
@@ -94,12 +93,11 @@ def stop(home: Path) -> bool:
 def status(home: Path) -> ServerStatus:
     """Whether the server of `home` runs and who holds it; changes nothing that is in use."""
     home = home.resolve()
-    data = data_folder(home)
-    if not data.is_dir():
-        return ServerStatus(data, None, ())
+    if not data_folder(home).is_dir():
+        return ServerStatus(None, ())
     with _in_process, _locked(home):
-        found = cluster.find(data)
-        return ServerStatus(data, None if found is None else found.pid, tuple(holders.live(_holders_folder(home))))
+        found = cluster.find(data_folder(home))
+        return ServerStatus(None if found is None else found.pid, tuple(holders.live(_holders_folder(home))))
 
 
 def _stop_found(home: Path) -> bool:
