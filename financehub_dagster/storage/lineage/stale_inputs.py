@@ -48,13 +48,11 @@ def mark_dirty(connection: Connection, table: str, changed_from: Mapping[str, da
     )
 
 
-def read_marks(connection: Connection, table: str, symbols: Sequence[str] | None = None) -> dict[str, Mark]:
-    """The marks of the derived `table` by symbol, cleared ones too, for `symbols` or for all that were ever marked."""
+def read_marks(connection: Connection, table: str, symbols: Sequence[str]) -> dict[str, Mark]:
+    """The marks of the derived `table` by symbol, cleared ones too, for those of `symbols` that were ever marked."""
     query = sa.select(dirty_marks.c.symbol, dirty_marks.c.dirty_from, dirty_marks.c.version).where(
-        dirty_marks.c.table_name == table
+        dirty_marks.c.table_name == table, dirty_marks.c.symbol == any_of(symbols)
     )
-    if symbols is not None:
-        query = query.where(dirty_marks.c.symbol == any_of(symbols))
     return {symbol: Mark(since, version) for symbol, since, version in connection.execute(query)}
 
 

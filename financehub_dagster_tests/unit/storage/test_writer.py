@@ -157,14 +157,14 @@ def test_columns_of_a_pandas_frame_are_taken_as_they_are(database: Database) -> 
 def test_changed_instruments_are_marked_dirty_from_their_earliest_change(database: Database) -> None:
     store(bars({"AAPL": 5, "MSFT": 5}), derived=["indicators_daily"])
     with transaction() as connection:
-        first = stale_inputs.read_marks(connection, "indicators_daily")
+        first = stale_inputs.read_marks(connection, "indicators_daily", ["AAPL", "MSFT"])
         assert first == {symbol: stale_inputs.Mark(date(2024, 1, 1), 1) for symbol in ("AAPL", "MSFT")}
         assert stale_inputs.clear_marks(connection, "indicators_daily", {"AAPL": first["AAPL"]}) == 1
     columns = bars({"AAPL": 5, "MSFT": 6})
     columns["close"][3] = 12.0
     store(columns, derived=["indicators_daily"])
     with transaction() as connection:
-        assert stale_inputs.read_marks(connection, "indicators_daily") == {
+        assert stale_inputs.read_marks(connection, "indicators_daily", ["AAPL", "MSFT"]) == {
             "AAPL": stale_inputs.Mark(date(2024, 1, 4), 2),
             "MSFT": stale_inputs.Mark(date(2024, 1, 1), 2),
         }
