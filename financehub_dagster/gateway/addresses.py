@@ -21,8 +21,11 @@ def host_of(url: str) -> str:
 
 
 def place_of(base_url: str | None) -> str:
-    """The suffix under which an override's limits and usage are kept: @host:port, empty for the vendor itself."""
-    return "" if base_url is None else f"@{urlsplit(base_url).netloc}"
+    """The suffix under which an override's limits and usage are kept: @host:port, empty for the vendor itself.
+
+    A user and password in the address are not part of it: it is stored and shown.
+    """
+    return "" if base_url is None else f"@{urlsplit(base_url).netloc.rpartition('@')[2]}"
 
 
 def is_loopback(url: str) -> bool:

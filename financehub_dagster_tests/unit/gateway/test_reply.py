@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from financehub_dagster.gateway.addresses import is_loopback, overridden
+from financehub_dagster.gateway.addresses import is_loopback, overridden, place_of
 from financehub_dagster.gateway.errors import (
     BadKey,
     BadRequest,
@@ -88,6 +88,12 @@ def test_the_vendors_clock_is_ours_where_it_sends_none() -> None:
 )
 def test_a_stand_in_keeps_path_and_query(url: str, base: str, expected: str) -> None:
     assert overridden(url, base) == expected
+
+
+def test_the_place_of_an_override_has_no_password() -> None:
+    for address in ("http://proxy:8080/x", "http://user:secret@proxy:8080/x", "http://us%40er:se@cret@proxy:8080"):
+        assert place_of(address) == "@proxy:8080"
+    assert (place_of("http://user:secret@[::1]:8080"), place_of(None)) == ("@[::1]:8080", "")
 
 
 def test_loopback_is_told_from_the_world() -> None:
