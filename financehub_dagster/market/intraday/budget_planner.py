@@ -107,7 +107,7 @@ class Candidates:
     instrument was last asked for, or complete. left: minutes of trading until the reset. open: the market trades now.
     missed: a session has closed and is not complete. tried: it was asked for since that close. Instants (datetime64[s])
     are since, from which `waited` is counted; asked_at, the last request; closed_at, the last close; closes_at, the
-    next one, NaT unless it comes before the reset; next_due, when the next minute will have ended.
+    next one, NaT unless it comes before the reset.
     """
 
     symbols: Sequence[str]
@@ -122,7 +122,6 @@ class Candidates:
     asked_at: Instants
     closed_at: Instants
     closes_at: Instants
-    next_due: Instants
 
 
 class Decision(StrEnum):
@@ -143,9 +142,8 @@ class Decision(StrEnum):
 class Plan:
     """What a tick asks for and what waits.
 
-    calls: the symbols of each call, most urgent first. cost: credits they take. decisions and until (datetime64[s], the
-    earliest tick that may ask) are per instrument. every: minutes of trading between its pulls, at the present pace.
-    kept: credits kept for closes after this tick. unpaid: symbols for whose close today's credits do not suffice. left:
+    calls: the symbols of each call, most urgent first. cost: credits they take. decisions are per instrument. kept:
+    credits kept for closes after this tick. unpaid: symbols for whose close today's credits do not suffice. left:
     credits left today after the tick, None without a limit. stale: weighted minutes due, before and after the tick if
     every pull succeeds.
     """
@@ -154,8 +152,6 @@ class Plan:
     calls: tuple[tuple[str, ...], ...]
     cost: int
     decisions: tuple[Decision, ...]
-    until: Instants
-    every: Floats
     kept: int
     unpaid: tuple[str, ...]
     left: int | None
@@ -181,18 +177,6 @@ class Plan:
             **{str(decision): count for decision, count in counts.items() if count},
         }
 
-    def rows(self) -> list[dict[str, str | float | None]]:
-        """For run metadata: one row per instrument, with what is done with it and until when it waits."""
-        return [
-            {
-                "symbol": symbol,
-                "decision": str(decision),
-                "until": None if np.isnat(until) else f"{until}Z",
-                "every_minutes": round(float(every), 1) if np.isfinite(every) else None,
-            }
-            for symbol, decision, until, every in zip(self.symbols, self.decisions, self.until, self.every, strict=True)
-        ]
-
 
 def candidates(
     instruments: Sequence[Instrument],
@@ -213,7 +197,7 @@ def candidates(
     if light.any():
         raise ValueError(f"{instruments[int(light.argmax())].symbol}: its weight is {weight[light][0]}, not above 0")
     due, waited, left = np.zeros((3, count), np.int64)
-    closed_at, closes_at, next_due = np.full((3, count), np.datetime64("NaT", "s"))
+    closed_at, closes_at = np.full((2, count), np.datetime64("NaT", "s"))
     trades = np.zeros(count, bool)
     since = np.fmax(complete_to, asked_at.astype("datetime64[m]"))  # the minute of the request had not ended
     for hours, rows in by_market(instruments, now.astype("datetime64[D]").item(), assume=True):
@@ -224,11 +208,10 @@ def candidates(
         trades[rows] = hours.is_open(now)
         closed_at[rows] = hours.last_close(now)
         closes_at[rows] = closes if closes < resets_at else np.datetime64("NaT", "s")
-        next_due[rows] = hours.later(now, 1)
     missed = (complete_to < closed_at) & (due > 0)
     tried = missed & (asked_at >= closed_at)
     symbols = [each.symbol for each in instruments]
-    times = since, asked_at, closed_at, closes_at, next_due
+    times = since, asked_at, closed_at, closes_at
     return Candidates(symbols, weight, due, waited, left, trades, missed, tried, *times)
 
 
@@ -238,11 +221,11 @@ def plan(known: Candidates, budget: Budget, cost: CallCost, now: np.datetime64) 
     reserve = _reserve(known, cost, today, now)
     kept = reserve.credits(known, cost)
     every = pace(known, cost, today - kept)
-    verdict = _waiting(known, budget, reserve, every, now)
+    codes = _waiting(known, budget, reserve, now)
 
-    last = reserve.pending & (verdict.decisions != _CODES[Decision.SETTLING])
+    last = reserve.pending & (codes != _CODES[Decision.SETTLING])
     closing = _by_urgency(last, known.weight, (now - known.since).astype(np.float64))
-    verdict.set(closing, Decision.MINUTE_LIMIT, now + MINUTE)
+    codes[closing] = _CODES[Decision.MINUTE_LIMIT]
     closing = closing[: cost.affordable(minute)]
     reserve = reserve.without(closing)
     free = today - reserve.credits(known, cost)
@@ -250,15 +233,13 @@ def plan(known: Candidates, budget: Budget, cost: CallCost, now: np.datetime64) 
     turn = np.where(known.tried & ~known.open, now >= _next_try(known), known.waited >= np.floor(every + 0.5))
     untried = known.missed & ~known.tried
     regular = _by_urgency((known.due > 0) & turn & ~untried, known.weight, known.waited.astype(np.float64))
-    if cost.affordable(minute) <= cost.affordable(free):
-        verdict.set(regular, Decision.MINUTE_LIMIT, now + MINUTE)
-    else:
-        verdict.set(regular, Decision.KEPT, budget.resets_at)
+    by_minute = cost.affordable(minute) <= cost.affordable(free)
+    codes[regular] = _CODES[Decision.MINUTE_LIMIT if by_minute else Decision.KEPT]
     regular = regular[: max(min(cost.affordable(minute), cost.affordable(free)) - closing.size, 0)]
 
-    verdict.set(closing, Decision.LAST_PULL, now)
-    verdict.set(regular, Decision.ASKED, now)
-    return _plan(known, budget, cost, np.append(closing, regular), reserve, verdict, every)
+    codes[closing] = _CODES[Decision.LAST_PULL]
+    codes[regular] = _CODES[Decision.ASKED]
+    return _plan(known, budget, cost, np.append(closing, regular), reserve, codes)
 
 
 def pace(known: Candidates, cost: CallCost, spare: float) -> Floats:
@@ -338,36 +319,16 @@ _DECISIONS = tuple(Decision)
 _CODES = {decision: code for code, decision in enumerate(_DECISIONS)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Verdict:
-    """Per instrument the code of its decision, and until when it waits."""
-
-    decisions: Integers
-    until: Instants
-
-    def set(self, where: Rows | Flags, decision: Decision, until: Instants | np.datetime64) -> None:
-        self.decisions[where] = _CODES[decision]
-        self.until[where] = until
-
-
-def _waiting(known: Candidates, budget: Budget, reserve: _Reserve, every: Floats, now: np.datetime64) -> _Verdict:
-    """Why each instrument would not be asked for, as if none of them were."""
-    count = known.due.size
-    found = _Verdict(np.full(count, _CODES[Decision.NOTHING_DUE], np.int64), known.next_due.copy())
+def _waiting(known: Candidates, budget: Budget, reserve: _Reserve, now: np.datetime64) -> Integers:
+    """The codes of why each instrument would not be asked for, as if none of them were."""
+    codes = np.full(known.due.size, _CODES[Decision.NOTHING_DUE], np.int64)
     due = known.due > 0
-    slow = np.isinf(every)
-    missing = np.maximum(np.floor(np.where(slow, 0, every) + 0.5) - known.waited, 0).astype(np.int64)
-    turn = np.where(slow, budget.resets_at, now + missing * MINUTE)
-    found.set(due, Decision.PACED, turn[due])
-    retrying = due & known.tried & ~known.open
-    found.set(retrying, Decision.RETRYING, _next_try(known)[retrying])
-    untried = known.missed & ~known.tried
-    unpaid = untried & ~reserve.pending
-    found.set(unpaid, Decision.NO_CREDITS, budget.resets_at)
+    codes[due] = _CODES[Decision.PACED]
+    codes[due & known.tried & ~known.open] = _CODES[Decision.RETRYING]
+    codes[known.missed & ~known.tried & ~reserve.pending] = _CODES[Decision.NO_CREDITS]
     if budget.today is not None:
-        settling = reserve.pending & (now < known.closed_at + SETTLE)
-        found.set(settling, Decision.SETTLING, (known.closed_at + SETTLE)[settling])
-    return found
+        codes[reserve.pending & (now < known.closed_at + SETTLE)] = _CODES[Decision.SETTLING]
+    return codes
 
 
 def _next_try(known: Candidates) -> Instants:
@@ -381,9 +342,7 @@ def _by_urgency(wanted: Flags, weight: Floats, waited: Floats) -> Rows:
     return rows[np.argsort(-weight[rows] * waited[rows] ** 2, kind="stable")]
 
 
-def _plan(
-    known: Candidates, budget: Budget, cost: CallCost, asked: Rows, reserve: _Reserve, verdict: _Verdict, every: Floats
-) -> Plan:
+def _plan(known: Candidates, budget: Budget, cost: CallCost, asked: Rows, reserve: _Reserve, codes: Integers) -> Plan:
     names = [known.symbols[row] for row in asked.tolist()]
     spent = cost.of(asked.size)
     unpaid = ((known.missed & ~known.tried) | ~np.isnat(known.closes_at)) & ~(reserve.pending | reserve.coming)
@@ -394,9 +353,7 @@ def _plan(
         symbols=known.symbols,
         calls=tuple(tuple(names[start : start + cost.symbols]) for start in range(0, len(names), cost.symbols)),
         cost=spent,
-        decisions=tuple(_DECISIONS[code] for code in verdict.decisions.tolist()),
-        until=verdict.until,
-        every=every,
+        decisions=tuple(_DECISIONS[code] for code in codes.tolist()),
         kept=reserve.credits(known, cost),
         unpaid=tuple(known.symbols[row] for row in np.flatnonzero(unpaid).tolist()),
         left=None if budget.today is None else budget.today - spent,

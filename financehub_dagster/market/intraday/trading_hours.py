@@ -89,10 +89,6 @@ class TradingHours:
         opened = self.starts[place] + (numbers - self.numbers[place]) * MINUTE
         return np.where(known, opened, np.datetime64("NaT", "s"))
 
-    def later(self, at: Instants | np.datetime64, minutes: Integers | int) -> Instants:
-        """When so many more minutes (at least 1) of the market will have ended, counted from `at`."""
-        return self.opening(self.finished(at) + minutes - 1) + MINUTE
-
     def interval_of(self, at: Instants | np.datetime64) -> NDArray[np.intp]:
         """The index of the interval that each instant lies in, -1 where the market is closed."""
         when = np.asarray(at, "datetime64[s]")

@@ -122,13 +122,6 @@ def test_a_minute_is_due_once_it_has_ended() -> None:
     assert hours.minutes(at("2024-12-02"), at("2024-12-01")).size == 0
 
 
-def test_later_counts_minutes_of_trading_only() -> None:
-    hours = trading_hours(APPLE)
-    assert hours.later(at("2024-11-29T17:58"), 2) == at("2024-11-29T18:00")
-    assert hours.later(at("2024-11-29T17:58:30"), 3) == at("2024-12-02T14:31")
-    assert hours.later(at("2024-11-29T20:00"), 1) == at("2024-12-02T14:31")
-
-
 def test_minutes_and_their_numbers_are_inverse() -> None:
     for of in (APPLE, TOYOTA, EURO, BITCOIN):
         hours = trading_hours(of)
@@ -151,7 +144,6 @@ def test_an_unknown_exchange_never_trades_and_raises_nothing() -> None:
     assert not hours.is_open(np.array([now, now])).any()
     assert np.isnat(hours.session_of(now))
     assert np.isnat([hours.next_close(now), hours.last_close(now)]).all()
-    assert np.isnat(hours.later(np.array([now]), 1)).all()
 
 
 def test_no_minute_is_expected_beyond_what_a_calendar_knows_unless_assumed() -> None:
