@@ -56,7 +56,6 @@ class DailyRecording(Prices):
     prints as those decimals again. volume counts shares for stocks, coins for cryptos.
     """
 
-    symbol: str
     date: NDArray[np.datetime64]
 
 
@@ -100,7 +99,7 @@ def _daily() -> dict[str, DailyRecording]:
     for name in _DAILY_FILES:
         for symbol, lines in groupby(_rows(name), key=lambda row: row[0]):
             _, date, *numbers = zip(*lines, strict=True)
-            found[symbol] = DailyRecording(*_columns(numbers), symbol, np.array(date, "datetime64[D]"))
+            found[symbol] = DailyRecording(*_columns(numbers), np.array(date, "datetime64[D]"))
     return found
 
 

@@ -65,7 +65,7 @@ def oldest_in_progress() -> datetime | None:
 
 
 _STEPS = sa.text("""
-    select e.run_id, r.pipeline_name, e.step_key, min(e.timestamp),
+    select e.run_id, r.pipeline_name, e.step_key,
         extract(epoch from (clock_timestamp() at time zone 'UTC') - min(e.timestamp))
     from runs r join event_logs e on e.run_id = r.run_id
     where r.status in ('STARTED', 'CANCELING') and e.step_key is not null
@@ -78,12 +78,11 @@ _STEPS = sa.text("""
 
 @dataclass(frozen=True)
 class RunningStep:
-    """A step that runs now, which is named after its table: since when (aware), and for how many seconds."""
+    """A step that runs now, which is named after its table, and for how many seconds."""
 
     run_id: str
     job_name: str
     table: str
-    started: datetime
     seconds: float
 
 
@@ -91,7 +90,7 @@ def scheduled_steps() -> list[RunningStep]:
     """The steps that runs of schedules are in; raises DatabaseError."""
     with autocommit(dagster_database()) as connection:
         rows = connection.execute(_STEPS)
-        return [RunningStep(row[0], row[1], row[2], row[3].replace(tzinfo=UTC), float(row[4])) for row in rows]
+        return [RunningStep(run, job, table, float(seconds)) for run, job, table, seconds in rows]
 
 
 @dataclass(frozen=True)

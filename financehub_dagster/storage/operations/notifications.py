@@ -51,7 +51,6 @@ _CLAIM = sa.text("""
         settled_at = null, error = null
     from due where (n.symbol, n.date, n.rule) = (due.symbol, due.date, due.rule)
     returning n.symbol, n.date, n.rule, n.direction, n.price,
-        (select name from instruments i where i.symbol = n.symbol),
         (select currency from instruments i where i.symbol = n.symbol)
     """)
 
@@ -89,7 +88,6 @@ class Claimed:
     rule: str
     direction: str
     price: float
-    name: str
     currency: str
 
 

@@ -55,7 +55,6 @@ class OpenBreach:
 
     table: str
     kind: str
-    subject: str
     began_at: datetime
     checked_at: datetime
     detail: str
@@ -64,5 +63,5 @@ class OpenBreach:
 def open_breaches(connection: Connection) -> list[OpenBreach]:
     """Breaches that last, the oldest first."""
     c = sla_breaches.c
-    query = sa.select(c.table_name, c.kind, c.subject, c.began_at, c.checked_at, c.detail).where(c.ended_at.is_(None))
+    query = sa.select(c.table_name, c.kind, c.began_at, c.checked_at, c.detail).where(c.ended_at.is_(None))
     return [OpenBreach(*row) for row in connection.execute(query.order_by(c.began_at, c.id))]

@@ -178,8 +178,8 @@ def test_what_only_a_person_can_put_right_is_an_incident_at_once():
 
 def test_late_exchanges_of_a_table_are_one_incident():
     later = NOW + alerts.CATCHING_UP
-    breaches = [OpenBreach("quotes", "freshness", name, NOW, later, f"{name}: late") for name in "ABCDE"]
-    breaches.append(OpenBreach("fundamentals", "freshness", "XNAS", NOW + timedelta(minutes=1), later, "catches up"))
+    breaches = [OpenBreach("quotes", "freshness", NOW, later, f"{name}: late") for name in "ABCDE"]
+    breaches.append(OpenBreach("fundamentals", "freshness", NOW + timedelta(minutes=1), later, "catches up"))
     assert alerts.incidents([], breaches) == {
         "freshness/quotes": "quotes is late: A: late; B: late; C: late and 2 more"
     }

@@ -92,7 +92,7 @@ ONE: dict[object, Callable[[int], object]] = {
     Due: lambda number: Due(number, "it failed", NOW, NOW, recurrence=0),
     Breach: lambda number: Breach(f"table-{number}", "XNAS", 1.0, 2.0, "late"),
     Freshness: lambda number: Freshness(f"table-{number}", "XNAS", NOW, NOW, 1.0, 0.0),
-    Claimed: lambda number: Claimed(f"S{number:05d}", START, "macd_zero", "entry", 1.0, "New", "USD"),
+    Claimed: lambda number: Claimed(f"S{number:05d}", START, "macd_zero", "entry", 1.0, "USD"),
     Lot: lambda number: Lot("main", f"S{number:05d}", 1.0, 1.0, START),
     SessionsResponse: lambda number: SessionsResponse(f"S{number:05d}", "yahoo", START, END, NOW, None),
     discrepancies.Row: lambda number: discrepancies.Row(
