@@ -161,15 +161,21 @@ def answer(
     settles: timedelta = SETTLES,
     traded_to: int | None = None,
     told_since: datetime | None = None,
+    ahead: float | None = None,
 ) -> IntradayBars:
     """The bars of a range that are over by the vendor's clock, and up to when the vendor has answered for every minute.
 
     settles: how long after a minute a bar of it may still appear. traded_to: the epoch second of a trade that the
-    vendor knows, beside the bars.
+    vendor knows, beside the bars. ahead: seconds by which the vendor's clock is ahead of ours, where `reply` does not
+    say.
     """
-    clock = clock_of(reply)
-    now = datetime.now(UTC)
-    offset = 0.0 if reply is None or reply.told_time is None else (reply.told_time - now).total_seconds()
+    if (reply is None or reply.told_time is None) and ahead is not None:
+        now = datetime.now(UTC)
+        clock, offset = now + timedelta(seconds=ahead), ahead
+    else:
+        clock = clock_of(reply)
+        now = datetime.now(UTC)
+        offset = 0.0 if reply is None or reply.told_time is None else (reply.told_time - now).total_seconds()
     off = abs(offset) > CLOCK_TOLERANCE
     if off:
         _tell_clock(source, round(-offset / 60))

@@ -187,6 +187,17 @@ def test_before_the_listing_a_months_file_and_one_request_show_that_there_is_not
     assert (len(answer.bars), answer.calls) == (0, 2)
 
 
+def test_bars_of_files_are_stamped_by_the_clock_of_binance_where_ours_is_off(sandbox: Sandbox) -> None:
+    sandbox.freeze(datetime.now(UTC) + timedelta(hours=3))
+    provider = binance()
+    with counting():
+        for calls in (2, 0):
+            answer = ask(provider)
+            assert (len(answer.bars), answer.calls) == (WEEK, calls)
+            assert answer.clock_offset == pytest.approx(3 * 3600, abs=30)
+            assert answer.fetched_at - datetime.now(UTC) > timedelta(hours=2, minutes=59)
+
+
 def test_short_and_running_ranges_ask_for_no_file(sandbox: Sandbox) -> None:
     now = datetime.now(UTC)
     ask(binance(), now - timedelta(hours=30), 1.25)

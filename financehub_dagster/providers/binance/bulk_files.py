@@ -96,11 +96,15 @@ class BulkFile:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The bars of a range that files have, the parts that they lack (epoch seconds), and the requests that it took."""
+    """The bars of a range that files have, the parts that they lack (epoch seconds), and the requests that it took.
+
+    ahead: seconds by which the clock there was ahead of ours when it last answered; None where it never said.
+    """
 
     bars: Minutes
     lacking: Sequence[tuple[int, int]]
     requests: int
+    ahead: float | None = None
 
 
 @dataclass(slots=True)
@@ -129,6 +133,7 @@ class BulkFiles:
     _places: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(AT_ONCE))
     _runs: "WeakKeyDictionary[Sent, _Months]" = field(default_factory=WeakKeyDictionary)
     _session: "GatewaySession | None" = None
+    _ahead: float | None = None
 
     def bars(self, pair: str, of: Range, now: datetime) -> Found:
         """What the files that are worth their requests have of a range; raises nothing of a vendor's."""
@@ -144,7 +149,7 @@ class BulkFiles:
                 parts += [each for each in read if each is not None]
         bars = Minutes.joined(parts)
         bars = bars.kept((bars.opens >= of.first) & (bars.opens < of.last))
-        return Found(bars, lacking(bars, of), sent.count)
+        return Found(bars, lacking(bars, of), sent.count, self._ahead)
 
     def _once(self, file: BulkFile, symbol: str, sent: _Requests) -> Minutes | None:
         """The file, a month by whichever thread of the run asks first; None for one that cannot be had or used."""
@@ -193,6 +198,8 @@ class BulkFiles:
                 zipped = None if checksum is None else self._get(file.path)
             finally:
                 sent.count += call.requests
+                if call.reply is not None and call.reply.clock_offset is not None:
+                    self._ahead = call.reply.clock_offset
         if checksum is not None and zipped is not None:
             verify(file, checksum, zipped)
         return zipped

@@ -104,7 +104,7 @@ class BinanceProvider(Vendor):
         )
         found = intraday.Minutes.joined([filed.bars, told])
         requests = call.requests + filed.requests
-        answer = intraday.answer(of, found, NAME, requests, call.reply, settles=timedelta())
+        answer = intraday.answer(of, found, NAME, requests, call.reply, settles=timedelta(), ahead=filed.ahead)
         return replace(answer, from_bulk_files=len(set(filed.bars.opens.tolist()).difference(told.opens.tolist())))
 
     def quotes(self, instruments: Sequence[Instrument]) -> Answers:
