@@ -117,7 +117,7 @@ def kinds_as_markdown() -> str:
     """What each kind of error is, as a Markdown table."""
     from financehub_dagster.market.quality.vendor_errors import KINDS
 
-    lines = ["| kind | the bar has | told by the rules |", "|---|---|---|"]
+    lines = ["| kind | the bar has | found by the rules |", "|---|---|---|"]
     for kind in KINDS:
         rules = ", ".join(f"`{rule}`" for rule in kind.rules)
         lines.append(f"| `{kind.name}` | {kind.description} | {rules} |")
