@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from financehub_dagster.market.adjustments import CASH
 from financehub_dagster.market.bar_arrays import DAILY_VALUES
-from financehub_dagster.market.quality import agreement, reconciliation
+from financehub_dagster.market.quality import agreement, doubts, reconciliation
 from financehub_dagster.market.quality.reconciliation import FEWEST, SAME_BASIS, TOLERANCES
 
 type Days = NDArray[np.datetime64]
@@ -85,10 +85,10 @@ KINDS: tuple[Kind, ...] = (
 
 NAMES = tuple(kind.name for kind in KINDS)
 _KIND_OF = {rule: kind.name for kind in KINDS for rule in kind.rules}
-_PRESUMED = {"unit": TOLERANCES["close"], "spike": TOLERANCES["close"], "stale": 1e-4}
+_PRESUMED = {"unit": doubts.DETACHED[0] / 2, "spike": doubts.DETACHED[0] / 2, "stale": 1e-4}
 """Kinds that a rule presumes of a price among its neighbours: another vendor's close that is as near, as a log ratio,
-disproves it, and where no other has one it is not decided. A close that repeats the last one is often near the right
-one."""
+disproves it, and where no other has one it is not decided. One that is within half of the least spike has made the same
+move. A close that repeats the last one is often near the right one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,9 @@ def test_what_a_rule_presumes_is_disproved_by_another_vendor_with_the_same_price
     assert by_rules("other", crash, bars(), "yahoo") == []
     assert [each.kind for each in by_rules("other", crash, bars(close=1.4), "yahoo")] == ["spike"]
     assert by_rules("other", crash, bars(close=1.4), "yahoo", bars()) == []
+    assert by_rules("other", crash, bars(close=1.03), "yahoo") == [], "it has made the same move"
+    stale = [(date(2024, 1, 8), "stale", "close", 107.0)]
+    assert [each.kind for each in by_rules("other", stale, bars(close=1.003), "yahoo")] == ["stale"]
     outside = [(date(2024, 1, 8), "outside_range", "close", 107.0)]
     assert [each.kind for each in by_rules("other", outside, bars(), "yahoo")] == ["disordered"]
 
