@@ -27,20 +27,18 @@ _CREATE_LOCK = 7_236_400_001
 """Advisory lock under which databases are created: any number that nobody else uses."""
 
 
-def ensure_database(url: URL) -> bool:
-    """Create the database of `url` if its server has none of that name, and say whether; raises DatabaseError."""
+def ensure_database(url: URL) -> None:
+    """Create the database of `url` if its server has none of that name; raises DatabaseError."""
     try:
         with autocommit(url):
-            return False
+            return
     except (NotMigrated, Refused) as error:
         maintenance = url.set(database=MAINTENANCE_DATABASE)
         with locked(maintenance, _CREATE_LOCK), autocommit(maintenance, any_encoding=True) as connection:
-            if _create(connection, url):
-                return True
+            created = _create(connection, url)
             # It exists by now, or the server refused in words of another language for another reason.
-            if isinstance(error, Refused):
+            if not created and isinstance(error, Refused):
                 raise error from None
-            return False
 
 
 @contextmanager

@@ -42,10 +42,9 @@ def note_write(connection: Connection, table_name: str, run_id: str, first: date
     )
 
 
-def clear_notes(connection: Connection, run_id: str, table_names: list[str]) -> int:
-    """Take away the notes of a run that has reported of these tables; returns how many."""
-    done = sa.delete(table).where(table.c.run_id == run_id, table.c.table_name == any_of(table_names))
-    return connection.execute(done).rowcount
+def clear_notes(connection: Connection, run_id: str, table_names: list[str]) -> None:
+    """Take away the notes of a run that has reported of these tables."""
+    connection.execute(sa.delete(table).where(table.c.run_id == run_id, table.c.table_name == any_of(table_names)))
 
 
 def runs_with_notes(connection: Connection) -> list[str]:

@@ -121,9 +121,9 @@ def abandon(connection: Connection) -> int:
     return connection.execute(_ABANDON, {"lease": LEASE}).rowcount
 
 
-def revive(connection: Connection, symbols: Sequence[str]) -> int:
-    """Have notifications of `symbols` wait again whose delivery has failed; returns how many."""
-    return connection.execute(_REVIVE, {"symbols": list(symbols)}).rowcount
+def revive(connection: Connection, symbols: Sequence[str]) -> None:
+    """Have notifications of `symbols` wait again whose delivery has failed."""
+    connection.execute(_REVIVE, {"symbols": list(symbols)})
 
 
 def symbols_with_failed(connection: Connection, symbols: Sequence[str]) -> set[str]:
