@@ -110,7 +110,7 @@ def _judged(of: Compared) -> "tuple[pd.DataFrame, list[Broken]]":
     for row in np.flatnonzero(bits).tolist():
         bar = good.iloc[row]
         for flag in doubts.names(int(bits[row])):
-            column = vendor_errors.column_of(flag)
+            column = vendor_errors.column_of(flag, bar)
             broken.append((bar["date"].date(), flag, column, _number(bar[column])))
     first, last = of.span
     return _within(good, of.span), [each for each in broken if first <= each[0] <= last]
@@ -142,7 +142,7 @@ def _broken(vendor: str, stored: "pd.DataFrame", answers: Sequence[vendor_answer
     known = dict(zip(own["date"].dt.date, own.to_dict("records"), strict=True))
     for day, row in known.items():
         for flag in row["flags"]:
-            column = vendor_errors.column_of(flag)
+            column = vendor_errors.column_of(flag, row)
             yield day, flag, column, _number(row[column])
     for source, day, rule, refused, at in answers:
         corrected = day in known and known[day]["fetched_at"] > at and not rule.startswith("split")

@@ -44,9 +44,10 @@ def found_in(case: Case, right: pd.DataFrame) -> list[Finding]:
     told = case.bars.assign(source="yahoo")
     splits = case.actions[case.actions["kind"] == "split"]
     broken = [
-        (bar["date"].date(), flag, vendor_errors.column_of(flag), float(bar[vendor_errors.column_of(flag)]))
+        (bar["date"].date(), flag, column, float(bar[column]))
         for bar, flags in zip(case.bars.to_dict("records"), flags_of(case), strict=True)
         for flag in sorted(flags)
+        for column in [vendor_errors.column_of(flag, bar)]
     ]
     rules = vendor_errors.by_rules("yahoo", broken, right, "the corrected form")
     compared = vendor_errors.by_comparison(told, "the corrected form", right, right, splits)

@@ -249,9 +249,12 @@ def _are_near(told: float | None, other: float, room: float) -> bool:
     return told is not None and told > 0 and other > 0 and bool(abs(np.log(told / other)) <= room)
 
 
-def column_of(rule: str) -> str:
-    """The column that shows how a bar breaks a rule."""
+def column_of(rule: str, bar: Mapping[Any, Any]) -> str:
+    """The column that shows how a bar breaks a rule: of one in two units, the high or low that is in the other."""
     kind = kind_of(rule)
+    if kind == "unit" and bar["high"] > doubts.UNITS[0] / 2 * bar["low"] > 0:
+        ends = sorted((bar["open"], bar["close"]))
+        return "high" if bar["high"] * bar["low"] > ends[0] * ends[1] else "low"
     return "volume" if kind == "volume" else "adj_close" if kind == "dividend" else "close"
 
 

@@ -13,6 +13,7 @@ from financehub_dagster.market.quality.vendor_errors import (
     Finding,
     by_comparison,
     by_rules,
+    column_of,
     kind_of,
     payments_on_other_days,
     same_payments,
@@ -94,6 +95,16 @@ def test_what_a_rule_presumes_is_disproved_by_another_vendor_with_the_same_price
     assert [each.kind for each in by_rules("other", stale, bars(close=1.003), "yahoo")] == ["stale"]
     outside = [(date(2024, 1, 8), "outside_range", "close", 107.0)]
     assert [each.kind for each in by_rules("other", outside, bars(), "yahoo")] == ["disordered"]
+
+
+def test_a_high_or_low_in_another_unit_is_one_though_the_close_is_right() -> None:
+    right, day = bars().to_dict("records")[7], date(2024, 1, 8)
+    assert column_of("unit_100x", right) == "close"
+    for name, factor in (("high", 100.0), ("low", 0.01)):
+        bar = {**right, name: right[name] * factor}
+        assert column_of("unit_100x", bar) == name
+        [found] = by_rules("other", [(day, "unit_100x", name, bar[name])], bars(), "yahoo")
+        assert (found.kind, found.decided, found.told, found.other) == ("unit", True, bar[name], right[name])
 
 
 def test_what_a_rule_presumes_is_not_decided_where_no_other_vendor_has_the_bar() -> None:
