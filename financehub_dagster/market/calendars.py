@@ -14,7 +14,7 @@ breaks count as part of the session here; `trading_hours` leaves them out. A del
 its last day.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -46,6 +46,20 @@ def market_of(of: Instrument | str) -> Market:
     if isinstance(of, str):
         return of, False, None
     return of.exchange, of.asset_type is AssetType.FX, of.delisted_on
+
+
+def numbers_by_market(instruments: Sequence[Instrument]) -> dict[Market, list[int]]:
+    """The places among `instruments` of those of each market."""
+    found: dict[Market, list[int]] = {}
+    for number, each in enumerate(instruments):
+        found.setdefault(market_of(each), []).append(number)
+    return found
+
+
+def once_a_market[T](instruments: Sequence[Instrument], find: Callable[[Instrument], T]) -> list[T]:
+    """What `find` says of each of `instruments`, asked once for all of a market."""
+    found = {market: find(instruments[first]) for market, (first, *_) in numbers_by_market(instruments).items()}
+    return [found[market_of(each)] for each in instruments]
 
 
 def schedule(of: Instrument | str, start: date, end: date, *, assume: bool = False) -> Sessions:

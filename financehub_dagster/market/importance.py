@@ -64,15 +64,15 @@ def sessions_behind(instruments: Sequence[Instrument], newest: Sequence[date | N
 
     Infinite where none is stored; counted over FAR_BEHIND, which weighs nearly as much.
     """
-    ended: dict[object, NDArray[np.datetime64]] = {}
+
+    def ended(of: Instrument) -> NDArray[np.datetime64]:
+        recent = calendars.known(of, (now - FAR_BEHIND).date(), now.date())
+        return recent.dates[recent.closes <= calendars.instant(now)]
+
     found = np.full(len(instruments), np.inf)
-    for row, (each, last) in enumerate(zip(instruments, newest, strict=True)):
-        market = calendars.market_of(each)
-        if market not in ended:
-            recent = calendars.known(each, (now - FAR_BEHIND).date(), now.date())
-            ended[market] = recent.dates[recent.closes <= calendars.instant(now)]
+    for row, (dates, last) in enumerate(zip(calendars.once_a_market(instruments, ended), newest, strict=True)):
         if last is not None:
-            found[row] = np.count_nonzero(ended[market] > np.datetime64(last, "D"))
+            found[row] = np.count_nonzero(dates > np.datetime64(last, "D"))
     return found
 
 

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from financehub_dagster.market import calendars
 from financehub_dagster.market.bar_arrays import BarArrays
 from financehub_dagster.market.calendar_source import Days
-from financehub_dagster.market.calendars import Market, market_of
 from financehub_dagster.market.derived import DerivedRows
 from financehub_dagster.market.instruments import Instrument
 
@@ -26,11 +25,8 @@ def next_trade_dates(instruments: Sequence[Instrument], first: date, last: date)
 
     The weeks cover the longest closures known: two for the Lunar New Year and national holidays in East Asia.
     """
-    found: dict[Market, Days] = {}
-    for each in instruments:
-        if market_of(each) not in found:
-            found[market_of(each)] = calendars.known(each, first, last + _LONGEST_CLOSURE).dates
-    return [found[market_of(each)] for each in instruments]
+    end = last + _LONGEST_CLOSURE
+    return calendars.once_a_market(instruments, lambda each: calendars.known(each, first, end).dates)
 
 
 def newest_sessions(instruments: Sequence[Instrument], now: datetime) -> tuple[Days, Days]:
@@ -39,22 +35,16 @@ def newest_sessions(instruments: Sequence[Instrument], now: datetime) -> tuple[D
     NaT where there is none. The second is what a daily close at `now` cannot take yet, because it is still open or has
     not begun.
     """
-    closed: dict[Market, np.datetime64] = {}
-    pending: dict[Market, np.datetime64] = {}
-    for each in instruments:
-        market = market_of(each)
-        if market in closed:
-            continue
-        newest = calendars.last_finished_session(each, now)
-        closed[market] = np.datetime64("NaT" if newest is None else newest, "D")
-        today = calendars.known(each, now.date() if newest is None else newest, now.date()).dates
-        later = today[today > closed[market]] if newest is not None else today
-        pending[market] = later[0] if later.size else np.datetime64("NaT", "D")
-    markets = [market_of(each) for each in instruments]
-    return (
-        np.array([closed[market] for market in markets], "datetime64[D]"),
-        np.array([pending[market] for market in markets], "datetime64[D]"),
-    )
+
+    def sessions(of: Instrument) -> tuple[np.datetime64, np.datetime64]:
+        newest = calendars.last_finished_session(of, now)
+        closed = np.datetime64("NaT" if newest is None else newest, "D")
+        today = calendars.known(of, now.date() if newest is None else newest, now.date()).dates
+        later = today[today > closed] if newest is not None else today
+        return closed, later[0] if later.size else np.datetime64("NaT", "D")
+
+    found = np.array(calendars.once_a_market(instruments, sessions), "datetime64[D]").reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
 
 def pivot_points(high: ArrayLike, low: ArrayLike, close: ArrayLike) -> dict[str, Floats]:

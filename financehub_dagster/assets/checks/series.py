@@ -82,12 +82,10 @@ def _sessions(evidence: Evidence) -> Finding:
 
 def _by_calendar(instruments: Sequence[Instrument]) -> Iterator[tuple[Instrument, list[str]]]:
     """One instrument of each calendar, and the symbols of all of them."""
-    from financehub_dagster.market.calendars import Market, market_of
+    from financehub_dagster.market.calendars import numbers_by_market
 
-    groups: dict[Market, list[Instrument]] = {}
-    for each in instruments:
-        groups.setdefault(market_of(each), []).append(each)
-    return ((group[0], [each.symbol for each in group]) for group in groups.values())
+    groups = ([instruments[number] for number in numbers] for numbers in numbers_by_market(instruments).values())
+    return ((group[0], [each.symbol for each in group]) for group in groups)
 
 
 def _finding(examined: int, found: "pd.DataFrame", what: str, more: Sequence[str] = ()) -> Finding:

@@ -124,13 +124,12 @@ def about_to_open(members: list[Instrument], now: datetime) -> list[str]:
     from financehub_dagster.market import calendars
 
     moment, until = calendars.instant(now), calendars.instant(now + AHEAD)
-    opens: dict[object, bool] = {}
-    for each in members:
-        market = calendars.market_of(each)
-        if market not in opens:
-            around = calendars.known(each, (now - timedelta(days=1)).date(), (now + timedelta(days=1)).date())
-            opens[market] = bool(((around.opens > moment) & (around.opens <= until)).any())
-    return [each.symbol for each in members if opens[calendars.market_of(each)]]
+
+    def opens(of: Instrument) -> bool:
+        around = calendars.known(of, (now - timedelta(days=1)).date(), (now + timedelta(days=1)).date())
+        return bool(((around.opens > moment) & (around.opens <= until)).any())
+
+    return [each.symbol for each, soon in zip(members, calendars.once_a_market(members, opens), strict=True) if soon]
 
 
 IMPORTANT_JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from financehub_dagster.market import calendars
 from financehub_dagster.market.calendar_source import NO_SESSIONS, Calendar, Days, Instants, Sessions
-from financehub_dagster.market.calendars import Market, market_of
 from financehub_dagster.market.instruments import Instrument
 
 type Integers = NDArray[np.int64]
@@ -137,12 +136,9 @@ def by_market(
     instruments: Sequence[Instrument], last: date | None = None, *, assume: bool = False
 ) -> list[tuple[TradingHours, NDArray[np.intp]]]:
     """The trading hours of each market of `instruments`, with the positions of its instruments among them."""
-    members: dict[Market, list[int]] = {}
-    for number, each in enumerate(instruments):
-        members.setdefault(market_of(each), []).append(number)
     return [
         (trading_hours(instruments[numbers[0]], last, assume=assume), np.array(numbers, np.intp))
-        for numbers in members.values()
+        for numbers in calendars.numbers_by_market(instruments).values()
     ]
 
 

@@ -18,7 +18,7 @@ from itertools import batched
 import numpy as np
 
 from financehub_dagster.market import calendars, coverage, derived
-from financehub_dagster.market.calendars import Market, market_of
+from financehub_dagster.market.calendars import Market, market_of, numbers_by_market
 from financehub_dagster.market.coverage import Dates, Days, Flags, Rows, States
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import confirmed_empty, facts, rows
@@ -121,18 +121,10 @@ def _reopened(connection: Connection, table: str, known: Mapping[str, EmptySessi
 def _flags(instruments: Sequence[Instrument], sessions: Mapping[Market, Days], stored: Dates) -> dict[str, Flags]:
     """Which of its sessions are stored of each instrument; the rows of `stored` number them."""
     found: dict[str, Flags] = {}
-    for calendar, numbers in _by_calendar(instruments).items():
+    for calendar, numbers in numbers_by_market(instruments).items():
         flags = coverage.at_dates(sessions[calendar], stored.among(_places(len(instruments), numbers)), len(numbers))
         found |= {instruments[number].symbol: own for number, own in zip(numbers, flags, strict=True)}
     return found
-
-
-def _by_calendar(instruments: Sequence[Instrument]) -> dict[Market, list[int]]:
-    """The numbers of the instruments that have the same sessions."""
-    members: dict[Market, list[int]] = {}
-    for number, instrument in enumerate(instruments):
-        members.setdefault(market_of(instrument), []).append(number)
-    return members
 
 
 def _places(count: int, numbers: Sequence[int]) -> Rows:
@@ -249,7 +241,7 @@ class _Batch:
 
     def by_calendar(self) -> Iterator[tuple[Days, list[int]]]:
         """Finished sessions, and the numbers of the instruments that have them."""
-        return ((self.sessions[calendar], numbers) for calendar, numbers in _by_calendar(self.instruments).items())
+        return ((self.sessions[calendar], numbers) for calendar, numbers in numbers_by_market(self.instruments).items())
 
     def with_tail(self, span: Span) -> Span:
         """`span`, beginning early enough that no session before it is left unsettled."""
