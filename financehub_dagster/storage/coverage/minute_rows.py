@@ -3,7 +3,7 @@
 Belongs here: SQL. Does not belong here: what should be in them (`minutes`). Imports numpy: import it inside functions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -16,12 +16,11 @@ from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.array_parameters import any_of, insert_rows, side_by_side
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.queries.bars import fetch_packed
+from financehub_dagster.storage.queries.minutes import EPOCH, packed
 from financehub_dagster.tables import INTRADAY
 
 [TABLE] = INTRADAY
 """The table that the ledger of minutes is about."""
-
-_EPOCH = np.datetime64("2000-01-01", "us")
 
 
 def hold(connection: Connection, symbols: Sequence[str]) -> None:
@@ -86,32 +85,19 @@ def stored(
     """
     nothing: Instants = np.zeros(0, "datetime64[s]")
     found = dict.fromkeys(spans, nothing)
-    for symbol, packed in fetch_packed(connection, _packed(spans, sources)):
-        micros = np.frombuffer(packed, ">i8").astype("timedelta64[us]")
-        found[symbol] = (_EPOCH + micros).astype("datetime64[s]")
+    asked = {symbol: (_time(start), _time(stop)) for symbol, (start, stop) in spans.items()}
+    for symbol, data in fetch_packed(connection, packed(TABLE, asked, (), *_told_by(sources))):
+        found[symbol] = (EPOCH + np.frombuffer(data, ">i8").astype("timedelta64[us]")).astype("datetime64[s]")
     return found
 
 
-def _packed(
-    spans: Mapping[str, tuple[int, int]], sources: Mapping[str, Sequence[str]] | None
-) -> sa.Select[tuple[str, bytes]]:
-    bars = schema.table(TABLE).c
-    starts, stops = ([_time(span[place]) for span in spans.values()] for place in (0, 1))
-    asked = side_by_side(
-        symbol=(list(spans), sa.Text), start=(starts, schema.Instant), stop=(stops, schema.Instant)
-    ).alias("asked")
-    times = sa.func.string_agg(
-        sa.func.timestamptz_send(bars.ts, type_=sa.LargeBinary), sa.cast(b"", sa.LargeBinary), type_=sa.LargeBinary
-    )
-    within = sa.and_(bars.symbol == asked.c.symbol, bars.ts >= asked.c.start, bars.ts < asked.c.stop)
+def _told_by(sources: Mapping[str, Sequence[str]] | None) -> Iterator[sa.ColumnElement[bool]]:
     if sources is not None:
-        pairs = [(symbol, name) for symbol in spans for name in sources[symbol]]
+        bars, pairs = schema.table(TABLE).c, [(symbol, name) for symbol, names in sources.items() for name in names]
         named = side_by_side(
             symbol=([symbol for symbol, _ in pairs], sa.Text), source=([name for _, name in pairs], sa.Text)
         ).alias("named")
-        within &= sa.exists().where(named.c.symbol == bars.symbol, named.c.source == bars.source)
-    packed = sa.select(times.label("packed")).where(within).lateral("stored")
-    return sa.select(asked.c.symbol, packed.c.packed).join(packed, sa.true()).where(packed.c.packed.is_not(None))
+        yield sa.exists().where(named.c.symbol == bars.symbol, named.c.source == bars.source)
 
 
 def _seconds(at: datetime) -> int:
