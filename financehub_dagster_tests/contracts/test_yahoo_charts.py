@@ -107,6 +107,12 @@ def test_a_symbol_that_was_given_up_for_another_is_unknown_at_once_and_says_the_
     assert len(vendor.asked) == 1
 
 
+@pytest.mark.parametrize("symbol", [None, "", 7])
+def test_a_chart_that_does_not_say_its_symbol_is_no_renamed_instrument(vendor: ScriptedVendor, symbol: Any) -> None:
+    with pytest.raises(Malformed, match="AAPL: its meta has no symbol"):
+        fetch(vendor, chart(DAYS, symbol=symbol))
+
+
 @pytest.mark.parametrize("empty", ["chart-AAPL-2025-02-01-to-2025-02-02-includePrePost-false-interval-1m"])
 def test_no_bars_is_an_answer_and_not_an_error(vendor: ScriptedVendor, empty: str) -> None:
     answer = fetch(vendor, RECORDED[empty])

@@ -137,7 +137,9 @@ def _unreadable(reply: Reply, answer: Any, interval: str) -> ProviderError | Non
 
 def _about_another(reply: Reply, meta: Any) -> ProviderError | None:
     """Yahoo answers a symbol that was given up with the chart of the one that took its place."""
-    asked, symbol = unquote(reply.path.removeprefix(CHART)), str(meta["symbol"])
+    asked, symbol = unquote(reply.path.removeprefix(CHART)), meta.get("symbol")
+    if not isinstance(symbol, str) or not symbol:
+        return Malformed(reply.provider, "its meta has no symbol", symbol=reply.symbol)
     return None if symbol.upper() == asked.upper() else renamed(symbol, reply.symbol, asked)
 
 
