@@ -32,6 +32,7 @@ from financehub_dagster.providers.items import (
     read_articles,
     read_bars,
     read_or_none,
+    read_text,
     require_any_inside,
 )
 from financehub_dagster.providers.listings import LISTED, power_of_untold, require_symbol
@@ -142,8 +143,8 @@ def read_news(document: Any, of: Instrument, since: datetime) -> AnswerRows:
         return {
             "url": each["url"],
             "title": text(each["headline"]),
-            "summary": text(each.get("summary")),
-            "publisher": text(each.get("source")),
+            "summary": read_text(each.get("summary")),
+            "publisher": read_text(each.get("source")),
             "published_at": read_or_none(epoch, each.get("datetime")),
             "symbols": (of.symbol,),
         }

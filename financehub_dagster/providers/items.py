@@ -16,7 +16,7 @@ from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.frames import Bar
 from financehub_dagster.providers.reading import UNREADABLE
-from financehub_dagster.providers.values import OtherQuestion, maybe, number, price
+from financehub_dagster.providers.values import OtherQuestion, maybe, number, price, text
 
 WEEK = 5
 """Days between any two bars that are not of days but of weeks or months; sessions lie closer, sometimes at least."""
@@ -46,6 +46,11 @@ def read_or_none[T](read: Callable[[Any], T], value: Any) -> T | None:
         return read(value)
     except UNREADABLE:
         return None
+
+
+def read_text(value: Any) -> str | None:
+    """A text that an item may lack, so that one that cannot be read costs nothing else; None where there is none."""
+    return read_or_none(text, value)
 
 
 def read_articles(

@@ -17,7 +17,7 @@ from financehub_dagster.gateway.errors import BadKey, BadRequest, NotInPlan, Tra
 from financehub_dagster.gateway.response import Reply
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.providers.base import Answers
-from financehub_dagster.providers.items import read_articles, read_or_none
+from financehub_dagster.providers.items import read_articles, read_or_none, read_text
 from financehub_dagster.providers.reading import AnswerRows, Refusal, VendorRequest, Verdict, quota_spent
 from financehub_dagster.providers.resource import EVERY_KIND, Parts
 from financehub_dagster.providers.rest import RestProvider
@@ -95,14 +95,18 @@ def read_everything(document: Any, of: Sequence[Instrument], since: datetime) ->
         return {
             "url": url,
             "title": title,
-            "summary": text(each.get("description")),
-            "publisher": text((each.get("source") or {}).get("name")),
-            "author": text(each.get("author")),
+            "summary": read_text(each.get("description")),
+            "publisher": read_or_none(_publisher, each.get("source")),
+            "author": read_text(each.get("author")),
             "published_at": read_or_none(instant, each.get("publishedAt")),
             "symbols": symbols,
         }
 
     return AnswerRows(read_articles(member(document, "articles"), article, since))
+
+
+def _publisher(source: Any) -> str | None:
+    return None if source is None else text(source.get("name"))
 
 
 def read_sources(document: Any) -> str:

@@ -102,7 +102,10 @@ def _malformed(provider: str, error: Exception, symbol: str | None) -> Malformed
 
 def _problem(error: Exception) -> str:
     """In one short line; secrets go before the cut, which could leave a part of one."""
-    return redact(f"the answer lacks {error}" if isinstance(error, KeyError) else str(error))[:200]
+    said = f"the answer lacks {error}" if isinstance(error, KeyError) else str(error)
+    if isinstance(error, TypeError | AttributeError):
+        said = f"the answer has another shape than documented: {said}"
+    return redact(said)[:200]
 
 
 def until_next(window: Literal["minute", "day", "month"], now: datetime) -> datetime:

@@ -151,6 +151,12 @@ def test_what_is_no_document_is_malformed(vendor: Vendor, document: Document) ->
             answer_of(reply(vendor, body), vendor.refusal, document.read)
 
 
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+def test_null_in_place_of_a_list_is_named_another_shape(vendor: Vendor) -> None:
+    with pytest.raises(Malformed, match="the answer has another shape than documented: 'NoneType' object"):
+        answer_of(reply(vendor, {"values": None}), vendor.refusal, lambda document: list(document["values"]))
+
+
 @pytest.mark.parametrize("nonsense", [None, "NaN", [7], {}, -1, True], ids=repr)
 @pytest.mark.parametrize(("vendor", "document"), cases())
 def test_a_document_spoiled_anywhere_is_read_or_refused_and_never_anything_else(

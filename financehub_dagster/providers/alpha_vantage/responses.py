@@ -22,6 +22,7 @@ from financehub_dagster.providers.items import (
     read_articles,
     read_bars,
     read_or_none,
+    read_text,
     require_any_inside,
 )
 from financehub_dagster.providers.listings import power_of_untold, require_symbol
@@ -261,21 +262,31 @@ def read_news(document: Any, ours: Mapping[str, str], since: datetime) -> Answer
         return AnswerRows([])
 
     def article(each: Any) -> dict[str, Any] | None:
-        tickers = {str(member(found, "ticker")) for found in each.get("ticker_sentiment") or []}
-        symbols = tuple(sorted(ours[ticker] for ticker in tickers if ticker in ours))
+        tickers = {read_or_none(_ticker, found) for found in each.get("ticker_sentiment") or []}
+        symbols = tuple(sorted(ours[ticker] for ticker in tickers if ticker is not None and ticker in ours))
         if not symbols or text(each.get("url")) is None or text(each.get("title")) is None:
             return None
         return {
             "url": each["url"],
             "title": text(each["title"]),
-            "summary": text(each.get("summary")),
-            "publisher": text(each.get("source")),
-            "author": ", ".join(map(str, each.get("authors") or [])) or None,
+            "summary": read_text(each.get("summary")),
+            "publisher": read_text(each.get("source")),
+            "author": read_or_none(_authors, each.get("authors")),
             "published_at": read_or_none(_published, each.get("time_published")),
             "symbols": symbols,
         }
 
     return AnswerRows(read_articles(member(document, "feed"), article, since))
+
+
+def _ticker(found: Any) -> str:
+    return str(member(found, "ticker"))
+
+
+def _authors(listed: Any) -> str | None:
+    """Each is a text; a single one may stand for the list."""
+    names = [listed] if isinstance(listed, str) else listed or []
+    return ", ".join(filter(None, map(text, names))) or None
 
 
 def _published(value: Any) -> datetime:
