@@ -5,6 +5,7 @@ Belongs here: rules that a row keeps or breaks by its own numbers. Does not belo
 """
 
 import re
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from financehub_dagster.market.quality.bar_rules import Column, Rule
 
 CLOCK_SECONDS = 300.0
 """How far a vendor's clock may be ahead of ours. One row from the future would make all that follow it look old."""
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC).timestamp()
+"""No quote is older. A time of zero, and milliseconds of which some took seconds, are in 1970."""
 
 
 _ADDRESS = re.compile(r"https?://[^\s]+$")
@@ -36,9 +39,11 @@ _NOT_AHEAD = Rule(
     lambda of: of("seconds_ahead") <= CLOCK_SECONDS,
 )
 
+_DATED = Rule("dated", "it was made in 1990 or later", lambda of: of("made") >= EARLIEST)
+
 RULES: dict[str, tuple[Rule, ...]] = {
-    "quote": (_POSITIVE, _low_to_high("low", "high"), _NOT_AHEAD),
-    "market": (_POSITIVE, _NOT_AHEAD),
+    "quote": (_POSITIVE, _low_to_high("low", "high"), _NOT_AHEAD, _DATED),
+    "market": (_POSITIVE, _NOT_AHEAD, _DATED),
     "company": (_low_to_high("low_52w", "high_52w"),),
 }
 """By the name under which tables declare them, in the order they are tried; the first rule broken is named."""
@@ -48,8 +53,10 @@ def judge(rules: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split rows into those that keep every one of the named `rules` and the others, which get a column `rule`."""
     if "quoted_at" not in rows:
         return bar_rules.judge(rows, RULES[rules])
-    good, rejected = bar_rules.judge(rows.assign(seconds_ahead=_seconds_ahead(rows, "quoted_at")), RULES[rules])
-    return good.drop(columns="seconds_ahead"), rejected.drop(columns="seconds_ahead")
+    made = (pd.to_datetime(rows["quoted_at"], utc=True) - pd.Timestamp(0, tz=UTC)).dt.total_seconds()
+    times = {"made": made, "seconds_ahead": _seconds_ahead(rows, "quoted_at")}
+    good, rejected = bar_rules.judge(rows.assign(**times), RULES[rules])
+    return good.drop(columns=[*times]), rejected.drop(columns=[*times])
 
 
 def judge_news(articles: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -67,6 +67,24 @@ def test_a_price_from_the_future_is_rejected_by_name(platform):
     assert counts(platform.run("quotes", today(), symbols=["BTC"]), "quotes") == (1, 0, 0, 0)
 
 
+@pytest.mark.parametrize("made", [0, 1_795_802_400 / 1000], ids=["none", "seconds read as milliseconds"])
+def test_a_price_of_1970_is_rejected_by_name(database, made):
+    from financehub_dagster.ingest.outcome import Outcome
+    from financehub_dagster.ingest.snapshot_rows import store_prices
+    from financehub_dagster.providers.base import Answers
+    from financehub_dagster.providers.frames import table
+    from financehub_dagster.storage.database.engine import transaction
+
+    now = datetime.now(UTC)
+    times = {"MSFT": now, "AAPL": datetime.fromtimestamp(made, UTC)}
+    told = [{"symbol": symbol, "price": 2.5, "currency": "USD", "quoted_at": at} for symbol, at in times.items()]
+    outcome = Outcome("quotes")
+    with transaction() as connection:
+        store_prices(connection, Answers(table("quotes", told), {}, "yahoo", now, 1), "run", outcome)
+        assert connection.exec_driver_sql("select symbol from quotes").scalars().all() == ["MSFT"]
+        assert connection.exec_driver_sql("select symbol, rule from rejected_rows").all() == [("AAPL", "dated")]
+
+
 def test_markets_come_from_coingecko_and_from_coinmarketcap_while_it_is_down(keyed_platform):
     assert keyed_platform.run("crypto_markets", today(), symbols=SYMBOLS).success
     assert stored_sources(keyed_platform, "crypto_markets") == {"BTC": "coingecko", "ETH": "coingecko"}
