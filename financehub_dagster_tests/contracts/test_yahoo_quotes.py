@@ -70,6 +70,18 @@ def test_one_without_a_quote_is_told_why_and_harms_no_other(
     assert len([each for each in vendor.asked if each.path.endswith("quote")]) == 1
 
 
+def test_one_that_was_renamed_makes_no_broken_answer_of_another_that_is_unknown(vendor: ScriptedVendor) -> None:
+    answers = ask(vendor, [quote("GOOD"), quote("METANEW")], stock("GOOD"), stock("FB"), stock("GONE"))
+    assert answers.rows["symbol"].tolist() == ["GOOD"]
+    assert {symbol: (type(error), str(error)) for symbol, error in answers.failed.items()} == {
+        symbol: (
+            UnknownSymbol,
+            f"yahoo: {symbol}: Yahoo has no quote for it, or calls it METANEW now; check or add its `yahoo` alias",
+        )
+        for symbol in ("FB", "GONE")
+    }
+
+
 def test_all_strangers_are_the_answer_to_another_question(vendor: ScriptedVendor) -> None:
     with pytest.raises(Malformed, match="asked for ONE, got THREE"):
         ask(vendor, [quote("THREE"), quote("FOUR")], stock("ONE"), stock("TWO"))

@@ -10,7 +10,7 @@ from functools import cache
 from math import nan
 from typing import Any
 
-from financehub_dagster.gateway.errors import BadKey, BadRequest, UnknownSymbol
+from financehub_dagster.gateway.errors import BadKey, BadRequest, ProviderError, UnknownSymbol
 from financehub_dagster.gateway.http.curl_session import GatewayCurlSession
 from financehub_dagster.gateway.request_context import current_call
 from financehub_dagster.gateway.response import parse_json
@@ -18,7 +18,7 @@ from financehub_dagster.market.currencies import scaled
 from financehub_dagster.market.instruments import Instrument
 from financehub_dagster.providers.items import known, last_price
 from financehub_dagster.providers.listings import power_of_told
-from financehub_dagster.providers.reading import AnswerRows, each_of
+from financehub_dagster.providers.reading import AnswerRows, each_of, unknown_symbol
 from financehub_dagster.providers.values import epoch, member
 from financehub_dagster.providers.yahoo import errors
 
@@ -108,8 +108,14 @@ def read(document: Any, of: Mapping[str, Instrument]) -> AnswerRows:
 
     quotes = {str(member(quote, "symbol")).upper(): quote for quote in document["quoteResponse"]["result"]}
     missing, strangers = [name for name in of if name not in quotes], [name for name in quotes if name not in of]
-    if len(missing) != 1 or len(strangers) != 1:
+    known_there = {name: each for name, each in of.items() if name in quotes}
+    one_for_one = len(missing) == len(strangers) == 1
+    if not strangers or not (known_there or one_for_one):
         return each_of(NAME, of, quotes, row)
-    old, now = of[missing[0]].symbol, strangers[0]
-    part = each_of(NAME, {name: each for name, each in of.items() if name in quotes}, quotes, row)
-    return AnswerRows(part.rows, {**part.failed, old: errors.renamed(now, old, missing[0])})
+    part = each_of(NAME, known_there, quotes, row)
+    failed: dict[str, ProviderError] = {}
+    for name in missing:
+        symbol, problem = of[name].symbol, f"Yahoo has no quote for it, or calls it {' or '.join(strangers[:3])} now"
+        replaced = errors.renamed(strangers[0], symbol, name)
+        failed[symbol] = replaced if one_for_one else unknown_symbol(NAME, symbol, name, problem)
+    return AnswerRows(part.rows, {**part.failed, **failed})
