@@ -14,7 +14,8 @@ import dagster as dg
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
 QUOTES = "quotes"
 MINUTES, HOURLY = "ohlc_1m", "indicators_1h"
-FAILING, REPLAY, RECOVERY = "failing_stock_prices_daily", "replay_dead_letters", "recovery"
+FAILING, REFUSED = "failing_stock_prices_daily", "refused_stock_prices_daily"
+REPLAY, RECOVERY = "replay_dead_letters", "recovery"
 FETCHING = (STOCKS, CRYPTOS, MINUTES)
 COMPUTING = (INDICATORS, HOURLY)
 FILLING = (*FETCHING, *COMPUTING)
@@ -105,9 +106,9 @@ POINTS = (
         "financehub_dagster.storage.dead_letters.dead_letters:record_failures",
         (FAILING,),
     ),
-    Point("before_failure_hook", "before", f"{_HOOKS}:record_pieces", (FAILING,)),
-    Point("during_failure_hook", "before", f"{_HOOKS}:settle_ledger", (FAILING,)),
-    Point("after_failure_hook", "after", f"{_HOOKS}:record_pieces", (FAILING,)),
+    Point("before_failure_hook", "before", f"{_HOOKS}:record_pieces", (REFUSED,)),
+    Point("during_failure_hook", "before", f"{_HOOKS}:settle_ledger", (REFUSED,)),
+    Point("after_failure_hook", "after", f"{_HOOKS}:record_pieces", (REFUSED,)),
     # Replaying.
     Point("before_replay_claim", "before", f"{_REPLAYS}:claim", (REPLAY,)),
     Point("during_replay_claim", "after", f"{_REPLAYS}:claim", (REPLAY,)),

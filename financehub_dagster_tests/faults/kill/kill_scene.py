@@ -77,6 +77,15 @@ class Scene:
         url = self.place.environment["FINANCEHUB_DATABASE_URL"]
         return psycopg.connect(url, application_name=OBSERVER, autocommit=True)
 
+    @contextmanager
+    def refusing(self, table: str) -> Iterator[None]:
+        """Meanwhile no new row can be written to `table`."""
+        with market_engine().begin() as connection:
+            connection.exec_driver_sql(f"alter table {table} add constraint refused check (false) not valid")
+        yield
+        with market_engine().begin() as connection:
+            connection.exec_driver_sql(f"alter table {table} drop constraint refused")
+
     def look(self) -> Contents:
         """What the market database holds now."""
         with self.connect() as connection:

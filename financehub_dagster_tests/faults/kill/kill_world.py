@@ -29,6 +29,7 @@ from financehub_dagster_tests.faults.kill.kill_points import (
     POINTS,
     QUOTES,
     RECOVERY,
+    REFUSED,
     REPLAY,
     STOCKS,
 )
@@ -89,6 +90,7 @@ class Work:
     after: Contents
     seconds: float
     vendor_fails: bool = False
+    table_refuses: bool = False
 
 
 class World:
@@ -110,6 +112,8 @@ class World:
         stocks = self._filled(STOCKS)[0]
         if name == FAILING:
             return replace(stocks, vendor_fails=True)
+        if name == REFUSED:
+            return replace(stocks, table_refuses=True)
         if name == RECOVERY:
             return replace(stocks, run=replace(stocks.run, does="recover"), before=self._killed)
         if name == REPLAY:
