@@ -109,6 +109,8 @@ _MISSING = {"42P01", "42703", "3F000"}
 _ENDED = {"57P01", "57P02", "57P03", "57P05", "25P03"}
 """SQLSTATE of admin and crash shutdown, cannot connect now, and sessions and transactions that were idle too long: the
 session is over, whether the driver has noticed or not."""
+_LOST = re.compile(r"(consuming input|flushing) failed|server closed the connection unexpectedly")
+"""How errors of psycopg read that a broken connection causes: it may not know yet that the connection is."""
 _REFUSED = {
     "55P03": f"another transaction has held the rows for {session_settings.LOCK_SECONDS} s; end it, or try again later",
     "23505": "another program has stored the same rows meanwhile; try again",
@@ -149,8 +151,9 @@ def connection_error(url: URL, reason: str) -> DatabaseError:
 
 
 def ends_session(error: BaseException) -> bool:
-    """Whether the server ended the session with this error of the driver."""
-    return getattr(error, "sqlstate", None) in _ENDED
+    """Whether the session ended with this error of the driver."""
+    state = getattr(error, "sqlstate", None)
+    return state in _ENDED or (state is None and _LOST.search(str(error)) is not None)
 
 
 def statement_error(url: URL, error: BaseException, *, lost: bool) -> DatabaseError | None:

@@ -148,9 +148,16 @@ def test_a_statement_that_ctrl_c_breaks_off_is_an_interruption_and_no_lost_serve
         assert connection.execute(sa.text("select 1")).scalar() == 1
 
 
-@pytest.mark.parametrize("state", ["57P01", "57P02", "57P03", "57P05", "25P03"])
-def test_a_session_that_the_server_ended_is_lost_even_if_the_driver_has_not_noticed(state: str) -> None:
-    error = psycopg.errors.lookup(state)("terminating connection due to administrator command")
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(psycopg.errors.lookup(state)("ended") for state in ("57P01", "57P02", "57P03", "57P05", "25P03")),
+        psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly"),
+        psycopg.OperationalError("flushing failed: could not send data to server: Broken pipe"),
+    ],
+    ids=str,
+)
+def test_a_session_that_has_ended_is_lost_even_if_the_driver_has_not_noticed(error: psycopg.Error) -> None:
     told = statement_error(URL.create("postgresql+psycopg", host="db", database="market"), error, lost=False)
     assert isinstance(told, DatabaseUnreachable)
     assert "start the server" in str(told)
