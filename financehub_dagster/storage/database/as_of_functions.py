@@ -106,6 +106,7 @@ _HELPERS = {
     SYMBOLS: (f"{SYMBOLS}() RETURNS TABLE (permanent_id text, symbol text, first_day date, last_day date)", _SYMBOLS),
 }
 """The functions that belong to no table, by name: their signatures and texts."""
+_NAMES = ", ".join(f"'{name}'" for name in _HELPERS)
 
 
 def create(connection: sa.Connection, metadata: sa.MetaData) -> None:
@@ -138,16 +139,15 @@ def drop(connection: sa.Connection) -> None:
 
 _BODIES = sa.text(
     "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())::oid"
-    " AND (proname LIKE '%\\_as\\_of' OR proname IN ('as_of_is_known', 'vintage', 'symbol_history'))"
+    f" AND (proname LIKE '%\\_as\\_of' OR proname IN ({_NAMES}))"
 )
-_THERE = sa.text("""
+_THERE = sa.text(f"""
     SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_type AS t ON t.oid = p.prorettype
     JOIN pg_class AS c ON c.oid = t.typrelid
     WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname = c.relname || '_as_of'
     UNION ALL
     SELECT p.oid::regprocedure::text FROM pg_proc AS p
-    WHERE p.pronamespace = to_regnamespace(current_schema())::oid
-        AND p.proname IN ('as_of_is_known', 'vintage', 'symbol_history')
+    WHERE p.pronamespace = to_regnamespace(current_schema())::oid AND p.proname IN ({_NAMES})
 """)
 
 
