@@ -166,7 +166,8 @@ def _kinds(both: pd.DataFrame, ratios: dict[str, Floats], splits: pd.DataFrame) 
     kinds[off["volume"]] = "volume"
     kinds[off["open"] | off["high"] | off["low"]] = "range"
     common = _of_the_series(both, ratio, differs)
-    kinds[differs if common == "close" else kinds != ""] = common
+    if common != "close":
+        kinds[kinds != ""] = common
     kinds[differs] = common
     kinds[differs & _is_split(both["date"].to_numpy(), ratio, differs, splits)] = "split"
     kinds[differs & reconciliation.near_unit(ratio)] = "unit"
