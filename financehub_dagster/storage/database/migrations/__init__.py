@@ -37,19 +37,19 @@ def upgrade(url: URL | None = None, revision: str = "head") -> tuple[str | None,
     declared beside the product and the views of repaired bars are created; coming from an earlier one, stored bars are
     repaired. Raises DatabaseError, also for a database of a newer program.
     """
-    from alembic import command
-
     from financehub_dagster.storage import repaired_bars
 
     url = url or market_url()
     ensure_database(url)
-    with _migrating(url) as (connection, config):
+    with _migrating(url) as connection:
         check(connection, url)
         before = _revision(connection)
         _refuse_unknown(before)
         if before != head():
+            from alembic import command  # 10 MB, which a platform that is up to date does without
+
             as_of_functions.drop(connection)
-        command.upgrade(config, revision)
+            command.upgrade(_config(connection), revision)
         after = _revision(connection)
         if after == head():
             extra_tables.create(connection)
@@ -66,9 +66,9 @@ def downgrade(url: URL, revision: str) -> None:
     """Take the database at `url` back to `revision`; "base" removes every table."""
     from alembic import command
 
-    with _migrating(url) as (connection, config):
+    with _migrating(url) as connection:
         as_of_functions.drop(connection)
-        command.downgrade(config, revision)
+        command.downgrade(_config(connection), revision)
 
 
 def current(url: URL | None = None) -> str | None:
@@ -98,11 +98,11 @@ def _config(connection: Connection | None = None) -> "Config":
 
 
 @contextmanager
-def _migrating(url: URL) -> Iterator[tuple[Connection, "Config"]]:
+def _migrating(url: URL) -> Iterator[Connection]:
     engine = make_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
-        yield connection, _config(connection)
+        yield connection
 
 
 def _revision(connection: Connection) -> str | None:
