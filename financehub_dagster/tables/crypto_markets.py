@@ -41,7 +41,7 @@ TABLE = Table(
         Job(
             "fetch_coingecko_cryptos",
             "Markets of cryptos, 250 in one call to CoinGecko.",
-            cron="20 * * * *",
+            cron="22 * * * *",
             why="Every hour.",
         ),
     ),
