@@ -1,10 +1,16 @@
 """What runs need, loaded by importing this: once, in the process that they are forked from (`run_processes`).
 
-Belongs here: what most runs would import in the middle of their work. Does not belong here: anything that opens a
-connection, starts a thread, or depends on the environment, which each run reads anew.
+Belongs here: what most runs would import in the middle of their work, and what Dagster does in each run for people at
+a terminal. Does not belong here: anything that opens a connection, starts a thread, or depends on the environment,
+which each run reads anew.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import IO
+
+from dagster._core.execution import compute_logs
 
 from financehub_dagster.garbage_collection import collect_seldom
 from financehub_dagster.settings import get_settings
@@ -48,7 +54,20 @@ LOADED_ONCE = (
     "financehub_dagster.storage.upsert.unchanged_rows",
 )
 
+
+@contextmanager
+def shown_to_nobody(_path: str, _stream: IO[str]) -> Iterator[None]:
+    """In the place of Dagster's copying what a run prints, while it works, to where the run was started.
+
+    That takes two `tail` and two Pythons per run, 10 MB, and fills the log of the code server, where nobody looks: the
+    webserver shows each run's output by itself, from the file that it is written to.
+    """
+    yield
+
+
 for name in LOADED_ONCE:
     import_module(name)
+assert hasattr(compute_logs, "tail_to_stream")
+compute_logs.tail_to_stream = shown_to_nobody  # type: ignore[assignment]
 collect_seldom()
 get_settings.cache_clear()

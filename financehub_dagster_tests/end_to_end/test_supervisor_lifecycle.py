@@ -114,9 +114,8 @@ def test_instruments_added_while_the_platform_runs_get_their_whole_history_and_i
         INDICATORS: 0,
     }
     assert counts[INDICATORS]["stored"] == counts[STOCKS]["stored"] + counts[CRYPTOS]["stored"] > 150
-    ours = {each.pid for each in psutil.Process(platform.process.pid).children(recursive=True)}
-    running = {each.pid: " ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])}
-    assert any("multiprocessing.forkserver" in running.get(pid, "") for pid in ours), "its runs are not forked"
+    [leader] = [psutil.Process(child.pid) for child in platform.state().children if child.name == "code-server"]
+    assert any(child.cmdline() == leader.cmdline() for child in leader.children()), "its runs are not forked"
 
 
 def test_a_backfill_in_parts_fills_what_the_same_answers_bring_of_its_own_instruments(platform, started):

@@ -19,8 +19,6 @@ from financehub_dagster.storage import whole_files
 
 CODE_LOCATION = "financehub"
 DEFINITIONS = "financehub_dagster.definitions"
-HEARTBEAT_TTL = 24 * 60 * 60
-"""Seconds; where the proxy is killed, whoever ends its session ends the process behind it."""
 
 
 def nothing_to_wait_for() -> bool:
@@ -99,12 +97,12 @@ def sandbox(port: int) -> Service:
 def code_server(port: int) -> Service:
     """The code location; it launches runs as its own children.
 
-    The server that listens is a proxy. The process behind it loads the code, ends itself when it has not heard from the
-    proxy for a while by the wall clock, and is not started again: it gets a day, so that no sleep ends it.
+    What does not load is shown as the error of the location, with `lazy-load-user-code`. `dagster code-server start`
+    would be a second process, before this one, for loading changed code into a running platform (docs/adr/0068).
     """
     options: tuple[str, ...] = ("-m", DEFINITIONS, "-h", ports.HOST, "-p", str(port), "--location-name", CODE_LOCATION)
-    options = (*options, "--log-level", "warning", "--heartbeat-ttl", str(HEARTBEAT_TTL))
-    argv = (sys.executable, "-m", "dagster", "code-server", "start", *options)
+    options = (*options, "--log-level", "warning", "--lazy-load-user-code", "--inject-env-vars-from-instance")
+    argv = (sys.executable, "-m", "dagster", "api", "grpc", *options)
     url = f"grpc://{ports.HOST}:{port}"
     return Service("code-server", argv, lambda: ports.answers(port), url, probe=_asks(probes.code_server, url))
 
