@@ -49,6 +49,9 @@ low and high is not repeated by chance."""
 EXACT = 2.0**53
 """From here on not every whole number is a double."""
 
+ABOVE = 1.01
+"""What rounding may make of an adjusted close that equals the close, as a share of it, even of a price of a cent."""
+
 BEFORE, AFTER = 16, 16
 """Bars before and after one that rules look at, beside its PAST: an ex-date is NEAR_SPLIT bars away at most."""
 
@@ -279,6 +282,13 @@ DOUBTS: tuple[Doubt, ...] = (
         "Volumes are double precision, as prices are.",
         "IEEE 754 binary64: 53 bits of significand",
         lambda series: np.flatnonzero(series.volume >= EXACT),
+    ),
+    Doubt(
+        "adjusted_above_close",
+        "the adjusted close is more than 1 % above the close",
+        "Splits are taken out of both; taking payments out as well only lowers a price.",
+        "CRSP data definitions, factor to adjust prices: 1 - payment / price, which is below 1",
+        lambda series: np.flatnonzero(series.factor > ABOVE),
     ),
 )
 """In the order in which their names stand in `flags`; a rule's place here is its bit."""

@@ -69,6 +69,7 @@ KINDS: tuple[Kind, ...] = (
             "dividend_unit_100x",
             "dividend_mismatch",
             "dividend_not_in_price",
+            "adjusted_above_close",
         ),
     ),
     Kind("dividend_day", "a payment on another day than another vendor reports it for"),
