@@ -79,8 +79,7 @@ def http_server(url: str, timeout: float = SECONDS) -> None:
 def code_server(url: str, timeout: float = SECONDS) -> None:
     """The code server names its repositories; `url` is grpc://host:port.
 
-    Only the process behind it knows them: the server that listens there lives on when that one is gone. Code that does
-    not load is an answer too. gRPC without Dagster's client, which takes a second to import.
+    Code that does not load is an answer too. gRPC without Dagster's client, which takes a second to import.
     """
     import grpc
 
@@ -92,7 +91,7 @@ def code_server(url: str, timeout: float = SECONDS) -> None:
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise silent(timeout) from None
             gone = code is grpc.StatusCode.UNAVAILABLE
-            raise Trouble("nobody answers there" if gone else "the process behind it is gone") from None
+            raise Trouble("nobody answers there" if gone else f"it names no repositories: {code.name}") from None
 
 
 def webserver(url: str, timeout: float = SECONDS) -> None:
