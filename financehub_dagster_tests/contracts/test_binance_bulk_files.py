@@ -101,6 +101,15 @@ def test_weeks_that_are_asked_for_at_once_take_one_file(sandbox: Sandbox) -> Non
         assert ask(provider).calls == 2, "the next run asks anew"
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 451])
+def test_who_is_refused_one_file_asks_for_no_other_until_a_while_later(sandbox: Sandbox, status: int) -> None:
+    sandbox.fault("status", vendor="binance", path="/data/spot", status=status)
+    for month in (FEBRUARY, FEBRUARY - timedelta(days=29)):
+        with counting():
+            assert ask(binance(), month).from_bulk_files == 0
+    assert by_path(sandbox) == {f"{ZIP}.CHECKSUM": 1, "/api/v3/klines": 22}
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [

@@ -28,7 +28,7 @@ from financehub_dagster.gateway.deadline import deadline
 from financehub_dagster.gateway.errors import ProviderError
 from financehub_dagster.gateway.policy import Meaning, Policy
 from financehub_dagster.gateway.request_context import Call, Sent, calling, counted_by
-from financehub_dagster.gateway.response import Reply, refusal_of_status
+from financehub_dagster.gateway.response import Reply, banned, refusal_of_status
 from financehub_dagster.providers.binance import errors
 from financehub_dagster.providers.intraday import COLUMNS, Minutes, Range
 
@@ -221,7 +221,12 @@ class BulkFiles:
 
 
 def refusal(reply: Reply) -> ProviderError | None:
-    """The error of an answer: that there is no such file is none."""
+    """The error of an answer: that there is no such file is none.
+
+    There are no keys here. Whom one file is refused is refused all of them: asking for the next ones waits, too.
+    """
+    if reply.status in (400, 401, 451):
+        return banned(reply, f"this address is refused (HTTP {reply.status}: {reply.excerpt()})")
     return None if reply.status == 404 else refusal_of_status(reply)
 
 
