@@ -85,5 +85,5 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
 defs = build_definitions()
 collect_seldom()
 if is_code_server():
-    fork_runs()
     collect_regularly()
+    fork_runs()

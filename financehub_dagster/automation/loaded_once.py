@@ -1,7 +1,7 @@
 """What runs need, loaded by importing this: once, in the process that they are forked from (`run_processes`).
 
-Belongs here: what most runs would import in the middle of their work, and what Dagster does in each run for people at
-a terminal. Does not belong here: anything that opens a connection, starts a thread, or depends on the environment,
+Belongs here: what most runs would import in the middle of their work, and what Dagster does in each of them for people
+at a terminal. Does not belong here: anything that opens a connection, starts a thread, or depends on the environment,
 which each run reads anew.
 """
 
@@ -54,20 +54,22 @@ LOADED_ONCE = (
     "financehub_dagster.storage.upsert.unchanged_rows",
 )
 
-
-@contextmanager
-def shown_to_nobody(_path: str, _stream: IO[str]) -> Iterator[None]:
-    """In the place of Dagster's copying what a run prints, while it works, to where the run was started.
-
-    That takes two `tail` and two Pythons per run, 10 MB, and fills the log of the code server, where nobody looks: the
-    webserver shows each run's output by itself, from the file that it is written to.
-    """
-    yield
-
-
 for name in LOADED_ONCE:
     import_module(name)
-assert hasattr(compute_logs, "tail_to_stream")
-compute_logs.tail_to_stream = shown_to_nobody  # type: ignore[assignment]
 collect_seldom()
 get_settings.cache_clear()
+
+
+def show_output_to_nobody() -> None:
+    """Let Dagster not copy what runs of this process print, while they work, to where it was started.
+
+    That takes two `tail` and two Pythons per run, 10 MB, and fills a log where nobody looks: the webserver shows each
+    run's output by itself, from the file that it is written to.
+    """
+
+    @contextmanager
+    def nowhere(_path: str, _stream: IO[str]) -> Iterator[None]:
+        yield
+
+    if hasattr(compute_logs, "tail_to_stream"):
+        compute_logs.tail_to_stream = nowhere  # type: ignore[assignment]

@@ -6,11 +6,9 @@ belong here: what a run does, and runs that other launchers start.
 
 import multiprocessing
 import os
-import signal
+import socket
 import sys
-import threading
-from collections.abc import Sequence
-from multiprocessing import forkserver, resource_tracker, util
+from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -29,59 +27,50 @@ def is_code_server() -> bool:
 
 
 def fork_runs() -> None:
-    """Begin the runs of this code server as forks of one process, which starts now as a fork of the code server.
+    """Begin the runs of this code server as forks of one process, which starts with the first of them.
 
     Dagster starts a new Python for each, which imports for two seconds of CPU time before it works. There is no setting
-    for that: it asks multiprocessing to "spawn". To be called while the code server loads the definitions: what it has
-    loaded by then is in memory once for itself and all runs. A process that has threads cannot be forked safely; there,
-    and when the process has died, multiprocessing starts it as a new Python with the next run.
+    for that: it asks multiprocessing to "spawn".
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(LOADED)
     multiprocessing.get_context("spawn").Process = ForkServerProcess  # type: ignore[misc, assignment]
     leave_to(ForkServerProcess)
-    if threading.active_count() == 1:
-        resource_tracker.ensure_running()
-        start_program = util.spawnv_passfds
-        util.spawnv_passfds = _fork  # type: ignore[assignment]
-        try:
-            forkserver.ensure_running()
-        finally:
-            util.spawnv_passfds = start_program
 
 
-def _fork(_program: bytes, arguments: Sequence[Any], passed: Sequence[int]) -> int:
-    """Have a fork of this process do what `arguments` tell a new Python, with the files `passed`; returns its number.
+def fork_their_parent() -> None:
+    """Start the process that runs are forked from as a fork of this one: what is loaded is in memory once for both.
 
-    multiprocessing tells it by `-c` and one statement.
+    To be called before `fork_runs`, and before this process has threads, connections or handlers of signals, which the
+    fork would share. multiprocessing has no function for it: it starts a new Python, and does so again when the fork
+    has died.
     """
-    pid = os.fork()
-    if pid:
-        return pid
+    server: Any = forkserver._forkserver
+    with socket.socket(socket.AF_UNIX) as listener:
+        address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
+        listener.bind(address)
+        Path(address).chmod(0o600)
+        listener.listen()
+        ended, alive = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(alive)
+            _serve(listener.detach(), ended)
+        os.close(ended)
+    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, alive, pid
+
+
+def _serve(listener: int, ended: int) -> None:
+    """Fork a run for whoever asks at `listener`, until the code server and all runs have ended. Does not return."""
     code = 1
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        _let_go_of_files({0, 1, 2, *passed})
-        exec(arguments[-1], {})
+        from financehub_dagster.automation import loaded_once
+
+        loaded_once.show_output_to_nobody()
+        forkserver.main(listener, ended, [])
+    except SystemExit:
         code = 0
-    except SystemExit:  # the code server and all runs have ended
-        code = 0
-    except BaseException:  # noqa: BLE001 - there is nobody above to tell
+    except BaseException:  # noqa: BLE001 - the process ends here
         sys.excepthook(*sys.exc_info())
     finally:
+        sys.stderr.flush()
         os._exit(code)
-
-
-def _let_go_of_files(kept: set[int]) -> None:
-    """Make all others of the forked process lead nowhere: sockets and connections are the code server's alone.
-
-    Their numbers stay taken, so that what believes to own one cannot close a file that was opened later.
-    """
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in [int(file.name) for file in Path("/dev/fd").iterdir()]:
-        if number not in kept and number != nowhere:
-            try:
-                os.fstat(number)
-            except OSError:
-                continue  # it was the list's own
-            os.dup2(nowhere, number, inheritable=False)

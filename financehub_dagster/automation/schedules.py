@@ -1,7 +1,7 @@
 """When jobs run by themselves.
 
 Belongs here: cron lines of jobs that fill no table. Does not belong here: those that tables declare
-(`jobs.table_jobs`), what a job does. Hourly jobs take minutes in which those of every five and ten do not start.
+(`jobs.table_jobs`), what a job does.
 """
 
 from financehub_dagster.assets import coverage
@@ -24,7 +24,7 @@ SCHEDULES = [
     write_journal_schedule,
     plain_schedule(
         all_jobs.report_coverage,
-        "52 * * * *",
+        "52 * * * *",  # at :50 those of every two, five and ten minutes start
         "Every hour in which the ledger has changed: its heat maps, and the counts that the plots follow.",
         idle=lambda context: none_of() or coverage.no_news(context.instance),
     ),

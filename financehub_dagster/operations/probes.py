@@ -30,7 +30,8 @@ UNREACHABLE = "DagsterUserCodeUnreachableError"
 
 LOCATIONS = """{ runsOrError(limit: 1) { __typename } workspaceOrError { ... on PythonError { message }
   ... on Workspace { locationEntries { name loadStatus locationOrLoadError {
-    __typename ... on PythonError { message } ... on RepositoryLocation { name } } } } } }"""
+    __typename ... on RepositoryLocation { name }
+    ... on PythonError { message cause { message cause { message cause { message } } } } } } } } }"""
 
 type Probe = Callable[[], None]
 
@@ -79,19 +80,31 @@ def http_server(url: str, timeout: float = SECONDS) -> None:
 def code_server(url: str, timeout: float = SECONDS) -> None:
     """The code server names its repositories; `url` is grpc://host:port.
 
-    Code that does not load is an answer too. gRPC without Dagster's client, which takes a second to import.
+    It keeps what has stopped it from loading the code, such as a database that was away, until it is started again.
+    gRPC without Dagster's client, which takes a second to import.
     """
     import grpc
 
     with grpc.insecure_channel(url.removeprefix("grpc://")) as channel:
         try:
-            channel.unary_unary("/api.DagsterApi/ListRepositories")(b"", timeout=timeout)
+            answer = bytes(channel.unary_unary("/api.DagsterApi/ListRepositories")(b"", timeout=timeout))
         except grpc.RpcError as error:
             code = error.code()
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise silent(timeout) from None
             gone = code is grpc.StatusCode.UNAVAILABLE
             raise Trouble("nobody answers there" if gone else f"it names no repositories: {code.name}") from None
+    # One text in Protobuf's form: JSON with its class, after a tag and a length.
+    found = json.loads(answer[answer.index(b"{") :])
+    if found.get("__class__") == "SerializableErrorInfo":
+        raise Trouble(not_loaded(found))
+
+
+def not_loaded(error: Mapping[str, Any]) -> str:
+    """What is said of code that does not load, in one line: the first cause of Dagster's error, with its type."""
+    while error.get("cause"):
+        error = error["cause"]
+    return f"the code location does not load: {error['message'].strip().partition('\n')[0]}"
 
 
 def webserver(url: str, timeout: float = SECONDS) -> None:

@@ -28,7 +28,7 @@ KINDS = {
     "cli.daemon": "daemon",
     "celery_workers.app": "a worker and its run",
     "cli worker": "a worker and its run",
-    "api grpc": "code server",
+    "supervisor.code_server": "code server",
     "financehub_dagster.serving": "health and metrics",
     "cli backfill": "financehub backfill",
     "cli up": "supervisor",

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 PATIENCE = 300.0
 """Seconds: a minute when the machine is idle, and it seldom is."""
 FROZEN_SECONDS = 65.0
-"""Longer than any part waits for another one before it gives it up."""
+"""Longer than any part waits for another."""
 PARTS = {"sandbox", "code-server", "webserver", "daemon", "serve"}
 
 

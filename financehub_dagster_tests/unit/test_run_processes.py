@@ -3,26 +3,33 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
-CODE_SERVER = """
-import multiprocessing, os, pathlib, signal, sys, threading
+DAGSTERS = """
 sys.argv = ["dagster", *sys.argv[1:]]
-sys.loaded_by_the_code_server = True
-signal.signal(signal.SIGTERM, lambda *_: None)
-connection = open("connection", "w")
-os.environ["CONNECTION"] = str(connection.fileno())
-BEFORE
 import financehub_dagster.definitions
+"""
+OURS = """
+from financehub_dagster.cli.supervisor import code_server
+code_server.load_and_fork()
+"""
+CODE_SERVER = """
+import multiprocessing, os, pathlib, signal, sys
+from multiprocessing import forkserver
+sys.loaded_by_the_code_server = True
+LOADED
 context = multiprocessing.get_context("spawn")
 for days in (10, 20):
     pathlib.Path(".env").write_text(f"FINANCEHUB_MINUTES_DAYS={days}")
     run = context.Process(target=exec, args=[RUN])
     run.start()
-    run.join()
-    assert run.exitcode == 0
+    run.join(60)
+    assert run.exitcode == 0, run.exitcode
     BETWEEN
 """
 RUN = """
@@ -32,56 +39,87 @@ from financehub_dagster.settings import get_settings
 forked = hasattr(sys, "loaded_by_the_code_server")
 print(os.getppid(), loaded, get_settings().financehub_minutes_days, forked, flush=True)
 """
-A_THREAD = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
 KILLED = (
-    "from multiprocessing import forkserver; killed = forkserver._forkserver._forkserver_pid; "
-    "os.kill(killed, signal.SIGKILL); os.waitid(os.P_PID, killed, os.WEXITED | os.WNOWAIT)"
+    "killed = forkserver._forkserver._forkserver_pid; os.kill(killed, signal.SIGKILL); "
+    "os.waitid(os.P_PID, killed, os.WEXITED | os.WNOWAIT)"
 )
 
 
-def runs_of(folder: Path, *program: str, run: str = RUN, before: str = "", between: str = "pass") -> list[list[str]]:
-    """What two runs print.
+def runs_of(
+    folder: Path, loaded: str, *program: str, run: str = RUN, between: str = "pass", **environment: str
+) -> list[list[str]]:
+    """What two runs of a code server print.
 
     With RUN: the parent, whether what they need was loaded, a setting that changes in between, and whether they are
-    forks of the code server. before, between: what happens there before it loads the definitions, and between the runs.
+    forks of what the code server has loaded. between: what happens there between the runs.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FINANCEHUB_")}
-    code_server = CODE_SERVER.replace("BEFORE", before).replace("BETWEEN", between)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("FINANCEHUB_")}
+    code_server = CODE_SERVER.replace("LOADED", loaded).replace("BETWEEN", between)
     command = [sys.executable, "-c", f"RUN = {run!r}\n{code_server}", *program]
-    environment["PYTHONPATH"] = str(REPOSITORY)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    ours |= {"PYTHONPATH": str(REPOSITORY), **environment}
+    done = subprocess.run(command, cwd=folder, env=ours, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
 
 
-def test_runs_are_forked_with_everything_loaded_and_read_the_settings_anew(tmp_path: Path) -> None:
-    first, second = runs_of(tmp_path, "api", "grpc")
+def test_runs_are_forks_of_what_the_code_server_of_a_platform_has_loaded_and_read_the_settings_anew(
+    tmp_path: Path,
+) -> None:
+    first, second = runs_of(tmp_path, OURS)
     assert first == [first[0], "True", "10", "True"]
     assert second == [first[0], "True", "20", "True"], "both from one process"
 
 
-def test_a_code_server_that_has_threads_is_not_forked(tmp_path: Path) -> None:
-    first, second = runs_of(tmp_path, "api", "grpc", before=A_THREAD)
+def test_other_code_servers_fork_runs_from_a_new_process(tmp_path: Path) -> None:
+    first, second = runs_of(tmp_path, DAGSTERS, "api", "grpc")
     assert first == [first[0], "True", "10", "False"]
-    assert second == [first[0], "True", "20", "False"]
+    assert second == [first[0], "True", "20", "False"], "both from one process"
 
 
 def test_the_process_that_runs_are_forked_from_is_replaced_when_it_was_killed(tmp_path: Path) -> None:
-    first, second = runs_of(tmp_path, "api", "grpc", between=f"if days == 10: {KILLED}")
+    first, second = runs_of(tmp_path, OURS, between=f"if days == 10: {KILLED}")
     assert first[1:] == ["True", "10", "True"]
     assert second == [second[0], "True", "20", "False"]
     assert second[0] != first[0]
 
 
-LET_GO = """
-import os, signal
-number = os.environ["CONNECTION"]
-print(os.readlink(f"/proc/self/fd/{number}"), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
+def test_nothing_is_forked_before_it_is_needed_where_others_start_the_runs(tmp_path: Path) -> None:
+    first, _ = runs_of(tmp_path, OURS, FINANCEHUB_RUN_LAUNCHER="celery")
+    assert first[1:] == ["True", "10", "False"]
+
+
+def test_other_programs_start_processes_as_before(tmp_path: Path) -> None:
+    found = runs_of(tmp_path, DAGSTERS, "asset", "materialize")
+    assert [each[1:] for each in found] == [["False", "10", "False"], ["False", "20", "False"]]
+
+
+CALENDAR = """
+from datetime import date
+from financehub_dagster.market import calendars
+print(len(calendars.known("XNYS", date(2024, 1, 1), date(2024, 1, 3)).dates), flush=True)
 """
 
 
-def test_runs_share_no_connection_of_the_code_server_and_end_when_told(tmp_path: Path) -> None:
-    assert runs_of(tmp_path, "api", "grpc", run=LET_GO) == [["/dev/null", "True"]] * 2
+@pytest.mark.parametrize("loaded", [OURS, DAGSTERS], ids=["ours", "dagster's"])
+def test_runs_make_calendars_that_are_not_kept_or_too_old(tmp_path: Path, loaded: str) -> None:
+    two_days = f"for file in pathlib.Path('cache').rglob('*.npz'): os.utime(file, (0, {time.time() - 172_800}))"
+    found = runs_of(tmp_path, loaded, "api", "grpc", run=CALENDAR, between=two_days, FINANCEHUB_HOME=str(tmp_path))
+    assert found == [["2"], ["2"]]
+
+
+PROCESSES = """
+import multiprocessing
+for kind in ("spawn", "forkserver", "fork"):
+    process = multiprocessing.get_context(kind).Process(target=print, args=[kind], kwargs={"flush": True})
+    process.start()
+    process.join(30)
+"""
+
+
+@pytest.mark.parametrize("loaded", [OURS, DAGSTERS], ids=["ours", "dagster's"])
+def test_runs_start_processes_of_their_own(tmp_path: Path, loaded: str) -> None:
+    found = runs_of(tmp_path, loaded, "api", "grpc", run=PROCESSES)
+    assert found == [["spawn"], ["forkserver"], ["fork"]] * 2
 
 
 OUTPUT = """
@@ -90,20 +128,18 @@ import psutil
 from dagster._core.execution.compute_logs import mirror_stream_to_file
 with mirror_stream_to_file(sys.stdout, "./output"):
     print("what a step prints", flush=True)
-    helpers = psutil.Process().children()
+    helpers = len(psutil.Process().children())
 print(open("output").read().count("what a step prints"), helpers, flush=True)
 """
 
 
-def test_what_a_run_prints_goes_to_its_own_file_alone_without_processes_that_copy_it(tmp_path: Path) -> None:
-    assert runs_of(tmp_path, "api", "grpc", run=OUTPUT) == [["1", "[]"], ["2", "[]"]]
+def test_what_runs_of_a_platform_print_goes_to_their_files_without_processes_that_copy_it(tmp_path: Path) -> None:
+    assert runs_of(tmp_path, OURS, run=OUTPUT) == [["1", "0"], ["2", "0"]]
 
 
-def test_other_programs_start_processes_as_before(tmp_path: Path) -> None:
-    assert [each[1:] for each in runs_of(tmp_path, "asset", "materialize")] == [
-        ["False", "10", "False"],
-        ["False", "20", "False"],
-    ]
+def test_what_other_runs_print_is_shown_where_they_are_started_as_well(tmp_path: Path) -> None:
+    found = runs_of(tmp_path, DAGSTERS, "api", "grpc", run=OUTPUT)
+    assert [line for line in found if line[0] != "what"] == [["1", "2"], ["2", "2"]]
 
 
 CALENDARS = """

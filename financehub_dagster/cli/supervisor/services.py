@@ -97,14 +97,15 @@ def sandbox(port: int) -> Service:
 def code_server(port: int) -> Service:
     """The code location; it launches runs as its own children.
 
-    What does not load is shown as the error of the location, with `lazy-load-user-code`. `dagster code-server start`
-    would be a second process, before this one, for loading changed code into a running platform (docs/adr/0068).
+    With `--lazy-load-user-code`, code that does not load is shown as the location's error. `dagster code-server start`
+    would put a second process before this one, for loading changed code into a running platform (docs/adr/0068).
     """
     options: tuple[str, ...] = ("-m", DEFINITIONS, "-h", ports.HOST, "-p", str(port), "--location-name", CODE_LOCATION)
     options = (*options, "--log-level", "warning", "--lazy-load-user-code", "--inject-env-vars-from-instance")
-    argv = (sys.executable, "-m", "dagster", "api", "grpc", *options)
+    argv = (sys.executable, "-m", "financehub_dagster.cli.supervisor.code_server", *options)
     url = f"grpc://{ports.HOST}:{port}"
-    return Service("code-server", argv, lambda: ports.answers(port), url, probe=_asks(probes.code_server, url))
+    probe, needs = _asks(probes.code_server, url), (Database.name,)
+    return Service("code-server", argv, lambda: ports.answers(port), url, probe=probe, needs=needs)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def shows_code(url: str) -> bool:
     for entry in entries:
         outcome = entry["locationOrLoadError"] or {}
         if outcome.get("__typename") == "PythonError" and entry["loadStatus"] == "LOADED":
-            raise CommandError(f"the code location does not load: {outcome['message'].strip().splitlines()[-1]}")
+            raise CommandError(probes.not_loaded(outcome))
     return bool(entries) and all(
         (entry["locationOrLoadError"] or {}).get("__typename") == "RepositoryLocation" for entry in entries
     )

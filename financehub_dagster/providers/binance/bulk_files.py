@@ -223,7 +223,7 @@ class BulkFiles:
 def refusal(reply: Reply) -> ProviderError | None:
     """The error of an answer: that there is no such file is none.
 
-    There are no keys here. Whom one file is refused is refused all of them: asking for the next ones waits, too.
+    There are no keys. An address that is refused one file is refused all, so the next requests wait too.
     """
     if reply.status in (400, 401, 451):
         return banned(reply, f"this address is refused (HTTP {reply.status}: {reply.excerpt()})")
