@@ -4,21 +4,29 @@ Belongs here: how the process of such a run begins, and of work that a code serv
 belong here: what a run does, and runs that other launchers start.
 """
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import socket
 import sys
+from functools import partial
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from financehub_dagster.storage.database.embedded.cluster import MAX_SOCKET_PATH
 from financehub_dagster.work_apart import leave_to
 
 CODE_SERVER = ["api", "grpc"]
 """What Dagster's program is told where it is a code server."""
 LOADED = ["financehub_dagster.definitions", "financehub_dagster.automation.loaded_once"]
 """What the process that runs are forked from imports."""
+SOCKET = "runs.sock"
+"""The name of its socket in the home of a platform."""
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when its parent dies."""
 
 
 def is_code_server() -> bool:
@@ -37,18 +45,21 @@ def fork_runs() -> None:
     leave_to(ForkServerProcess)
 
 
-def fork_their_parent() -> None:
+def fork_their_parent(home: Path) -> None:
     """Start the process that runs are forked from as a fork of this one: what is loaded is in memory once for both.
 
     To be called before `fork_runs`, and before this process has threads, connections or handlers of signals, which the
     fork would share. multiprocessing has no function for it: it starts a new Python, and does so again when the fork
-    has died.
+    has died. Runs are asked for at a socket in `home`: temporary folders are tidied up. Raises OSError.
     """
     server: Any = forkserver._forkserver
     with socket.socket(socket.AF_UNIX) as listener:
-        address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
-        listener.bind(address)
-        Path(address).chmod(0o600)
+        address = _address(home)
+        before = os.umask(0o077)  # whoever may connect runs code
+        try:
+            listener.bind(address)
+        finally:
+            os.umask(before)
         listener.listen()
         ended, alive = os.pipe()
         pid = os.fork()
@@ -59,6 +70,16 @@ def fork_their_parent() -> None:
     server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, alive, pid
 
 
+def _address(home: Path) -> str:
+    """Where nothing listens: in the home, or in a temporary folder where a socket in the home has too long a path."""
+    path = home / SOCKET
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        temporary: str = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
+        return temporary
+    path.unlink(missing_ok=True)  # of a code server before this one
+    return str(path)
+
+
 def _serve(listener: int, ended: int) -> None:
     """Fork a run for whoever asks at `listener`, until the code server and all runs have ended. Does not return."""
     code = 1
@@ -66,6 +87,7 @@ def _serve(listener: int, ended: int) -> None:
         from financehub_dagster.automation import loaded_once
 
         loaded_once.show_output_to_nobody()
+        os.register_at_fork(after_in_child=partial(_end_with, os.getpid()))
         forkserver.main(listener, ended, [])
     except SystemExit:
         code = 0
@@ -74,3 +96,9 @@ def _serve(listener: int, ended: int) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process, a run, be told to end when `parent` has died: Dagster takes it for ended then. Linux only."""
+    if sys.platform == "linux" and os.getppid() == parent:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

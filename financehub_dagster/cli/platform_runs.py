@@ -175,6 +175,8 @@ def _launch(webserver: str, order: TableRun, queue: Queue) -> str:
     answer: Mapping[str, Any] = probes.ask(webserver, _LAUNCH, variables={"params": params})["launchRun"]
     if answer["__typename"] != "LaunchRunSuccess":
         reasons = [each["message"] for each in answer.get("errors", ())] or [answer.get("message", "no reason")]
+        if probes.UNREACHABLE in reasons[0]:
+            raise CommandError("the code server does not answer: try again in a minute; `financehub status` shows it")
         raise CommandError(f"the platform refuses the run: {answer['__typename']}: {reasons[0]}")
     return str(answer["run"]["runId"])
 

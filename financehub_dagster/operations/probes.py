@@ -39,13 +39,15 @@ type Probe = Callable[[], None]
 class Trouble(Exception):
     """A part does not do its work; the message is why. It may last `patience` seconds, and longer where it is slow.
 
-    slow: it gave no answer in time, which on a busy machine means little.
+    slow: it gave no answer in time, which on a busy machine means little. final: it will say so until it is started
+    again, however long it gets.
     """
 
-    def __init__(self, why: str, patience: float = BROKEN, *, slow: bool = False) -> None:
+    def __init__(self, why: str, patience: float = BROKEN, *, slow: bool = False, final: bool = False) -> None:
         super().__init__(why)
         self.patience = patience
         self.slow = slow
+        self.final = final
 
 
 def busyness() -> float:
@@ -97,7 +99,7 @@ def code_server(url: str, timeout: float = SECONDS) -> None:
     # One text in Protobuf's form: JSON with its class, after a tag and a length.
     found = json.loads(answer[answer.index(b"{") :])
     if found.get("__class__") == "SerializableErrorInfo":
-        raise Trouble(not_loaded(found))
+        raise Trouble(not_loaded(found), final=True)
 
 
 def not_loaded(error: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def runs_of(
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FINANCEHUB_")}
     code_server = CODE_SERVER.replace("LOADED", loaded).replace("BETWEEN", between)
     command = [sys.executable, "-c", f"RUN = {run!r}\n{code_server}", *program]
-    ours |= {"PYTHONPATH": str(REPOSITORY), **environment}
+    ours |= {"PYTHONPATH": str(REPOSITORY), "FINANCEHUB_HOME": str(folder), **environment}
     done = subprocess.run(command, cwd=folder, env=ours, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
@@ -83,6 +83,44 @@ def test_the_process_that_runs_are_forked_from_is_replaced_when_it_was_killed(tm
     assert second[0] != first[0]
 
 
+def test_runs_are_asked_for_in_the_home_or_where_its_path_is_too_long_in_a_temporary_folder(tmp_path: Path) -> None:
+    (deep := tmp_path / ("a" * 60) / ("b" * 60)).mkdir(parents=True)
+    for home in (tmp_path, deep):
+        found = runs_of(tmp_path, OURS, FINANCEHUB_HOME=str(home))
+        assert [each[1:] for each in found] == [["True", "10", "True"], ["True", "20", "True"]]
+    assert (tmp_path / "runs.sock").is_socket()
+    assert (tmp_path / "runs.sock").stat().st_mode & 0o077 == 0
+    assert not list(deep.iterdir())
+
+
+UNTIL_TOLD = """
+import signal, time
+def told(*_):
+    print("told", flush=True)
+    raise SystemExit(0)
+signal.signal(signal.SIGTERM, told)
+print("works", flush=True)
+time.sleep(30)
+"""
+WATCHED = f"""
+run = context.Process(target=exec, args=[RUN])
+run.start()
+time.sleep(3)
+{KILLED}
+time.sleep(3)
+"""
+
+
+def test_a_run_ends_when_the_process_that_it_was_forked_from_was_killed(tmp_path: Path) -> None:
+    code_server = CODE_SERVER.replace("LOADED", OURS)
+    before, _, _ = code_server.partition("for days")
+    program = f"RUN = {UNTIL_TOLD!r}\nimport time\n{before}{WATCHED}"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "FINANCEHUB_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    assert (done.stdout.split(), done.returncode) == (["works", "told"], 0), done.stderr
+
+
 def test_nothing_is_forked_before_it_is_needed_where_others_start_the_runs(tmp_path: Path) -> None:
     first, _ = runs_of(tmp_path, OURS, FINANCEHUB_RUN_LAUNCHER="celery")
     assert first[1:] == ["True", "10", "False"]
@@ -103,7 +141,7 @@ print(len(calendars.known("XNYS", date(2024, 1, 1), date(2024, 1, 3)).dates), fl
 @pytest.mark.parametrize("loaded", [OURS, DAGSTERS], ids=["ours", "dagster's"])
 def test_runs_make_calendars_that_are_not_kept_or_too_old(tmp_path: Path, loaded: str) -> None:
     two_days = f"for file in pathlib.Path('cache').rglob('*.npz'): os.utime(file, (0, {time.time() - 172_800}))"
-    found = runs_of(tmp_path, loaded, "api", "grpc", run=CALENDAR, between=two_days, FINANCEHUB_HOME=str(tmp_path))
+    found = runs_of(tmp_path, loaded, "api", "grpc", run=CALENDAR, between=two_days)
     assert found == [["2"], ["2"]]
 
 

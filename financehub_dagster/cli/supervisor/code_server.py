@@ -31,8 +31,9 @@ def load_and_fork() -> None:
     """
     for name in ("dagster._cli.api", "dagster._grpc.server", "financehub_dagster.definitions"):
         import_module(name)
-    if get_settings().financehub_run_launcher == "local":
-        fork_their_parent()
+    settings = get_settings()
+    if settings.financehub_run_launcher == "local":
+        fork_their_parent(settings.home)
     fork_runs()
     collect_regularly()
 

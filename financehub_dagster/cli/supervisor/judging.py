@@ -97,7 +97,7 @@ class Judge:
             patience, twice = BROKEN, True
         elif trouble.slow:
             patience *= busyness() * min(WEARY, weariness)
-        if not self.answered:
+        if not self.answered and not trouble.final:
             patience = max(patience, starting * busyness())
         return trouble if twice and self._clock.now() - since >= patience else None
 

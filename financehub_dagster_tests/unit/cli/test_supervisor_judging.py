@@ -103,6 +103,15 @@ def test_what_was_just_started_gets_the_time_to_start(time, part):
     assert judge.verdict(starting=120) is part.trouble
 
 
+def test_what_will_never_work_without_a_restart_gets_no_time_to_start(time, part):
+    judge = Judge(part, time.clock)
+    part.trouble = Trouble("the code location does not load", final=True)
+    judge.ask()
+    judge.ask()
+    time.awake(BUSIEST * BROKEN)
+    assert judge.verdict(starting=120) is part.trouble
+
+
 def test_a_failure_with_another_reason_is_forgotten(judge, time, part):
     part.trouble = Trouble("no database")
     judge.ask()
