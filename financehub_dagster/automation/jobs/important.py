@@ -141,7 +141,7 @@ IMPORTANT_SCHEDULES = [
     plain_schedule(rank_instruments, "10 4 * * *", "Every night: what the most important instruments are."),
     plain_schedule(
         batch_update_popular,
-        "25 * * * *",
+        "27 * * * *",  # it starts runs itself, and at :25 others start
         "Every hour in which one of the most important instruments is traded.",
         idle=lambda context: no_popular_market(context.scheduled_execution_time),
     ),
