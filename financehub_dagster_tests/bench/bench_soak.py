@@ -101,7 +101,8 @@ class Soak:
         state = self.platform.state()
         found = {child.name: members([child]) for child in state.children}
         supervisor = psutil.Process(state.supervisor.pid)
-        guards = [each for each in supervisor.children() if "guard" in " ".join(each.cmdline())]
+        children = [p for p in psutil.process_iter(["ppid", "cmdline"]) if p.info["ppid"] == supervisor.pid]
+        guards = [p for p in children if "guard" in " ".join(p.info["cmdline"] or ())]
         found["supervisor"] = [supervisor, *guards]
         server = embedded.status(self.platform.home.path).pid
         found["postgres"] = [] if server is None else [psutil.Process(server), *psutil.Process(server).children()]

@@ -176,8 +176,8 @@ def test_a_part_is_not_blamed_for_what_it_needs(supervisor, home, messages):
 
 
 def guards() -> list[psutil.Process]:
-    children = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
-    return [p for p in children if "financehub_dagster.cli.supervisor.guard" in p.cmdline()]
+    ours = [p for p in psutil.process_iter(["ppid", "cmdline"]) if p.info["ppid"] == os.getpid()]
+    return [p for p in ours if "financehub_dagster.cli.supervisor.guard" in (p.info["cmdline"] or ())]
 
 
 def test_a_guard_that_dies_is_replaced(supervisor, home):
