@@ -96,10 +96,19 @@ def code_server(url: str, timeout: float = SECONDS) -> None:
                 raise silent(timeout) from None
             gone = code is grpc.StatusCode.UNAVAILABLE
             raise Trouble("nobody answers there" if gone else f"it names no repositories: {code.name}") from None
-    # One text in Protobuf's form: JSON with its class, after a tag and a length.
-    found = json.loads(answer[answer.index(b"{") :])
+    found = _text(answer)
     if found.get("__class__") == "SerializableErrorInfo":
         raise Trouble(not_loaded(found), final=True)
+
+
+def _text(answer: bytes) -> dict[str, Any]:
+    """The JSON that is the one field of an answer in Protobuf's form: a tag, its length as a varint, the text."""
+    try:
+        last = next(place for place, byte in enumerate(answer) if place and byte < 0x80)
+        found: dict[str, Any] = json.loads(answer[last + 1 :])
+    except (StopIteration, ValueError):
+        raise Trouble("its answer is none of a code server") from None
+    return found
 
 
 def not_loaded(error: Mapping[str, Any]) -> str:
