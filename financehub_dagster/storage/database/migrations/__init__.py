@@ -88,7 +88,7 @@ def is_known(revision: str) -> bool:
     return revision in STEPS
 
 
-def _config(connection: Connection | None = None) -> "Config":
+def _config(connection: Connection) -> "Config":
     from alembic.config import Config
 
     config = Config()
