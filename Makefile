@@ -49,8 +49,8 @@ format: setup ## rewrite the sources the way lint wants them
 bench: setup ## run the benchmarks and print their ratios (ARGS="writer --markdown out.md")
 	@$(BIN)/python -m financehub_dagster_tests.bench $(ARGS)
 
-soak: setup ## run the platform for an hour on the sample market: CPU, memory, disk (ARGS=--quick: 3 minutes)
-	@$(BIN)/python -m financehub_dagster_tests.bench soak $(ARGS)
+soak: setup ## run the platform for an hour on the sample market: CPU, memory, disk (ARGS=--quick: three minutes, ARGS="--minutes 120": two hours)
+	@$(BIN)/python -m financehub_dagster_tests.bench.bench_soak $(ARGS)
 
 build: setup ## build the wheel and source archive into dist/
 	@$$(scripts/ensure-uv.sh) build

@@ -1,4 +1,4 @@
-"""The whole platform left alone: CPU, memory and disk of all its processes over an hour (`make soak`).
+"""The whole platform left alone: CPU, memory and disk of all its processes over an hour or more (`make soak`).
 
 `financehub up --sandbox` with the default universe, 50 stocks and 20 cryptos, and every schedule and sensor on.
 Sampling begins when the first fetch is over. CPU is that of every process, ended ones included, as a share of one core;
@@ -26,7 +26,8 @@ from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
 
 MINUTES, QUICK_MINUTES = 60.0, 3.0
-SAMPLES = 12
+INTERVAL_MINUTES = 5.0
+"""Between two rows of the table; a twelfth of the time where that is less than an hour."""
 LOOK_SECONDS = 5.0
 """Between two looks at memory alone: runs take seconds."""
 MB = 1e6
@@ -152,8 +153,11 @@ def row(first: Sample, last: Sample) -> str:
 def main() -> None:
     """Run it and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_MINUTES:g} minutes instead of {MINUTES:g}")
-    minutes = QUICK_MINUTES if parser.parse_args().quick else MINUTES
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=MINUTES, help=f"how long ({MINUTES:g})")
+    length.add_argument("--quick", action="store_const", dest="minutes", const=QUICK_MINUTES, help="three minutes")
+    minutes = parser.parse_args().minutes
+    samples = max(12, round(minutes / INTERVAL_MINUTES))
     folder = Path(tempfile.mkdtemp(prefix="financehub-soak-"))
     soak = Soak(folder)
     try:
@@ -163,10 +167,10 @@ def main() -> None:
         print(f"| minute | most memory MB | CPU of a core | memory MB | {' | '.join(names)} |")
         print("|---" * (4 + len(names)) + "|", flush=True)
         most = []
-        for number in range(1, SAMPLES + 1):
-            most.append(soak.most_memory(minutes * 60 / SAMPLES))
+        for number in range(1, samples + 1):
+            most.append(soak.most_memory(minutes * 60 / samples))
             now = soak.sample()
-            print(f"| {minutes / SAMPLES * number:.1f} | {most[-1] / MB:,.0f} | {row(before, now)} |", flush=True)
+            print(f"| {minutes / samples * number:.1f} | {most[-1] / MB:,.0f} | {row(before, now)} |", flush=True)
             before = now
         print(f"| all | {max(most) / MB:,.0f} | {row(first, before)} |")
         passed = before.at - first.at
@@ -189,3 +193,7 @@ def health(url: str) -> str:
         found = json.load(error)
     bad = {name: each["detail"] for name, each in found["components"].items() if each["status"] != "ok"}
     return f"{found['status']} {bad or ''}".strip()
+
+
+if __name__ == "__main__":
+    main()
