@@ -105,8 +105,15 @@ class Window:
 
     @classmethod
     def of(cls, context: dg.AssetExecutionContext, today: date | None = None) -> "Window":
-        """The window of a run over one partition or a range of them, cut off at today (UTC)."""
-        first, last = context.partition_key_range.start, context.partition_key_range.end
+        """The window of a run over one partition or a range of them, cut off at today (UTC).
+
+        Raises dg.Failure for a run without any: unlike the webserver, `dg launch --job` asks for none.
+        """
+        asked = range_of(context.run.tags)
+        if asked is None:
+            newest = partition_at(context.op_def.name, datetime.now(UTC))
+            raise dg.Failure(f"no partition was chosen: launch it with --partition {newest}", allow_retries=False)
+        first, last = asked
         span = context.partition_time_window
         end = min(span.end.date() - timedelta(days=1), today or datetime.now(UTC).date())
         return cls(span.start.date(), end, key_of(first, last))

@@ -18,7 +18,7 @@ from financehub_dagster.automation.jobs.single_asset import bars_table, minutes_
 from financehub_dagster.automation.run_facts import op_config
 from financehub_dagster.ingest.partitions import range_of
 from financehub_dagster.storage.queries.partition_keys import key_of
-from financehub_dagster.tables import INTRADAY, derived_from
+from financehub_dagster.tables import INTRADAY, TABLES, derived_from
 
 if TYPE_CHECKING:
     from financehub_dagster.automation.failures.replay_groups import Group
@@ -52,7 +52,10 @@ def partition_of(tags: Mapping[str, str]) -> str:
 
 
 def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
-    """The pieces of work that the step `op_name` of a run, begun at `began`, stands for."""
+    """The pieces of work that the step `op_name` of a run, begun at `began`, stands for.
+
+    None where its table has partitions and the run was launched without one: trying it again fails in the same way.
+    """
     from financehub_dagster.storage.database.errors import UnknownInstruments
 
     config = dict(op_config(run, op_name))
@@ -61,9 +64,12 @@ def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     minutes = minutes_of_step(op_name, config, day)
     window = minutes or window_of_step(op_name, config, day)
     if window is None:
+        partition = partition_of(run.tags)
+        if not partition and op_name in TABLES and TABLES[op_name].partitions:
+            return []
         symbols = config.pop("symbols", None)
         kwargs = {"job": run.job_name, "symbols": symbols, "config": config}
-        return [Piece(op_name, partition_of(run.tags), "", kwargs)]
+        return [Piece(op_name, partition, "", kwargs)]
     try:
         bars = bars_table(str(symbol))
     except UnknownInstruments:

@@ -1,8 +1,11 @@
 """Dead letters: every way of failing leaves a row from which the work can be done again, and success takes it away."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 import pytest
 
+from financehub_dagster.automation.failures.recovery import recover
 from financehub_dagster.automation.runs import RunOutcome, run_job
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
@@ -197,3 +200,17 @@ def test_settled_rows_leave_the_table_after_their_time(platform, repository):
     run_job(repository, "cleanup_failed_tasks", {}, instance=platform.instance)
     left = platform.rows("select exception from task_failures order by 1")
     assert [text for (text,) in left] == ["discarded29", "parked", "resolved29"]
+
+
+def test_a_run_without_a_partition_fails_in_one_line_and_leaves_nothing_to_try_again(platform, repository):
+    outcome = run_job(repository, "heal_gaps", {}, instance=platform.instance)
+    assert not outcome.success
+    failed = platform.instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    said = {(event := entry.dagster_event).step_key: event.step_failure_data.user_failure_data for entry in failed}
+    month = datetime.now(UTC).date().replace(day=1)
+    assert {each.description for each in said.values()} == {
+        f"no partition was chosen: launch it with --partition {month}"
+    }
+    assert {STOCKS, CRYPTOS} <= set(said)
+    recover(platform.instance, datetime.now(UTC))
+    assert letters(platform) == []
