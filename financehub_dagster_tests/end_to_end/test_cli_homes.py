@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from financehub_dagster.cli import home as homes
@@ -15,7 +17,8 @@ from financehub_dagster.cli.app import run
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.cli.supervisor import launch
-from financehub_dagster.cli.supervisor.state import running
+from financehub_dagster.cli.supervisor.processes import Leader, members
+from financehub_dagster.cli.supervisor.state import State, running
 from financehub_dagster.settings import get_settings
 from financehub_dagster_tests.end_to_end.platform_process import Platform
 from financehub_dagster_tests.fixtures.eventually import eventually
@@ -55,6 +58,21 @@ def demo(folder) -> Iterator[Home]:
         process.terminate()
 
 
+def killed(demo: Home) -> Leader:
+    """The part that goes on of a platform whose supervisor and guard were killed at once."""
+    state = State.read(demo.state_file)
+    assert state is not None
+    [child] = state.children
+    supervisor = psutil.Process(state.supervisor.pid)
+    guards = [each for each in supervisor.children() if each.pid != child.pid]
+    for each in (supervisor, *guards):
+        each.suspend()
+    for each in (*guards, supervisor):
+        each.kill()
+    eventually(lambda: running(demo) is None)
+    return child
+
+
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     """What a command says, which leaves the environment as it was, as a process does."""
     before = dict(os.environ)
@@ -72,6 +90,17 @@ def test_down_stops_what_runs_here_although_env_leads_elsewhere(demo, capsys):
     assert told(capsys, "down") == {"home": str(demo.path), "stopped": ["supervisor", "sleeper"]}
     assert running(demo) is None
     assert told(capsys, "down")["stopped"] == []
+
+
+@pytest.mark.parametrize("command", [["up", "--sandbox"], ["demo"]])
+def test_what_a_killed_platform_left_is_told_and_ended_before_another_one_starts(demo, capsys, command):
+    left = killed(demo)
+    assert told(capsys, "status", "--home", ".financehub/demo")["left"] == ["sleeper"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # the command ends there
+        assert run([*command, "--home", ".financehub/demo", "--port", str(taken.getsockname()[1])]) == 1
+    first, _ = capsys.readouterr().err.splitlines()
+    assert first == "warning: a platform was killed here and left sleeper: these have been ended"
+    assert not members([left])
 
 
 @pytest.mark.parametrize("named", ["option", "environment"])

@@ -69,6 +69,7 @@ def restore(
     from financehub_dagster.cli import prepare
     from financehub_dagster.cli.home import Mode
     from financehub_dagster.cli.supervisor.state import sole_supervisor
+    from financehub_dagster.cli.supervisor.stopping import end_left_behind
     from financehub_dagster.storage.backup.file import reading
     from financehub_dagster.storage.backup.restore import restore as work
     from financehub_dagster.storage.database.urls import market_url
@@ -77,6 +78,7 @@ def restore(
     with reading(path) as (_, description):
         home = prepare.act_on_home(console, new=Mode(description.mode))
     with sole_supervisor(home), console.progress("restore") as report:
+        end_left_behind(home, console)
         done = work(market_url(), path, str(home.mode), replace=replace, report=report)
         _set_first_day(console, done.description)
     before = done.description

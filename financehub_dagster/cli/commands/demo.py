@@ -46,6 +46,7 @@ def demo(
     from financehub_dagster.cli.signals import stop_signals
     from financehub_dagster.cli.supervisor import launch
     from financehub_dagster.cli.supervisor.state import sole_supervisor
+    from financehub_dagster.cli.supervisor.stopping import end_left_behind
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
     began = time.monotonic()
@@ -53,6 +54,7 @@ def demo(
     home = home_to_start(Mode.SANDBOX)
     home.check_mode(Mode.SANDBOX)
     with sole_supervisor(home), stop_signals() as stop:
+        end_left_behind(home, console)
         port = launch.webserver_port(home, console, port) if ui else None
         tell_of_others(console, home)
         sandbox_url = str(launch.enter_home(home, Mode.SANDBOX, console))

@@ -63,6 +63,7 @@ def up(
     from financehub_dagster.cli.supervisor.claim import Claim
     from financehub_dagster.cli.supervisor.services import Pages
     from financehub_dagster.cli.supervisor.state import sole_supervisor
+    from financehub_dagster.cli.supervisor.stopping import end_left_behind
     from financehub_dagster.cli.supervisor.supervisor import Supervisor
 
     mode = Mode.SANDBOX if sandbox else Mode.LIVE
@@ -70,6 +71,7 @@ def up(
     home.check_mode(mode)
     require_proxy(host)
     with sole_supervisor(home), stop_signals() as stop:
+        end_left_behind(home, console)
         port = launch.webserver_port(home, console, port)
         if serve_port is not None:
             serve_port = launch.reserved_port(serve_port, "--serve-port")

@@ -14,6 +14,7 @@ from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.home import Home, Mode, enter
 from financehub_dagster.cli.supervisor.processes import Leader
 from financehub_dagster.cli.supervisor.state import State, running
+from financehub_dagster.cli.supervisor.stopping import left_behind
 from financehub_dagster.operations import probes
 from financehub_dagster.storage.database.errors import NotMigrated
 from financehub_dagster.storage.database.processes import since
@@ -38,6 +39,7 @@ class Status:
 
     services: running, starting, restarting or not working, and troubles why; each was asked to do some work just now.
     others: homes of the same folder in which a platform runs too. drives: who holds the claim on the database.
+    left: parts that go on although their supervisor was killed.
     restarts: what was started again, the latest last.
     """
 
@@ -48,6 +50,7 @@ class Status:
     troubles: dict[str, str] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
     drives: str | None = None
+    left: list[str] = field(default_factory=list)
     restarts: list[dict[str, str]] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
     database: str = "stopped"
@@ -76,6 +79,8 @@ def collect(home: Home, others: Sequence[Home] = ()) -> Status:
             beats = _dagster(status)
     if state is not None:
         _parts(status, state, beats)
+    elif (last := State.read(home.state_file)) is not None:
+        status.left = [child.name for child in left_behind(last)]
     return status
 
 
@@ -185,6 +190,8 @@ def show(console: Console, status: Status) -> None:
 
 
 def _platform(status: Status) -> str:
+    if status.left:
+        return f"killed, but {', '.join(status.left)} still run: `financehub down` ends them"
     if status.supervisor is None and status.drives is not None:
         return f"stopped here; {status.drives} drives this database"
     if status.supervisor is None:

@@ -1,15 +1,24 @@
 """Stopping a platform from outside of its supervisor.
 
-Belongs here: `down`. Does not belong here: how a supervisor stops its own children.
+Belongs here: `down`, and ending what a killed supervisor left. Does not belong here: how a supervisor stops its own
+children.
 """
 
 import time
 
 import psutil
 
+from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home
-from financehub_dagster.cli.supervisor.processes import POLL_SECONDS, ask_to_end, end_sessions, let_go_on, members
+from financehub_dagster.cli.supervisor.processes import (
+    POLL_SECONDS,
+    Leader,
+    ask_to_end,
+    end_sessions,
+    let_go_on,
+    members,
+)
 from financehub_dagster.cli.supervisor.state import State
 
 PATIENCE = 45.0
@@ -26,13 +35,31 @@ def stop_platform(home: Home) -> list[str]:
     state = State.read(home.state_file)
     if state is not None:
         stopped += _stop_supervisor(state)
-        left = [child for child in state.children if members([child])]
+        left = left_behind(state)
         end_sessions(left)
         stopped += [child.name for child in left]
         home.state_file.unlink(missing_ok=True)
     if embedded.stop(home.path):
         stopped.append("database")
     return stopped
+
+
+def end_left_behind(home: Home, console: Console) -> None:
+    """End and name the processes of a supervisor that was killed together with its guard; no supervisor may run.
+
+    A daemon among them would go on beside the one that starts now, and its webserver keeps the port.
+    """
+    state = State.read(home.state_file)
+    left = [] if state is None else left_behind(state)
+    end_sessions(left)
+    if left:
+        names = ", ".join(child.name for child in left)
+        console.warn(f"a platform was killed here and left {names}: these have been ended")
+
+
+def left_behind(state: State) -> list[Leader]:
+    """The children of a supervisor that has ended of which something still runs."""
+    return [child for child in state.children if members([child])]
 
 
 def _stop_supervisor(state: State) -> list[str]:
