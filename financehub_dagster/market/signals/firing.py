@@ -22,6 +22,10 @@ type Rows = NDArray[np.intp]
 
 _COLUMNS = {column.name: column for column in INDICATORS}
 
+SAME = 1e-9
+"""Two series that differ by less are equal on a bar: as a part of the larger one, of prices also of the close.
+So exact are indicators; what is left of equal values is rounding, as in a pivot of three times 100.1 over 3."""
+
 
 def compute(bars: BarArrays, traded: NDArray[np.bool_]) -> DerivedRows:
     """One row for each bar and rule that fires on it; bars that are no trades (`traded` is False) are passed over.
@@ -96,12 +100,22 @@ class _Series:
 
 def _fired(rule: Rule, direction: str, when: When, series: _Series) -> Fired:
     value, level = series[when.value], series[when.level]
-    side = np.nan_to_num(np.sign(value - level))
+    side = _side(value, level, series["close"] if _is_price(when.value) else np.zeros(value.size))
     wanted = 1 if when.how.endswith("above") else -1
     fires = side == wanted
     if when.how in ("rises above", "falls below"):
         fires &= _side_before(side, series.starts) == -wanted
     return Fired(rule.name, direction, np.flatnonzero(fires), value, level)
+
+
+def _is_price(name: str) -> bool:
+    return name not in _COLUMNS or _COLUMNS[name].unit == "price"
+
+
+def _side(value: Floats, level: Floats, least: Floats) -> Floats:
+    """1 where value is above level, -1 below; 0 where they are equal, to SAME of `least` or more, or one is unknown."""
+    size = np.maximum(np.maximum(np.abs(value), np.abs(level)), least)
+    return np.where(np.abs(value - level) > SAME * size, np.sign(value - level), 0.0)
 
 
 def _side_before(side: Floats, starts: NDArray[np.int64]) -> Floats:

@@ -26,7 +26,7 @@ class When:
 
     `rises above`: value is above level, and was below it on the last bar on which the two differed. `falls below` is
     its mirror image. The first bar on which both are known fires neither: nothing has been crossed. `is above` and
-    `is below` look at the bar alone.
+    `is below` look at the bar alone. Values that differ by rounding only are equal (`firing.SAME`).
     """
 
     title: str

@@ -108,6 +108,26 @@ def test_pivots_that_are_met_are_not_broken() -> None:
     assert fired(bars([100, 101, 100]), "pivot_1") == []
 
 
+def test_pivots_that_are_met_are_not_broken_however_their_sums_round() -> None:
+    """At any price in cents, on bars without a range and where the close is the first support to the cent."""
+    cents = np.arange(100, 10_000, 13)
+    prices = cents / 100
+    pivot = (prices + prices + prices) / 3
+    assert (prices < 2 * pivot - prices).any(), "rounding puts no support above its price"
+    flat = bars(*np.stack([prices, prices], axis=1), reach=0.0)
+    assert fired(flat, "pivot_1") == fired(flat, "pivot_2") == []
+    # High 3 cents above the close, low 3 below: the support is 3 cents below the close, and the next bar closes there.
+    met = bars(*np.stack([prices, (cents - 3) / 100], axis=1), reach=0.03)
+    assert fired(met, "pivot_1") == []
+
+
+def test_averages_that_touch_but_for_rounding_have_not_crossed() -> None:
+    """At prices whose sums round, the average of 20 bars rises to that of 50, stays there and falls back."""
+    for price in (0.07, 0.1 + 0.2, 33.33, 1e-8 / 3, 1e6 / 7):
+        closes = price * steps((1.1, 60), (1.0, 120), (0.9, 60))
+        assert fired(bars(closes, reach=price / 100), "sma_20_50") == []
+
+
 def test_supertrend_flips_where_the_close_crosses_its_line() -> None:
     closes = steps((100, 30), (110, 30), (90, 30))
     assert fired(bars(closes), "supertrend") == [(30, "entry"), (60, "exit")]
@@ -181,7 +201,9 @@ def by_definition(rule: Rule, given: BarArrays, rows: slice) -> list[tuple[int, 
         last = 0
         for bar in range(close.size):
             level = when.level if isinstance(when.level, float) else series[when.level][bar]
-            above, below = series[when.value][bar] > level, series[when.value][bar] < level
+            value = series[when.value][bar]
+            apart = not np.isclose(value, level, rtol=1e-9, atol=0 if when.value == "rsi_14" else 1e-9 * close[bar])
+            above, below = apart and value > level, apart and value < level
             fires = {
                 "rises above": above and last < 0,
                 "falls below": below and last > 0,
