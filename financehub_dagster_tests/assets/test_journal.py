@@ -11,6 +11,8 @@ from financehub_dagster.automation.jobs.journal import JOB, write_journal_schedu
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.cli.app import run
 from financehub_dagster.market.holdings import Lot
+from financehub_dagster.market.journal.week import named
+from financehub_dagster.serving.journal.reading import journals
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.database.transactions import in_transaction
 from financehub_dagster.storage.queries.holdings import replace_lots
@@ -85,6 +87,18 @@ def test_a_run_writes_the_week_of_every_account_and_shows_it(holding, tmp_path):
     assert len(before) == 4
     assert written(holding, accounts=["main"]).success
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_a_position_is_valued_at_its_last_close_however_old_that_is(holding):
+    """A share that stopped trading years ago is still worth what it last cost, as `holdings list` has it."""
+    holding.execute(
+        "insert into stock_prices_daily (symbol, date, open, high, low, close, adj_close, volume, source, fetched_at)"
+        " values ('MSFT', '2024-06-03', 12, 12, 12, 12, 12, 1, 'yahoo', now())"
+    )
+    [journal] = journals(named("2026-W48"), only=["kids/2"])
+    position = next(each for each in journal.account.positions if each.symbol == "MSFT")
+    assert (position.value, position.week, position.total) == (12.0, 0.0, 2.0)
+    assert position.problems == ["no close in this week: valued at that of 2024-06-03"]
 
 
 def test_a_run_for_what_there_is_not_fails_in_one_line(holding):

@@ -138,13 +138,13 @@ def test_lots_are_replaced_by_account_and_splits_are_applied(crossed):
     in_transaction(lambda connection: replace_lots(connection, lots))
     crossed.execute(
         "insert into corporate_actions (symbol, date, kind, value, source, fetched_at)"
-        " values ('AAPL', '2020-08-31', 'split', 4, 'yahoo', now())"
+        " values ('AAPL', '2020-08-31', 'split', 7, 'yahoo', now()), ('AAPL', '2021-08-31', 'split', 2, 'yahoo', now())"
     )
     assert held() == [
-        ("main", "AAPL", pytest.approx(40.0), pytest.approx(100.0), pytest.approx(4_400.0), pytest.approx(400.0)),
+        ("main", "AAPL", 140.0, pytest.approx(200 / 7), pytest.approx(15_400.0), pytest.approx(11_400.0)),
         ("other", "BTC", 1.0, 9_000.0, None, None),
-    ]
-    newer = [Lot("main", "AAPL", 10.0, 100.0, date(2020, 9, 1))]
+    ], "units are whole where lots and ratios are"
+    newer = [Lot("main", "AAPL", 10.0, 100.0, date(2021, 9, 1))]
     assert in_transaction(lambda connection: replace_lots(connection, newer)) == 1
     assert [row[:4] for row in held()] == [("main", "AAPL", 10.0, 100.0), ("other", "BTC", 1.0, 9_000.0)]
     with pytest.raises(UnknownInstruments):

@@ -122,7 +122,7 @@ class _Reading:
     def _listings(self, symbols: Sequence[str]) -> dict[str, Listing]:
         columns = ["symbol", "name", "currency", "asset_type"]
         known = {row["symbol"]: row for row in self._rows("instruments", columns, symbols)}
-        closes = self._closes({symbol: row["asset_type"] for symbol, row in known.items()}, self.days[0])
+        closes = self._last_closes({symbol: row["asset_type"] for symbol, row in known.items()})
         actions = self._by_symbol(ACTIONS, ["symbol", "date", "kind", "value"], symbols)
         return {
             symbol: Listing(
@@ -135,15 +135,25 @@ class _Reading:
             for symbol, row in known.items()
         }
 
-    def _closes(self, kinds: Mapping[str, str], since: date) -> dict[str, Closes]:
-        """The closes until the end of the week of instruments, whose kinds are given, from a week before `since` on."""
+    def _last_closes(self, kinds: Mapping[str, str]) -> dict[str, Closes]:
+        """The closes that value the instruments on each day drawn: also of those that stopped trading before them."""
+        found = self._closes(kinds, self.days[0])
+        late = {each: kind for each, kind in kinds.items() if found.get(each, Closes()).until(self.days[0]) is None}
+        return found | self._closes(late, None)
+
+    def _closes(self, kinds: Mapping[str, str], since: date | None) -> dict[str, Closes]:
+        """The closes until the end of the week of instruments, whose kinds are given, from a week before `since` on.
+
+        None: all of them.
+        """
+        start = None if since is None else since - OLDEST_RATE
         found: dict[str, Closes] = {}
         for table, takes in BARS_OF.items():
             own = sorted(symbol for symbol, kind in kinds.items() if kind in takes)
             if not own:
                 continue
             selection = arrow.Selection(
-                schema.table(table), ["symbol", "date", "close"], own, since - OLDEST_RATE, self.week.end, self.as_of
+                schema.table(table), ["symbol", "date", "close"], own, start, self.week.end, self.as_of
             )
             for symbol, rows in groupby(_records(self.reader, selection), lambda row: row["symbol"]):
                 series = list(rows)

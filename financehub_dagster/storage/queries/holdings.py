@@ -3,9 +3,11 @@
 Belongs here: these statements. Does not belong here: files (market.holdings), reports.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -48,13 +50,12 @@ _OWN_CLOSES = (
     f"(select date, close from {name} where symbol = h.symbol order by date desc limit 1)" for name in BARS_OF
 )
 _POSITIONS = sa.text(f"""
-    select h.account, h.symbol, h.opened_on, h.quantity * coalesce(s.ratio, 1) as quantity,
-        h.cost / coalesce(s.ratio, 1) as cost, i.currency, c.close, c.date as session
+    select h.account, h.symbol, h.opened_on, h.quantity, h.cost, i.currency, c.close, c.date as session,
+        array(
+            select a.value from {ACTIONS} a
+            where a.symbol = h.symbol and a.kind = 'split' and a.date > h.opened_on order by a.date
+        ) as splits
     from holdings h join instruments i using (symbol)
-    left join lateral (
-        select exp(sum(ln(a.value))) as ratio from {ACTIONS} a
-        where a.symbol = h.symbol and a.kind = 'split' and a.date > h.opened_on
-    ) s on true
     left join lateral (
         select date, close from ({" union all ".join(_OWN_CLOSES)}) b order by date desc limit 1
     ) c on true
@@ -86,7 +87,13 @@ def replace_lots(connection: Connection, lots: Sequence[Lot]) -> int:
 
 def positions(connection: Connection) -> list[Position]:
     """Every lot as it is now, by account, symbol and day."""
-    return [Position(**row) for row in connection.execute(_POSITIONS).mappings()]
+    return [_position(dict(row)) for row in connection.execute(_POSITIONS).mappings()]
+
+
+def _position(row: dict[str, Any]) -> Position:
+    """With the splits applied: multiplied, because logarithms added up make 69.99… units of ten after 7 for 1."""
+    ratio = math.prod(row.pop("splits"))
+    return Position(**row | {"quantity": row["quantity"] * ratio, "cost": row["cost"] / ratio})
 
 
 def accounts(connection: Connection) -> list[str]:
