@@ -282,6 +282,26 @@ def test_dividends_splits_and_capital_gains_are_told_apart(vendor: ScriptedVendo
     assert days(answer) == DAYS
 
 
+def test_an_action_on_a_day_without_a_session_is_that_of_the_next_one(vendor: ScriptedVendor) -> None:
+    """Friday's price is still one before the split and the payment; what two days bring to one session is one."""
+    fortnight = weekdays(DAYS[0], 10)
+    monday = fortnight[5]
+    saturday, sunday, later = (at(day, OPENS) for day in (date(2024, 3, 9), date(2024, 3, 10), date(2024, 3, 16)))
+    events = {
+        "dividends": {
+            str(stamp): {"amount": amount, "date": stamp}
+            for stamp, amount in ((sunday, 0.25), (at(monday, OPENS), 0.5), (later, 1.0))
+        },
+        "splits": {str(saturday): {"date": saturday, "numerator": 2, "denominator": 1, "splitRatio": "2:1"}},
+    }
+    told = fetch(vendor, chart(fortnight, events=events)).actions
+    assert list(zip(told["date"].dt.date, told["kind"], told["value"], strict=True)) == [
+        (monday, "dividend", 0.75),
+        (monday, "split", 2.0),
+        (date(2024, 3, 16), "dividend", 1.0),
+    ]
+
+
 def test_raw_and_adjusted_close_are_both_kept(vendor: ScriptedVendor) -> None:
     answer = fetch(vendor, chart(DAYS, adjclose=[10.5, 11.5, 12.5, 13.5, 14.5]))
     assert answer.bars["close"].tolist() == [11.0, 12.0, 13.0, 14.0, 15.0]

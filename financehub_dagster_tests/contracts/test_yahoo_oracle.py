@@ -106,9 +106,10 @@ def charts(draw: st.DrawFn) -> Any:
     columns = {name: draw(st.lists(PRICE, min_size=rows, max_size=rows)) for name in names}
     columns["volume"] = draw(st.lists(st.one_of(st.none(), st.integers(0, 10**10)), min_size=rows, max_size=rows))
     events: dict[str, Any] = {}
-    # After a twin yfinance would take an action of a later day for the last row and keep both.
-    latest = days[-1] + timedelta(days=0 if twin else 6)
-    when = st.dates(days[0] - timedelta(days=3), latest)
+    # Actions between sessions are taken for another one on purpose (test_yahoo_charts). Of several days after the last
+    # session yfinance makes one, and after a twin it would take a later one for the last row and keep both.
+    later = days[-1] if twin else days[-1] + timedelta(days=draw(st.integers(0, 6)))
+    when = st.sampled_from([days[0] - timedelta(days=3), *days, later])
     for name in ("dividends", "splits", "capitalGains"):
         moments = [at(day, OPENS, NEW_YORK) for day in draw(st.lists(when, max_size=3, unique=True))]
         if name == "splits":

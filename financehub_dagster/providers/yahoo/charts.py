@@ -8,7 +8,7 @@ yfinance 1.7 (scrapers/history.py, utils.py) makes the same rows by way of a doz
 (docs/adr/0027); a test holds this module to its results on recorded and on random charts.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -270,8 +270,9 @@ def _without_twins(days: Days) -> NDArray[np.intp]:
 def _actions(
     events: Mapping[str, Any], instrument_type: str, quoted: str, days: Days, zone: ZoneInfo, end: int
 ) -> list[tuple[int, str, float]]:
-    """(day, kind, value) of each session with an action: one between sessions belongs to the session before it.
+    """(day, kind, value) of each session with an action: one between sessions belongs to the session after it.
 
+    That is the first one at whose price it shows; yfinance takes the one before, which would be read as past the split.
     An action after the last session has its own day. What falls on one session is added up, of splits multiplied; an
     event whose value is no number above zero stands for itself. One without a time is left out.
     """
@@ -281,17 +282,14 @@ def _actions(
     for kind, stamp, value in _events(events, instrument_type, quoted):
         told.setdefault(kind, []).append((stamp, value))
     found: list[tuple[int, str, float]] = []
-    sessions: list[int] = []
+    sessions: list[int] = days.tolist() if told else []
     for kind, events_of_kind in told.items():
-        sessions = sessions or days.tolist()
         values: dict[int, list[float]] = {}
-        last = sessions[-1]
         for stamp, value in sorted(events_of_kind, key=lambda event: event[0]):
             day = _day_at(stamp, zone)
             if stamp < end and day >= days[0]:
-                on = day if day > last else sessions[bisect_right(sessions, day) - 1]
+                on = day if day > sessions[-1] else sessions[bisect_left(sessions, day)]
                 values.setdefault(on, []).append(value)
-        sessions = sorted({*sessions, *values})
         for day, parts in values.items():
             usable = [part for part in parts if 0 < part < inf]
             found += [(day, kind, (prod if kind == "split" else sum)(usable))] if usable else []
