@@ -98,7 +98,8 @@ class Amendments:
         columns = {name: getattr(history, name).copy() for name in (*BAR_COLUMNS, "dividend", "split")}
         for (of, day), amount in changes.dividends.items():
             if of in (None, vendor):
-                columns["dividend"][history.date == np.datetime64(day, "D")] = amount
+                # On a day without a session it is paid with the next one's, as a split then is.
+                columns["dividend"][np.searchsorted(history.date, np.datetime64(day, "D")) :][:1] = amount
         for day, ratio in changes.splits.items():
             row = int(np.searchsorted(history.date, np.datetime64(day, "D")))
             if row == len(history):

@@ -53,7 +53,9 @@ def breaks_of(exchange: str) -> tuple[tuple[time, time], ...]:
 
     made = exchange_calendars.get_calendar(exchanges()[exchange].calendar, start="2025-01-06", end="2025-01-31")
     starts, ends = made.break_start_times, made.break_end_times
-    return () if not starts or not ends else ((starts[-1][1], ends[-1][1]),)
+    if not starts or not ends or starts[-1][1] is None:  # Korea's calendar says so of its breaks, given up in 2000
+        return ()
+    return ((starts[-1][1], ends[-1][1]),)
 
 
 def _sessions(of: Instrument | str) -> Sessions:

@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
@@ -120,6 +120,15 @@ def test_some_stocks_pay_dividends_some_split_and_cryptos_do_neither(market: Mar
     assert 0 < sum(bool((history.split != 1).any()) for history in stocks) < len(stocks)
     assert not any(history.dividend.any() or (history.split != 1).any() for history in others)
     assert not any((history.dividend[history.recorded] != 0).any() for history in stocks)
+
+
+def test_an_action_declared_for_a_day_without_a_session_shows_in_the_next_one() -> None:
+    market, saturday, monday = Market(now=lambda: NOON), date(2016, 1, 9), np.datetime64("2016-01-11")
+    market.amendments.declare_dividend("AAPL", saturday, 0.5)
+    market.amendments.declare_split("AAPL", saturday, 3)
+    days = market.daily(listed(market, "AAPL"))
+    row = days.date == monday
+    assert (days.dividend[row].tolist(), days.split[row].tolist()) == ([0.5], [3.0])
 
 
 def test_invented_symbols_differ_from_each_other(market: Market) -> None:

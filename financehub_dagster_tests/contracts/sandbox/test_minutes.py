@@ -16,11 +16,12 @@ DAX = Instrument("DAX", "DAX", AssetType.INDEX, "XETR", "EUR", "Europe/Berlin")
 EURUSD = Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")
 TOKYO = synthetic(1, "JP", exchange="XTKS")[0]
 LONDON = synthetic(1, "UK", exchange="XLON")[0]
+SEOUL = synthetic(1, "KR", exchange="XKRX")[0]  # a lunch break that was given up in 2000
 
 
 @pytest.fixture
 def market() -> Market:
-    return Market((*default_listing(), DAX, EURUSD, TOKYO, LONDON), now=lambda: NOON)
+    return Market((*default_listing(), DAX, EURUSD, TOKYO, LONDON, SEOUL), now=lambda: NOON)
 
 
 def instrument(market: Market, symbol: str) -> Instrument:
@@ -39,7 +40,7 @@ def wall_clock(found: Bars, timezone: str) -> list[time]:
     return [datetime.fromtimestamp(at, zone).time() for at in found.open_time.tolist()]
 
 
-@pytest.mark.parametrize("symbol", ["AAPL", "GE", "BRK.B", "BTC", "DOGE", "DAX", "EURUSD", TOKYO.symbol])
+@pytest.mark.parametrize("symbol", ["AAPL", "GE", "BRK.B", "BTC", "DOGE", "DAX", "EURUSD", TOKYO.symbol, SEOUL.symbol])
 def test_the_minutes_of_finished_days_add_up_to_the_days(market: Market, symbol: str) -> None:
     of = instrument(market, symbol)
     days = market.daily(of)[-61:-1]
