@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 type Floats = NDArray[np.float64]
 
+_ROUNDED = 1 + 4 * np.finfo(np.float64).eps
+"""More than products and quotients round by: 3 % of 1,000 at a price of 0.75 are 40 units, but come out just below."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
@@ -47,7 +50,7 @@ def position_sizes(
     """
 
     def bought(units: Floats) -> Floats:
-        return np.where(whole_units, np.floor(units), units)
+        return np.where(whole_units, np.floor(units * _ROUNDED), units)
 
     reach = sizing.stop_ranges * np.where(atr > 0, atr, np.nan)
     stop = price - reach

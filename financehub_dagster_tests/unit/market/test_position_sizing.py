@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from financehub_dagster.market.position_sizing import position_sizes
+from financehub_dagster.market.position_sizing import Sizing, position_sizes
 
 STOCK, COIN = np.array([True]), np.array([False])
 
@@ -16,6 +16,14 @@ def sizes(price: float, atr: float, whole=STOCK, equity: float = 100_000.0):
 def test_a_stock_of_123_with_a_range_of_4():
     # 5 % of 100,000 buys 40.65 units; 1 % of it is lost over 8 by 125 units.
     assert sizes(123.0, 4.0) == (40, 115.0, 125)
+
+
+def test_an_exact_number_of_units_is_not_rounded_down_to_one_less():
+    """In decimals every pair of these prices and fractions makes a whole number, though some products do not."""
+    prices = np.array([0.75, 1.5, 3.0, 6.0])
+    for fraction in (0.03, 0.15, 0.3):
+        found = position_sizes(1_000.0, prices, prices, np.ones(4, bool), Sizing(fraction=fraction))
+        assert found.fraction_units.tolist() == [round(fraction * 1_000 / price) for price in prices]
 
 
 def test_cryptos_are_bought_in_fractions():
