@@ -15,7 +15,7 @@ from financehub_dagster.market.calendar_source import Instants
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.operations.freshness import Freshness, NewestRow, newest_rows
-from financehub_dagster.tables import TABLES
+from financehub_dagster.tables import TABLES, kinds_of
 from financehub_dagster.tables.declaration import Due
 
 WEEK = timedelta(days=14)
@@ -38,7 +38,7 @@ def late_bounds() -> Iterator[LateBound]:
     for table in TABLES.values():
         if table.time is not None:
             for each in table.lateness:
-                yield LateBound(table.name, each.kinds or table.instruments, each.due, each.bound, table.time)
+                yield LateBound(table.name, each.kinds or kinds_of(table.name), each.due, each.bound, table.time)
 
 
 def measure(connection: Connection, now: datetime) -> list[Freshness]:
@@ -65,14 +65,16 @@ def _of(bound: LateBound, row: NewestRow, now: datetime) -> Iterator[Freshness]:
 def when_due(bound: LateBound, market: Instrument, row: NewestRow, now: datetime) -> datetime | None:
     """When rows that are newer than the newest one were due or will be; None where no session is known to come.
 
-    Before there is any row: from when the instruments were listed.
+    Before there is any row: from when the instruments were listed, of sessions too that had closed before.
     """
     if bound.due != "sessions":
         return row.expected_since if row.at is None else row.at
     first = row.expected_since.date() if row.at is None else row.at.date() + timedelta(days=1)
     ahead = calendars.known(market, first, max(now.date(), first) + WEEK)
     close: datetime | None = ahead.closes[0].item() if ahead.closes.size else None
-    return None if close is None else close.replace(tzinfo=UTC)
+    if close is None or row.at is not None:
+        return None if close is None else close.replace(tzinfo=UTC)
+    return max(close.replace(tzinfo=UTC), row.expected_since)
 
 
 def _late(bound: LateBound, market: Instrument, due: datetime, now: datetime) -> float:

@@ -28,7 +28,7 @@ def late_tables(found: "Iterable[Freshness]") -> list[Breach]:
             each.subject,
             each.bound,
             each.late,
-            f"{each.subject}: rows newer than {_stamp(each.newest)} were due {_stamp(each.due)}",
+            f"{each.subject}: {_rows_after(each.newest)} were due {_stamp(each.due)}",
         )
         for each in found
         if each.is_late and each.due is not None
@@ -94,5 +94,9 @@ def follow_freshness(now: datetime) -> bool:
     return True
 
 
-def _stamp(at: datetime | None) -> str:
-    return "ever" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
+def _rows_after(newest: datetime | None) -> str:
+    return "the first rows" if newest is None else f"rows newer than {_stamp(newest)}"
+
+
+def _stamp(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -201,6 +201,28 @@ def test_a_breach_says_what_was_due_when():
     [breach] = late_tables([fresh, Freshness("quotes", "XNAS", None, due, 3600.0, 1800.0)])
     assert (breach.bound, breach.taken) == (3600.0, 7200.0)
     assert breach.detail == "XNAS: rows newer than 2026-11-25 00:00 UTC were due 2026-11-27 18:00 UTC"
+    [never] = late_tables([Freshness("stock_prices_daily", "XNAS", None, due, 3600.0, 7200.0)])
+    assert never.detail == "XNAS: the first rows were due 2026-11-27 18:00 UTC"
+
+
+def test_a_table_is_not_late_in_a_market_of_which_it_holds_nothing(market):
+    """No indicators are computed of currencies, whose daily bars are the input of no table of indicators."""
+    with market.engine.begin() as connection:
+        upsert_instruments(connection, [Instrument("EURUSD", "Euro", AssetType.FX, "XXXX")])
+        connection.exec_driver_sql("update instruments set updated_at = '2026-01-01'")
+    now = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    assert "FX" in late(market, now, "fx_prices_daily")
+    assert set(measured(market, now, "indicators_daily")) == {"XNAS", "XETR", "XTKS", "XXXX"}
+
+
+def test_the_bars_of_a_new_instrument_are_due_when_it_is_listed_and_not_before(market):
+    """Listed on a Friday evening, hours after Tokyo's close: the session of that day is missing from then on."""
+    listed = datetime(2026, 11, 27, 18, 45, tzinfo=UTC)
+    with market.engine.begin() as connection:
+        connection.execute(sa.text("update instruments set updated_at = :at"), {"at": listed})
+    assert late(market, listed + timedelta(minutes=1)) == set()
+    assert measured(market, listed, "stock_prices_daily")["XTKS"].due == listed
+    assert "XTKS" in late(market, listed + timedelta(hours=7))
 
 
 def words(bound: timedelta) -> str:
