@@ -85,7 +85,7 @@ def explain(symbol: str, day: date, *, column: str | None = None, table: str | N
         after = explanations.repaired_bar(connection, name, instrument.symbol, day)
         found.repaired = {} if row is None else {each: value for each, value in after.items() if value != row[each]}
         _explain_row(connection, found)
-        found.ledger = _ledger(connection, instrument, name, day)
+        found.ledger = _ledger(connection, instrument, found)
         if name in DERIVED:
             found.formula = _formula(connection, found, bars)
         else:
@@ -180,16 +180,22 @@ def _touched(kind: str) -> str:
     return "adj_close" if kind in CASH else "open, high, low, close, adj_close, volume"
 
 
-def _ledger(connection: "Connection", instrument: Instrument, table: str, day: date) -> dict[str, Any]:
-    """The ledger's state of the session, whether the day is one, and the empty responses for it."""
+def _ledger(connection: "Connection", instrument: Instrument, found: Explanation) -> dict[str, Any]:
+    """The ledger's state of the session, whether the day is one, and the empty responses for it.
+
+    Its ranges span days without a session, which have no state where no row is stored.
+    """
     from financehub_dagster.market import calendars
 
+    table, day = found.table, found.date
     state = explanations.ledger_of(connection, table, instrument.symbol, day)
+    state = state or {"state": None, "first": None, "through": None, "settled_at": None}
     known = calendars.known_to(instrument) >= day
+    session = bool(calendars.known(instrument, day, day).dates.size) if known else None
     return {
-        "session": bool(calendars.known(instrument, day, day).dates.size) if known else None,
+        "session": session,
         "exchange": instrument.exchange,
-        **(state or {"state": None, "first": None, "through": None, "settled_at": None}),
+        **(state | {"state": None} if session is False and found.row is None else state),
         "empty_responses": explanations.empty_responses_of(connection, table, instrument.symbol, day),
     }
 

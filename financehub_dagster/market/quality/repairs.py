@@ -98,12 +98,14 @@ def _splits(series: Series, columns: dict[str, Floats], rows: NDArray[np.intp]) 
 
 
 def _payments(series: Series, columns: dict[str, Floats], rows: NDArray[np.intp]) -> None:
-    """Take each payment out of the adjusted closes before it, once."""
+    """Take each payment out of the adjusted closes before it, once; one of the whole price or more leaves no price."""
     found = series.payments
     for number in np.flatnonzero(np.isin(found.rows, rows)):
         row, paid, gained, taken = (each[number] for each in (found.rows, found.paid, found.gained, found.taken))
         told_twice = abs(taken - paid) <= 0.1 * paid and not gained
         # A dividend that includes the gain of the day is all that was paid.
         wanted = 0.0 if told_twice else paid if gained and paid >= gained else paid + gained
+        if wanted >= 1:
+            continue
         earlier = slice(int(series.start[row]), int(row))
         columns["adj_close"][earlier] *= (1 - wanted) / (1 - taken)

@@ -1,6 +1,9 @@
 """Repairs: real faulty series become their corrected forms, and right series stay as they are."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from financehub_dagster.market.quality import doubts, series_arrays
@@ -50,3 +53,17 @@ def test_an_error_put_in_is_taken_out_again(kind: int, symbol: str) -> None:
 def test_a_right_series_stays_as_it_is() -> None:
     for symbol in ("AAPL", "KO"):
         assert not repaired(injected.clean(symbol)).changed.any()
+
+
+@pytest.mark.parametrize("share", [1.0, 20.0])
+def test_a_payment_as_large_as_the_price_is_not_taken_out(share: float) -> None:
+    """No adjusted close would be left: it is a wrong number, or a liquidation."""
+    good = injected.clean("KO")
+    row = 600
+    day, before = good.bars["date"].iloc[row], good.bars["close"].iloc[row - 1]
+    payment = pd.DataFrame({"symbol": ["KO"], "date": [day], "kind": ["dividend"], "value": [share * before]})
+    wrong = replace(good, actions=pd.concat([good.actions, payment], ignore_index=True))
+    series = series_arrays.arrange(wrong.bars, wrong.actions)
+    bits = doubts.judge(series)
+    assert bits[row] >> doubts.NAMES.index("dividend_not_adjusted") & 1
+    np.testing.assert_array_equal(repair(series, bits).columns["adj_close"], good.bars["adj_close"])

@@ -36,9 +36,9 @@ def facts(before: datetime) -> None:
             "close": [-1.0],
         }
     )
-    states = {"empty": 10, "gap": 11, "dead_lettered": 12, "deferred": 13}
+    states = {"empty": 12, "gap": 13, "dead_lettered": 14, "deferred": 15}
     ranges = {name: f"{{[2024-02-{day},2024-02-{day + 1})}}" for name, day in states.items()}
-    ledger = {"table": BARS, "symbol": "MSFT", "first": FIRST, "through": date(2024, 2, 15), **ranges}
+    ledger = {"table": BARS, "symbol": "MSFT", "first": FIRST, "through": date(2024, 2, 16), **ranges}
     with transaction() as connection:
         withdrawals.withdraw(connection, BARS, [("BRK.B", GONE, "")], {"BRK.B": "yahoo"}, run_id="run-3")
         rejected_rows.record_rejections(connection, BARS, refused, run_id="run-3")
@@ -56,7 +56,7 @@ def facts(before: datetime) -> None:
             sa.insert(schema.empty_answers).values(
                 table_name=BARS,
                 symbol="MSFT",
-                sessions=sa.text("'{[2024-02-10,2024-02-11)}'::datemultirange"),
+                sessions=sa.text("'{[2024-02-12,2024-02-13)}'::datemultirange"),
                 provider="yahoo",
                 asked=6,
                 last_asked_at=datetime(2024, 3, 1, tzinfo=UTC),
@@ -152,18 +152,26 @@ def test_a_withdrawn_row_and_the_refused_row_of_another_vendor_are_told() -> Non
     [
         ("2023-12-29", "before"),
         ("2024-02-09", "settled"),
-        ("2024-02-10", "empty"),
-        ("2024-02-11", "gap"),
-        ("2024-02-12", "dead_lettered"),
-        ("2024-02-13", "deferred"),
-        ("2024-02-16", "after"),
+        ("2024-02-12", "empty"),
+        ("2024-02-13", "gap"),
+        ("2024-02-14", "dead_lettered"),
+        ("2024-02-15", "deferred"),
+        ("2024-02-20", "after"),
     ],
 )
 def test_a_session_without_a_bar_has_the_state_of_the_ledger(day: str, state: str) -> None:
     found = explain("MSFT", date.fromisoformat(day))
     assert found.ledger["state"] == state
-    assert found.ledger["session"] == (day not in ("2024-02-10", "2024-02-11"))
+    assert found.ledger["session"] is True
     assert [each["asked"] for each in found.ledger["empty_responses"]] == ([6] if state == "empty" else [])
+
+
+@pytest.mark.parametrize("day", ["2024-02-10", "2024-02-19"], ids=["weekend", "holiday"])
+def test_a_day_without_a_session_and_without_a_bar_has_no_state(day: str) -> None:
+    """The ledger's ranges span weekends and holidays, of which nothing is settled as stored and nothing is missing."""
+    found = explain("MSFT", date.fromisoformat(day))
+    assert (found.row, found.ledger["session"], found.ledger["state"]) == (None, False, None)
+    assert list(report._ledger(found)) == ["  no session of XNAS; not in the ledger"]
 
 
 def test_an_indicator_is_explained_down_to_its_inputs() -> None:
