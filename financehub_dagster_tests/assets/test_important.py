@@ -12,11 +12,13 @@ from financehub_dagster.automation.runs import run_job
 from financehub_dagster.ingest.run_config import Universe
 from financehub_dagster.market import importance
 from financehub_dagster.market.holdings import Lot
-from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import gaps
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.transactions import in_transaction
+from financehub_dagster.storage.queries import importance as stored
 from financehub_dagster.storage.queries.holdings import replace_lots
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 
 NEW_YORK_OPENS = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
 SATURDAY = datetime(2026, 11, 21, 14, 25, tzinfo=UTC)
@@ -59,6 +61,30 @@ def test_what_is_held_goes_before_what_is_large(platform):
     assert first(1) == [small]
     lowest, highest = platform.rows("select min(importance), max(importance) from instruments where is_active")[0]
     assert 1 <= lowest < highest <= 9
+
+
+def test_amounts_in_several_currencies_are_compared_in_one(platform):
+    """100,000 yen are worth less than 2,000 dollars, and a company of 40 trillion yen is smaller than Apple."""
+    listed = [
+        Instrument("7203.T", "Toyota", AssetType.STOCK, "XTKS", "JPY", "Asia/Tokyo", market_cap=40e12),
+        Instrument("USDJPY", "Dollar in yen", AssetType.FX, "XXXX", "JPY"),
+    ]
+    lots = [Lot("main", "7203.T", 100.0, 1_000.0, date(2020, 1, 6)), Lot("main", "KO", 40.0, 50.0, date(2020, 1, 6))]
+    with transaction() as connection:
+        upsert_instruments(connection, listed)
+        replace_lots(connection, lots)
+    unknown = in_transaction(stored.read)
+    platform.execute(
+        "insert into fx_prices_daily (symbol, date, open, high, low, close, adj_close, volume, source, fetched_at)"
+        " values ('USDJPY', '2026-11-20', 160, 160, 160, 160, 160, 0, 'yahoo', now())"
+    )
+    known = in_transaction(stored.read)
+    toyota, coke = known.symbols.index("7203.T"), known.symbols.index("KO")
+    assert (known.held[toyota], known.held[coke]) == (pytest.approx(625.0), 2_000.0)
+    assert known.market_cap[toyota] == pytest.approx(0.25e12)
+    assert (unknown.held[toyota], unknown.market_cap[toyota]) == (100_000.0, 40e12)
+    launch(platform, "rank_instruments")
+    assert first(2) == ["KO", "7203.T"]
 
 
 def test_ticks_healing_and_reports_follow_one_order(platform):
