@@ -136,7 +136,10 @@ def _ledger(found: Explanation) -> Iterator[str]:
     ledger = found.ledger
     session = {True: "a session", False: "no session", None: "not in the known calendar"}[ledger["session"]]
     state = _STATES[ledger["state"]].format(symbol=found.symbol, **ledger)
-    yield f"  {session} of {ledger['exchange']}; {state}"
+    if found.delisted_on is not None and found.date > found.delisted_on:
+        yield "  after its last day: no session is expected"
+    else:
+        yield f"  {session} of {ledger['exchange']}; {state}"
     for answer in ledger["empty_responses"]:
         due = answer["next_ask_at"]
         then = "confirmed" if due is None else f"next request {_instant(due)}"

@@ -174,6 +174,13 @@ def test_a_day_without_a_session_and_without_a_bar_has_no_state(day: str) -> Non
     assert list(report._ledger(found)) == ["  no session of XNAS; not in the ledger"]
 
 
+def test_a_day_after_the_last_one_of_an_instrument_waits_for_nothing() -> None:
+    found = explain("MSFT", date(2024, 2, 20))
+    assert list(report._ledger(found)) == ["  a session of XNAS; not settled yet; the ledger reaches 2024-02-16"]
+    found.delisted_on = date(2024, 2, 16)
+    assert list(report._ledger(found)) == ["  after its last day: no session is expected"]
+
+
 def test_an_indicator_is_explained_down_to_its_inputs() -> None:
     found = explain("AAPL", DAY, column="rsi_14")
     formula = found.formula
