@@ -17,12 +17,13 @@ from typing import Annotated, Any
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from financehub_dagster.market.instruments import AssetType
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.serving import rows
-from financehub_dagster.serving.errors import ReadError
+from financehub_dagster.serving.errors import ReadError, unknown
 from financehub_dagster.storage.database.errors import DatabaseError
+from financehub_dagster.version import VERSION
 
 MOST_ROWS = 1_000
 """Of an answer: a model reads every one of them."""
@@ -31,10 +32,30 @@ INSTRUCTIONS = """Market data that is complete or says what it lacks. `list_tabl
 Prices are adjusted for splits; `adjust` has 'adjusted' (for dividends too) and 'raw' (as traded). Before you call a
 value wrong or missing, ask `explain_value` or `missing_sessions`. Nothing here can change data."""
 
-type Symbols = Annotated[str, Field(description="One symbol, or several with commas: AAPL,BTC")]
+type Names = str | list[str]
+type Symbols = Annotated[Names, Field(description="One symbol, or several with commas or as a list: AAPL,BTC")]
 type Day = Annotated[str, Field(description="A day as 2026-11-01, or a UTC time as 2026-11-01T14:30Z; included")]
 
-server: MCPServer[Any] = MCPServer("FinanceHub", instructions=INSTRUCTIONS)
+
+class _Server(MCPServer[Any]):
+    """Refuses what a tool does not take: the library leaves it out, and the answer would be to another question."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """The answer of a tool; raises ToolError, in one line, for arguments that it does not take."""
+        taken = {tool.name: tool.input_schema["properties"] for tool in await self.list_tools()}
+        for each in arguments:
+            if name in taken and each not in taken[name]:
+                raise ToolError(str(unknown("argument", each, taken[name], "", of=name)))
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            first = error.__cause__.errors()[0]
+            raise ToolError(f"argument {first['loc'][0]} of {name}: {first['msg']}") from None
+
+
+server: MCPServer[Any] = _Server("FinanceHub", instructions=INSTRUCTIONS, version=VERSION)
 
 
 def _tool(work: Callable[..., str]) -> Callable[..., str]:
@@ -63,28 +84,31 @@ def search_instruments(
     asset_type: Annotated[str, Field(description=f"{', '.join(AssetType)}; empty: all")] = "",
     exchange: Annotated[str, Field(description="A MIC such as XNAS; empty: all")] = "",
 ) -> str:
-    """Instruments as JSON, the most important first: symbol, name, kind, exchange, currency, delisting."""
+    """The 30 most important instruments that fit, as JSON; `more` says whether others fit too: narrow the question."""
+    from financehub_dagster.market.exchanges import exchanges
     from financehub_dagster.storage.database.engine import transaction
     from financehub_dagster.storage.queries.instruments import search_instruments as search
 
+    for what, name, known in (("asset_type", asset_type, list(AssetType)), ("exchange", exchange, list(exchanges()))):
+        if name and name not in known:
+            raise unknown(what, name, known, "write a MIC such as XNAS, or leave it out")
     with transaction() as connection:
-        found = search(connection, query, asset_type, exchange, MOST_FOUND)
-    return json.dumps(
-        [
-            {
-                "symbol": each.symbol,
-                "name": each.name,
-                "type": each.asset_type.value,
-                "exchange": each.exchange,
-                "currency": each.currency,
-                "timezone": each.timezone,
-                "is_active": each.is_active,
-                "delisted_on": None if each.delisted_on is None else each.delisted_on.isoformat(),
-            }
-            for each in found
-        ],
-        ensure_ascii=False,
-    )
+        found = search(connection, query, asset_type, exchange, MOST_FOUND + 1)
+    told = {"instruments": [_told(each) for each in found[:MOST_FOUND]], "more": len(found) > MOST_FOUND}
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _told(instrument: Instrument) -> dict[str, Any]:
+    return {
+        "symbol": instrument.symbol,
+        "name": instrument.name,
+        "type": instrument.asset_type.value,
+        "exchange": instrument.exchange,
+        "currency": instrument.currency,
+        "timezone": instrument.timezone,
+        "is_active": instrument.is_active,
+        "delisted_on": None if instrument.delisted_on is None else instrument.delisted_on.isoformat(),
+    }
 
 
 @_tool
@@ -93,17 +117,26 @@ def read_rows(
     symbols: Symbols = "",
     start: Day = "",
     end: Day = "",
-    columns: Annotated[str, Field(description="With commas, besides the key; empty: all")] = "",
+    columns: Annotated[Names, Field(description="With commas or as a list, besides the key; empty: all")] = "",
     as_of: Annotated[str, Field(description="The table as it was known at this UTC time; empty: now")] = "",
     adjust: Annotated[str, Field(description="split (as stored), adjusted or raw")] = "split",
     repaired: Annotated[bool, Field(description="Daily bars with the repairs that have one right answer")] = False,
 ) -> str:
     """At most 1,000 rows of a table as CSV, in the order of its key; more are refused: narrow the question."""
-    texts = {"symbols": symbols, "start": start, "end": end, "columns": columns, "as_of": as_of}
+    if table not in rows.served():
+        raise unknown("table", table, rows.served(), "`list_tables` has all")
+    lists = {"symbols": _text(symbols), "columns": _text(columns)}
+    texts = {**lists, "start": start, "end": end, "as_of": as_of}
     chosen = {name: text for name, text in texts.items() if text}
     notes: list[str] = []
     found = rows.answer(table, {**chosen, "adjust": adjust, "repaired": str(repaired).lower()}, notes, most=MOST_ROWS)
     return "".join([*(f"# {note}\n" for note in notes), rows.encoded(found, "csv").decode()])
+
+
+def _text(names: Names) -> str:
+    if not names and not isinstance(names, str):
+        raise ReadError("an empty list of names: leave it out to read all")
+    return names if isinstance(names, str) else ",".join(names)
 
 
 @_tool
@@ -132,7 +165,7 @@ def missing_sessions(symbols: Symbols = "") -> str:
     from financehub_dagster.storage.database.engine import transaction
 
     with transaction() as connection:
-        asked = split_names(symbols) or () if symbols else ()
+        asked = split_names(_text(symbols) or None) or ()
         names = [find_instrument(connection, each).symbol for each in asked] or None
         found = {
             "sessions": gaps.sessions_by_state(connection, names),
