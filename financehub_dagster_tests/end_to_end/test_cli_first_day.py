@@ -1,5 +1,6 @@
 """Tables that know only the present begin with the platform: no partition is missing for ever."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import sqlalchemy as sa
 
 from financehub_dagster.cli.app import run
 from financehub_dagster.ingest.partitions import partition_at, partitions_between, partitions_of, start_of
+from financehub_dagster.sandbox.client import Sandbox
 from financehub_dagster.settings import get_settings
 from financehub_dagster.tables import TABLES
+from financehub_dagster_tests.fixtures.database import Database
 
 IN_A_CODE_LOCATION = """
 from financehub_dagster.definitions import defs
@@ -63,6 +66,31 @@ def test_a_new_platform_begins_today_and_stays_with_it(folder, database, dagster
     assert found["stock_prices_daily"] == "2009-01-01"
     assert run(["backfill", "fundamentals", "--from", "2015-01", "--to", "2015-01"]) == 2
     assert "--from 2015-01: fundamentals begins in 2026-1" in capsys.readouterr().err
+
+
+def test_the_month_in_which_a_platform_began_is_filled_as_far_as_there_are_partitions(
+    folder: Path, database: Database, dagster_database: None, sandbox: Sandbox
+) -> None:
+    (folder / "mine.yaml").write_text("- {symbol: BTC, name: Bitcoin, asset_type: crypto, exchange: XXXX}\n")
+    assert run(["db", "upgrade"]) == run(["instruments", "import", "mine.yaml"]) == 0
+    month = f"{first_day_of(folder):%Y-%m}"
+    for table, stored in (("quotes", True), ("news_articles", False)):  # news of today costs money
+        command = [sys.executable, "-m", "financehub_dagster.cli", "backfill", table, "--from", month, "--to", month]
+        done = subprocess.run([*command, "--json"], capture_output=True, text=True, env=os.environ | sandbox.keys)
+        assert done.returncode == 0, done.stdout
+        [told] = json.loads(done.stdout)["tables"]
+        assert (told["table"], told["rows_inserted"] > 0) == (table, stored)
+
+
+def test_months_that_are_over_are_refused_of_what_is_so_now(folder, database, dagster_database, monkeypatch, capsys):
+    (folder / "mine.yaml").write_text("- {symbol: AAPL, name: Apple, asset_type: stock, exchange: XNAS}\n")
+    assert run(["instruments", "import", "mine.yaml"]) == 0
+    now = datetime.now(UTC).date().replace(day=1)
+    before = now - timedelta(days=1)
+    monkeypatch.setenv("FINANCEHUB_FIRST_DAY", before.isoformat())
+    get_settings.cache_clear()
+    assert run(["backfill", "fundamentals", "--from", f"{before:%Y-%m}", "--to", f"{now:%Y-%m}"]) == 2
+    assert f"only the running month can be filled, --from {now:%Y-%m}" in capsys.readouterr().err
 
 
 def test_a_home_for_a_database_that_was_used_before_begins_with_its_oldest_answer(folder, database, dagster_database):

@@ -3,7 +3,7 @@
 Belongs here: these commands' options and messages. Does not belong here: how a run is launched or watched.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,7 +59,7 @@ def backfill(
     home = prepare.act_on_home(console)
     months = arguments.months(first, last, get_settings().financehub_history_start, datetime.now(UTC).date())
 
-    from financehub_dagster.ingest.partitions import by_day, start_of
+    from financehub_dagster.ingest.partitions import start_of
     from financehub_dagster.tables import BARS_OF, filled_with
 
     arguments.table(table, _partitioned_tables(code_location()), "is not filled by months: see `financehub jobs`")
@@ -69,10 +69,7 @@ def backfill(
     wanted = None if wanted is None else arguments.present(wanted, console.note)
     chosen = arguments.instruments_for([table], wanted, universe(), BARS_OF)
     prepare.require_vendors(home)
-    if by_day(table):  # to the last day of the last month
-        after = (months[1] + timedelta(days=31)).replace(day=1)
-        months = months[0], min(after - timedelta(days=1), datetime.now(UTC).date())
-    order = TableRun([table, *filled_with(table)], months, wanted, {table: len(chosen)})
+    order = TableRun([table, *filled_with(table)], _span(table, *months), wanted, {table: len(chosen)})
     if parallel == 1:
         _report(console, _run(console, order))
     else:
@@ -127,6 +124,26 @@ def seed(
     with stop_signals() as stop:
         result = run_seed(console, stop, SeedRun(wanted, interval, days))
     _report(console, result)
+
+
+def _span(table: str, first: date, last: date) -> tuple[date, date]:
+    """The first days of the first and the last partition of `table` in the months from `first` to `last`.
+
+    Raises WrongUsage for months that are over of a table that holds what is so now.
+    """
+    from financehub_dagster.ingest.partitions import by_day, is_of_now, start_of
+
+    today = datetime.now(UTC).date()
+    if is_of_now(table):
+        running = today.replace(day=1)
+        if first != running:
+            why = f"{table} holds what is so now; only the running month can be filled"
+            raise WrongUsage(f"--from {first:%Y-%m}: {why}, --from {running:%Y-%m}")
+        return (today, today) if by_day(table) else (running, running)
+    if not by_day(table):
+        return first, last
+    after = (last + timedelta(days=31)).replace(day=1)
+    return max(first, start_of(table)), min(after - timedelta(days=1), today)
 
 
 def _partitioned_tables(definitions: "dg.Definitions") -> list[str]:
