@@ -16,11 +16,12 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 # nothing is imported for the sake of an error that cannot have been raised.
 _OWN_ERRORS = {
     ("financehub_dagster.settings", "SettingsError"): FAILED,
+    ("financehub_dagster.storage.database.errors", "UnknownInstruments"): WRONG_USAGE,
     ("financehub_dagster.storage.database.errors", "DatabaseError"): FAILED,
     ("financehub_dagster.storage.archive.errors", "ArchiveError"): FAILED,
     ("financehub_dagster.storage.vintages", "VintageRefused"): FAILED,
     ("financehub_dagster.gateway.errors", "ProviderError"): FAILED,
-    ("financehub_dagster.market.instruments", "InstrumentError"): FAILED,
+    ("financehub_dagster.market.instruments", "InstrumentError"): WRONG_USAGE,
     ("financehub_dagster.market.holdings", "HoldingsError"): WRONG_USAGE,
     ("financehub_dagster.serving.errors", "ReadError"): WRONG_USAGE,
     ("financehub_dagster.serving.errors", "ExportFailed"): FAILED,

@@ -125,14 +125,14 @@ def test_a_malformed_file_is_named_by_line_and_column_and_nothing_of_it_is_impor
     file.write_text("symbol,name,asset_type,exchange\nMSFT,Microsoft,stock,XNAS\nVOD,Vodafone,stock,LSE\n")
     before = contents(platform)
     capsys.readouterr()
-    assert run(["instruments", "import", str(file)]) == 1
+    assert run(["instruments", "import", str(file)]) == 2
     assert only_line(capsys.readouterr().err).startswith("financehub: mine.csv: line 3, column exchange: 'LSE' is not")
     assert contents(platform) == before
 
 
 def test_a_file_that_is_not_there_is_named(platform, capsys):
     capsys.readouterr()
-    assert run(["instruments", "import", "nowhere.yaml"]) == 1
+    assert run(["instruments", "import", "nowhere.yaml"]) == 2
     assert only_line(capsys.readouterr().err) == "financehub: nowhere.yaml: cannot be read: No such file or directory"
 
 
