@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from financehub_dagster.cli.arguments import exchange, exchanges_like, split_symbols, tables_like
+from financehub_dagster.cli.arguments import exchange, exchanges_like, present, split_symbols, tables_like
 from financehub_dagster.cli.command import command, new_app, open_home
 from financehub_dagster.cli.console import Console
 from financehub_dagster.cli.errors import WrongUsage
@@ -84,6 +84,8 @@ def export(
 
     target = Path(output or table)
     chosen = form or _format_of(target, file_formats.SUFFIXES)
+    if symbols is not None:
+        symbols = present(split_symbols(symbols) or (), console.note)
     question = ask(
         table,
         symbols=symbols if exchanges is None else symbols_at(exchanges, symbols),
