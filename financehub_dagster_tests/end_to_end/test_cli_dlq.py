@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from financehub_dagster.cli.app import run
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.database.urls import beside
 from financehub_dagster.storage.dead_letters.dead_letters import Failure, record_failures
@@ -44,7 +45,7 @@ def ask(folder, database, dagster_database, sandbox, capsys) -> Asked:
     return Asked(capsys)
 
 
-def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, database):
+def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, database, capsys):
     [row] = ask("dlq", "list")["dead_letters"]
     assert {name: row[name] for name in ("task_name", "partition_key", "symbol", "attempts", "status")} == {
         "task_name": "stock_prices_daily",
@@ -64,6 +65,8 @@ def test_failed_work_is_listed_shown_replayed_and_then_done(ask, sandbox, databa
     assert again.startswith(f"1 of 1 failed again; dead letter {number}: ")
     assert [r["attempts"] for r in ask("dlq", "list", "--symbol", "ge", "--status", "open")["dead_letters"]] == [2]
     assert ask("dlq", "replay", "--due")["dead_letters"] == [], "it waits"
+    assert run(["dlq", "replay", "--due"]) == 0
+    assert capsys.readouterr().out == "no dead letter is due\n"
 
     sandbox.reset()
     assert [r["status"] for r in ask("dlq", "replay", "--all")["dead_letters"]] == ["resolved"]

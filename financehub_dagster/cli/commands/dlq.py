@@ -113,7 +113,8 @@ def replay(
     failed = [row for row in rows if row["status"] not in ("resolved", "discarded")]
     undone = bool(failed) or (bool(rows) and len(waiting) == len(rows))
     if not (undone and console.as_json):
-        console.result({"dead_letters": rows, "deferred": waiting}, lambda: dlq.show_list(console, rows))
+        none = "no dead letter is due" if due else "no dead letters"
+        console.result({"dead_letters": rows, "deferred": waiting}, lambda: dlq.show_list(console, rows, none))
     if failed:
         first = failed[0]
         raise CommandError(

@@ -121,10 +121,10 @@ def run_url(home: Home, run_id: str | None) -> str | None:
     return None if webserver is None or run_id is None else f"{webserver}/runs/{run_id}"
 
 
-def show_list(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print one line per row."""
+def show_list(console: Console, rows: Sequence[Mapping[str, Any]], none: str = "no dead letters") -> None:
+    """Print one line per row, or `none`."""
     if not rows:
-        console.say("no dead letters")
+        console.say(none)
         return
     counts = Counter(str(row["status"]) for row in rows)
     title = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
