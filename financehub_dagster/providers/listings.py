@@ -76,7 +76,7 @@ NAMINGS = {
 }  # fmt: skip
 """Every vendor that is told a symbol. Sources:
 
-- Yahoo's BTC is a fund, its Bitcoin BTC-USD; CoinGecko and CoinMarketCap have ids.
+- Yahoo's BTC is a fund, its Bitcoin BTC-USD, its euro in dollars EURUSD=X; CoinGecko and CoinMarketCap have ids.
 - Twelve Data: `mic_code` of /time_series and /quote, codes of /exchanges (https://twelvedata.com/docs).
 - Alpha Vantage: suffixes of the examples to TIME_SERIES_DAILY; its SYMBOL_SEARCH gives TSCO.LON's currency as GBX
   (https://www.alphavantage.co/documentation).
@@ -100,6 +100,8 @@ def symbol_at(vendor: str, instrument: Instrument) -> str | None:
         return None
     if kind in LISTED and is_american(instrument):
         return _with_class_mark(instrument.symbol, naming.class_mark)
+    if vendor == "yahoo" and kind is AssetType.FX and len(_letters(instrument.symbol)) == PAIR:
+        return f"{_letters(instrument.symbol)}=X"
     if vendor == "yahoo" or kind in (AssetType.CRYPTO, AssetType.FX) or is_american(instrument):
         return instrument.symbol
     if kind in LISTED and naming.by_mic:
@@ -123,11 +125,16 @@ def pair_of(vendor: str, instrument: Instrument) -> tuple[str, str]:
 
     Raises BadRequest where its symbol is no pair, or the pair is not quoted in the instrument's currency.
     """
-    letters = instrument.symbol_at(vendor).upper().removesuffix("=X").replace("/", "")
+    letters = _letters(instrument.symbol_at(vendor))
     if len(letters) != PAIR or letters[3:] != instrument.currency:
         problem = f"{letters} is no pair of currencies quoted in {instrument.currency}: correct its `{vendor}` alias"
         raise BadRequest(vendor, problem, symbol=instrument.symbol)
     return letters[:3], letters[3:]
+
+
+def _letters(pair: str) -> str:
+    """The codes of a pair, however it is written."""
+    return pair.upper().removesuffix("=X").replace("/", "")
 
 
 def require_symbol(vendor: str, instrument: Instrument) -> str:
