@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from financehub_dagster.market.price_bases import BASES, PRICES, Basis
 from financehub_dagster.serving.errors import ReadError, require_text, unknown
@@ -20,6 +20,7 @@ from financehub_dagster.storage.queries import arrow, days, given_up
 from financehub_dagster.tables import ACTIONS
 
 if TYPE_CHECKING:
+    import numpy as np
     import sqlalchemy as sa
 
 
@@ -49,10 +50,10 @@ def ask(
     table: str,
     *,
     symbols: str | Sequence[str] | None = None,
-    start: date | str | None = None,
-    end: date | str | None = None,
+    start: "date | str | np.datetime64 | None" = None,
+    end: "date | str | np.datetime64 | None" = None,
     columns: str | Sequence[str] | None = None,
-    as_of: datetime | str | None = None,
+    as_of: "datetime | str | np.datetime64 | None" = None,
     adjust: str = "split",
     repaired: bool = False,
 ) -> TableQuery:
@@ -179,14 +180,21 @@ def _needed(table: "sa.Table", basis: Basis, wanted: Sequence[str]) -> list[str]
     return list(key)
 
 
-def _time(name: str, text: date | str | None) -> date | None:
+def _time(name: str, text: "date | str | np.datetime64 | None") -> date | None:
     """A day, or an aware instant where a time of day is given; without a zone it is UTC."""
-    if isinstance(text, str):
-        try:
-            text = date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text)
-        except ValueError:
-            raise ReadError(f"{name} {text}: write a day as 2026-11-01 or a time as 2026-11-01T14:30Z") from None
-    return None if text is None else _bounded(text)
+    if text is None:
+        return None
+    found: Any = text
+    try:
+        if isinstance(found, str):
+            found = date.fromisoformat(found) if len(found) == 10 else datetime.fromisoformat(found)
+        elif getattr(getattr(found, "dtype", None), "kind", "") == "M":  # NumPy's; of nanoseconds it makes a number
+            found = found.item() if isinstance(found.item(), date) else found.astype("M8[us]").item()
+    except ValueError:
+        found = None
+    if not isinstance(found, date) or found != found:  # pandas' NaT is a time that equals nothing
+        raise ReadError(f"{name} {text}: write a day as 2026-11-01 or a time as 2026-11-01T14:30Z")
+    return _bounded(found)
 
 
 def _bounded(time: date) -> date:
@@ -200,7 +208,7 @@ def _bounded(time: date) -> date:
     return min(max(instant, _instant(EARLIEST)), _instant(LATEST))
 
 
-def known_at(text: date | str) -> datetime:
+def known_at(text: "date | str | np.datetime64") -> datetime:
     """The aware time that as_of says: of a day its beginning in UTC, or that of a vintage. Raises ReadError."""
     if isinstance(text, str) and vintages.NAME.fullmatch(text):
         with transaction() as connection:

@@ -52,6 +52,13 @@ def test_symbols_days_and_columns_narrow_the_rows() -> None:
     assert len(read(BARS, symbols=["BRK.B"])) == DAYS
 
 
+@pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
+def test_days_and_times_of_numpy_are_read_as_they_are(unit: str) -> None:
+    day = np.datetime64("2024-01-03").astype(f"M8[{unit}]")
+    assert read(BARS, start=day, end=day).equals(read(BARS, start="2024-01-03", end="2024-01-03"))
+    assert len(read(BARS, start=day, end=pd.Timestamp("2024-01-04"), as_of=day + np.timedelta64(36_500, "D"))) > 0
+
+
 def test_a_day_of_all_symbols_and_a_range_with_times_are_read() -> None:
     found = read(BARS, start="2024-01-03", end="2024-01-03")
     assert [*found["symbol"]] == list(SYMBOLS)
@@ -77,6 +84,10 @@ def test_text_that_is_sql_is_a_symbol_like_any_other() -> None:
         ({"table": "stock_price_daily"}, "unknown table stock_price_daily: did you mean stock_prices_daily"),
         ({"columns": "closing"}, "unknown column closing of stock_prices_daily: did you mean close?"),
         ({"start": "soon"}, "start soon: write a day as 2026-11-01 or a time as 2026-11-01T14:30Z"),
+        ({"start": 20240103}, "start 20240103: write a day as"),
+        ({"end": pd.NaT}, "end NaT: write a day as"),
+        ({"end": np.datetime64("NaT")}, "end NaT: write a day as"),
+        ({"as_of": np.float64(1)}, "as_of 1.0: write a day as"),
         ({"start": "2024-02-01", "end": "2024-01-01"}, "start 2024-02-01 is after end 2024-01-01: exchange them"),
         ({"adjust": "none"}, "unknown adjust none: there are adjusted, split, raw"),
         ({"layout": "broad"}, "unknown layout broad: there are long, wide"),
