@@ -190,15 +190,16 @@ def _store(connection: Connection, batch: Computed, window: Window, run_id: str)
     if stale_inputs.marked_since(connection, name, batch.symbols, batch.dirty):
         batch = _compute(connection, name, batch.source, batch.symbols, window)
     stale = {symbol: mark.dirty_from for symbol, mark in batch.dirty.items() if mark.dirty_from is not None}
+    withdrawn = 0
     if _time(name) == "date":  # bars within the day are never withdrawn
-        withdrawals.drop_derived(connection, name, batch.source, period_of(name), stale, run_id=run_id)
+        withdrawn += withdrawals.drop_derived(connection, name, batch.source, period_of(name), stale, run_id=run_id)
     written = write(connection, name, batch.columns, run_id, changes_only=True, locked=True)
     if DERIVED[name].sparse:
-        _withdraw_absent(connection, batch, window, stale, run_id)
+        withdrawn += _withdraw_absent(connection, batch, window, stale, run_id)
     clean = {symbol: mark for symbol, mark in batch.dirty.items() if symbol not in batch.wrong}
     stale_inputs.clear_marks(connection, name, clean)
     _settle(connection, batch, window, run_id)
-    outcome, found = Outcome(name, failures=dict(batch.wrong)), set(batch.found)
+    outcome, found = Outcome(name, withdrawn=withdrawn, failures=dict(batch.wrong)), set(batch.found)
     outcome.add(written)
     outcome.done += [symbol for symbol in batch.symbols if symbol in found]
     outcome.empty += [symbol for symbol in batch.symbols if symbol not in found and symbol not in batch.wrong]
@@ -207,12 +208,12 @@ def _store(connection: Connection, batch: Computed, window: Window, run_id: str)
 
 def _withdraw_absent(
     connection: Connection, batch: Computed, window: Window, stale: Mapping[str, date], run_id: str
-) -> None:
+) -> int:
     """Take out the rows of a sparse table that were stored in what was computed, and are no longer computed."""
     computed = [symbol for symbol in batch.symbols if symbol not in batch.wrong]
     spans = [(symbol, window.start, window.end) for symbol in computed]
     spans += [(symbol, stale[symbol], date.max) for symbol in computed if symbol in stale]
-    withdrawals.drop_absent(connection, batch.name, batch.source, batch.columns, spans, run_id=run_id)
+    return withdrawals.drop_absent(connection, batch.name, batch.source, batch.columns, spans, run_id=run_id)
 
 
 def _settle(connection: Connection, batch: Computed, window: Window, run_id: str) -> None:

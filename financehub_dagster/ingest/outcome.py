@@ -41,10 +41,11 @@ class Outcome:
     calls counts requests to vendors, those that brought no answer included, from_bulk_files bars that came from files
     of vendors instead of their APIs, ignored bars outside of trading hours, doubtful stored bars that break a rule by a
     plausible margin, replaced those that another vendor had a better one for, withdrawn rows that the provider no
-    longer tells. unclaimed lists instruments whose provider may not have told all there is, taken_back those whose rows
-    the first choice among the providers replaced after another one had answered, restated and readjusted those whose
-    whole history was fetched again after a split and after a dividend, applied those with a split that was taken out
-    here, doubted those whose answer lacks too much to be believed.
+    longer tells, and of computed tables those that are no longer computed. unclaimed lists instruments whose provider
+    may not have told all there is, taken_back those whose rows the first choice among the providers replaced after
+    another one had answered, restated and readjusted those whose whole history was fetched again after a split and
+    after a dividend, applied those with a split that was taken out here, doubted those whose answer lacks too much to
+    be believed.
     """
 
     table: str

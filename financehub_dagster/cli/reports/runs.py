@@ -24,6 +24,7 @@ class TableResult:
     rows_updated: int = 0
     rows_unchanged: int = 0
     rows_rejected: int = 0
+    rows_withdrawn: int = 0
     instruments_done: int = 0
     instruments_failed: int = 0
     instruments_deferred: int = 0
@@ -142,11 +143,11 @@ def warnings(tables: Sequence[TableResult]) -> Iterator[str]:
 
 def show_tables(console: Console, title: str, tables: Sequence[TableResult]) -> None:
     """Print one line per table."""
-    columns = ["table", "inserted", "updated", "unchanged", "rejected", "symbols", "deferred", "calls"]
+    columns = ["table", "inserted", "updated", "unchanged", "rejected", "withdrawn", "symbols", "deferred", "calls"]
     rows: list[list[Cell]] = []
     for t in tables:
         asked = t.instruments_done + t.instruments_failed + t.instruments_deferred
         done = f"{t.instruments_done} of {asked}"
-        counts: list[Cell] = [t.rows_inserted, t.rows_updated, t.rows_unchanged, t.rows_rejected]
+        counts: list[Cell] = [t.rows_inserted, t.rows_updated, t.rows_unchanged, t.rows_rejected, t.rows_withdrawn]
         rows.append([t.table, *counts, done, t.instruments_deferred, t.vendor_calls])
     console.table(title, columns, rows)

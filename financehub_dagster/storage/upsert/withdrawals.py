@@ -89,20 +89,20 @@ _DROP_DERIVED = """
 
 def drop_derived(
     connection: Connection, derived: str, table: str, period: "Period", since: Mapping[str, date], *, run_id: str
-) -> None:
+) -> int:
     """Delete the rows of `derived` without a row of `table` in their period, of each symbol from its day on.
 
-    Each goes to price_revisions with `table` as `withdrawn_by`.
+    Each goes to price_revisions with `table` as `withdrawn_by`. Returns how many.
     """
     if not since:
-        return
+        return 0
     from financehub_dagster.market.derived import REACH, period_start
 
     names = {"derived": schema.table(derived).name, "table": schema.table(table).name}
     days = [period_start(period, day) for day in since.values()]
     asked = {"symbols": list(since), "days": days, "reach": REACH[period].days, "run_id": run_id, **names}
     read = "rows.session" if period == "next session" else "rows.date"
-    connection.execute(sa.text(_DROP_DERIVED.format(**names, input=read)), asked)
+    return connection.execute(sa.text(_DROP_DERIVED.format(**names, input=read)), asked).rowcount
 
 
 _SURPLUS = """
@@ -134,7 +134,7 @@ _DROP_ABSENT = """
         INSERT INTO price_revisions (table_name, symbol, date, old, run_id, withdrawn_by)
         SELECT :derived, symbol, date, old, :run_id, :table FROM gone
     )
-    SELECT min(date), max(date) FROM gone
+    SELECT min(date), max(date), count(*) FROM gone
 """
 
 
@@ -146,12 +146,12 @@ def drop_absent(
     spans: Sequence[tuple[str, date, date]],
     *,
     run_id: str,
-) -> None:
+) -> int:
     """Delete the rows of `derived` within `spans` (symbol, first and last day) whose key is not among the `computed`.
 
     The key is symbol, date and one text. All computed rows are within the spans, and stored already: symbols that have
     no more rows than were computed have none to delete. Each deleted row goes to price_revisions with `table` as
-    `withdrawn_by`.
+    `withdrawn_by`. Returns how many.
     """
     import numpy as np
 
@@ -165,7 +165,7 @@ def drop_absent(
     }
     surplus = set(connection.execute(sa.text(_SURPLUS.format(**names)), {**_columns(spans), **counted}).scalars())
     if not surplus:
-        return
+        return 0
     kept = np.isin(computed["symbol"].astype(str), list(surplus))
     asked = {
         **_columns([span for span in spans if span[0] in surplus]),
@@ -176,9 +176,10 @@ def drop_absent(
         "table": schema.table(table).name,
         "run_id": run_id,
     }
-    first, last = connection.execute(sa.text(_DROP_ABSENT.format(**names)), asked).one()
-    if first is not None:
+    first, last, count = connection.execute(sa.text(_DROP_ABSENT.format(**names)), asked).one()
+    if count:
         pending_materializations.note_write(connection, derived, run_id, first, last)
+    return int(count)
 
 
 def _columns(spans: Sequence[tuple[str, date, date]]) -> dict[str, list[Any]]:

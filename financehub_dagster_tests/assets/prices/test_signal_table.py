@@ -77,7 +77,9 @@ def test_a_corrected_bar_adds_the_signals_that_it_makes_and_withdraws_those_that
     after = stored(platform, "AAPL")
     assert after == expected(platform, "AAPL", date.min)
     assert {row for row in after - before if row[0] == date(2014, 6, 10)}, "the bar makes signals"
-    assert {(day, rule) for day, rule, _, _ in before} - {(day, rule) for day, rule, _, _ in after}, "and ends some"
+    ended = {(day, rule) for day, rule, _, _ in before} - {(day, rule) for day, rule, _, _ in after}
+    assert ended, "and ends some"
+    assert outcome.tables["signals"]["rows_withdrawn"] == len(ended)
     assert stored(platform, "GE") == other
     as_known = "select date, rule, direction, price from signals_as_of(:at) where symbol = 'AAPL'"
     assert set(platform.rows(as_known, at=known_at)) == before
@@ -87,9 +89,11 @@ def test_a_corrected_bar_adds_the_signals_that_it_makes_and_withdraws_those_that
 
 def test_signals_of_a_bar_that_is_gone_go_with_it(platform):
     day = max(row[0] for row in stored(platform, "AAPL"))
+    ended = stored(platform, "AAPL", day)
     platform.execute("delete from stock_prices_daily where symbol = 'AAPL' and date >= :day", day=day)
     platform.execute("update dirty_marks set dirty_from = :day, version = version + 1 where symbol = 'AAPL'", day=day)
-    platform.run("signals", "2014-12-01")
+    outcome = platform.run("signals", "2014-12-01")
+    assert outcome.tables["signals"]["rows_withdrawn"] == len(ended) > 0
     assert stored(platform, "AAPL", day) == set()
     assert stored(platform, "AAPL") == expected(platform, "AAPL", date.min)
 
