@@ -183,7 +183,7 @@ def _touched(kind: str) -> str:
 def _ledger(connection: "Connection", instrument: Instrument, found: Explanation) -> dict[str, Any]:
     """The ledger's state of the session, whether the day is one, and the empty responses for it.
 
-    Its ranges span days without a session, which have no state where no row is stored.
+    Its ranges span days without a session, of which no bar is expected, and no row of a table computed from none.
     """
     from financehub_dagster.market import calendars
 
@@ -192,10 +192,11 @@ def _ledger(connection: "Connection", instrument: Instrument, found: Explanation
     state = state or {"state": None, "first": None, "through": None, "settled_at": None}
     known = calendars.known_to(instrument) >= day
     session = bool(calendars.known(instrument, day, day).dates.size) if known else None
+    unexpected = session is False and (table in BARS_OF or found.row is None)
     return {
         "session": session,
         "exchange": instrument.exchange,
-        **(state | {"state": None} if session is False and found.row is None else state),
+        **(state | {"state": None} if unexpected else state),
         "empty_responses": explanations.empty_responses_of(connection, table, instrument.symbol, day),
     }
 

@@ -96,6 +96,9 @@ def _formula(found: Explanation) -> Iterator[str]:
         f"  from {', '.join(formula['inputs'])} of {bars} in {formula['inputs_table']}, "
         f"{formula['first_input']} to {formula['last_input']}, newest fetched {_instant(formula['newest_input_at'])}"
     )
+    values = [value for name, value in (found.row or {}).items() if _is_value(found, name)]
+    if values and found.ledger["session"] is False and not any(value is not None for value in values):
+        yield "  the bar is no trade (one price, no volume, no session): its row has no values, and no other counts it"
     if formula["stale"]:
         yield "  stale: an input changed since; the next run of the table computes it again"
 

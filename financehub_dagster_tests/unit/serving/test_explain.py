@@ -174,6 +174,21 @@ def test_a_day_without_a_session_and_without_a_bar_has_no_state(day: str) -> Non
     assert list(report._ledger(found)) == ["  no session of XNAS; not in the ledger"]
 
 
+def test_a_bar_on_a_day_without_a_session_is_in_no_ledger_and_waits_for_nothing() -> None:
+    found = explain("MSFT", date(2024, 1, 6))
+    assert found.row is not None
+    assert list(report._ledger(found)) == ["  no session of XNAS; not in the ledger"]
+
+
+def test_why_an_indicator_of_a_bar_that_is_no_trade_has_no_value_is_said() -> None:
+    why = "  the bar is no trade (one price, no volume, no session): its row has no values, and no other counts it"
+    found = explain("AAPL", date(2024, 1, 6), column="rsi_14")
+    assert found.row is not None
+    assert why not in report._lines(found), "the row has an obv, so rsi_14 only warms up"
+    found.row["obv"] = None
+    assert why in report._lines(found)
+
+
 def test_a_day_after_the_last_one_of_an_instrument_waits_for_nothing() -> None:
     found = explain("MSFT", date(2024, 2, 20))
     assert list(report._ledger(found)) == ["  a session of XNAS; not settled yet; the ledger reaches 2024-02-16"]
