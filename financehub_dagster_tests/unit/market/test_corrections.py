@@ -118,6 +118,11 @@ def test_a_file_that_cannot_be_read_is_reported_and_stops_nobody(home: Path, con
     assert calendars.is_open(APPLE, datetime(2024, 6, 3, 15, tzinfo=UTC))
 
 
+def test_a_year_that_the_library_does_not_know_whole_has_the_sessions_that_its_exchange_announced() -> None:
+    """The Indonesia Stock Exchange counts 239 in 2026; the library has none of that year's lunar holidays."""
+    assert calendars.schedule("XIDX", date(2026, 1, 1), date(2026, 12, 31)).dates.size == 239
+
+
 def test_the_packaged_corrections_can_all_be_used() -> None:
     assert corrections.corrections().problems == ()
     assert date(2025, 2, 1) in calendars.schedule("XNSE", date(2025, 2, 1), date(2025, 2, 2)).dates.tolist()
