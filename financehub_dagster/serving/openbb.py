@@ -7,10 +7,12 @@ The form: https://docs.openbb.co/workspace/developers/json-specs/widgets-json-re
 page, so `FINANCEHUB_SERVE_ORIGINS` has to name that: https://pro.openbb.co.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from financehub_dagster.market.instruments import AssetType
 from financehub_dagster.serving import rows
 from financehub_dagster.tables.declaration import Column, Table
 
@@ -26,7 +28,6 @@ CHART = {
     "type": "advanced_charting",
     "endpoint": "udf",
     "gridData": {"w": 20, "h": 20},
-    "data": {"defaultSymbol": "AAPL", "updateFrequency": 60_000},
 }
 _NUMBERS = ("double precision", "integer", "bigint")
 
@@ -35,9 +36,24 @@ router = APIRouter(route_class=rows.InTurn)
 
 @router.get("/widgets.json")
 def widgets() -> dict[str, Any]:
-    """Every widget by its name: the chart, and the tables that have rows of instruments."""
-    tables = {name: _widget(name, table) for name, table in rows.served().items() if "symbol" in table.key}
-    return {"prices": CHART, **tables}
+    """Every widget by its name: the chart, and the tables that have rows of instruments.
+
+    Each begins with the most important instrument of a kind that it shows.
+    """
+    from financehub_dagster.storage.database.engine import transaction
+    from financehub_dagster.storage.queries.instruments import list_instruments
+
+    with transaction() as connection:
+        universe = list_instruments(connection)
+
+    def first_of(kinds: Sequence[AssetType]) -> str | None:
+        return next((each.symbol for each in universe if each.asset_type in kinds), None)
+
+    chart = CHART | {"data": {"defaultSymbol": first_of(tuple(AssetType)), "updateFrequency": 60_000}}
+    shown = {name: table for name, table in rows.served().items() if "symbol" in table.key}
+    return {"prices": chart} | {
+        name: _widget(name, table, first_of(table.instruments)) for name, table in shown.items()
+    }
 
 
 @router.get("/openbb/{table}")
@@ -48,8 +64,8 @@ def get_grid(table: str, request: Request) -> Response:
     return Response(rows.encoded(found, "json"), media_type=rows.MEDIA["json"])
 
 
-def _widget(name: str, table: Table) -> dict[str, Any]:
-    params: list[dict[str, Any]] = [_param("symbols", "Symbols", "text", "AAPL", "One, or several with commas")]
+def _widget(name: str, table: Table, symbol: str | None) -> dict[str, Any]:
+    params: list[dict[str, Any]] = [_param("symbols", "Symbols", "text", symbol, "One, or several with commas")]
     if table.time is not None:
         params.append(_param("start", "From", "date", A_YEAR_AGO, "The first day"))
         params.append(_param("end", "To", "date", None, "The last day, included; empty: the newest"))

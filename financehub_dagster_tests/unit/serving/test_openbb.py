@@ -7,7 +7,10 @@ from datetime import datetime
 import pytest
 
 from financehub_dagster import read
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.serving import guard, http, openbb
+from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster_tests.unit.serving import stored
 from financehub_dagster_tests.unit.serving.test_guard import TOKEN, ask, serving
 from financehub_dagster_tests.unit.serving.test_rows import get
@@ -34,6 +37,21 @@ def test_every_widget_has_what_the_workspace_needs_and_its_address_answers(port:
         assert status == 200, (name, body)
         fields = [each["field"] for each in widget["data"]["table"]["columnsDefs"]]
         assert all(list(row) == fields for row in json.loads(body)), name
+
+
+def test_a_widget_begins_with_an_instrument_that_its_table_holds(port: int) -> None:
+    others = [("BTC", AssetType.CRYPTO), ("EURUSD", AssetType.FX)]
+    with transaction() as connection:
+        upsert_instruments(connection, [Instrument(each, each, kind, "XXXX") for each, kind in others])
+    try:
+        found = json.loads(get(port, "/widgets.json")[1])
+    finally:
+        stored.remove("instruments", [each for each, _ in others])
+    begins = {name: each["params"][0]["value"] for name, each in found.items() if "params" in each}
+    tables = ("crypto_prices_daily", "crypto_markets", "fx_prices_daily", "stock_prices_daily", "quotes")
+    assert [begins[each] for each in tables] == ["BTC", "BTC", "EURUSD", "AAPL", "AAPL"]
+    assert found["prices"]["data"]["defaultSymbol"] == "AAPL"
+    assert json.loads(get(port, "/widgets.json")[1])["fx_prices_daily"]["params"][0]["value"] is None
 
 
 def test_a_grid_has_the_rows_of_read_and_a_bound(port: int, monkeypatch) -> None:
