@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from financehub_dagster.automation.jobs.single_asset import bars_table, minutes_of_step, window_of_step
+from financehub_dagster.automation.jobs.single_asset import bars_table, minutes_of_step, told, window_of_step
 from financehub_dagster.automation.run_facts import op_config
 from financehub_dagster.ingest.partitions import range_of
 from financehub_dagster.storage.queries.partition_keys import key_of
@@ -58,7 +58,7 @@ def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     """
     from financehub_dagster.storage.database.errors import UnknownInstruments
 
-    config = dict(op_config(run, op_name))
+    config = dict(told(op_name, op_config(run, op_name)))
     symbol = config.get("symbol")
     day = began.astimezone(UTC).date()
     minutes = minutes_of_step(op_name, config, day)

@@ -51,6 +51,12 @@ UPDATE_EXAMPLE, SEED_EXAMPLE = OneSymbol(symbol="AAPL"), Seed(symbol="AAPL")
 """What the launchpad opens on, ready to be launched or edited; a run config of one's own names its symbol."""
 
 
+def told(op_name: str, config: Mapping[str, object]) -> Mapping[str, object]:
+    """What a step worked with that was given `config`: one of these jobs without any what its launchpad opens on."""
+    examples = {UPDATE_STEP: UPDATE_EXAMPLE, SEED_STEP: SEED_EXAMPLE}
+    return config if config or op_name not in examples else examples[op_name].model_dump()
+
+
 def launchpad(step: str, example: OneSymbol) -> dict[str, object]:
     """The run config a job opens on; dg.RunConfig would write empty sections around it."""
     return {"ops": {step: {"config": example.model_dump()}}}

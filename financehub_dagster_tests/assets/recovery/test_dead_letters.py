@@ -184,6 +184,20 @@ def test_jobs_on_one_symbol_that_cannot_be_fetched_leave_the_row_of_its_bars(pla
     assert [row[-1] for row in letters(platform)] == ["resolved"]
 
 
+@pytest.mark.parametrize("job", ["update_single_asset", "historical_seed"])
+def test_a_job_on_one_symbol_that_is_launched_without_a_config_leaves_and_settles_rows(platform, repository, job):
+    broken_table(platform, INDICATORS)
+    assert not run_job(repository, job, {}, instance=platform.instance).success
+    left = letters(platform)
+    assert {STOCKS, INDICATORS} <= {row[0] for row in left}
+    assert {(row[2], row[-1]) for row in left} == {("AAPL", "open")}, "what the launchpad opens on"
+    repaired_table(platform, INDICATORS)
+    outcome = run_job(repository, job, {}, instance=platform.instance)
+    assert outcome.success
+    assert {row[-1] for row in letters(platform)} == {"resolved"}
+    assert not platform.instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.HOOK_ERRORED)
+
+
 def test_a_symbol_that_no_instrument_has_leaves_no_dead_letter(platform, repository):
     config = {"ops": {"update_one": {"config": {"symbol": "NOPE"}}}}
     assert not run_job(repository, "update_single_asset", config, instance=platform.instance).success
