@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -51,9 +51,13 @@ class Console:
             write_out(text)
 
     def note(self, text: str) -> None:
-        """Tell the person something that is not the result."""
-        self.messages.write(text + "\n")
-        self.messages.flush()
+        """Tell the person something that is not the result.
+
+        A message that its file does not take, as on a full disk, stops nothing.
+        """
+        with suppress(OSError):
+            self.messages.write(text + "\n")
+            self.messages.flush()
 
     def warn(self, text: str) -> None:
         """Tell the person that something needs attention though the command goes on."""

@@ -40,6 +40,8 @@ TOLD_SECONDS = 60.0
 ENDED = "its server has ended, and whoever needed it first has started it again"
 ROTATE_SECONDS = 30.0
 """How often logs are measured."""
+AGAIN_SECONDS = 5.0
+"""Between two attempts to start a part where the system has no room, memory or processes left for it."""
 HUNG_GRACE_SECONDS = 10.0
 """What does not answer gets this long to end by itself; its runs write their dead letters meanwhile."""
 
@@ -69,6 +71,8 @@ class _Child:
     ailing: list[float] = field(default_factory=list)
     restart_at: float | None = None
     told: bool = True
+    refused: str | None = None
+    """Why the system did not let it start when that was last tried."""
 
 
 @dataclass
@@ -95,6 +99,7 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._database: _DatabaseWatch | None = None
         self._clock = AwakeClock()
+        self._state_written = True
         self._rotate_at = 0.0
         self._lock = threading.Lock()
         self._leaving = threading.Event()
@@ -195,7 +200,10 @@ class Supervisor:
     def _look_after_guard(self) -> None:
         if self._guard is not None and self._guard.poll() is not None:
             self._close_guard()
-            self._guard = self._start_guard()
+            try:
+                self._guard = self._start_guard()
+            except OSError:  # no memory, no more processes: the next look tries again
+                return
             for child in self._children.values():
                 self._tell_guard(child.leader)
 
@@ -222,6 +230,15 @@ class Supervisor:
         leaders = tuple(child.leader for child in self._children.values())
         replace(self._state, children=leaders).write(self.home.state_file)
 
+    def _note_state(self) -> None:
+        """Write the state; on a full disk, with the next look: the platform works without it."""
+        try:
+            self._write_state()
+        except OSError:
+            self._state_written = False
+        else:
+            self._state_written = True
+
     def _watch(self) -> None:
         while not self._leaving.wait(WATCH_SECONDS) and self.failure is None:
             asleep = self._clock.tick()
@@ -236,6 +253,8 @@ class Supervisor:
                         self._look_after(child)
                         self._look_at_work(child)
                     self._look_after_database()
+                    if not self._state_written:
+                        self._note_state()
                 self._rotate_logs()
             except Exception as error:  # noqa: BLE001 - whatever stops supervision has to stop the platform too
                 self.failure = f"processes can no longer be supervised: {error}"
@@ -252,10 +271,7 @@ class Supervisor:
         now = time.monotonic()
         if child.restart_at is not None:
             if now >= child.restart_at:
-                child.process, child.leader = self._spawn(child.service)
-                child.judge = self._judge(child.service, child.leader)
-                child.restart_at = None
-                self._write_state()
+                self._start_now(child)
             return
         code = child.process.poll()
         if code is None:
@@ -272,6 +288,20 @@ class Supervisor:
             )
             return
         self._start_again(child, f"{name} ended with exit code {code}", len(child.deaths))
+
+    def _start_now(self, child: _Child) -> None:
+        name = child.service.name
+        try:
+            child.process, child.leader = self._spawn(child.service)
+        except OSError as error:
+            child.restart_at = time.monotonic() + AGAIN_SECONDS
+            if child.refused != error.strerror:
+                child.refused = error.strerror
+                self.console.warn(f"{name} cannot be started: {error}; tried again every {AGAIN_SECONDS:g} s")
+            return
+        child.judge = self._judge(child.service, child.leader)
+        child.restart_at = child.refused = None
+        self._note_state()
 
     def _look_at_work(self, child: _Child) -> None:
         """Start a process again that lives and does not work."""
@@ -298,7 +328,7 @@ class Supervisor:
         delay = min(self._restarts.longest, self._restarts.delay * 2.0 ** (times - 1))
         child.restart_at, child.told = time.monotonic() + delay, child.judge is None
         self._state = self._state.with_restart(child.service.name, why)
-        self._write_state()
+        self._note_state()
         self.console.warn(f"{why}, it starts again in {delay:g} s: see {self.log(child.service.name)}")
 
     def _look_after_database(self) -> None:
@@ -310,7 +340,7 @@ class Supervisor:
             self.console.note("the database answers again")
         if watch.server not in (None, watch.database.server):
             self._state = self._state.with_restart(watch.database.name, ENDED)
-            self._write_state()
+            self._note_state()
             self.console.warn(f"the database: {ENDED}")
         watch.server = watch.database.server
         trouble = watch.judge.verdict(stopped=lambda: False) if now >= watch.again_at else None
@@ -332,4 +362,4 @@ class Supervisor:
         self.console.warn(f"the database does not answer: {why}{'' if done is None else f'; {done}'}")
         if done is not None:
             self._state = self._state.with_restart(watch.database.name, f"{why}; {done}")
-            self._write_state()
+            self._note_state()

@@ -15,6 +15,7 @@ from financehub_dagster.cli.errors import CommandError
 from financehub_dagster.cli.home import Home, Mode
 from financehub_dagster.cli.signals import StopRequested, StopSignals
 from financehub_dagster.cli.supervisor import launch
+from financehub_dagster.cli.supervisor import supervisor as supervisors
 from financehub_dagster.cli.supervisor.services import Service
 from financehub_dagster.cli.supervisor.state import State, running, sole_supervisor
 from financehub_dagster.cli.supervisor.supervisor import RestartPolicy, Supervisor
@@ -55,6 +56,11 @@ def pid(home: Home, name: str) -> int:
 
 def child(home: Home, name: str) -> psutil.Process:
     return psutil.Process(pid(home, name))
+
+
+def sleepers() -> list[psutil.Process]:
+    """The children of this process that a test has its supervisor start."""
+    return [each for each in psutil.Process().children() if "import time; time.sleep(600)" in each.cmdline()]
 
 
 def test_a_process_that_dies_is_started_again_and_the_person_is_told(supervisor, home, messages):
@@ -187,6 +193,47 @@ def test_a_guard_that_dies_is_replaced(supervisor, home):
     eventually(lambda: [other for other in guards() if other != guard])
     supervisor.start(service("another", "import time; time.sleep(600)"))
     assert supervisor.failure is None
+
+
+def test_a_state_that_cannot_be_written_stops_nothing_and_is_written_later(supervisor, home, messages):
+    supervisor.start(service("one", "import time; time.sleep(600)"))
+    first = child(home, "one")
+    home.state_file.unlink()
+    home.state_file.mkdir()  # as on a full disk, the system refuses to write the file
+    first.kill()
+    eventually(lambda: "one ended with exit code -9" in messages.getvalue())
+    eventually(lambda: any(each.pid != first.pid for each in sleepers()))
+    supervisor.check()
+    home.state_file.rmdir()
+    eventually(home.state_file.exists)
+    assert child(home, "one") in sleepers()
+
+
+def test_messages_that_cannot_be_written_stop_nothing(home):
+    with (
+        io.TextIOWrapper(Path("/dev/full").open("wb", buffering=0), write_through=True) as full,
+        Supervisor(home, os.environ, Console(messages=full), QUICK) as supervisor,
+    ):
+        supervisor.start(service("one", "import time; time.sleep(600)"))
+        first = child(home, "one")
+        first.kill()
+        eventually(lambda: pid(home, "one") != first.pid)
+        supervisor.check()
+
+
+def test_a_part_that_the_system_does_not_let_start_is_tried_again(supervisor, home, messages, monkeypatch):
+    monkeypatch.setattr(supervisors, "AGAIN_SECONDS", 0.05)
+    supervisor.start(service("one", "import time; time.sleep(600)"))
+    first = child(home, "one")
+    log = supervisor.log("one")
+    log.unlink()
+    log.mkdir()  # as on a full disk, the system refuses to open the log
+    first.kill()
+    eventually(lambda: "one cannot be started" in messages.getvalue())
+    supervisor.check()
+    log.rmdir()
+    eventually(lambda: pid(home, "one") != first.pid)
+    assert messages.getvalue().count("one cannot be started: [Errno 21] Is a directory") == 1
 
 
 def test_a_part_that_is_not_essential_may_die_for_ever_and_the_platform_stays(supervisor, home):
