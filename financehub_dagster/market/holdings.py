@@ -68,6 +68,8 @@ def _lots(name: str, text: str) -> Iterator[tuple[int, Lot]]:
                 continue
             if header is None:
                 header = [cell.strip().lower() for cell in cells]
+                if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+                    raise HoldingsError(f"{name}: line {reader.line_num}: separate the columns by commas")
                 if sorted(header) != sorted(COLUMNS):
                     raise HoldingsError(f"{name}: line {reader.line_num}: the header must be {','.join(COLUMNS)}")
                 continue

@@ -48,5 +48,7 @@ def test_a_mistake_is_named_with_its_line_and_column(tmp_path, rows, said):
 def test_a_file_without_our_header_is_refused(tmp_path):
     with pytest.raises(HoldingsError, match="line 1: the header must be account,symbol,quantity,cost,opened_on"):
         lots(tmp_path, "symbol,quantity\nAAPL,1\n")
+    with pytest.raises(HoldingsError, match="line 1: separate the columns by commas"):
+        lots(tmp_path, "account;symbol;quantity;cost;opened_on\r\nmain;AAPL;10;75,5;2020-01-02\r\n")
     with pytest.raises(HoldingsError, match="cannot be read"):
         parse(tmp_path / "none.csv")
