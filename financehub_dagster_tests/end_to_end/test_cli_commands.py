@@ -112,7 +112,7 @@ def test_instruments_are_added_changed_removed_and_listed(ask):
     add = ("instruments", "add", "eth", "--type", "crypto", "--name", "Ether", "--alias", "binance=ETHUSDT")
     assert ask(*add) == {"inserted": 1, "updated": 0, "unchanged": 0}
     assert ask(*add) == {"inserted": 0, "updated": 0, "unchanged": 1}
-    assert ask("instruments", "remove", "eth") == {"removed": ["ETH"]}
+    assert ask("instruments", "remove", "eth") == {"removed": ["ETH"], "ended": 0}
     listed = ask("instruments", "list", "--type", "crypto")["instruments"]
     assert [i["symbol"] for i in listed] == ["BTC"]
     everything = ask("instruments", "list", "--all", "--type", "crypto")["instruments"]

@@ -110,7 +110,21 @@ def test_failed_work_can_be_given_up(ask, database):
     assert row["exception"].startswith("discarded, delisted; ")
     assert ask("dlq", "discard", "1", code=2)["error"] == "dead letter 1 is discarded already"
     assert "is discarded: there is nothing to replay" in ask("dlq", "replay", "1", code=2)["error"]
-    assert ask("instruments", "remove", "GE") == {"removed": ["GE"]}
+    assert ask("instruments", "remove", "GE") == {"removed": ["GE"], "ended": 0}
+
+
+def test_an_instrument_that_is_removed_leaves_no_work_to_anybody(ask, database):
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update task_failures set status = 'parked', next_retry_at = null")
+        connection.exec_driver_sql(
+            "insert into deferred_work (task_name, partition_key, symbol, provider, until, reason)"
+            " select 'quotes', '2015-03-02', symbol, 'yahoo', now(), 'spent' from unnest(array['GE', 'AAPL']) symbol"
+        )
+    assert ask("instruments", "remove", "GE") == {"removed": ["GE"], "ended": 2}
+    [row] = ask("dlq", "list", "--status", "all")["dead_letters"]
+    assert (row["status"], row["exception"].split(";")[0]) == ("discarded", "discarded, not in the universe any more")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("select symbol from deferred_work").scalars().all() == ["AAPL"]
 
 
 def test_what_cannot_be_meant_is_refused_and_changes_nothing(ask, database):

@@ -138,16 +138,17 @@ def remove(
     """Take instruments out of the universe; what is stored of them stays."""
     from financehub_dagster.cli.runs import universe
     from financehub_dagster.storage.database.transactions import in_transaction
-    from financehub_dagster.storage.queries.instruments import deactivate_instruments
+    from financehub_dagster.storage.identity import delisting
 
     open_home(console)
     named = arguments.present(arguments.split_symbols(symbols) or [], console.note)
     wanted = arguments.known_symbols(named, universe())
-    in_transaction(lambda connection: deactivate_instruments(connection, wanted))
+    ended = in_transaction(lambda connection: delisting.remove(connection, wanted))
+    work = f"; failed or deferred work was closed ({ended})" if ended else ""
     console.result(
-        {"removed": wanted},
+        {"removed": wanted, "ended": ended},
         lambda: console.say(
-            f"removed {', '.join(wanted)}: not fetched any more, stored rows stay; `add` brings them back"
+            f"removed {', '.join(wanted)}: not fetched any more, stored rows stay; `add` brings them back{work}"
         ),
     )
 

@@ -1,9 +1,10 @@
-"""The end of an instrument: its last day, and the work on later days that nobody has to do any more.
+"""The end of an instrument: its last day, or that it left the universe, and the work that nobody has to do any more.
 
 Belongs here: writing it down, and what follows from it in the ledger. Does not belong here: which sessions there are
 (`market.calendars`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -13,7 +14,7 @@ from financehub_dagster.storage.database import locks, schema
 from financehub_dagster.storage.database.array_parameters import any_of
 from financehub_dagster.storage.database.engine import Connection
 from financehub_dagster.storage.dead_letters.dead_letters import LIVE, discard_failures
-from financehub_dagster.storage.queries.instruments import list_instruments
+from financehub_dagster.storage.queries.instruments import deactivate_instruments, list_instruments
 from financehub_dagster.storage.queries.partition_keys import RANGE
 from financehub_dagster.tables import BARS_OF, LEDGER_TABLES
 
@@ -47,6 +48,21 @@ def delist(connection: Connection, symbol: str, last: date | None, now: datetime
     if changed or ended:
         _settle(connection, name, now)
     return Delisting(name, last, changed, ended)
+
+
+def remove(connection: Connection, symbols: Sequence[str]) -> int:
+    """Take instruments out of the universe; returns how many dead letters and pieces of deferred work that closes.
+
+    Stored rows stay. Raises UnknownInstruments.
+    """
+    deactivate_instruments(connection, symbols)
+    failures, waiting = schema.task_failures, schema.deferred_work
+    locks.lock_table(connection, failures)
+    mine = sa.select(failures.c.id).where(failures.c.symbol == any_of(symbols), failures.c.status == any_of(LIVE))
+    closed = discard_failures(connection, list(connection.execute(mine).scalars()), "not in the universe any more")
+    locks.lock_table(connection, waiting)
+    gone = sa.delete(waiting).where(waiting.c.symbol == any_of(symbols))
+    return len(closed) + connection.execute(gone).rowcount
 
 
 def _end_work(connection: Connection, symbol: str, last: date, now: datetime) -> int:
