@@ -22,6 +22,7 @@ from financehub_dagster.assets import (
 )
 from financehub_dagster.assets.checks import steps
 from financehub_dagster.assets.tables import filled_assets
+from financehub_dagster.automation.dead_runs import keep_looking
 from financehub_dagster.automation.following import follow_inputs
 from financehub_dagster.automation.hooks import dead_letter, settled
 from financehub_dagster.automation.jobs.all_jobs import JOBS
@@ -86,4 +87,5 @@ defs = build_definitions()
 collect_seldom()
 if is_code_server():
     collect_regularly()
+    keep_looking()
     fork_runs()

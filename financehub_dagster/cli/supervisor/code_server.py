@@ -7,6 +7,7 @@ Belongs here: the order in which it begins. Does not belong here: its options (s
 import sys
 from importlib import import_module
 
+from financehub_dagster.automation.dead_runs import keep_looking
 from financehub_dagster.automation.run_processes import CODE_SERVER, fork_runs, fork_their_parent
 from financehub_dagster.garbage_collection import collect_regularly
 from financehub_dagster.settings import get_settings
@@ -35,6 +36,7 @@ def load_and_fork() -> None:
     if settings.financehub_run_launcher == "local":
         fork_their_parent(settings.home)
     fork_runs()
+    keep_looking()
     collect_regularly()
 
 
