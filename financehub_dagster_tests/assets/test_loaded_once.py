@@ -13,9 +13,10 @@ import financehub_dagster.automation.runs
 known = set(sys.modules)
 import dagster as dg
 bars = ["crypto_prices_daily", "indicators_daily", "signals"]
+minutes = ["ohlc_1m", "ohlc_1h", "indicators_1h"]
 today = datetime.now(UTC).date().isoformat()
 with dg.DagsterInstance.ephemeral() as instance:
-    for tables, partition in ((bars, "2024-01-01"), (["quotes"], today)):
+    for tables, partition in ((bars, "2024-01-01"), (["quotes"], today), (minutes, today)):
         done = financehub_dagster.automation.runs.run_tables(
             defs.get_repository_def(), tables, partition, {"symbols": ["BTC"]}, instance=instance
         )
