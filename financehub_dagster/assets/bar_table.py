@@ -24,7 +24,7 @@ def fill_bars(context: dg.AssetExecutionContext, config: Fetch, table: str) -> I
     window, router = Window.of(context), bound_router(table, context.resources, config.providers)
     work = HistoryRun(table, router, window, context.run.run_id)
     bars, actions = update_prices(work, config.instruments(BARS_OF[table]), context.log)
-    raise_if_nothing_worked(bars)
+    raise_if_nothing_worked(bars, context.run)
     yield from materialized(context, bars, window, prices_shown(table, bars.done, window, context.run))
     yield from materialized(context, actions, window)
 
@@ -36,7 +36,7 @@ def fill_minutes(context: dg.AssetExecutionContext, config: Minutes, table: str)
     window, router = Window.of(context), bound_router(table, context.resources, config.providers)
     work = MinutesRun(table, router, window, context.run.run_id, datetime.now(UTC), config.tail_only)
     outcomes = update_minutes(work, config.instruments(TABLES[table].instruments), context.log)
-    raise_if_nothing_worked(outcomes[table])
+    raise_if_nothing_worked(outcomes[table], context.run)
     plan: dict[str, dg.MetadataValue] = {
         f"plan_{name}": dg.MetadataValue.text(value) for name, value in config.plan.items()
     }

@@ -23,7 +23,7 @@ def compute_table(context: dg.AssetExecutionContext, config: Universe, table: st
     """Compute the run's window of `table` from stored rows and report it; no vendor is asked."""
     window = Window.of(context)
     outcome = update_derived(table, window, config, context.run.run_id, context.log)
-    raise_if_nothing_worked(outcome)
+    raise_if_nothing_worked(outcome, context.run)
     shown = {}
     if TABLES[table].chart == "indicators":
         shown = indicators_shown(table, outcome.done, window, context.run)

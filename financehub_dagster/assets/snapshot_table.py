@@ -44,7 +44,7 @@ def fill_with_snapshots(
     router = bound_router(table, context.resources, config.providers)
     work = SnapshotRun(table, router, window.partition_key, context.run.run_id, since)
     outcome = update_answers(work, config.members(table), context.log)
-    raise_if_nothing_worked(outcome)
+    raise_if_nothing_worked(outcome, context.run)
     metadata = run_metadata(outcome, window.start.isoformat(), window.end.isoformat())
     with transaction() as connection:
         rows = rows_of(connection, table, window)

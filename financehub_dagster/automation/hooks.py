@@ -23,9 +23,9 @@ def dead_letter(context: dg.HookContext) -> None:
     A step of a run that a person cancels has not failed. A replay settles its rows itself. Where no instrument could be
     stored, each has its own row already.
     """
-    from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, record_pieces
+    from financehub_dagster.automation.failures.dead_letters import record_pieces
     from financehub_dagster.automation.run_facts import own_tag
-    from financehub_dagster.ingest.outcome import NothingStored
+    from financehub_dagster.ingest.outcome import REPLAY_TAG, NothingStored
 
     error = context.op_exception
     record = context.instance.get_run_record_by_id(context.run_id)

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from financehub_dagster.storage.database.engine import Connection
     from financehub_dagster.storage.dead_letters.dead_letters import Failure
 
-REPLAY_TAG = "financehub/replay_of"
-"""On a run that tries dead letters again: the run of `replay_dead_letters` that holds the rows, and settles them."""
-
 
 @dataclass(frozen=True)
 class Piece:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
 
-from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, Piece, failures_of, pieces_of, write
+from financehub_dagster.automation.failures.dead_letters import Piece, failures_of, pieces_of, write
 from financehub_dagster.automation.jobs.single_asset import STEPS_OVER_ONE_SYMBOL
 from financehub_dagster.automation.run_facts import contained, own_tag
-from financehub_dagster.ingest.outcome import NothingStored
+from financehub_dagster.ingest.outcome import REPLAY_TAG, NothingStored
 from financehub_dagster.tables import CATCHING_UP
 
 if TYPE_CHECKING:

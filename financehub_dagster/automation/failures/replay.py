@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG, settle_groups
+from financehub_dagster.automation.failures.dead_letters import settle_groups
 from financehub_dagster.automation.failures.replay_groups import Group, Row, grouped, symbols_of
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.runs import run_tables
+from financehub_dagster.ingest.outcome import REPLAY_TAG
 from financehub_dagster.ingest.partitions import is_of_now, partition_at
 from financehub_dagster.wording import counted
 

@@ -15,6 +15,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from financehub_dagster.automation.queues import queue_tags
 from financehub_dagster.automation.run_facts import covers, fills, symbols_of
+from financehub_dagster.ingest.outcome import HEALS_TAG
 from financehub_dagster.ingest.partitions import by_day, range_tags
 from financehub_dagster.providers.routing import DailyBarsRouter, IntradayRouter, Router
 from financehub_dagster.tables import BARS_OF, DERIVED, INTRADAY, LEDGER_TABLES, TABLES, filled_together
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from financehub_dagster.storage.coverage.backfill_planner import HealingBatch
 
 JOB, MINUTES_JOB = "heal_gaps", "heal_minutes"
-TABLE_TAG = "financehub/heals"
-"""On a run of the job: the table whose gaps it fills."""
 HEAL_SECONDS = 30
 ORDERS = 2
 """Runs per table at a time: the queue has room left for what people and schedules launch, which also goes first."""
@@ -140,7 +139,7 @@ def heal_gaps_sensor(
         for job in (JOB, MINUTES_JOB)
         for run in context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES))
     ]
-    busy = {run.tags[TABLE_TAG] for run in going_on if TABLE_TAG in run.tags}
+    busy = {run.tags[HEALS_TAG] for run in going_on if HEALS_TAG in run.tags}
     worked_on = {symbol for run in going_on for table in LEDGER_TABLES for symbol in symbols_of(run, table) or ()}
     free = [table for table in LEDGER_TABLES if table not in busy]
     due = due_orders(daily_bars, ORDERS, tables=free, without=worked_on, intraday=intraday_bars) if free else []
@@ -160,7 +159,7 @@ def _request(order: "HealingBatch") -> dg.RunRequest:
         run_config={"ops": {table: config for table in tables if TABLES[table].filled_by == table}},
         tags={
             **range_tags(order.first.isoformat(), order.last.isoformat()),
-            TABLE_TAG: order.table,
+            HEALS_TAG: order.table,
         },
     )
 

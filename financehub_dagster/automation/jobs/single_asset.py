@@ -104,7 +104,7 @@ def _bring_up_to_date(context: dg.OpExecutionContext, symbol: str, days: int) ->
         raise dg.Failure(f"{symbol}: no table of daily bars takes this kind of instrument", allow_retries=False)
     work = HistoryRun(table, bound_router(table, context.resources), window, context.run.run_id)
     bars, actions = update_prices(work, universe.instruments(BARS_OF[table]), context.log)
-    raise_if_nothing_worked(bars)
+    raise_if_nothing_worked(bars, context.run)
     _tell_of_deferral(context, bars)
     outcomes = [bars, *([actions] if actions.table in filled_with(table) else [])]
     outcomes += [
@@ -143,7 +143,7 @@ def _seed_minutes(context: dg.OpExecutionContext, config: Seed) -> None:
     work = MinutesRun(table, bound_router(table, context.resources), window, context.run.run_id, now)
     universe = Universe(symbols=[config.symbol]).instruments(TABLES[table].instruments)
     outcomes = update_minutes(work, universe, context.log)
-    raise_if_nothing_worked(outcomes[table])
+    raise_if_nothing_worked(outcomes[table], context.run)
     _tell_of_deferral(context, outcomes[table])
     for name in filled_with(table):
         if name == f"ohlc_{config.interval}":

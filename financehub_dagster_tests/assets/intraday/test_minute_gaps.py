@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from financehub_dagster.automation.jobs.healing import MINUTES_JOB, TABLE_TAG, heal_gaps_sensor
+from financehub_dagster.automation.jobs.healing import MINUTES_JOB, heal_gaps_sensor
+from financehub_dagster.ingest.outcome import HEALS_TAG
 from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.storage.coverage import gaps
 from financehub_dagster.storage.database.engine import transaction
@@ -25,7 +26,7 @@ def tick(platform) -> list[dg.RunRequest]:
         resources={name: platform.definitions.resources[name] for name in names},
     )
     requests = heal_gaps_sensor.evaluate_tick(context).run_requests or []
-    return [request for request in requests if request.tags[TABLE_TAG] == "ohlc_1m"]
+    return [request for request in requests if request.tags[HEALS_TAG] == "ohlc_1m"]
 
 
 def test_a_day_with_missing_minutes_is_reported_ordered_and_healed_by_a_run_over_it(market):

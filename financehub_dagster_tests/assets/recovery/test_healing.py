@@ -4,13 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from financehub_dagster.assets.charts import PICTURES_TAG
-from financehub_dagster.automation.jobs.healing import JOB, TABLE_TAG, heal_gaps_sensor
+from financehub_dagster.automation.jobs.healing import JOB, heal_gaps_sensor
+from financehub_dagster.automation.runs import run_job
+from financehub_dagster.ingest.outcome import HEALS_TAG
 from financehub_dagster.ingest.partitions import range_tags
+from financehub_dagster.market.instruments import AssetType, Instrument
 from financehub_dagster.settings import get_settings
 from financehub_dagster.storage.coverage import gaps, ledger
 from financehub_dagster.storage.database.engine import transaction
+from financehub_dagster.storage.queries.instruments import upsert_instruments
 from financehub_dagster.storage.rate_limits.circuit_breakers import ANY, hold
 
 STOCKS, CRYPTOS, INDICATORS = "stock_prices_daily", "crypto_prices_daily", "indicators_daily"
@@ -60,7 +65,7 @@ def states(platform, symbol: str) -> dict[str, tuple[int, int, int]]:
 
 
 def test_what_is_missing_becomes_a_run_for_each_table_and_the_runs_leave_no_gap(small):
-    requests = {request.tags[TABLE_TAG]: request for request in tick(small)}
+    requests = {request.tags[HEALS_TAG]: request for request in tick(small)}
     assert set(requests) == {STOCKS, CRYPTOS}
     stocks = requests[STOCKS]
     computed = (INDICATORS, "levels_daily", "pivot_points", "signals")
@@ -83,12 +88,12 @@ def test_a_table_waits_while_a_run_that_heals_it_has_not_ended(small):
     run = small.instance.create_run_for_job(
         small.definitions.resolve_job_def(JOB),
         run_config={"ops": {STOCKS: {"config": {"symbols": ["AAPL"]}}}},
-        tags={TABLE_TAG: STOCKS},
+        tags={HEALS_TAG: STOCKS},
         status=dg.DagsterRunStatus.STARTED,
     )
-    assert [request.tags[TABLE_TAG] for request in tick(small)] == [CRYPTOS]
+    assert [request.tags[HEALS_TAG] for request in tick(small)] == [CRYPTOS]
     small.instance.report_run_canceled(run)
-    assert {request.tags[TABLE_TAG] for request in tick(small)} == {STOCKS, CRYPTOS}
+    assert {request.tags[HEALS_TAG] for request in tick(small)} == {STOCKS, CRYPTOS}
 
 
 def by_hand(platform, first: str, last: str, config: dict | None = None) -> dg.DagsterRun:
@@ -104,7 +109,7 @@ def by_hand(platform, first: str, last: str, config: dict | None = None) -> dg.D
 @pytest.mark.parametrize("config", [None, {}, {"symbols": None}], ids=["no config", "empty", "null"])
 def test_a_run_for_all_instruments_that_a_person_launched_does_not_stop_healing(small, config):
     run = by_hand(small, "2015-03-01", "2015-03-01", config)
-    assert {request.tags[TABLE_TAG] for request in tick(small)} == {STOCKS, CRYPTOS}
+    assert {request.tags[HEALS_TAG] for request in tick(small)} == {STOCKS, CRYPTOS}
     small.instance.report_run_canceled(run)
     month = datetime.now(UTC).date().replace(day=1).isoformat()
     by_hand(small, get_settings().financehub_history_start.isoformat(), month, config)
@@ -113,7 +118,7 @@ def test_a_run_for_all_instruments_that_a_person_launched_does_not_stop_healing(
 
 def test_a_run_for_some_instruments_that_a_person_launched_keeps_them(small):
     by_hand(small, "2015-03-01", "2015-03-01", {"symbols": ["AAPL"]})
-    [stocks] = [request for request in tick(small) if request.tags[TABLE_TAG] == STOCKS]
+    [stocks] = [request for request in tick(small) if request.tags[HEALS_TAG] == STOCKS]
     assert stocks.run_config["ops"][STOCKS]["config"]["symbols"] == ["GE"]
 
 
@@ -123,7 +128,7 @@ def test_bars_that_a_person_fetched_alone_get_their_indicators(small):
     for table in (STOCKS, CRYPTOS):
         assert small.run(table, first, month).success
     [request] = tick(small)
-    assert request.tags[TABLE_TAG] == INDICATORS
+    assert request.tags[HEALS_TAG] == INDICATORS
     assert set(request.run_config["ops"][INDICATORS]["config"]["symbols"]) == set(CHOSEN)
     assert launch(small, request).success
     assert tick(small) == []
@@ -131,7 +136,7 @@ def test_bars_that_a_person_fetched_alone_get_their_indicators(small):
 
 def test_nobody_is_sent_to_a_vendor_that_asked_for_silence(small):
     hold(small.engine, "yahoo", ANY, "banned", 600)
-    assert [request.tags[TABLE_TAG] for request in tick(small)] == [CRYPTOS]
+    assert [request.tags[HEALS_TAG] for request in tick(small)] == [CRYPTOS]
 
 
 def test_an_instrument_that_fails_is_a_dead_letter_and_asked_for_no_more_by_healing(small):
@@ -142,6 +147,37 @@ def test_an_instrument_that_fails_is_a_dead_letter_and_asked_for_no_more_by_heal
     with transaction() as connection:
         failed = gaps.sessions_by_state(connection, ["GE"])[STOCKS]["dead_lettered"]
     assert failed == states(small, "AAPL")[STOCKS][0]
+    assert tick(small) == []
+    assert ledger.rebuild(datetime.now(UTC)) == 0
+
+
+def failed_partitions(platform) -> dict[str, list[str]]:
+    """The partitions that the webserver shows as failed, by table."""
+    graph = platform.definitions.resolve_asset_graph()
+    found: dict[str, list[str]] = {}
+    for table in (STOCKS, INDICATORS, "levels_daily", "pivot_points", "signals"):
+        months = graph.get(dg.AssetKey(table)).partitions_def
+        states = platform.instance.get_status_by_partition(dg.AssetKey(table), months.get_partition_keys(), months)
+        failed = [key for key, state in (states or {}).items() if state is AssetPartitionStatus.FAILED]
+        assert AssetPartitionStatus.MATERIALIZED in states.values()
+        found |= {table: failed} if failed else {}
+    return found
+
+
+def test_a_symbol_that_no_vendor_knows_leaves_the_partitions_of_the_others_as_they_are(small):
+    for request in tick(small):
+        launch(small, request)
+    with transaction() as connection:
+        upsert_instruments(connection, [Instrument("APPL", "A slip of the pen", AssetType.STOCK, "XNAS")])
+    [request] = tick(small)
+    assert launch(small, request).success
+    letters = "select task_name, symbol, status, attempts from task_failures"
+    assert small.rows(letters) == [(STOCKS, "APPL", "open", 1)]
+    assert failed_partitions(small) == {}
+    small.execute("update task_failures set next_retry_at = now()")
+    assert run_job(small.definitions.get_repository_def(), "replay_dead_letters", {}, instance=small.instance).success
+    assert small.rows(letters) == [(STOCKS, "APPL", "open", 2)]
+    assert failed_partitions(small) == {}
     assert tick(small) == []
     assert ledger.rebuild(datetime.now(UTC)) == 0
 

@@ -19,12 +19,12 @@ from dagster._core.storage.tags import (
 )
 
 from financehub_dagster.automation.failures import failed_runs
-from financehub_dagster.automation.failures.dead_letters import REPLAY_TAG
 from financehub_dagster.automation.failures.lost_runs import PROCESS_TAG, tags_of_this_process
 from financehub_dagster.automation.failures.recovery import Recovered, recover
 from financehub_dagster.automation.runs import run_job
 from financehub_dagster.automation.sensors import dead_letter_failed_runs, replay_dead_letters_sensor
 from financehub_dagster.automation.sensors import recovery as recovery_sensor
+from financehub_dagster.ingest.outcome import REPLAY_TAG
 from financehub_dagster.storage.database.engine import transaction
 from financehub_dagster.storage.lineage.pending_materializations import note_write
 from financehub_dagster.tables import CATCHING_UP
