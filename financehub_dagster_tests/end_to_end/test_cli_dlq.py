@@ -113,14 +113,20 @@ def test_failed_work_can_be_given_up(ask, database):
     assert ask("instruments", "remove", "GE") == {"removed": ["GE"], "ended": 0}
 
 
-def test_an_instrument_that_is_removed_leaves_no_work_to_anybody(ask, database):
+@pytest.mark.parametrize("way", ["remove", "import"])
+def test_an_instrument_that_is_removed_leaves_no_work_to_anybody(ask, database, folder, way):
     with database.engine.begin() as connection:
         connection.exec_driver_sql("update task_failures set status = 'parked', next_retry_at = null")
         connection.exec_driver_sql(
             "insert into deferred_work (task_name, partition_key, symbol, provider, until, reason)"
             " select 'quotes', '2015-03-02', symbol, 'yahoo', now(), 'spent' from unnest(array['GE', 'AAPL']) symbol"
         )
-    assert ask("instruments", "remove", "GE") == {"removed": ["GE"], "ended": 2}
+    if way == "remove":
+        assert ask("instruments", "remove", "GE") == {"removed": ["GE"], "ended": 2}
+    else:
+        rows = "symbol,name,asset_type,exchange,is_active\nGE,General Electric,stock,XNYS,false\n"
+        (folder / "universe.csv").write_text(rows)
+        assert ask("instruments", "import", "universe.csv")["updated"] == 1
     [row] = ask("dlq", "list", "--status", "all")["dead_letters"]
     assert (row["status"], row["exception"].split(";")[0]) == ("discarded", "discarded, not in the universe any more")
     with database.engine.connect() as connection:

@@ -264,9 +264,15 @@ def exchanges_(
 
 def _store(console: Console, instruments: "list[Instrument]") -> None:
     from financehub_dagster.storage.database.transactions import in_transaction
+    from financehub_dagster.storage.identity import delisting
     from financehub_dagster.storage.queries.instruments import upsert_instruments
 
-    counts = in_transaction(lambda connection: upsert_instruments(connection, instruments))
+    removed = [each.symbol for each in instruments if not each.is_active]
+    counts, ended = in_transaction(
+        lambda connection: (upsert_instruments(connection, instruments), delisting.close_work(connection, removed))
+    )
+    if ended:
+        console.note(f"failed or deferred work of instruments that are not active was closed ({ended})")
     data = {"inserted": counts.inserted, "updated": counts.updated, "unchanged": counts.unchanged}
     console.result(data, lambda: console.say(", ".join(f"{count} {what}" for what, count in data.items())))
 

@@ -56,6 +56,13 @@ def remove(connection: Connection, symbols: Sequence[str]) -> int:
     Stored rows stay. Raises UnknownInstruments.
     """
     deactivate_instruments(connection, symbols)
+    return close_work(connection, symbols)
+
+
+def close_work(connection: Connection, symbols: Sequence[str]) -> int:
+    """Close the dead letters and the deferred work of instruments that have left the universe; returns how many."""
+    if not symbols:
+        return 0
     failures, waiting = schema.task_failures, schema.deferred_work
     locks.lock_table(connection, failures)
     mine = sa.select(failures.c.id).where(failures.c.symbol == any_of(symbols), failures.c.status == any_of(LIVE))
