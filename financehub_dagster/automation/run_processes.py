@@ -5,11 +5,14 @@ belong here: what a run does, and runs that other launchers start.
 """
 
 import ctypes
+import errno
 import multiprocessing
 import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
@@ -25,6 +28,8 @@ LOADED = ["financehub_dagster.definitions", "financehub_dagster.automation.loade
 """What the process that runs are forked from imports."""
 SOCKET = "runs.sock"
 """The name of its socket in the home of a platform."""
+FORK_SECONDS = 20.0
+"""How long a run waits for the system to have room for its process: Dagster waits a minute for it to begin."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when its parent dies."""
 
@@ -88,6 +93,7 @@ def _serve(listener: int, ended: int) -> None:
 
         loaded_once.show_output_to_nobody()
         os.register_at_fork(after_in_child=partial(_end_with, os.getpid()))
+        os.fork = partial(_fork_when_possible, os.fork)
         forkserver.main(listener, ended, [])
     except SystemExit:
         code = 0
@@ -96,6 +102,27 @@ def _serve(listener: int, ended: int) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _fork_when_possible(fork: Callable[[], int]) -> int:
+    """Fork, also where the system refuses for a while; raises ConnectionAbortedError where it goes on to do so.
+
+    multiprocessing's server goes on after that error alone. It would end with the one of a system that has no memory or
+    processes left, and so would all runs.
+    """
+    until = time.monotonic() + FORK_SECONDS
+    while True:
+        try:
+            pid = fork()
+        except OSError as error:
+            if time.monotonic() >= until:
+                sys.stderr.write(f"a run cannot begin: {error.strerror}\n")
+                raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
+            time.sleep(FORK_SECONDS / 40)
+        else:
+            if pid == 0:
+                os.fork = fork
+            return pid
 
 
 def _end_with(parent: int) -> None:

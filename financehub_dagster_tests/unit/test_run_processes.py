@@ -1,13 +1,17 @@
 """A code server forks its runs from a process that has loaded what they need."""
 
+import errno
+import inspect
 import os
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
+from financehub_dagster.automation import run_processes
 from financehub_dagster_tests.fixtures.folder import REPOSITORY
 
 DAGSTERS = """
@@ -94,6 +98,40 @@ def test_runs_are_asked_for_in_the_home_or_where_its_path_is_too_long_in_a_tempo
     assert (tmp_path / "runs.sock").is_socket()
     assert (tmp_path / "runs.sock").stat().st_mode & 0o077 == 0
     assert not list(deep.iterdir())
+
+
+FULL = """
+import errno, os
+fork, own, refused = os.fork, os.getpid(), [1, 2, 3]
+def refuse():
+    if os.getpid() != own and refused:
+        refused.pop()
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+os.fork = refuse
+"""
+
+
+def test_a_run_waits_while_the_system_has_no_room_for_its_process(tmp_path: Path) -> None:
+    first, second = runs_of(tmp_path, FULL + OURS)
+    assert first == [first[0], "True", "10", "True"]
+    assert second == [first[0], "True", "20", "True"], "both from one process"
+
+
+def test_a_run_that_finds_no_room_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of forks goes on after this error, of which multiprocessing's code tells, and after no other one."""
+    assert "e.errno != errno.ECONNABORTED" in inspect.getsource(forkserver.main)
+    calls: list[int] = []
+
+    def refuse() -> int:
+        calls.append(1)
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(run_processes, "FORK_SECONDS", 0.2)
+    with pytest.raises(ConnectionAbortedError) as caught:
+        run_processes._fork_when_possible(refuse)
+    assert caught.value.errno == errno.ECONNABORTED
+    assert len(calls) > 5
 
 
 UNTIL_TOLD = """
