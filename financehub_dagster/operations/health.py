@@ -47,6 +47,8 @@ FEWEST_FAILURES, MOST_FAILED = 5, 0.5
 """Runs count as degraded when at least as many, and this part of all that ended in the window, have failed."""
 LOW_DISK, NO_DISK = 2_000_000_000, 300_000_000
 """Free bytes below which the disk is degraded, and below which it has failed: PostgreSQL stops when it is full."""
+TICKLESS = 300.0
+"""Seconds: sensors tick every 30 or 60, and Dagster waits a minute for a tick to end."""
 LAGGING = 30.0
 """Seconds behind the primary from which on a replica is degraded: reports no longer show what was stored."""
 CLOCK_OFF, CLOCK_WRONG = workers.CLOCK_OFF, 120.0
@@ -146,8 +148,11 @@ def replica() -> Checked:
 
 
 def daemon(found: Parts | None) -> Checked:
-    """A daemon has written a heartbeat of late, unless the supervisor has just started it; and it drives alone."""
-    from financehub_dagster.storage.database.dagster_state import heartbeats
+    """A daemon has written a heartbeat of late, unless the supervisor has just started it; it ticks, and drives alone.
+
+    Heartbeats go on while its calls to the code server hang, and nothing ticks.
+    """
+    from financehub_dagster.storage.database.dagster_state import heartbeats, seconds_since_tick
 
     beats, now = heartbeats(), datetime.now(UTC)
     started = None if found is None else found.started.get("daemon")
@@ -161,6 +166,10 @@ def daemon(found: Parts | None) -> Checked:
         return Checked(
             "daemon", "degraded", f"{len(together)} drive, so ticks are made twice: stop all but one: {told}"
         )
+    still = seconds_since_tick() or 0.0
+    if still > TICKLESS and (started is None or (now - started).total_seconds() > TICKLESS):
+        told = f"it writes heartbeats, but nothing has ticked for {still / 60:.0f} minutes"
+        return Checked("daemon", "degraded", f"{told}: unless all schedules and sensors are off, start it again")
     where = "" if claims is None or claims.is_over else f" on {claims.host} ({claims.home})"
     return Checked("daemon", "ok", f"last heartbeat {age:.0f} s ago{where}")
 

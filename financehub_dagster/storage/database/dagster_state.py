@@ -29,6 +29,7 @@ _NUMBERED = sa.text("""
     where id >= :first and id <> all(cast(:without as bigint[])) order by id limit :most
     """)
 _OLDEST = sa.text("select to_timestamp(min(start_time)) from runs where status in ('STARTED', 'CANCELING')")
+_TICKED = sa.text("select extract(epoch from (clock_timestamp() at time zone 'UTC') - max(timestamp)) from job_ticks")
 _NEWEST = sa.text("select last_value from runs_id_seq")
 
 
@@ -125,6 +126,16 @@ def heartbeats() -> dict[str, datetime]:
     """When each daemon last said that it works (aware, UTC); raises DatabaseError."""
     with autocommit(dagster_database()) as connection:
         return _heartbeats(connection)
+
+
+def seconds_since_tick() -> float | None:
+    """How long ago the last tick of any schedule or sensor was due; None before there is any.
+
+    Raises DatabaseError.
+    """
+    with autocommit(dagster_database()) as connection:
+        passed = connection.execute(_TICKED).scalar_one()
+        return None if passed is None else float(passed)
 
 
 def heartbeats_and_runs(statuses: Sequence[str]) -> tuple[dict[str, datetime], dict[str, int]]:

@@ -35,6 +35,14 @@ class DagsterTables:
             ago=seconds_ago,
         )
 
+    def tick(self, seconds_ago: float = 0.0) -> None:
+        """A sensor ticked then."""
+        self.execute(
+            "insert into job_ticks (job_origin_id, selector_id, status, type, timestamp, tick_body) values ('test',"
+            " 'test', 'SKIPPED', 'SENSOR', clock_timestamp() at time zone 'UTC' - make_interval(secs => :ago), '{}')",
+            ago=seconds_ago,
+        )
+
     def run(self, run_id: str, status: str, job: str = "fetch_news", seconds: float = 2.0, ago: float = 0.0) -> None:
         """A run is in this status since `ago` seconds; a finished one took `seconds`."""
         ended = status in ("SUCCESS", "FAILURE", "CANCELED")

@@ -12,7 +12,7 @@ from financehub_dagster.cli.app import run
 from financehub_dagster.cli.supervisor import ports
 from financehub_dagster.gateway.api_keys import fingerprint
 from financehub_dagster.operations import health
-from financehub_dagster.operations.parts import STATE_FILE, parts
+from financehub_dagster.operations.parts import STATE_FILE, Parts, parts
 from financehub_dagster.operations.watch import look
 from financehub_dagster.providers.binance.provider import BinanceProvider
 from financehub_dagster.settings import get_settings
@@ -48,6 +48,19 @@ def test_a_platform_without_a_daemon_is_unhealthy_until_it_writes_a_heartbeat(da
     dagster_tables.beat(seconds_ago=100)
     assert found()["daemon"].status == "failed"
     assert "no heartbeat for 100 s" in found()["daemon"].detail
+
+
+def test_a_daemon_that_writes_heartbeats_and_lets_nothing_tick_is_found(dagster_tables):
+    """Its calls to a code server may hang for ever where the system had no more processes for a while."""
+    dagster_tables.beat()
+    dagster_tables.tick(seconds_ago=1_000)
+    checked = found()["daemon"]
+    assert checked.status == "degraded"
+    assert "nothing has ticked for 17 minutes" in checked.detail
+    just = Parts({}, {"daemon": datetime.now(UTC)})
+    assert health.daemon(just).status == "ok", "the supervisor has just started it"
+    dagster_tables.tick(seconds_ago=200)
+    assert found()["daemon"].status == "ok"
 
 
 def test_a_database_that_does_not_answer_is_found_and_the_rest_is_checked_all_the_same(monkeypatch):
