@@ -128,7 +128,16 @@ def test_the_most_important_instruments_are_updated_and_no_other(keyed_platform)
     keyed_platform.execute("update instruments set importance = case symbol when 'AAPL' then 9 when 'BTC' then 8 end")
     outcome = launch(keyed_platform, "batch_update_popular", {"ops": {"update_popular": {"config": {"most": 2}}}})
     assert {symbol for (symbol,) in keyed_platform.rows("select symbol from quotes")} == {"AAPL", "BTC"}
-    assert len(keyed_platform.instance.get_runs(dg.RunsFilter(tags={PART_TAG: outcome.run_id}))) == 2
+    parts = keyed_platform.instance.get_runs(dg.RunsFilter(tags={PART_TAG: outcome.run_id}))
+    assert len(parts) == 2
+    told = [
+        str(value.value)
+        for run in parts
+        for entry in keyed_platform.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        for value in entry.dagster_event.step_materialization_data.materialization.metadata.values()
+    ]
+    assert len(told) > 20
+    assert not any("data:image" in text for text in told), "it runs every hour: drawing takes a third of its memory"
 
 
 def test_popular_instruments_are_left_alone_while_their_markets_are_closed(platform, stored_runs):

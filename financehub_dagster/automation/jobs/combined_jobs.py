@@ -10,6 +10,7 @@ length, with the checks, hooks and dead letters that any run of these tables has
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 
 import dagster as dg
 
@@ -51,8 +52,13 @@ UNIFIED_CRYPTO = _parts([AssetType.CRYPTO])
 ALL_MARKETS = _parts(list(AssetType))
 
 
-def run_parts(context: dg.OpExecutionContext, parts: Sequence[TableGroup], symbols: Sequence[str] | None) -> None:
-    """Run each part; one that fails leaves the others alone, and fails the step at the end with its reason."""
+def run_parts(
+    context: dg.OpExecutionContext,
+    parts: Sequence[TableGroup],
+    symbols: Sequence[str] | None,
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Run each part, with these tags too; one that fails leaves the others alone, and fails the step at the end."""
     from dagster._core.errors import DagsterExecutionInterruptedError
 
     from financehub_dagster.automation.runs import run_tables
@@ -61,9 +67,9 @@ def run_parts(context: dg.OpExecutionContext, parts: Sequence[TableGroup], symbo
     for part in parts:
         config = {**part.config, **({} if symbols is None else {"symbols": list(symbols)})}
         partition = part.partition_key(datetime.now(UTC).date())
-        tags = {PART_TAG: context.run_id}
+        own = {**tags, PART_TAG: context.run_id}
         outcome = run_tables(
-            context.repository_def, part.tables, partition, config, instance=context.instance, tags=tags
+            context.repository_def, part.tables, partition, config, instance=context.instance, tags=own
         )
         if outcome.interrupted:
             raise DagsterExecutionInterruptedError
