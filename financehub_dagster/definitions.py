@@ -84,7 +84,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
 
 
 defs = build_definitions()
-defs.get_repository_def()  # what jobs select, resolved before runs are forked: a fifth of a second and 25 MB of each
+defs.get_repository_def()  # what jobs select is resolved before runs are forked: it takes each a fifth of a second
 collect_seldom()
 if is_code_server():
     collect_regularly()

@@ -183,7 +183,7 @@ print(defs.get_repository_def().has_job("realtime_pull"), flush=True)
 
 @pytest.mark.parametrize("loaded", [OURS, DAGSTERS], ids=["ours", "dagster's"])
 def test_what_jobs_select_is_resolved_once_for_all_runs(tmp_path: Path, loaded: str) -> None:
-    """It takes each run a fifth of a second, and 25 MB, otherwise."""
+    """It takes each run a fifth of a second otherwise."""
     assert runs_of(tmp_path, loaded, "api", "grpc", run=RESOLVED) == [["True"], ["True"]]
 
 
