@@ -1,6 +1,7 @@
 """Parts of a running platform that are dead while their processes live, or frozen: each works again, and it is told."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -88,7 +89,8 @@ CASES = [
     ("code-server", signal.SIGSTOP, f"code-server {STOPPED}"),
     ("webserver", signal.SIGSTOP, f"webserver {STOPPED}"),
     ("sandbox", signal.SIGSTOP, f"sandbox {STOPPED}"),
-    ("database", signal.SIGKILL, "the database: its server has ended"),
+    # Whoever is first starts it again: a part that needs it, or the supervisor.
+    ("database", signal.SIGKILL, "the database( does not answer)?: its server has ended"),
 ]
 
 
@@ -98,7 +100,7 @@ def test_a_part_that_does_not_work_is_restarted_and_the_person_is_told(platform,
     before = len(platform.messages())
     for process in platform.processes(part)[: 1 if blow == signal.SIGKILL else None]:
         process.send_signal(blow)
-    eventually(lambda: told in platform.messages()[before:], PATIENCE)
+    eventually(lambda: re.search(told, platform.messages()[before:]), PATIENCE)
     eventually(platform.works, PATIENCE)
     assert platform.status()["restarts"][-1]["name"] == part
     assert f"restarted   {part} at " in platform.run("status").stdout
