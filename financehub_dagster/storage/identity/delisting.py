@@ -4,7 +4,7 @@ Belongs here: writing it down, and what follows from it in the ledger. Does not 
 (`market.calendars`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -61,26 +61,28 @@ def remove(connection: Connection, symbols: Sequence[str]) -> int:
 
 def close_work(connection: Connection, symbols: Sequence[str]) -> int:
     """Close the dead letters and the deferred work of instruments that have left the universe; returns how many."""
-    if not symbols:
-        return 0
-    failures, waiting = schema.task_failures, schema.deferred_work
-    locks.lock_table(connection, failures)
-    mine = sa.select(failures.c.id).where(failures.c.symbol == any_of(symbols), failures.c.status == any_of(LIVE))
-    closed = discard_failures(connection, list(connection.execute(mine).scalars()), "not in the universe any more")
-    locks.lock_table(connection, waiting)
-    gone = sa.delete(waiting).where(waiting.c.symbol == any_of(symbols))
-    return len(closed) + connection.execute(gone).rowcount
+    return _close(connection, symbols, "not in the universe any more", lambda _: sa.true()) if symbols else 0
 
 
 def _end_work(connection: Connection, symbol: str, last: date, now: datetime) -> int:
     """Close what waits for days after `last`; work without a day is about now."""
+    return _close(connection, [symbol], f"delisted on {last}", lambda key: _begins_after(key, last, now))
+
+
+def _close(
+    connection: Connection,
+    symbols: Sequence[str],
+    reason: str,
+    ended: Callable[[sa.ColumnElement[str]], sa.ColumnElement[bool]],
+) -> int:
+    """Close the dead letters and the deferred work of instruments whose partition key has `ended`."""
     failures, waiting = schema.task_failures, schema.deferred_work
     locks.lock_table(connection, failures)
-    mine = sa.and_(failures.c.symbol == symbol, failures.c.status == any_of(LIVE))
-    late = sa.select(failures.c.id).where(mine, _begins_after(failures.c.partition_key, last, now))
-    closed = discard_failures(connection, list(connection.execute(late).scalars()), f"delisted on {last}")
+    mine = sa.and_(failures.c.symbol == any_of(symbols), failures.c.status == any_of(LIVE))
+    found = sa.select(failures.c.id).where(mine, ended(failures.c.partition_key))
+    closed = discard_failures(connection, list(connection.execute(found).scalars()), reason)
     locks.lock_table(connection, waiting)
-    gone = sa.delete(waiting).where(waiting.c.symbol == symbol, _begins_after(waiting.c.partition_key, last, now))
+    gone = sa.delete(waiting).where(waiting.c.symbol == any_of(symbols), ended(waiting.c.partition_key))
     return len(closed) + connection.execute(gone).rowcount
 
 
