@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 TAKEN_BACK = "taken_back_by_first_choice"
 RESTATED, READJUSTED = "restated_after_split", "restated_after_dividend"
+REWRITTEN = (TAKEN_BACK, RESTATED, READJUSTED)
+"""Metadata that lists instruments, with a comma between them, of which a run wrote sessions outside of its window."""
 HEALS_TAG = "financehub/heals"
 """On a run that fills gaps: the table whose gaps they are."""
 REPLAY_TAG = "financehub/replay_of"
 """On a run that tries dead letters again: the run of `replay_dead_letters` that holds the rows, and settles them."""
-REWRITTEN = (TAKEN_BACK, RESTATED, READJUSTED)
-"""Metadata that lists instruments, with a comma between them, of which a run wrote sessions outside of its window."""
 
 
 @dataclass(frozen=True)

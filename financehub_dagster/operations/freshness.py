@@ -72,9 +72,10 @@ def when_due(bound: LateBound, market: Instrument, row: NewestRow, now: datetime
     first = row.expected_since.date() if row.at is None else row.at.date() + timedelta(days=1)
     ahead = calendars.known(market, first, max(now.date(), first) + WEEK)
     close: datetime | None = ahead.closes[0].item() if ahead.closes.size else None
-    if close is None or row.at is not None:
-        return None if close is None else close.replace(tzinfo=UTC)
-    return max(close.replace(tzinfo=UTC), row.expected_since)
+    if close is None:
+        return None
+    due = close.replace(tzinfo=UTC)
+    return due if row.at is not None else max(due, row.expected_since)
 
 
 def _late(bound: LateBound, market: Instrument, due: datetime, now: datetime) -> float:

@@ -152,9 +152,9 @@ def daemon(found: Parts | None) -> Checked:
 
     Heartbeats go on while its calls to the code server hang, and nothing ticks.
     """
-    from financehub_dagster.storage.database.dagster_state import heartbeats, seconds_since_tick
+    from financehub_dagster.storage.database.dagster_state import heartbeats_and_tick
 
-    beats, now = heartbeats(), datetime.now(UTC)
+    (beats, still), now = heartbeats_and_tick(), datetime.now(UTC)
     started = None if found is None else found.started.get("daemon")
     if started is None and not beats:
         return Checked("daemon", "failed", "it has never written a heartbeat: `financehub up` starts it")
@@ -166,8 +166,7 @@ def daemon(found: Parts | None) -> Checked:
         return Checked(
             "daemon", "degraded", f"{len(together)} drive, so ticks are made twice: stop all but one: {told}"
         )
-    still = seconds_since_tick() or 0.0
-    if still > TICKLESS and (started is None or (now - started).total_seconds() > TICKLESS):
+    if still is not None and still > TICKLESS and (started is None or (now - started).total_seconds() > TICKLESS):
         told = f"it writes heartbeats, but nothing has ticked for {still / 60:.0f} minutes"
         return Checked("daemon", "degraded", f"{told}: unless all schedules and sensors are off, start it again")
     where = "" if claims is None or claims.is_over else f" on {claims.host} ({claims.home})"

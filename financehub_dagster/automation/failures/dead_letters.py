@@ -51,7 +51,8 @@ def partition_of(tags: Mapping[str, str]) -> str:
 def pieces_of(run: dg.DagsterRun, op_name: str, began: datetime) -> list[Piece]:
     """The pieces of work that the step `op_name` of a run, begun at `began`, stands for.
 
-    None where its table has partitions and the run was launched without one: trying it again fails in the same way.
+    It stands for no piece where its table has partitions and the run was launched without one: trying that again fails
+    in the same way.
     """
     from financehub_dagster.storage.database.errors import UnknownInstruments
 

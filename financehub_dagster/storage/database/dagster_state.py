@@ -128,14 +128,14 @@ def heartbeats() -> dict[str, datetime]:
         return _heartbeats(connection)
 
 
-def seconds_since_tick() -> float | None:
-    """How long ago the last tick of any schedule or sensor was due; None before there is any.
+def heartbeats_and_tick() -> tuple[dict[str, datetime], float | None]:
+    """The heartbeats, and how many seconds ago the last tick of any schedule or sensor was due, None before the first.
 
     Raises DatabaseError.
     """
     with autocommit(dagster_database()) as connection:
         passed = connection.execute(_TICKED).scalar_one()
-        return None if passed is None else float(passed)
+        return _heartbeats(connection), None if passed is None else float(passed)
 
 
 def heartbeats_and_runs(statuses: Sequence[str]) -> tuple[dict[str, datetime], dict[str, int]]:
